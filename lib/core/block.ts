@@ -1,0 +1,160 @@
+import * as tf from '@tensorflow/tfjs';
+
+type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
+type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
+
+/**
+ * How a parameter lies in a torch checkpoint, relative to ours:
+ * - `linear`: ours `[in, out]`, torch's `[out, in]`
+ * - `conv`: ours `[height, width, in, out]`, torch's `[out, in, height, width]`
+ * - `plain`: the same in both (norms, biases, embeddings)
+ */
+export type ParameterLayout = 'linear' | 'conv' | 'plain';
+
+/** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
+export interface ParameterSpec {
+  readonly shape: readonly number[];
+  readonly layout: ParameterLayout;
+}
+
+/**
+ * A `tf.layers.Layer` with named children, so that a parameter's path (`down_blocks.0.resnets.0.conv1.weight`) is its key in a checkpoint.
+ *
+ * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value.
+ * Inside the library layers call each other's typed `forward`; `apply` is for those who compose with other tf.layers.
+ * The only file that touches the internals of tf.layers.
+ */
+export abstract class Block extends tf.layers.Layer {
+  private readonly specs = new Map<string, ParameterSpec>();
+  private readonly variables = new Map<string, LayerVariable>();
+  private readonly children = new Map<string, Block>();
+  private disposed = false;
+
+  /** The computation itself. Callers dispose what it returns; it leaves no other tensor behind. */
+  abstract forward(...inputs: unknown[]): tf.Tensor;
+
+  /** Adopts a child under `name`, which may hold dots: its parameters' paths begin with it. */
+  protected add<T extends Block>(name: string, child: T): T {
+    if (this.children.has(name)) throw new Error(`${this.constructor.name}: has a child '${name}' already`);
+    this.children.set(name, child);
+    return child;
+  }
+
+  /** Declares a parameter, without allocating it. */
+  protected addParameter(name: string, shape: readonly number[], layout: ParameterLayout = 'plain'): void {
+    this.specs.set(name, { shape, layout });
+  }
+
+  /** The value of an own parameter, initialised if it has none yet. Owned by the layer: do not dispose. */
+  protected parameter(name: string): tf.Tensor {
+    return (this.variables.get(name) ?? this.initialize(name)).read();
+  }
+
+  /** Every parameter below this block, by path, whether allocated or not. */
+  parameterSpecs(): Map<string, ParameterSpec> {
+    return new Map(this.locate().map(([path, block, name]) => [path, block.specs.get(name)!]));
+  }
+
+  /** Every parameter by path: live values, not copies. Initialises what has no value yet. */
+  stateDict(): Record<string, tf.Tensor> {
+    return Object.fromEntries(this.locate().map(([path, block, name]) => [path, block.parameter(name)]));
+  }
+
+  /**
+   * Gives the parameter at `path` a value in our layout and takes ownership of the tensor, without a copy.
+   * @throws RangeError if there is no such parameter or the shape does not fit.
+   */
+  setParameter(path: string, value: tf.Tensor): void {
+    const [block, name] = this.find(path);
+    const { shape } = block.specs.get(name)!;
+    if (shape.length !== value.shape.length || shape.some((size, axis) => size !== value.shape[axis])) {
+      throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
+    }
+    const variable = block.variables.get(name);
+    if (variable) {
+      variable.write(value);
+      value.dispose();
+    } else {
+      block.allocate(name, () => value);
+    }
+  }
+
+  /** For tf.layers: `apply(x)` and `apply([x, y])` become `forward(x)` and `forward(x, y)`. */
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return tf.tidy(() => this.forward(...(Array.isArray(inputs) ? inputs : [inputs])));
+  }
+
+  /** Same shape as the (first) input, unless a layer says otherwise. */
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    return Array.isArray(inputShape[0]) ? inputShape[0] as tf.Shape : inputShape;
+  }
+
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    this.stateDict();
+    super.build(inputShape);
+  }
+
+  override get trainableWeights(): LayerVariable[] {
+    return [...super.trainableWeights, ...this.childList().flatMap(child => child.trainableWeights)];
+  }
+
+  override get nonTrainableWeights(): LayerVariable[] {
+    return [...super.nonTrainableWeights, ...this.childList().flatMap(child => child.nonTrainableWeights)];
+  }
+
+  override get trainable(): boolean {
+    return super.trainable;
+  }
+
+  override set trainable(trainable: boolean) {
+    super.trainable = trainable;
+    this.childList().forEach(child => { child.trainable = trainable; });
+  }
+
+  /** Frees the parameters of this block and of all below it. */
+  override dispose(): ReturnType<tf.layers.Layer['dispose']> {
+    let numDisposedVariables = this.variables.size;
+    this.variables.forEach(variable => variable.dispose());
+    this.variables.clear();
+    this.disposed = true;
+    for (const child of this.childList()) numDisposedVariables += child.dispose().numDisposedVariables;
+    return { refCountAfterDispose: 0, numDisposedVariables };
+  }
+
+  /** [path, owner, name in the owner] of every parameter, in order of declaration. */
+  private locate(prefix = ''): Array<[string, Block, string]> {
+    const own = [...this.specs.keys()].map(name => [prefix + name, this, name] as [string, Block, string]);
+    return [...own, ...[...this.children].flatMap(([name, child]) => child.locate(`${prefix}${name}.`))];
+  }
+
+  private find(path: string): [Block, string] {
+    if (this.specs.has(path)) return [this, path];
+    for (const [name, child] of this.children) {
+      if (path.startsWith(`${name}.`)) return child.find(path.slice(name.length + 1));
+    }
+    throw new RangeError(`${this.constructor.name}: has no parameter '${path}'`);
+  }
+
+  private childList(): Block[] {
+    return this.children ? [...this.children.values()] : []; // the base constructor runs before our fields exist
+  }
+
+  private initialize(name: string): LayerVariable {
+    const { shape, layout } = this.specs.get(name)!;
+    return this.allocate(name, () => {
+      if (layout === 'plain') return name === 'weight' && shape.length === 1 ? tf.ones([...shape]) : tf.zeros([...shape]);
+      const fanIn = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+      return tf.randomUniform([...shape], -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn)); // as torch's Linear and Conv2d
+    });
+  }
+
+  /** addWeight calls the initializer once and keeps what it returns, so that no second copy is ever allocated. */
+  private allocate(name: string, value: () => tf.Tensor): LayerVariable {
+    if (this.disposed) throw new Error(`${this.constructor.name}: was disposed`);
+    const initializer = { apply: value } as unknown as Initializer;
+    const { shape } = this.specs.get(name)!;
+    const variable = this.addWeight(name, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
+    this.variables.set(name, variable);
+    return variable;
+  }
+}

@@ -1,0 +1,32 @@
+/** Argument and shape checks. Every error names the thing, the value received and what is accepted. */
+
+/** Shows any value on one line, short enough for an error message. */
+export function show(value: unknown): string {
+  const text = typeof value === 'string' ? `'${value}'` : Array.isArray(value) ? `[${value.join(', ')}]` : String(value);
+  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+/** @throws RangeError unless `value` is an integer within [min, max]. */
+export function checkInteger(name: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  if (!Number.isSafeInteger(value) || value < min || value > max) {
+    const range = max === Number.MAX_SAFE_INTEGER ? `${min} or more` : `from ${min} to ${max}`;
+    throw new RangeError(`${name}: got ${show(value)}, takes a whole number, ${range}`);
+  }
+  return value;
+}
+
+/** @throws RangeError unless `value` is one of `accepted`. */
+export function checkOneOf<T>(name: string, value: unknown, accepted: readonly T[]): T {
+  if (!accepted.includes(value as T)) {
+    throw new RangeError(`${name}: got ${show(value)}, takes ${accepted.map(show).join(', ')}`);
+  }
+  return value as T;
+}
+
+/** @throws RangeError unless `shape` fits `expected`, where null stands for any size. */
+export function checkShape(name: string, shape: readonly number[], expected: ReadonlyArray<number | null>): void {
+  const fits = shape.length === expected.length && expected.every((size, axis) => size === null || size === shape[axis]);
+  if (!fits) {
+    throw new RangeError(`${name}: got shape [${shape.join(', ')}], takes [${expected.map(size => size ?? '*').join(', ')}]`);
+  }
+}

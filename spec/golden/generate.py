@@ -1,0 +1,40 @@
+"""Makes the reference values that the specs compare with, from torch, diffusers and transformers.
+
+    pip install -r requirements.txt
+    python generate.py [part ...]        # parts: the modules in parts/; all of them without a name
+
+Seeded: a second run writes the same values. Activations are saved channels-last, as the library has them; weights as torch has them.
+"""
+import importlib
+import json
+import pkgutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+HERE = Path(__file__).parent
+
+
+def channels_last(t):
+    """[batch, channels, height, width] -> [batch, height, width, channels]; anything else as it is."""
+    return t.permute(0, 2, 3, 1) if t.ndim == 4 else t
+
+
+def save(name, tensors, meta=None):
+    """Writes HERE/<name>.safetensors; `meta` is any JSON value, kept as text in the file's metadata."""
+    path = HERE / f"{name}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {k: np.ascontiguousarray(v.detach().numpy() if isinstance(v, torch.Tensor) else v) for k, v in tensors.items()}
+    save_file(arrays, path, metadata={"format": "np", "meta": json.dumps(meta)})
+    print(path.relative_to(HERE), f"{path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(HERE)]
+    sys.modules["generate"] = sys.modules["__main__"]  # parts import channels_last and save from here
+    for part in sys.argv[1:] or sorted(m.name for m in pkgutil.iter_modules([str(HERE / "parts")])):
+        torch.manual_seed(0)
+        importlib.import_module(f"parts.{part}").generate()
