@@ -1,0 +1,56 @@
+/** Conversion between float32 and the 16-bit floats, which JavaScript engines have no arrays for (or only the newest). */
+
+let halfValues: Float32Array | undefined;
+
+/** All 65,536 float16 values, by their bits. */
+function halfTable(): Float32Array {
+  if (halfValues) return halfValues;
+  const table = new Float32Array(65536);
+  for (let bits = 0; bits < 65536; bits++) {
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    let value = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    if (exponent === 31) value = fraction ? NaN : Infinity;
+    table[bits] = bits & 0x8000 ? -value : value;
+  }
+  return halfValues = table;
+}
+
+/** float16 bits -> float32, exact. */
+export function decodeFloat16(bits: Uint16Array): Float32Array {
+  const table = halfTable();
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < out.length; i++) out[i] = table[bits[i]];
+  return out;
+}
+
+/** bfloat16 bits -> float32, exact. */
+export function decodeBfloat16(bits: Uint16Array): Float32Array {
+  const out = new Uint32Array(bits.length);
+  for (let i = 0; i < out.length; i++) out[i] = bits[i] << 16;
+  return new Float32Array(out.buffer);
+}
+
+/** float32 -> float16 bits, to the nearest, ties to even; beyond 65,504 (rounded) infinite, as torch's `.half()`. */
+export function encodeFloat16(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < out.length; i++) {
+    const sign = (words[i] >>> 16) & 0x8000;
+    const magnitude = words[i] & 0x7fffffff;
+    if (magnitude >= 0x47800000) { // 2^16 and more
+      out[i] = sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00);
+    } else if (magnitude < 0x38800000) { // below 2^-14: subnormal, in units of 2^-24
+      out[i] = sign | roundHalfEven(Math.abs(values[i]) * 2 ** 24);
+    } else { // a carry out of the fraction goes to the exponent, up to infinity
+      out[i] = sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
+    }
+  }
+  return out;
+}
+
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
