@@ -1,0 +1,61 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger, checkShape, show } from '../core/checks.js';
+import { encodePng } from './png.js';
+
+/** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
+export class Image {
+  /**
+   * @param data `width * height * 3` bytes: red, green, blue of each pixel.
+   * @throws RangeError if the sizes and the number of bytes disagree.
+   */
+  constructor(readonly data: Uint8Array, readonly width: number, readonly height: number) {
+    checkInteger('width', width, 1);
+    checkInteger('height', height, 1);
+    if (data.length !== width * height * 3) {
+      throw new RangeError(`Image: got ${data.length} bytes, takes ${width * height * 3} for ${width} x ${height} pixels of RGB`);
+    }
+  }
+
+  /**
+   * Reads pictures from the device: byte = round(255 * clamp(value)), halves to even.
+   * - `images`: `[batch, height, width, 3]`, float, within [0, 1]; or within [-1, 1], as a VAE decodes, with `denormalize`. Stays the caller's.
+   *
+   * Equals diffusers' VaeImageProcessor.postprocess.
+   */
+  static async fromTensor(images: tf.Tensor, { denormalize = false } = {}): Promise<Image[]> {
+    checkShape('images', images.shape, [null, null, null, 3]);
+    const [, height, width] = images.shape;
+    const values = tf.tidy(() => (denormalize ? denormalized(images) : images.clipByValue(0, 1)).mul(255).round());
+    const bytes = new Uint8Array(await values.data().finally(() => values.dispose()));
+    const size = height * width * 3;
+    return Array.from({ length: images.shape[0] }, (_, i) => new Image(bytes.slice(i * size, (i + 1) * size), width, height));
+  }
+
+  /** The picture as the bytes of a PNG file. */
+  toPng(): Promise<Uint8Array> {
+    return encodePng(this);
+  }
+
+  /** The picture as a `data:image/png;base64,...` URL, for an `<img>` or a notebook. */
+  async toDataURL(): Promise<string> {
+    const png = await this.toPng();
+    let binary = '';
+    for (let i = 0; i < png.length; i += 8192) binary += String.fromCharCode(...png.subarray(i, i + 8192)); // arguments are limited
+    return `data:image/png;base64,${btoa(binary)}`;
+  }
+
+  /**
+   * Writes a PNG file (Node). The file appears whole or not at all.
+   * @throws RangeError if `path` does not end in `.png`; Error if it cannot be written.
+   */
+  async save(path: string): Promise<void> {
+    if (!/\.png$/i.test(path)) throw new RangeError(`image path: got ${show(path)}, takes a name that ends in .png`);
+    const { writeFileAtomic } = await import('./write_file.js');
+    await writeFileAtomic(path, await this.toPng());
+  }
+}
+
+/** [-1, 1], as a VAE decodes, to [0, 1]; what lies beyond is cut. Equals diffusers' VaeImageProcessor.denormalize. */
+export function denormalized(images: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => images.mul(0.5).add(0.5).clipByValue(0, 1));
+}
