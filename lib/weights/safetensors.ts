@@ -7,12 +7,17 @@ export interface ByteSource {
   readonly size: number;
   /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
 }
 
-const elementSizes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
+/** Bytes per element. */
+export const elementSizes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
 
 /** The element types that are read, by their safetensors names. */
 export type Dtype = keyof typeof elementSizes;
+
+/** The element types that weights can have. */
+export const floatDtypes: readonly Dtype[] = ['F64', 'F32', 'F16', 'BF16'];
 
 /** What the elements of any dtype come as: a plain array of numbers. */
 export type TypedArray = Float64Array | Float32Array | Int32Array | Int16Array | Int8Array | Uint8Array;

@@ -1,0 +1,101 @@
+import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, sep } from 'node:path';
+import { parseJson } from '../core/json.js';
+import type { ByteSource } from '../weights/safetensors.js';
+import { checkRelativePath, ModelFileError, type ModelFolder } from './model_folder.js';
+
+const maxTextBytes = 50_000_000;
+const maxReadBytes = 1 << 30; // one read call takes less than 2 GiB
+
+/** A model in a folder of this machine. */
+export class LocalFolder implements ModelFolder {
+  private constructor(readonly name: string, private readonly root: string) {}
+
+  /** @throws ModelFileError if there is no folder at `path`. */
+  static async open(path: string): Promise<LocalFolder> {
+    const root = await realpath(path).catch(() => undefined);
+    if (!root) throw new ModelFileError(`${path}: there is no such folder`);
+    if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model`);
+    return new LocalFolder(path, root);
+  }
+
+  async has(path: string): Promise<boolean> {
+    return await this.locate(path) !== undefined;
+  }
+
+  async readJson(path: string): Promise<unknown> {
+    return parseJson(`${this.name}/${path}`, await this.readText(path));
+  }
+
+  async readText(path: string): Promise<string> {
+    const source = await this.open(path);
+    try {
+      if (source.size > maxTextBytes) throw new ModelFileError(`${this.name}/${path}: is ${source.size} bytes long, takes up to ${maxTextBytes}`);
+      return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
+    } catch (error) {
+      throw error instanceof TypeError ? new ModelFileError(`${this.name}/${path}: is not UTF-8 text`, { cause: error }) : error;
+    } finally {
+      await source.close();
+    }
+  }
+
+  async open(path: string): Promise<ByteSource> {
+    const file = await this.locate(path);
+    if (!file) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
+    return FileSource.open(file, `${this.name}/${path}`);
+  }
+
+  /**
+   * The real place of the file at `path`, or undefined if there is none.
+   * Links are followed as long as they end inside the folder, or in the blobs of the hub cache that the folder is a snapshot of:
+   * a model from elsewhere must not make us read (and then show, or upload) what its author links to.
+   */
+  private async locate(path: string): Promise<string | undefined> {
+    const file = await realpath(join(this.root, checkRelativePath(path))).catch(() => undefined);
+    if (!file || !(await stat(file)).isFile()) return undefined;
+    const folders = [this.root, blobsOf(this.root)].filter(folder => folder !== undefined);
+    if (!folders.some(folder => file.startsWith(folder.endsWith(sep) ? folder : folder + sep))) {
+      throw new ModelFileError(`${this.name}/${path}: is a link that leaves the folder, to ${file}; put the file itself there`);
+    }
+    return file;
+  }
+}
+
+/** A file of this machine, open until it is closed. */
+export class FileSource implements ByteSource {
+  private constructor(private readonly handle: FileHandle, private readonly name: string, readonly size: number) {}
+
+  /** @param name what errors call the file. */
+  static async open(path: string, name = path): Promise<FileSource> {
+    try {
+      if (!(await stat(path)).isFile()) throw new Error('is not a file');
+      const handle = await open(path);
+      return new FileSource(handle, name, (await handle.stat()).size);
+    } catch (error) {
+      throw new ModelFileError(`${name}: cannot be read: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    if (offset + length > this.size) throw new ModelFileError(`${this.name}: ends at byte ${this.size}, bytes up to ${offset + length} were wanted`);
+    const bytes = new Uint8Array(length);
+    for (let done = 0; done < length;) {
+      const { bytesRead } = await this.handle.read(bytes, done, Math.min(length - done, maxReadBytes), offset + done);
+      if (bytesRead === 0) throw new ModelFileError(`${this.name}: became shorter while it was read`);
+      done += bytesRead;
+    }
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}
+
+/** Hub caches hold `<repository>/snapshots/<revision>/...`, links to `<repository>/blobs/<hash>`. */
+function blobsOf(folder: string): string | undefined {
+  for (let at = folder; dirname(at) !== at; at = dirname(at)) {
+    if (basename(dirname(at)) === 'snapshots') return join(dirname(dirname(at)), 'blobs');
+  }
+  return undefined;
+}

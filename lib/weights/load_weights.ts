@@ -1,0 +1,107 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Block, ParameterSpec } from '../core/block.js';
+import { checkOneOf } from '../core/checks.js';
+import { fileLayout, fits, torchShape, torchToTfjs, type FileLayout } from './layouts.js';
+import { decodeTensor, elementSizes, floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
+import type { WeightFile } from './weight_files.js';
+
+export interface LoadWeightsOptions {
+  /** What the parameters become; other float types of the file are converted. */
+  dtype?: 'float32';
+  /** Called after every parameter, with bytes of the files. */
+  onProgress?: (progress: { loaded: number; total: number }) => void;
+}
+
+/** A tensor of a file that a parameter of a model takes. */
+export interface FoundWeight {
+  readonly path: string;
+  readonly spec: ParameterSpec;
+  readonly file: WeightFile;
+  readonly info: TensorInfo;
+  readonly layout: FileLayout;
+}
+
+/** Weights that are not the model's. */
+export class WeightsError extends Error {
+  override name = 'WeightsError';
+}
+
+/**
+ * Gives every parameter of a block its value from safetensors files, one tensor at a time, and closes nothing.
+ * All files are checked before the first value is read; a read that fails disposes the block.
+ * @throws WeightsError naming the missing, unexpected and misshapen weights; SafetensorsError for a broken file.
+ */
+export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', onProgress }: LoadWeightsOptions = {}): Promise<void> {
+  checkOneOf('dtype', dtype, ['float32']);
+  const weights = await matchWeights(block.constructor.name, block.parameterSpecs(), files);
+  const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
+  let loaded = 0;
+  try {
+    for (const { path, spec, file, info, layout } of weights) {
+      const bytes = await file.source.read(info.offset, info.byteLength);
+      const ours = layout === 'tfjs' ? bytes : torchToTfjs(bytes, elementSizes[info.dtype], info.shape, spec.layout);
+      const values = decodeTensor(info.dtype, ours);
+      block.setParameter(path, tf.tensor(values instanceof Float32Array ? values : Float32Array.from(values), [...spec.shape]));
+      onProgress?.({ loaded: loaded += info.byteLength, total });
+    }
+  } catch (error) {
+    block.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Finds the tensor of every parameter by the files' headers, in the order in which they lie there.
+ * Takes the names that diffusers and transformers take: with or without `text_model.`, and those of the VAE's attention before 0.18.
+ * @param name what errors call the model.
+ */
+export async function matchWeights(name: string, specs: Map<string, ParameterSpec>, files: readonly WeightFile[]): Promise<FoundWeight[]> {
+  const found = new Map<string, FoundWeight>();
+  const unexpected: string[] = [];
+  const problems: string[] = [];
+  for (const file of files) {
+    const header = await readHeader(file);
+    const layout = fileLayout(header.metadata);
+    for (const [key, info] of header.tensors) {
+      const path = parameterPath(key, specs);
+      if (path === undefined) {
+        if (!/(^|\.)position_ids$/.test(key)) unexpected.push(key); // a constant that older files hold
+        continue;
+      }
+      const spec = specs.get(path)!;
+      if (found.has(path)) problems.push(`${key} comes twice`);
+      if (!floatDtypes.includes(info.dtype)) problems.push(`${key} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
+      else if (!fits(info.shape, spec, layout)) {
+        problems.push(`${key} has shape [${info.shape.join(', ')}], takes [${(layout === 'tfjs' ? spec.shape : torchShape(spec)).join(', ')}]`);
+      }
+      found.set(path, { path, spec, file, info, layout });
+    }
+  }
+  const missing = [...specs.keys()].filter(path => !found.has(path));
+  if (missing.length) problems.push(`missing ${shorten(missing)}`);
+  if (unexpected.length) problems.push(`unexpected ${shorten(unexpected)}`);
+  if (problems.length) throw new WeightsError(`${name}: the weights of ${shorten(files.map(file => file.name))} do not fit: ${shorten(problems, '; ')}`);
+  return [...found.values()];
+}
+
+async function readHeader({ name, source }: WeightFile): Promise<SafetensorsHeader> {
+  try {
+    return await readSafetensorsHeader(source);
+  } catch (error) {
+    throw error instanceof SafetensorsError ? new SafetensorsError(`${name}: ${error.message}`, { cause: error }) : error;
+  }
+}
+
+/** The path of the parameter that a file calls `key`, or undefined. */
+function parameterPath(key: string, specs: Map<string, ParameterSpec>): string | undefined {
+  const attention = key.replace(/\.(query|key|value|proj_attn)\.(?=weight$|bias$)/, (_, name: string) => `.${oldAttentionNames[name]}.`);
+  return [key, key.replace(/^text_model\./, ''), `text_model.${key}`, attention].find(path => specs.has(path));
+}
+
+const oldAttentionNames: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' };
+
+/** Up to six of a list, and how many more there are. */
+function shorten(names: readonly string[], separator = ', '): string {
+  const more = names.length - 6;
+  return names.slice(0, 6).join(separator) + (more > 0 ? `${separator}and ${more} more` : '');
+}
