@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from './checks.js';
 
 type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
 type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
@@ -31,13 +32,19 @@ export abstract class Block extends tf.layers.Layer {
   private disposed = false;
 
   /** The computation itself. Callers dispose what it returns; it leaves no other tensor behind. */
-  abstract forward(...inputs: unknown[]): tf.Tensor;
+  abstract forward(...inputs: unknown[]): tf.TensorContainer;
 
   /** Adopts a child under `name`, which may hold dots: its parameters' paths begin with it. */
   protected add<T extends Block>(name: string, child: T): T {
     if (this.children.has(name)) throw new Error(`${this.constructor.name}: has a child '${name}' already`);
     this.children.set(name, child);
     return child;
+  }
+
+  /** Adopts `count` children as `name.0`, `name.1`, ... */
+  protected addList<T extends Block>(name: string, count: number, make: (index: number) => T): T[] {
+    checkInteger(`${this.constructor.name}: number of ${name}`, count, 0, 1000);
+    return Array.from({ length: count }, (_, index) => this.add(`${name}.${index}`, make(index)));
   }
 
   /** Declares a parameter, without allocating it. */
@@ -58,6 +65,12 @@ export abstract class Block extends tf.layers.Layer {
   /** Every parameter by path: live values, not copies. Initialises what has no value yet. */
   stateDict(): Record<string, tf.Tensor> {
     return Object.fromEntries(this.locate().map(([path, block, name]) => [path, block.parameter(name)]));
+  }
+
+  /** This block and every block below it. */
+  *descendants(): Generator<Block> {
+    yield this;
+    for (const child of this.children.values()) yield* child.descendants();
   }
 
   /**
@@ -81,7 +94,7 @@ export abstract class Block extends tf.layers.Layer {
 
   /** For tf.layers: `apply(x)` and `apply([x, y])` become `forward(x)` and `forward(x, y)`. */
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => this.forward(...(Array.isArray(inputs) ? inputs : [inputs])));
+    return tf.tidy(() => this.forward(...(Array.isArray(inputs) ? inputs : [inputs])) as tf.Tensor);
   }
 
   /** Same shape as the (first) input, unless a layer says otherwise. */

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+import { Attention } from './attention.js';
+import { FeedForward } from './feed_forward.js';
+import { LayerNorm } from './layer_norm.js';
+
+export interface BasicTransformerBlockConfig {
+  dim: number;
+  heads: number;
+  /** Features of the text encoder's hidden states. */
+  crossAttentionDim: number;
+  /** Whether attn1 attends to the text as well, instead of to the image. */
+  onlyCrossAttention?: boolean;
+}
+
+/**
+ * Self-attention, attention to the text, feed-forward; each on a normalized input and added to its input.
+ * - In and out: `[batch, tokens, dim]`; encoderHiddenStates `[batch, textTokens, crossAttentionDim]`.
+ * - Weights below `norm1`, `attn1`, `norm2`, `attn2`, `norm3`, `ff`.
+ * Equals diffusers' BasicTransformerBlock as Stable Diffusion sets it.
+ */
+export class BasicTransformerBlock extends Block {
+  static className = 'BasicTransformerBlock';
+  private readonly norm1: LayerNorm;
+  private readonly attn1: Attention;
+  private readonly norm2: LayerNorm;
+  private readonly attn2: Attention;
+  private readonly norm3: LayerNorm;
+  private readonly ff: FeedForward;
+  private readonly onlyCrossAttention: boolean;
+
+  constructor({ dim, heads, crossAttentionDim, onlyCrossAttention = false }: BasicTransformerBlockConfig) {
+    super();
+    this.onlyCrossAttention = onlyCrossAttention;
+    this.norm1 = this.add('norm1', new LayerNorm(dim));
+    this.attn1 = this.add('attn1', new Attention({ queryDim: dim, contextDim: onlyCrossAttention ? crossAttentionDim : dim, heads }));
+    this.norm2 = this.add('norm2', new LayerNorm(dim));
+    this.attn2 = this.add('attn2', new Attention({ queryDim: dim, contextDim: crossAttentionDim, heads }));
+    this.norm3 = this.add('norm3', new LayerNorm(dim));
+    this.ff = this.add('ff', new FeedForward(dim));
+  }
+
+  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      x = tf.add(x, this.attn1.forward(this.norm1.forward(x), this.onlyCrossAttention ? encoderHiddenStates : undefined));
+      x = tf.add(x, this.attn2.forward(this.norm2.forward(x), encoderHiddenStates));
+      return tf.add(x, this.ff.forward(this.norm3.forward(x)));
+    });
+  }
+}

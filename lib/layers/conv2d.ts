@@ -1,0 +1,53 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+
+/** Zeros added around an image: top, bottom, left, right. */
+export type Padding = readonly [number, number, number, number];
+
+export interface Conv2dOptions {
+  /** Height and width of the kernel. */
+  kernelSize?: number;
+  stride?: number;
+  /** Default: (kernelSize - 1) / 2 on every side. */
+  padding?: Padding;
+}
+
+/**
+ * Convolution with bias.
+ * - In: `[batch, height, width, inChannels]`; out: `[batch, height', width', outChannels]`.
+ * - Weights: `weight` `[kernel, kernel, inChannels, outChannels]`, `bias` `[outChannels]`.
+ * Equals torch.nn.Conv2d (whose padding at stride 2 is not TensorFlow's `same`). For a kernel of 1 use Linear.
+ */
+export class Conv2d extends Block {
+  static className = 'Conv2d';
+  private readonly stride: number;
+  private readonly padding: Padding;
+
+  constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding }: Conv2dOptions = {}) {
+    super();
+    const around = (kernelSize - 1) / 2;
+    this.stride = stride;
+    this.padding = padding ?? [around, around, around, around];
+    this.addParameter('weight', [kernelSize, kernelSize, inChannels, outChannels], 'conv');
+    this.addParameter('bias', [outChannels]);
+  }
+
+  forward(x: tf.Tensor): tf.Tensor {
+    const [top, bottom, left, right] = this.padding;
+    return tf.fused.conv2d({
+      x: x as tf.Tensor4D,
+      filter: this.parameter('weight') as tf.Tensor4D,
+      bias: this.parameter('bias'),
+      strides: this.stride,
+      pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
+    });
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    const [batch, height, width] = inputShape as tf.Shape;
+    const kernelSize = this.parameterSpecs().get('weight')!.shape[0];
+    const [top, bottom, left, right] = this.padding;
+    const out = (size: number | null, pad: number) => size === null ? null : Math.floor((size + pad - kernelSize) / this.stride) + 1;
+    return [batch, out(height, top + bottom), out(width, left + right), this.outChannels];
+  }
+}

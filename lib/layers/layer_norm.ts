@@ -1,0 +1,27 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+
+/**
+ * Layer normalization over the last axis: y = weight * (x - mean) / sqrt(variance + epsilon) + bias.
+ * - In and out: `[..., features]`, float.
+ * - Weights: `weight`, `bias`: `[features]`.
+ * Equals torch.nn.LayerNorm (arXiv:1607.06450).
+ */
+export class LayerNorm extends Block {
+  static className = 'LayerNorm';
+
+  constructor(readonly features: number, readonly epsilon = 1e-5) {
+    super();
+    this.addParameter('weight', [features]);
+    this.addParameter('bias', [features]);
+  }
+
+  forward(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const centered = tf.sub(x, tf.mean(x, -1, true));
+      const variance = tf.mean(tf.square(centered), -1, true);
+      const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, this.epsilon)));
+      return tf.add(tf.mul(normalized, this.parameter('weight')), this.parameter('bias'));
+    });
+  }
+}

@@ -1,0 +1,31 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+
+/**
+ * y = x W + b over the last axis.
+ * - In: `[..., inFeatures]`; out: `[..., outFeatures]`. On `[batch, height, width, channels]` it is a 1x1 convolution.
+ * - Weights: `weight` `[inFeatures, outFeatures]`, `bias` `[outFeatures]` unless `bias: false`.
+ * Equals torch.nn.Linear, and torch.nn.Conv2d with a kernel of 1.
+ */
+export class Linear extends Block {
+  static className = 'Linear';
+
+  constructor(readonly inFeatures: number, readonly outFeatures: number, private readonly options: { bias?: boolean } = {}) {
+    super();
+    this.addParameter('weight', [inFeatures, outFeatures], 'linear');
+    if (options.bias !== false) this.addParameter('bias', [outFeatures]);
+  }
+
+  forward(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const bias = this.options.bias === false ? undefined : this.parameter('bias');
+      const rows = tf.reshape(x, [-1, this.inFeatures]);
+      const y = tf.fused.matMul({ a: rows, b: this.parameter('weight') as tf.Tensor2D, bias });
+      return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
+    });
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    return [...(inputShape as tf.Shape).slice(0, -1), this.outFeatures];
+  }
+}

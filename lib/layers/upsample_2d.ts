@@ -1,0 +1,32 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+import { Conv2d } from './conv2d.js';
+
+/**
+ * Doubles height and width by repeating pixels, then convolves.
+ * - In: `[batch, height, width, channels]`; out: `[batch, 2 height, 2 width, channels]`, or the `size` [height, width] asked for
+ *   (a UNet asks where halving an odd size lost a pixel).
+ * - Weights below `conv`.
+ * Equals diffusers' Upsample2D.
+ */
+export class Upsample2D extends Block {
+  static className = 'Upsample2D';
+  private readonly conv: Conv2d;
+
+  constructor(channels: number) {
+    super();
+    this.conv = this.add('conv', new Conv2d(channels, channels));
+  }
+
+  forward(x: tf.Tensor, size?: [number, number]): tf.Tensor {
+    return tf.tidy(() => {
+      const [, height, width] = x.shape;
+      return this.conv.forward(tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size ?? [2 * height, 2 * width]));
+    });
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    const [batch, height, width, channels] = inputShape as tf.Shape;
+    return [batch, height && 2 * height, width && 2 * width, channels];
+  }
+}

@@ -1,0 +1,152 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkShape } from '../core/checks.js';
+import { type Generator, randn } from '../core/random.js';
+import { Linear } from '../layers/linear.js';
+import { mergeConfig, type ConfigRules } from './config.js';
+import { Model } from './model.js';
+import { Decoder, Encoder, type VaeConfig } from './vae.js';
+
+/** What `vae/config.json` says. The defaults are diffusers'. */
+export interface AutoencoderKLConfig {
+  in_channels: number;
+  out_channels: number;
+  down_block_types: string[];
+  up_block_types: string[];
+  block_out_channels: number[];
+  layers_per_block: number;
+  latent_channels: number;
+  norm_num_groups: number;
+  /** Height and width of the images that the model was trained on. */
+  sample_size: number;
+  /** What latents are multiplied by, for the UNet to see a deviation of 1. */
+  scaling_factor: number;
+  use_quant_conv: boolean;
+  use_post_quant_conv: boolean;
+  mid_block_add_attention: boolean;
+}
+
+const DEFAULTS: AutoencoderKLConfig = {
+  in_channels: 3,
+  out_channels: 3,
+  down_block_types: ['DownEncoderBlock2D'],
+  up_block_types: ['UpDecoderBlock2D'],
+  block_out_channels: [64],
+  layers_per_block: 1,
+  latent_channels: 4,
+  norm_num_groups: 32,
+  sample_size: 32,
+  scaling_factor: 0.18215,
+  use_quant_conv: true,
+  use_post_quant_conv: true,
+  mid_block_add_attention: true,
+};
+
+const RULES: ConfigRules<AutoencoderKLConfig> = {
+  fixed: { act_fn: ['silu', 'swish'], shift_factor: [null], latents_mean: [null], latents_std: [null] }, // later autoencoders set them
+};
+
+/**
+ * The autoencoder between images and latents.
+ * Equals diffusers' AutoencoderKL (arXiv:1312.6114, arXiv:2112.10752).
+ * @throws RangeError for a config of another architecture.
+ */
+export class AutoencoderKL extends Model<AutoencoderKLConfig> {
+  static className = 'AutoencoderKL';
+  private readonly encoder: Encoder;
+  private readonly decoder: Decoder;
+  private readonly quantConv?: Linear;
+  private readonly postQuantConv?: Linear;
+
+  constructor(config: Partial<AutoencoderKLConfig> = {}) {
+    super(mergeConfig('vae config', DEFAULTS, config, RULES));
+    const { in_channels, out_channels, latent_channels, block_out_channels, use_quant_conv, use_post_quant_conv } = this.config;
+    checkTypes('down_block_types', this.config.down_block_types, 'DownEncoderBlock2D', block_out_channels.length);
+    checkTypes('up_block_types', this.config.up_block_types, 'UpDecoderBlock2D', block_out_channels.length);
+    const shared: VaeConfig = {
+      channels: block_out_channels,
+      layersPerBlock: this.config.layers_per_block,
+      groups: this.config.norm_num_groups,
+      midAttention: this.config.mid_block_add_attention,
+    };
+    this.encoder = this.add('encoder', new Encoder(in_channels, 2 * latent_channels, shared));
+    this.decoder = this.add('decoder', new Decoder(latent_channels, out_channels, shared));
+    if (use_quant_conv) this.quantConv = this.add('quant_conv', new Linear(2 * latent_channels, 2 * latent_channels));
+    if (use_post_quant_conv) this.postQuantConv = this.add('post_quant_conv', new Linear(latent_channels, latent_channels));
+  }
+
+  /** How many pixels of the image, in height and in width, one latent stands for. */
+  get scaleFactor(): number {
+    return 2 ** (this.config.block_out_channels.length - 1);
+  }
+
+  /**
+   * The distribution of an image's latents, not yet scaled by `scaling_factor`.
+   * @param x `[batch, height, width, in_channels]` in [-1, 1].
+   */
+  encode(x: tf.Tensor): { latentDist: DiagonalGaussianDistribution } {
+    checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
+    const moments = tf.tidy(() => {
+      const encoded = this.encoder.forward(x);
+      return this.quantConv ? this.quantConv.forward(encoded) : encoded;
+    });
+    return { latentDist: new DiagonalGaussianDistribution(moments) };
+  }
+
+  /**
+   * The image of latents that are divided by `scaling_factor` already.
+   * @param z `[batch, height, width, latent_channels]`.
+   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1]; the caller disposes it.
+   */
+  decode(z: tf.Tensor): tf.Tensor {
+    checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
+    return tf.tidy(() => this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(z) : z));
+  }
+
+  /** Encodes to the most likely latents and decodes. */
+  forward(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      const { latentDist } = this.encode(x);
+      return this.decode(latentDist.mean);
+    });
+  }
+}
+
+/**
+ * Independent normal distributions, one for each latent. Holds tensors: dispose it.
+ * Equals diffusers' DiagonalGaussianDistribution.
+ */
+export class DiagonalGaussianDistribution {
+  /** `[batch, height, width, latent_channels]` */
+  readonly mean: tf.Tensor;
+  /** Logarithm of the variance, within [-30, 20]; as `mean`. */
+  readonly logvar: tf.Tensor;
+
+  /** Takes ownership of `moments`: `[batch, height, width, 2 * latent_channels]`, means then log-variances. */
+  constructor(moments: tf.Tensor) {
+    [this.mean, this.logvar] = tf.tidy(() => {
+      const [mean, logvar] = tf.split(moments, 2, -1);
+      return [mean, tf.clipByValue(logvar, -30, 20)];
+    });
+    moments.dispose();
+  }
+
+  /** Draws latents. */
+  sample(generator?: Generator | Generator[]): tf.Tensor {
+    return tf.tidy(() => tf.add(this.mean, tf.mul(tf.exp(tf.mul(this.logvar, 0.5)), randn(this.mean.shape, generator))));
+  }
+
+  /** The most likely latents. */
+  mode(): tf.Tensor {
+    return this.mean.clone();
+  }
+
+  dispose(): void {
+    tf.dispose([this.mean, this.logvar]);
+  }
+}
+
+function checkTypes(name: string, types: string[], accepted: string, count: number): void {
+  if (types.length !== count || types.some(type => type !== accepted)) {
+    throw new RangeError(`vae config: ${name}: got [${types.join(', ')}], takes ${count} times ${accepted}`);
+  }
+}

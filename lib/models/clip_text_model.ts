@@ -1,0 +1,138 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+import { type Activation, getActivation } from '../layers/activations.js';
+import { Embedding } from '../layers/embedding.js';
+import { LayerNorm } from '../layers/layer_norm.js';
+import { Linear } from '../layers/linear.js';
+import { causalMask, scaledDotProductAttention } from '../layers/scaled_dot_product_attention.js';
+import { mergeConfig } from './config.js';
+import { Model } from './model.js';
+
+/** What `text_encoder/config.json` says. The defaults are SD1.x's (openai/clip-vit-large-patch14). */
+export interface CLIPTextConfig {
+  vocab_size: number;
+  hidden_size: number;
+  intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  max_position_embeddings: number;
+  hidden_act: string;
+  layer_norm_eps: number;
+}
+
+const DEFAULTS: CLIPTextConfig = {
+  vocab_size: 49408,
+  hidden_size: 768,
+  intermediate_size: 3072,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  max_position_embeddings: 77,
+  hidden_act: 'quick_gelu',
+  layer_norm_eps: 1e-5,
+};
+
+export type CLIPTextModelOutput = {
+  /** After the final norm: `[batch, tokens, hidden_size]`. */
+  lastHiddenState: tf.Tensor;
+  /** The embeddings, then the output of each layer, none of them normalized: `num_hidden_layers + 1` tensors. */
+  hiddenStates: tf.Tensor[];
+};
+
+/**
+ * CLIP's text encoder: token ids to the hidden states that the UNet attends to.
+ * Parameters are named as transformers 5 saves them; a checkpoint's `text_model.` before each is accepted when loading.
+ * Equals transformers' CLIPTextModel (arXiv:2103.00020), without the pooled output, which Stable Diffusion does not use.
+ */
+export class CLIPTextModel extends Model<CLIPTextConfig> {
+  static className = 'CLIPTextModel';
+  private readonly tokenEmbedding: Embedding;
+  private readonly positionEmbedding: Embedding;
+  private readonly layers: CLIPEncoderLayer[];
+  /** Applied to the last layer's output, and to an earlier one's for clip skip. */
+  readonly finalLayerNorm: LayerNorm;
+
+  constructor(config: Partial<CLIPTextConfig> = {}) {
+    super(mergeConfig('text encoder config', DEFAULTS, config));
+    const { vocab_size, hidden_size, num_hidden_layers, max_position_embeddings, layer_norm_eps } = this.config;
+    this.tokenEmbedding = this.add('embeddings.token_embedding', new Embedding(vocab_size, hidden_size));
+    this.positionEmbedding = this.add('embeddings.position_embedding', new Embedding(max_position_embeddings, hidden_size));
+    this.layers = this.addList('encoder.layers', num_hidden_layers, () => new CLIPEncoderLayer(this.config));
+    this.finalLayerNorm = this.add('final_layer_norm', new LayerNorm(hidden_size, layer_norm_eps));
+  }
+
+  /**
+   * @param inputIds `[batch, tokens]` token ids, rows of one length.
+   * @returns The hidden states; the caller disposes them.
+   * @throws RangeError for more tokens than there are positions.
+   */
+  forward(inputIds: tf.Tensor | number[][]): CLIPTextModelOutput {
+    return tf.tidy(() => {
+      const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
+      const tokens = ids.shape[1]!;
+      const positions = this.config.max_position_embeddings;
+      if (tokens > positions) throw new RangeError(`text encoder: got ${tokens} tokens, takes ${positions} at most`);
+      const mask = causalMask(tokens);
+      let hidden = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
+      const hiddenStates = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
+      return { lastHiddenState: this.finalLayerNorm.forward(hidden), hiddenStates };
+    });
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return tf.tidy(() => this.forward(Array.isArray(inputs) ? inputs[0] : inputs).lastHiddenState);
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    return this.tokenEmbedding.computeOutputShape(super.computeOutputShape(inputShape));
+  }
+}
+
+/** Equals transformers' CLIPEncoderLayer: attention to the tokens so far and an MLP, each normalized before and added after. */
+class CLIPEncoderLayer extends Block {
+  static className = 'CLIPEncoderLayer';
+  private readonly layerNorm1: LayerNorm;
+  private readonly selfAttn: CLIPAttention;
+  private readonly layerNorm2: LayerNorm;
+  private readonly fc1: Linear;
+  private readonly fc2: Linear;
+  private readonly activation: Activation;
+
+  constructor({ hidden_size, intermediate_size, num_attention_heads, hidden_act, layer_norm_eps }: CLIPTextConfig) {
+    super();
+    this.layerNorm1 = this.add('layer_norm1', new LayerNorm(hidden_size, layer_norm_eps));
+    this.selfAttn = this.add('self_attn', new CLIPAttention(hidden_size, num_attention_heads));
+    this.layerNorm2 = this.add('layer_norm2', new LayerNorm(hidden_size, layer_norm_eps));
+    this.fc1 = this.add('mlp.fc1', new Linear(hidden_size, intermediate_size));
+    this.fc2 = this.add('mlp.fc2', new Linear(intermediate_size, hidden_size));
+    this.activation = getActivation(hidden_act);
+  }
+
+  forward(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => {
+      x = tf.add(x, this.selfAttn.forward(this.layerNorm1.forward(x), mask));
+      return tf.add(x, this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(x)))));
+    });
+  }
+}
+
+/** Equals transformers' CLIPAttention, which names its projections otherwise than diffusers' Attention. */
+class CLIPAttention extends Block {
+  static className = 'CLIPAttention';
+  private readonly qProj: Linear;
+  private readonly kProj: Linear;
+  private readonly vProj: Linear;
+  private readonly outProj: Linear;
+
+  constructor(features: number, private readonly heads: number) {
+    super();
+    this.qProj = this.add('q_proj', new Linear(features, features));
+    this.kProj = this.add('k_proj', new Linear(features, features));
+    this.vProj = this.add('v_proj', new Linear(features, features));
+    this.outProj = this.add('out_proj', new Linear(features, features));
+  }
+
+  forward(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => this.outProj.forward(scaledDotProductAttention(
+      this.qProj.forward(x), this.kProj.forward(x), this.vProj.forward(x), { heads: this.heads, mask })));
+  }
+}

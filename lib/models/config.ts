@@ -1,0 +1,51 @@
+import { checkOneOf, show } from '../core/checks.js';
+
+/** The highest number that any key of a config can mean; a config comes from strangers, and sizes beyond would only exhaust memory. */
+const MAX_NUMBER = 1e6;
+const MAX_LIST = 64;
+
+/** What a model's config may hold, besides the types that its defaults show. */
+export interface ConfigRules<Config> {
+  /** Keys that take a list of what their default is, one value for each block. */
+  listable?: ReadonlyArray<keyof Config>;
+  /** Keys that may be null though their default is not. */
+  nullable?: ReadonlyArray<keyof Config>;
+  /** Keys of other architectures, with the only values that mean this one. */
+  fixed?: Readonly<Record<string, readonly unknown[]>>;
+}
+
+/**
+ * The defaults overlaid with what `config` sets; keys that mean nothing here are left out.
+ * @throws TypeError, RangeError naming the key whose value does not fit.
+ */
+export function mergeConfig<Config extends object>(
+  name: string, defaults: Config, config: object, { listable = [], nullable = [], fixed = {} }: ConfigRules<Config> = {},
+): Config {
+  const merged: Config = { ...defaults };
+  for (const [key, value] of Object.entries(config)) {
+    if (Object.hasOwn(fixed, key)) checkOneOf(`${name}: ${key}`, value, fixed[key]);
+    if (!Object.hasOwn(defaults, key) || value === undefined) continue;
+    const known = key as keyof Config;
+    const like = defaults[known];
+    if (!alike(value, like) && !(listable.includes(known) && alike(value, [like])) && !(nullable.includes(known) && value === null)) {
+      throw new TypeError(`${name}: ${key}: got ${show(value)}, takes a value like ${show(like)}`);
+    }
+    merged[known] = value as Config[keyof Config];
+  }
+  return merged;
+}
+
+/** Whether `value` has the type of the default `like`; a default of null says nothing of its type. */
+function alike(value: unknown, like: unknown): boolean {
+  if (like === null) return value === null || typeof value !== 'object' || (Array.isArray(value) && value.length <= MAX_LIST);
+  if (Array.isArray(like)) return Array.isArray(value) && value.length > 0 && value.length <= MAX_LIST && value.every(item => alike(item, like[0]));
+  if (typeof value === 'number') return typeof like === 'number' && value >= 0 && value <= MAX_NUMBER;
+  return typeof value === typeof like;
+}
+
+/** One value for each block: a list as it is, a single value repeated. @throws RangeError for a list of another length. */
+export function perBlock<T>(name: string, value: T | T[], blocks: number): T[] {
+  if (!Array.isArray(value)) return Array<T>(blocks).fill(value);
+  if (value.length !== blocks) throw new RangeError(`${name}: got ${show(value)}, takes ${blocks} values, one for each block`);
+  return value;
+}

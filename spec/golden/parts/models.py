@@ -1,0 +1,77 @@
+"""The three networks with small random configs like SD1.x's and SD2.x's, and configs that use what else a config can say."""
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from generate import channels_last, save
+from parts.layers import randomize, weights
+
+SMALL = dict(block_out_channels=(16, 32, 32, 32), norm_num_groups=8)
+UNETS = {
+    "sd1": dict(**SMALL, layers_per_block=2, attention_head_dim=4, cross_attention_dim=24, sample_size=16),
+    "sd2": dict(**SMALL, layers_per_block=2, attention_head_dim=[2, 4, 4, 8], cross_attention_dim=32, use_linear_projection=True, upcast_attention=True, sample_size=24),
+    "other": dict(
+        block_out_channels=(16, 24), norm_num_groups=4, norm_eps=1e-4, layers_per_block=[1, 2], attention_head_dim=[2, 3], cross_attention_dim=16, transformer_layers_per_block=[1, 2],
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), only_cross_attention=[True, False],
+        mid_block_scale_factor=1.5, flip_sin_to_cos=False, freq_shift=1, center_input_sample=True, in_channels=9, out_channels=5, downsample_padding=0, time_embedding_dim=20, conv_in_kernel=5, conv_out_kernel=1),
+    "plain": dict(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, cross_attention_dim=8, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, mid_block_type="UNetMidBlock2D"),
+    "no_mid": dict(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, cross_attention_dim=8, attention_head_dim=2, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), mid_block_type=None),
+}
+VAE = dict(block_out_channels=(8, 16, 16, 24), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, norm_num_groups=4, latent_channels=4, sample_size=64)
+VAES = {
+    "sd": VAE,
+    "no_quant": dict(VAE, block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1, latent_channels=3, use_quant_conv=False, use_post_quant_conv=False, mid_block_add_attention=False),
+}
+TEXTS = {
+    "sd1": dict(vocab_size=99, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=77, hidden_act="quick_gelu"),
+    "sd2": dict(vocab_size=99, hidden_size=48, intermediate_size=96, num_hidden_layers=4, num_attention_heads=3, max_position_embeddings=77, hidden_act="gelu"),
+}
+x = torch.randn
+
+
+def unets():
+    for name, config in UNETS.items():
+        unet = randomize(UNet2DConditionModel(**config))
+        tensors, runs = {f"weights/{k}": v for k, v in weights(unet).items()}, []
+        channels, text = unet.config.in_channels, unet.config.cross_attention_dim
+        for shape, tokens, timestep in (((2, 16, 16), 77, 981), ((1, 9, 13), 7, 1), ((3, 8, 24), 5, [999, 500, 0])):
+            sample, states = x(shape[0], channels, *shape[1:]), x(shape[0], tokens, text)
+            with torch.no_grad():
+                out = unet(sample, torch.tensor(timestep), states).sample
+            r = len(runs)
+            tensors.update({f"{r}/sample": channels_last(sample), f"{r}/encoderHiddenStates": states, f"{r}/out": channels_last(out)})
+            runs.append(timestep)
+        save(f"models/unet_{name}", tensors, {"config": {k: v for k, v in unet.config.items() if not k.startswith("_")}, "timesteps": runs})
+
+
+def vaes():
+    for name, config in VAES.items():
+        vae = randomize(AutoencoderKL(**config))
+        tensors, factor = {f"weights/{k}": v for k, v in weights(vae).items()}, 2 ** (len(vae.config.block_out_channels) - 1)
+        shapes = ((2, 4, 6), (1, 5, 3))
+        for r, (batch, height, width) in enumerate(shapes):
+            image, latents = x(batch, 3, height * factor, width * factor), x(batch, vae.config.latent_channels, height, width)
+            with torch.no_grad():
+                latent_dist = vae.encode(image).latent_dist
+                sample = latent_dist.sample(torch.Generator().manual_seed(r))
+                tensors.update({k: channels_last(v) for k, v in {
+                    f"{r}/image": image, f"{r}/mean": latent_dist.mean, f"{r}/logvar": latent_dist.logvar, f"{r}/sample": sample,
+                    f"{r}/latents": latents, f"{r}/decoded": vae.decode(latents).sample}.items()})
+        save(f"models/vae_{name}", tensors, {"config": {k: v for k, v in vae.config.items() if not k.startswith("_")}, "runs": len(shapes)})
+
+
+def texts():
+    for name, config in TEXTS.items():
+        model = randomize(CLIPTextModel(CLIPTextConfig(**config)))
+        tensors, batches = {f"weights/{k}": v for k, v in weights(model).items() if not k.endswith("position_ids")}, []
+        for r, shape in enumerate(((2, 77), (1, 1), (3, 8))):
+            ids = torch.randint(0, config["vocab_size"], shape)
+            with torch.no_grad():
+                out = model(ids, output_hidden_states=True)
+            tensors.update({f"{r}/last": out.last_hidden_state, **{f"{r}/hidden/{i}": h for i, h in enumerate(out.hidden_states)}})
+            batches.append(ids.tolist())
+        save(f"models/text_{name}", tensors, {"config": config, "inputIds": batches})
+
+
+def generate():
+    unets(), vaes(), texts()
