@@ -1,16 +1,102 @@
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
+import { checkOneOf } from '../core/checks.js';
 
-/** Where tensors live and ops run. `cuda` and `cpu` are the native backend, `wasm` needs nothing but npm. */
-export type Device = 'cuda' | 'cpu' | 'wasm';
+/**
+ * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,
+ * `webgpu` with a page that imports `@tensorflow/tfjs-backend-webgpu`.
+ */
+export type Device = 'cuda' | 'cpu' | 'wasm' | 'webgpu' | 'webgl';
 
-/** Makes `device` the one that every later op runs on. */
-export async function useDevice(device: Device): Promise<void> {
-  await tf.setBackend(device === 'wasm' ? 'wasm' : 'tensorflow');
-  await tf.ready();
+export interface DeviceStatus {
+  readonly device: Device;
+  readonly available: boolean;
+  /** What it is, or what is missing and how to get it. */
+  readonly detail: string;
+}
+
+export interface DeviceReport {
+  /** Best first. */
+  readonly devices: readonly DeviceStatus[];
+  /** What 'auto' takes. */
+  readonly auto: Device;
+  readonly versions: Readonly<Record<string, string>>;
+  /** In Node: how many threads native ops use, and where native builds are kept. */
+  readonly threads?: number;
+  readonly cacheFolder?: string;
+}
+
+/** A device that cannot be used, and why. */
+export class DeviceError extends Error {
+  constructor(readonly device: Device, detail: string, options?: ErrorOptions) {
+    super(`${device}: ${detail}`, options);
+  }
+}
+
+/** Best first, each with its tfjs backend. */
+const BACKENDS: Record<Device, string> = { cuda: 'tensorflow', webgpu: 'webgpu', webgl: 'webgl', cpu: 'tensorflow', wasm: 'wasm' };
+const DEVICES = Object.keys(BACKENDS) as Device[];
+
+const inNode = () => tf.env().getBool('IS_NODE');
+const importNative = () => import('./native/native.js'); // only ever in Node: a page cannot load it
+
+/**
+ * Makes `device` the one that every later op runs on. Tensors made on another one move when they are first used.
+ * `auto` takes the best that works, and says on the console if that is not the best present.
+ * @throws RangeError for a name that is no device.
+ * @throws DeviceError naming what is missing and how to get it.
+ */
+export async function useDevice(device: Device | 'auto'): Promise<Device> {
+  checkOneOf('device', device, ['auto', ...DEVICES]);
+  const statuses = await deviceStatuses();
+  if (device !== 'auto') {
+    const { available, detail } = statuses.find(status => status.device === device)!;
+    if (!available) throw new DeviceError(device, detail);
+    await start(device);
+    return device;
+  }
+  for (const candidate of statuses.filter(status => status.available)) {
+    try {
+      await start(candidate.device);
+      return candidate.device;
+    } catch (error) {
+      console.warn((error as Error).message);
+    }
+  }
+  throw new DeviceError('wasm', 'no device works here');
+}
+
+async function start(device: Device): Promise<void> {
+  try {
+    if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device);
+    if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
+  } catch (error) {
+    throw new DeviceError(device, (error as Error).message, { cause: error });
+  }
 }
 
 /** What can be used on this machine, best first. */
 export async function availableDevices(): Promise<Device[]> {
-  return ['wasm'];
+  return (await deviceStatuses()).filter(status => status.available).map(status => status.device);
+}
+
+/** What this machine has, what 'auto' takes, and what the other devices lack. Loads no backend. */
+export async function describeDevices(): Promise<DeviceReport> {
+  const devices = await deviceStatuses();
+  const auto = devices.find(status => status.available)!.device;
+  const { versions, ...machine } = inNode() ? (await importNative()).machine() : { versions: {} };
+  return { devices, auto, versions: { tfjs: tf.version.tfjs, ...versions }, ...machine };
+}
+
+async function deviceStatuses(): Promise<DeviceStatus[]> {
+  const native = inNode() ? await (await importNative()).nativeStatuses() : null;
+  const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+  return DEVICES.map(device => {
+    if (device === 'cuda' || device === 'cpu') return { device, ...native?.[device] ?? { available: false, detail: 'needs Node' } };
+    const available = tf.findBackendFactory(BACKENDS[device]) !== null;
+    const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, one thread`
+      : available ? `the backend '${device}' of tfjs`
+        : device === 'webgpu' ? 'import @tensorflow/tfjs-backend-webgpu first' : 'needs a browser';
+    return { device, available, detail };
+  });
 }

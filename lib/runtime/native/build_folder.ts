@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** `gpu` runs on CUDA where there is a GPU and on the CPU where there is none; `cpu` is a third of the size. */
+export type NativeKind = 'cpu' | 'gpu';
+
+export const TENSORFLOW_VERSION = '2.21.0';
+export const TFJS_VERSION = '4.22.0';
+export const BINDING_PACKAGE = '@tensorflow/tfjs-node-gpu'; // its C++ sources are the same as those of tfjs-node
+
+/** The global through which the JavaScript of a build, which lies outside node_modules, gets this process's one tfjs. */
+export const TFJS_SYMBOL = 'tfjs-diffusers.tf';
+
+/** Where native builds are kept: outside node_modules, so that they outlive an `npm ci` and serve every project. */
+export function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tfjs-diffusers', 'native');
+}
+
+/** A folder of this name is complete: setup fills another one and renames it. */
+export function buildFolder(kind: NativeKind): string {
+  return join(cacheFolder(), `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}-${process.platform}-${process.arch}-${kind}`);
+}
+
+export function isBuilt(kind: NativeKind): boolean {
+  return existsSync(buildFolder(kind));
+}

@@ -1,0 +1,35 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BINDING_PACKAGE } from './build_folder.js';
+import { LIBRARIES } from './download.js';
+import { runTool } from './tools.js';
+
+/** TensorFlow logs while it is being loaded, before any log level counts: this addon loads it with stderr closed. */
+const QUIET = `#include <dlfcn.h>
+#include <fcntl.h>
+#include <node_api.h>
+#include <unistd.h>
+
+NAPI_MODULE_INIT() {
+  int saved = dup(2), null = open("/dev/null", O_WRONLY);
+  dup2(null, 2);
+  dlopen("${LIBRARIES[0]}", RTLD_LAZY);
+  dup2(saved, 2);
+  close(saved);
+  close(null);
+  return exports;
+}
+`;
+
+/** Compiles the addons into `target/lib`. They use Node-API alone, so one binary serves every Node. */
+export async function compileBinding(compiler: string, stage: string, target: string): Promise<void> {
+  const binding = join(target, 'node_modules', BINDING_PACKAGE);
+  const lib = join(target, 'lib');
+  const quiet = join(stage, 'quiet.cc');
+  await writeFile(quiet, QUIET);
+  const flags = ['-std=c++17', '-O2', '-fPIC', '-shared', '-pthread', '-DNAPI_VERSION=8', '-Wl,-rpath,$ORIGIN',
+    `-I${join(target, 'node_modules', 'node-api-headers', 'include')}`, `-I${join(stage, 'tensorflow', 'include')}`, `-I${binding}`];
+  const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map(file => join(binding, 'binding', file));
+  await runTool(compiler, [...flags, ...sources, `-L${lib}`, ...LIBRARIES.map(library => `-l:${library}`), '-o', join(lib, 'tfjs_binding.node')]);
+  await runTool(compiler, [...flags, quiet, '-ldl', '-o', join(lib, 'quiet.node')]);
+}

@@ -1,0 +1,68 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { BINDING_PACKAGE, TENSORFLOW_VERSION, TFJS_SYMBOL, TFJS_VERSION, type NativeKind } from './build_folder.js';
+import { runTool } from './tools.js';
+
+/** From npm, by folder of node_modules: the binding and the backend's JavaScript, what that imports, and Node's own headers. */
+const NPM_PACKAGES = { [BINDING_PACKAGE]: TFJS_VERSION, 'google-protobuf': '3.21.4', 'node-api-headers': '1.9.0' };
+
+export const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
+
+/** What is unpacked of a wheel: TensorFlow's libraries, the headers of its C API, its list of requirements; all of NVIDIA's libraries. */
+const WHEEL_PARTS = [...LIBRARIES.map(library => `tensorflow/${library}`),
+  ...['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'].map(path => `tensorflow/include/${path}`),
+  `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`, 'nvidia/'];
+
+const UNZIP = `import sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith(tuple(sys.argv[3:]))])`;
+
+/** Puts the npm packages under `target/node_modules`. npm checks them against its registry's hashes. */
+export async function downloadBinding(python: string, stage: string, target: string): Promise<void> {
+  const packages = Object.entries(NPM_PACKAGES);
+  await runTool('npm', ['pack', '--silent', '--pack-destination', stage, ...packages.map(([name, version]) => `${name}@${version}`)]);
+  for (const [name, version] of packages) {
+    const file = `${name.replace('@', '').replace('/', '-')}-${version}.tgz`;
+    const folder = join(target, 'node_modules', name);
+    await runTool(python, ['-W', 'ignore', '-m', 'tarfile', '-e', join(stage, file), stage]);
+    await mkdir(dirname(folder), { recursive: true });
+    await rename(join(stage, 'package'), folder);
+  }
+  // A build lies outside every project: what its JavaScript imports as tfjs is that of the process which loads it.
+  for (const name of ['@tensorflow/tfjs', '@tensorflow/tfjs-core']) {
+    await mkdir(join(target, 'node_modules', name));
+    await writeFile(join(target, 'node_modules', name, 'index.js'), `module.exports = globalThis[Symbol.for('${TFJS_SYMBOL}')];\n`);
+  }
+}
+
+/** Puts TensorFlow's libraries under `target/lib`, its headers under `stage`, and CUDA's libraries where TensorFlow's look for them. */
+export async function downloadTensorflow(
+  kind: NativeKind, python: string, stage: string, target: string, onProgress: (line: string) => void,
+): Promise<void> {
+  const name = kind === 'cpu' && process.arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';
+  await downloadWheels(python, [`${name}==${TENSORFLOW_VERSION}`], stage, onProgress);
+  await mkdir(join(target, 'lib'), { recursive: true });
+  for (const library of LIBRARIES) await rename(join(stage, 'tensorflow', library), join(target, 'lib', library));
+  if (kind === 'cpu') return;
+  const metadata = await readFile(join(stage, `tensorflow-${TENSORFLOW_VERSION}.dist-info`, 'METADATA'), 'utf8');
+  const cuda = [...metadata.matchAll(/^Requires-Dist: (nvidia-[^;\s]+)\s*;.*and-cuda/gm)].map(([, requirement]) => requirement);
+  await downloadWheels(python, cuda, stage, onProgress);
+  await rename(join(stage, 'nvidia'), join(target, 'nvidia'));
+}
+
+/** Downloads wheels and unpacks into `stage` what is used of them. pip checks them against its registry's hashes. */
+async function downloadWheels(python: string, requirements: readonly string[], stage: string, onProgress: (line: string) => void): Promise<void> {
+  const wheels = join(stage, 'wheels');
+  // Nothing of a wheel is run or compiled against Python, so any Python version's will do: --python-version names one that there is.
+  const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--python-version=3.13', '--no-cache-dir', `--dest=${wheels}`];
+  const onLine = (line: string) => {
+    const download = /^\s*Downloading (?:\S*\/)?(\S+\.whl) \((.+)\)/.exec(line);
+    if (download) onProgress(`downloading ${download[1]}, ${download[2]}`);
+  };
+  await runTool(python, [...args, ...requirements], { env: { TMPDIR: stage }, onLine });
+  for (const wheel of await readdir(wheels)) {
+    onProgress(`unpacking ${wheel}`);
+    await runTool(python, ['-c', UNZIP, join(wheels, wheel), stage, ...WHEEL_PARTS]);
+    await rm(join(wheels, wheel));
+  }
+}

@@ -1,0 +1,48 @@
+import * as tf from '@tensorflow/tfjs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import util from 'node:util';
+import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
+
+export type NativeDevice = 'cuda' | 'cpu';
+
+/** What is read here of the C++ addon and of the backend around it. */
+interface Binding {
+  readonly TF_Version: string;
+  isUsingGpuDevice(): boolean;
+}
+type NativeBackend = tf.KernelBackend & { readonly binding: Binding };
+
+const BACKEND = 'tensorflow';
+
+/** Makes a build tfjs's backend 'tensorflow'. Once per process: TensorFlow takes its settings and its device when it is loaded. */
+export function loadBuild(folder: string, { hideGpu = false } = {}): void {
+  process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
+  process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // errors only
+  Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null }); // for tfjs-node; gone in Node 23
+  Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
+
+  const visible = process.env.CUDA_VISIBLE_DEVICES;
+  if (hideGpu) process.env.CUDA_VISIBLE_DEVICES = '-1';
+  try {
+    const require = createRequire(join(folder, 'build.cjs'));
+    require('./lib/quiet.node');
+    const binding = require('./lib/tfjs_binding.node') as Binding;
+    require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
+    const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
+      { NodeJSKernelBackend: new (binding: Binding, packageName: string) => NativeBackend };
+    const backend = new NodeJSKernelBackend(binding, BINDING_PACKAGE);
+    tf.registerBackend(BACKEND, () => backend, 3);
+  } finally {
+    if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
+    else process.env.CUDA_VISIBLE_DEVICES = visible;
+  }
+}
+
+/** What this process runs, loaded by `loadBuild` or by a program that imports tfjs-node itself; null before that. */
+export function running(): { device: NativeDevice; version: string } | null {
+  if (tf.findBackendFactory(BACKEND) === null) return null;
+  const { binding } = tf.findBackend(BACKEND) as NativeBackend;
+  return { device: binding.isUsingGpuDevice() ? 'cuda' : 'cpu', version: binding.TF_Version };
+}

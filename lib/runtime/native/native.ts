@@ -1,0 +1,53 @@
+import { availableParallelism } from 'node:os';
+import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
+import { loadBuild, running, type NativeDevice } from './load.js';
+import { nvidiaGpus } from './nvidia.js';
+
+/**
+ * Loads the native backend on `device`, if it is not loaded yet.
+ * @throws Error saying in one line why that cannot be.
+ */
+export function loadNative(device: NativeDevice): void {
+  if (running() === null) {
+    const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
+    try {
+      loadBuild(folder, { hideGpu: device === 'cpu' });
+    } catch (error) {
+      const [reason] = (error as Error).message.split('\n');
+      throw new Error(`the native build does not load (${reason}); run \`npx tfjs-diffusers setup\` to build it anew`, { cause: error });
+    }
+    if (device === 'cuda' && running()!.device === 'cpu') {
+      throw new Error('TensorFlow finds no GPU that it can use; see CUDA_VISIBLE_DEVICES, or set TF_CPP_MIN_LOG_LEVEL=0 to learn why');
+    }
+  }
+  if (running()!.device !== device) throw new Error(takenBy(running()!.device));
+}
+
+function takenBy(device: NativeDevice): string {
+  return `TensorFlow runs on ${device} in this process and cannot change; use another process`;
+}
+
+/** Whether each native device can be had, and what it is, or what is missing and how to get it. */
+export async function nativeStatuses(): Promise<Record<NativeDevice, { available: boolean; detail: string }>> {
+  const now = running();
+  const gpus = await nvidiaGpus();
+  const present = (on: string) => ({ available: true, detail: `TensorFlow ${now?.version ?? TENSORFLOW_VERSION} on ${on}` });
+  const missing = (detail: string) => ({ available: false, detail });
+  const cpu = present(`${threads()} threads`);
+  const cuda = present(gpus[0] ?? 'a GPU');
+  if (now) return now.device === 'cpu' ? { cuda: missing(takenBy('cpu')), cpu } : { cuda, cpu: missing(takenBy('cuda')) };
+  return {
+    cuda: gpus.length === 0 ? missing('no NVIDIA GPU (nvidia-smi names none)')
+      : isBuilt('gpu') ? cuda : missing('no GPU build; run `npx tfjs-diffusers setup --gpu`'),
+    cpu: isBuilt('cpu') || isBuilt('gpu') ? cpu : missing('no native build; run `npx tfjs-diffusers setup`'),
+  };
+}
+
+function threads(): number {
+  return Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
+}
+
+/** What `info` tells of this machine besides its devices. */
+export function machine(): { versions: Record<string, string>; threads: number; cacheFolder: string } {
+  return { versions: { node: process.versions.node, tensorflow: TENSORFLOW_VERSION }, threads: threads(), cacheFolder: cacheFolder() };
+}

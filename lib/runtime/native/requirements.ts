@@ -1,0 +1,57 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { cacheFolder, type NativeKind } from './build_folder.js';
+import { SetupError } from './setup_error.js';
+import { runTool } from './tools.js';
+
+/** The programs that a build takes, by the name to call them. */
+export interface Tools {
+  readonly python: string;
+  readonly compiler: string;
+}
+
+/** Bytes of disk at the peak: the downloads and what is unpacked of them. */
+const ROOM: Record<NativeKind, number> = { cpu: 1.2e9, gpu: 9.5e9 };
+
+/** @throws SetupError naming the first thing that is missing for a build, and how to get it. */
+export async function checkRequirements(kind: NativeKind): Promise<Tools> {
+  checkPlatform(kind);
+  if (await firstThatRuns(['npm'], ['--version']) === null) throw new SetupError('needs npm on the PATH; it comes with Node');
+  const pythons = ['python3', 'python'];
+  const python = await firstThatRuns(pythons, ['-m', 'pip', '--version']);
+  if (python === null) {
+    const bare = await firstThatRuns(pythons, ['--version']);
+    throw new SetupError(`${bare ? `${bare} has no pip` : 'needs Python 3 with pip'}; install it (Debian: apt install python3-pip)`);
+  }
+  const compiler = await firstThatRuns([process.env.CXX, 'g++', 'clang++', 'c++'], ['--version']);
+  if (compiler === null) throw new SetupError('needs a C++ compiler; install one (Debian: apt install g++), or name it in CXX');
+  await checkDisk(kind);
+  return { python, compiler };
+}
+
+function checkPlatform(kind: NativeKind): void {
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  const platform = `${process.platform}-${process.arch}${process.platform === 'linux' && !header.glibcVersionRuntime ? '-musl' : ''}`;
+  const accepted = kind === 'cpu' ? ['linux-x64', 'linux-arm64'] : ['linux-x64'];
+  if (!accepted.includes(platform)) {
+    throw new SetupError(`no ${kind} build for ${platform}, only for ${accepted.join(' and ')} with glibc; the device wasm works everywhere`);
+  }
+}
+
+async function checkDisk(kind: NativeKind): Promise<void> {
+  const cache = cacheFolder();
+  await mkdir(cache, { recursive: true }).catch((error: unknown) => {
+    throw new SetupError(`cannot make ${cache} (${(error as Error).message}); set XDG_CACHE_HOME to a folder that can be written`, { cause: error });
+  });
+  const { bavail, bsize } = await statfs(cache);
+  if (bavail * bsize < ROOM[kind]) {
+    const [free, needed] = [bavail * bsize, ROOM[kind]].map(bytes => `${(bytes / 1e9).toFixed(1)} GB`);
+    throw new SetupError(`${cache} has ${free} free and ${needed} are needed; make room, or set XDG_CACHE_HOME to a folder on a larger disk`);
+  }
+}
+
+async function firstThatRuns(commands: ReadonlyArray<string | undefined>, args: readonly string[]): Promise<string | null> {
+  for (const command of commands) {
+    if (command && await runTool(command, args).then(() => true, () => false)) return command;
+  }
+  return null;
+}
