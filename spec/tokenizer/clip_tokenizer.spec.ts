@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { loadGolden } from '../support/golden.js';
+import { MemoryFolder } from '../support/memory_folder.js';
+
+interface Reference {
+  bos: number; eos: number; pad: number; modelMaxLength: number; ids: number[][]; decoded: string[];
+}
+
+/** The real vocabulary from its merges: bytes, bytes at the end of a word, merges, and two special tokens. */
+function clipVocabulary(merges: string): Record<string, number> {
+  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+  const printable = [...range(0x21, 0x7f), ...range(0xa1, 0xad), ...range(0xae, 0x100)];
+  const letters = [...printable, ...range(256, 512 - printable.length)].map(code => String.fromCharCode(code));
+  const merged = merges.split('\n').slice(1, -1).map(line => line.replace(' ', ''));
+  const tokens = [...letters, ...letters.map(letter => `${letter}</w>`), ...merged, '<|startoftext|>', '<|endoftext|>'];
+  return Object.fromEntries(tokens.map((token, id) => [token, id]));
+}
+
+/** Python's idea of white space at the ends differs from JavaScript's by some control characters. */
+function strip(text: string): string {
+  const blank = (char: string) => char <= ' ' || '\u0085\ufeff'.includes(char) || char.trim() === '';
+  const chars = [...text];
+  const from = chars.findIndex(char => !blank(char));
+  return from < 0 ? '' : chars.slice(from, chars.findLastIndex(char => !blank(char)) + 1).join('');
+}
+
+describe('CLIPTokenizer', () => {
+  const merges = gunzipSync(readFileSync('spec/golden/tokenizer/clip_merges.txt.gz')).toString();
+  const vocab = clipVocabulary(merges);
+  const { meta } = loadGolden('tokenizer/clip');
+  const prompts: string[] = meta.prompts;
+
+  function check(tokenizer: CLIPTokenizer, texts: string[], reference: Reference): void {
+    const { bos, eos, pad, modelMaxLength } = reference;
+    assert.deepEqual([tokenizer.bosTokenId, tokenizer.eosTokenId, tokenizer.padTokenId, tokenizer.modelMaxLength], [bos, eos, pad, modelMaxLength]);
+    for (const [i, text] of texts.entries()) {
+      const ids = reference.ids[i];
+      assert.deepEqual(tokenizer.encode(text, { padding: false, truncation: false }), [[bos, ...ids, eos]], JSON.stringify(text));
+      const [padded] = tokenizer.encode(text);
+      assert.deepEqual(padded, [bos, ...ids.slice(0, 75), eos, ...new Array(Math.max(0, 75 - ids.length)).fill(pad)]);
+      assert.equal(strip(tokenizer.decode(ids)), strip(reference.decoded[i]));
+    }
+  }
+
+  it('has the real vocabulary to compare with, and prompts enough', () => {
+    assert.equal(Object.keys(vocab).length, 49408);
+    assert.ok(prompts.length >= 200);
+  });
+
+  for (const [name, { files, extra, ...reference }] of Object.entries<any>(meta.folders)) { // eslint-disable-line @typescript-eslint/no-explicit-any -- a golden's
+    it(`gives the ids of transformers for the files of '${name}'`, async () => {
+      const texts = Object.fromEntries(Object.entries(files).map(([file, content]) => [file, JSON.stringify(content)]));
+      const tokenizer = await CLIPTokenizer.fromPretrained(new MemoryFolder({ 'vocab.json': JSON.stringify(vocab), 'merges.txt': merges, ...texts }));
+      check(tokenizer, reference.ids.length === prompts.length ? prompts : meta.extra, reference);
+      check(tokenizer, meta.extra, extra);
+    });
+  }
+
+  it('encodes several texts, to any length', () => {
+    const tokenizer = CLIPTokenizer.fromFiles({ vocab, merges });
+    assert.deepEqual(tokenizer.encode(['a cat', 'a'], { maxLength: 5 }), [[49406, 320, 2368, 49407, 49407], [49406, 320, 49407, 49407, 49407]]);
+    assert.deepEqual(tokenizer.encode(['a cat and a dog'], { maxLength: 4 }), [[49406, 320, 2368, 49407]]);
+    assert.deepEqual(tokenizer.encode([]), []);
+  });
+
+  it('names what is cut off', () => {
+    const tokenizer = CLIPTokenizer.fromFiles({ vocab, merges });
+    assert.equal(tokenizer.truncatedText('word '.repeat(75)), '');
+    assert.equal(tokenizer.truncatedText(`${'word '.repeat(75)} a red FOX`), 'a red fox');
+    assert.equal(tokenizer.truncatedText('a cat and a dog', 5), 'a dog');
+  });
+
+  const refuses: Array<[string, () => unknown, RegExp]> = [
+    ['a vocabulary that is a list', () => CLIPTokenizer.fromFiles({ vocab: [], merges }), /^TypeError: vocab\.json: got \[\], takes an object of ids by token$/],
+    ['an id that is no number', () => CLIPTokenizer.fromFiles({ vocab: { a: 'b' }, merges }), /token 'a' has the id 'b'/],
+    ['an id far away', () => CLIPTokenizer.fromFiles({ vocab: { a: 4e9 }, merges }), /token 'a' has the id 4000000000, takes a whole number below 1000000/],
+    ['a merge of three', () => CLIPTokenizer.fromFiles({ vocab, merges: 'a b c' }), /^TypeError: merges: got 'a b c', takes two tokens$/],
+    ['a tokenizer.json without a model', () => CLIPTokenizer.fromFiles({ tokenizerJson: {} }), /^TypeError: tokenizer\.json: takes an object with a model$/],
+    ['a tokenizer.json without merges', () => CLIPTokenizer.fromFiles({ tokenizerJson: { model: { vocab } } }), /model\.merges takes a list/],
+    ['a special token that is unknown', () => CLIPTokenizer.fromFiles({ vocab, merges }, { pad_token: '<pad>' }), /its pad_token '<pad>' is not in the vocabulary/],
+    ['a config that is a list', () => CLIPTokenizer.fromFiles({ vocab, merges }, []), /^TypeError: tokenizer_config\.json: got \[\], takes an object$/],
+    ['a text that is none', () => CLIPTokenizer.fromFiles({ vocab, merges }).encode([1 as unknown as string]), /^TypeError: text: got 1, takes a string$/],
+    ['no room', () => CLIPTokenizer.fromFiles({ vocab, merges }).encode('a', { maxLength: 1 }), /^RangeError: maxLength: got 1, takes a whole number, 2 or more$/],
+  ];
+  for (const [title, work, message] of refuses) {
+    it(`refuses ${title}`, () => assert.throws(work, message));
+  }
+});
