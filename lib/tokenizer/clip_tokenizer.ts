@@ -5,7 +5,7 @@ import { openModelFolder, type ModelFolder } from '../hub/model_folder.js';
 
 /** The vocabulary: either pair of files, or the one that holds both. Contents are those of the parsed files. */
 export type CLIPTokenizerFiles =
-  | { vocab: unknown; /** The text of merges.txt. */ merges: string; tokenizerJson?: undefined }
+  | { vocab: unknown; /** The text of merges.txt. */ merges: string }
   | { tokenizerJson: unknown };
 
 export interface EncodeOptions {
@@ -54,7 +54,7 @@ export class CLIPTokenizer {
    */
   static fromFiles(files: CLIPTokenizerFiles, tokenizerConfig: unknown = {}): CLIPTokenizer {
     if (!isObject(tokenizerConfig)) throw new TypeError(`tokenizer_config.json: got ${show(tokenizerConfig)}, takes an object`);
-    const { vocab, merges, addedTokens } = files.tokenizerJson === undefined ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
+    const { vocab, merges, addedTokens } = 'vocab' in files ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
     const declared = readAddedTokens(tokenizerConfig.added_tokens_decoder) ?? addedTokens;
     const added = new Map(declared.map(token => [token.content, token]));
     const named = (role: string, fallback: string): number => {

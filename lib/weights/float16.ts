@@ -49,6 +49,17 @@ export function encodeFloat16(values: Float32Array): Uint16Array {
   return out;
 }
 
+/** float32 -> bfloat16 bits, to the nearest, ties to even. */
+export function encodeBfloat16(values: Float32Array): Uint16Array {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < out.length; i++) {
+    const word = words[i];
+    out[i] = (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16; // a NaN stays one
+  }
+  return out;
+}
+
 function roundHalfEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;

@@ -37,10 +37,9 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
   let loaded = 0;
   try {
-    for (const { path, spec, file, info, layout } of weights) {
-      const bytes = await file.source.read(info.offset, info.byteLength);
-      const ours = layout === 'tfjs' ? bytes : torchToTfjs(bytes, elementSizes[info.dtype], info.shape, spec.layout);
-      const values = decodeTensor(info.dtype, ours);
+    for (const weight of weights) {
+      const { path, spec, info } = weight;
+      const values = decodeTensor(info.dtype, await readWeight(weight));
       block.setParameter(path, tf.tensor(values instanceof Float32Array ? values : Float32Array.from(values), [...spec.shape]));
       onProgress?.({ loaded: loaded += info.byteLength, total });
     }
@@ -48,6 +47,12 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
     block.dispose();
     throw error;
   }
+}
+
+/** The bytes of a weight, of the file's dtype, in our layout. */
+export async function readWeight({ spec, file, info, layout }: FoundWeight): Promise<Uint8Array> {
+  const bytes = await file.source.read(info.offset, info.byteLength);
+  return layout === 'tfjs' ? bytes : torchToTfjs(bytes, elementSizes[info.dtype], info.shape, spec.layout);
 }
 
 /**

@@ -1,0 +1,182 @@
+import { packageVersion } from '../lib/cli/package.js';
+import { checkInteger, show } from '../lib/core/checks.js';
+import { isObject } from '../lib/core/json.js';
+import { LocalFolder } from '../lib/hub/local_folder.js';
+import { ModelFileError, openModelFolder, type ModelFolder } from '../lib/hub/model_folder.js';
+import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
+import { CLIPTextModel } from '../lib/models/clip_text_model.js';
+import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
+import { matchWeights, readWeight, type FoundWeight } from '../lib/weights/load_weights.js';
+import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
+import { closeWeightFiles, openWeightFiles, type WeightFile } from '../lib/weights/weight_files.js';
+import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
+import { makeFolder, type WriteFile } from './output_folder.js';
+import { verifyNetwork } from './verify.js';
+
+export interface ConvertOptions {
+  /** What the weights become; each keeps its own by default. */
+  dtype?: FloatName;
+  /** As in 'fp16', to read `diffusion_pytorch_model.fp16.safetensors`. */
+  variant?: string;
+  /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
+  maxShardSize?: number;
+  /** Whether to read all weights again and compare every name, shape and value. */
+  verify?: boolean;
+  /** Called after every weight: bytes of the source that were written or verified. */
+  onProgress?: (progress: { loaded: number; total: number }) => void;
+}
+
+/** A network of the source: its place, and where its weights are. */
+export interface Network {
+  readonly subfolder: string;
+  readonly className: NetworkName;
+  readonly weights: FoundWeight[];
+}
+
+const networks = { CLIPTextModel, UNet2DConditionModel, AutoencoderKL };
+type NetworkName = keyof typeof networks;
+
+const tokenizerFiles = ['tokenizer.json', 'vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
+const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
+
+/**
+ * Makes our folder of a model in the diffusers layout: weights as tfjs has them, ready to be mapped, beside the same configs.
+ * @param source the folder of a pipeline, or of a single network.
+ * @param out a folder that is new or empty; nothing is there until all of it is.
+ * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.
+ */
+export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
+  if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
+  const dtype = options.dtype && dtypeOf(options.dtype);
+  const folder = await openModelFolder(source);
+  const opened: WeightFile[] = [];
+  try {
+    const { found, copies, index } = await planConversion(folder, options, opened);
+    const size = found.flatMap(network => network.weights).reduce((sum, { info }) => sum + info.byteLength, 0);
+    let loaded = 0;
+    const advance = (bytes: number) => options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
+    await makeFolder(out, async (write, folderSoFar) => {
+      for (const network of found) await writeNetwork(write, network, { dtype, maxShardSize: options.maxShardSize, advance });
+      for (const path of copies) await write(path, await readAll(folder, path));
+      if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
+      if (options.verify) {
+        const written = await LocalFolder.open(folderSoFar);
+        for (const network of found) await verifyNetwork(written, network, { dtype, advance });
+      }
+    });
+  } finally {
+    await closeWeightFiles(opened);
+  }
+}
+
+interface Plan {
+  readonly found: Network[];
+  /** Files that are taken over as they are. */
+  readonly copies: string[];
+  /** What model_index.json becomes, if the source is a pipeline. */
+  readonly index?: Record<string, unknown>;
+}
+
+/** Looks at every config and every header, so that what cannot be converted fails at once. */
+async function planConversion(folder: ModelFolder, { variant }: ConvertOptions, opened: WeightFile[]): Promise<Plan> {
+  const copies: string[] = [];
+  const copy = async (...paths: string[]) => {
+    for (const path of paths) if (await folder.has(path)) copies.push(path);
+  };
+  await copy('README.md', 'LICENSE', 'LICENSE.md');
+  if (!await folder.has('model_index.json')) {
+    if (!await folder.has('config.json')) throw new ModelFileError(`${folder.name}: has neither model_index.json nor config.json`);
+    const found = await findNetwork(folder, '', { variant }, opened);
+    return { found: [found], copies: [...copies, 'config.json'] };
+  }
+  const index = await folder.readJson('model_index.json');
+  if (!isObject(index)) throw new ModelFileError(`${folder.name}/model_index.json: got ${show(index)}, takes an object`);
+  const found: Network[] = [];
+  for (const [name, entry] of Object.entries(index)) {
+    const className = Array.isArray(entry) ? entry[1] : undefined;
+    if (typeof className !== 'string' || unused.includes(name)) continue;
+    if (Object.hasOwn(networks, className)) {
+      found.push(await findNetwork(folder, name, { variant, className: className as NetworkName }, opened));
+      copies.push(`${name}/config.json`);
+    } else if (className.startsWith('CLIPTokenizer')) {
+      await copy(...tokenizerFiles.map(file => `${name}/${file}`));
+    } else if (className.endsWith('Scheduler')) {
+      copies.push(`${name}/scheduler_config.json`);
+    } else {
+      throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);
+    }
+  }
+  const dropped = unused.filter(name => Object.hasOwn(index, name)).map(name => [name, [null, null]]);
+  return { found, copies, index: { ...index, ...Object.fromEntries(dropped), requires_safety_checker: false } };
+}
+
+async function findNetwork(
+  folder: ModelFolder, subfolder: string, options: { variant?: string; className?: NetworkName }, opened: WeightFile[],
+): Promise<Network> {
+  const path = subfolder ? `${subfolder}/config.json` : 'config.json';
+  const config = await folder.readJson(path);
+  if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
+  const className = options.className ?? config._class_name ?? (Array.isArray(config.architectures) ? config.architectures[0] : undefined);
+  if (typeof className !== 'string' || !Object.hasOwn(networks, className)) {
+    throw new ModelFileError(`${folder.name}/${path}: is a ${show(className)}, takes ${Object.keys(networks).join(', ')}`);
+  }
+  const files = await openWeightFiles(folder, { subfolder, variant: options.variant });
+  opened.push(...files);
+  const specs = new networks[className as NetworkName](config).parameterSpecs();
+  return { subfolder, className: className as NetworkName, weights: await matchWeights(className, specs, files) };
+}
+
+async function writeNetwork(
+  write: WriteFile, { subfolder, className, weights }: Network,
+  { dtype, maxShardSize = Infinity, advance }: { dtype?: Dtype; maxShardSize?: number; advance: (bytes: number) => void },
+): Promise<void> {
+  const tensors = weights.map(weight => ({
+    name: weight.path,
+    dtype: dtype ?? weight.info.dtype,
+    shape: weight.spec.shape,
+    bytes: async () => {
+      const bytes = convertDtype(weight.path, await readWeight(weight), weight.info.dtype, dtype ?? weight.info.dtype);
+      advance(weight.info.byteLength);
+      return bytes;
+    },
+  }));
+  const stem = (subfolder ? `${subfolder}/` : '') + (className === 'CLIPTextModel' ? 'model' : 'diffusion_pytorch_model');
+  const metadata = { format: 'tfjs', made_by: `tfjs-diffusers ${packageVersion()}` };
+  const shards = splitShards(tensors, maxShardSize);
+  if (shards.length === 1) return write(`${stem}.safetensors`, writeSafetensors(tensors, metadata));
+  const weightMap: Record<string, string> = {};
+  for (const [i, shard] of shards.entries()) {
+    const path = `${stem}-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    await write(path, writeSafetensors(shard, metadata));
+    for (const { name } of shard) weightMap[name] = path.slice(path.lastIndexOf('/') + 1);
+  }
+  const total = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
+  await write(`${stem}.safetensors.index.json`, `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`);
+}
+
+function splitShards(tensors: TensorToWrite[], maxSize: number): TensorToWrite[][] {
+  const shards: TensorToWrite[][] = [[]];
+  let size = 0;
+  for (const tensor of tensors) {
+    if (size > 0 && size + byteSize(tensor) > maxSize) {
+      shards.push([]);
+      size = 0;
+    }
+    shards.at(-1)!.push(tensor);
+    size += byteSize(tensor);
+  }
+  return shards;
+}
+
+function number(i: number): string {
+  return String(i).padStart(5, '0');
+}
+
+async function readAll(folder: ModelFolder, path: string): Promise<Uint8Array> {
+  const source = await folder.open(path);
+  try {
+    return await source.read(0, source.size);
+  } finally {
+    await source.close();
+  }
+}

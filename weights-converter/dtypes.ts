@@ -1,0 +1,30 @@
+import { checkOneOf } from '../lib/core/checks.js';
+import { encodeBfloat16, encodeFloat16 } from '../lib/weights/float16.js';
+import { decodeTensor, type Dtype } from '../lib/weights/safetensors.js';
+
+/** What weights can be converted to, by torch's names. */
+export type FloatName = 'float32' | 'float16' | 'bfloat16';
+
+const dtypes: Record<FloatName, Dtype> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
+
+/** The safetensors name. @throws RangeError for another name. */
+export function dtypeOf(name: FloatName): Dtype {
+  return dtypes[checkOneOf('dtype', name, Object.keys(dtypes) as FloatName[])];
+}
+
+/**
+ * Converts little-endian floats of any dtype, rounding to the nearest, ties to even, as torch does.
+ * @param name what the error calls the tensor.
+ * @throws RangeError if a finite value would become infinite.
+ */
+export function convertDtype(name: string, bytes: Uint8Array, from: Dtype, to: Dtype): Uint8Array {
+  if (from === to) return bytes;
+  const decoded = decodeTensor(from, bytes);
+  const values = decoded instanceof Float32Array ? decoded : Float32Array.from(decoded);
+  if (to === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const words = to === 'F16' ? encodeFloat16(values) : encodeBfloat16(values);
+  const infinity = to === 'F16' ? 0x7c00 : 0x7f80;
+  const overflow = words.findIndex((word, i) => (word & 0x7fff) === infinity && Number.isFinite(values[i]));
+  if (overflow >= 0) throw new RangeError(`${name}: its value ${values[overflow]} is beyond ${to === 'F16' ? 'float16; use bfloat16 or float32' : 'bfloat16; use float32'}`);
+  return new Uint8Array(words.buffer);
+}

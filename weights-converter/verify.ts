@@ -1,0 +1,34 @@
+import type { ModelFolder } from '../lib/hub/model_folder.js';
+import { matchWeights, readWeight, WeightsError } from '../lib/weights/load_weights.js';
+import type { Dtype } from '../lib/weights/safetensors.js';
+import { closeWeightFiles, openWeightFiles } from '../lib/weights/weight_files.js';
+import type { Network } from './convert.js';
+import { convertDtype } from './dtypes.js';
+
+/**
+ * Reads a converted network back and compares every name, shape and byte with the source.
+ * @throws WeightsError naming the first weight that differs.
+ */
+export async function verifyNetwork(
+  folder: ModelFolder, { subfolder, className, weights }: Network, { dtype, advance }: { dtype?: Dtype; advance: (bytes: number) => void },
+): Promise<void> {
+  const files = await openWeightFiles(folder, { subfolder });
+  try {
+    const written = await matchWeights(className, new Map(weights.map(({ path, spec }) => [path, spec])), files);
+    const byPath = new Map(written.map(weight => [weight.path, weight]));
+    for (const weight of weights) {
+      const other = byPath.get(weight.path)!;
+      const expected = convertDtype(weight.path, await readWeight(weight), weight.info.dtype, dtype ?? weight.info.dtype);
+      if (!equalBytes(await readWeight(other), expected)) {
+        throw new WeightsError(`${other.file.name}: ${weight.path} is not what was written; the disk or its memory may be faulty`);
+      }
+      advance(weight.info.byteLength);
+    }
+  } finally {
+    await closeWeightFiles(files);
+  }
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
