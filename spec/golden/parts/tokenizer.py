@@ -212,4 +212,9 @@ def generate():
             (path / "merges.txt").write_text("\n".join(["#version: 0.2", *rules, ""]), encoding="utf-8")
             tokenizer = CLIPTokenizer.from_pretrained(path)
             meta["folders"][name] = {"files": files, **reference(tokenizer, texts if name in ("sd1", "sd2") else extra), "extra": reference(tokenizer, extra)}
+        small = vocabulary(rules[:129])
+        CLIPTokenizer(vocab=small, merges=[tuple(rule.split()) for rule in rules[:129]], model_max_length=77).save_pretrained(Path(tmp) / "json")
+        tokenizer = CLIPTokenizer.from_pretrained(Path(tmp) / "json")
+        files = {name: json.loads((Path(tmp) / "json" / name).read_text()) for name in ("tokenizer.json", "tokenizer_config.json")}
+        meta["folders"]["json"] = {"files": files, **reference(tokenizer, texts), "extra": reference(tokenizer, extra)}
     save("tokenizer/clip", {}, meta)
