@@ -18,14 +18,13 @@ export class Image {
 
   /**
    * Reads pictures from the device: byte = round(255 * clamp(value)), halves to even.
-   * - `images`: `[batch, height, width, 3]`, float, within [0, 1]; or within [-1, 1], as a VAE decodes, with `denormalize`. Stays the caller's.
-   *
-   * Equals diffusers' VaeImageProcessor.postprocess.
+   * - `images`: `[batch, height, width, 3]`, float, within [0, 1]; what lies beyond is cut. Stays the caller's.
+   * Equals diffusers' VaeImageProcessor.numpy_to_pil.
    */
-  static async fromTensor(images: tf.Tensor, { denormalize = false } = {}): Promise<Image[]> {
+  static async fromTensor(images: tf.Tensor): Promise<Image[]> {
     checkShape('images', images.shape, [null, null, null, 3]);
     const [, height, width] = images.shape;
-    const values = tf.tidy(() => (denormalize ? denormalized(images) : images.clipByValue(0, 1)).mul(255).round());
+    const values = tf.tidy(() => images.clipByValue(0, 1).mul(255).round());
     const bytes = new Uint8Array(await values.data().finally(() => values.dispose()));
     const size = height * width * 3;
     return Array.from({ length: images.shape[0] }, (_, i) => new Image(bytes.slice(i * size, (i + 1) * size), width, height));
@@ -56,6 +55,6 @@ export class Image {
 }
 
 /** [-1, 1], as a VAE decodes, to [0, 1]; what lies beyond is cut. Equals diffusers' VaeImageProcessor.denormalize. */
-export function denormalized(images: tf.Tensor): tf.Tensor {
+export function denormalize(images: tf.Tensor): tf.Tensor {
   return tf.tidy(() => images.mul(0.5).add(0.5).clipByValue(0, 1));
 }

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PNG } from 'pngjs';
-import { Image } from '../../lib/image/image.js';
+import { denormalize, Image } from '../../lib/image/image.js';
 import { makeImageGrid } from '../../lib/image/grid.js';
 import { describeOnDevices } from '../support/backends.js';
 
@@ -91,11 +91,12 @@ describeOnDevices('Image.fromTensor', () => {
 
   it('takes [-1, 1] and batches', async () => {
     const images = tf.tensor4d([-1, 0, 1, -2, 2, 0.5, 1, 1, 1, -1, -1, -1], [2, 1, 2, 3]);
-    const [first, second] = await Image.fromTensor(images, { denormalize: true });
+    const within = denormalize(images);
+    const [first, second] = await Image.fromTensor(within);
     assert.deepEqual([...first.data], [0, 128, 255, 0, 255, 191]);
     assert.deepEqual([...second.data], [255, 255, 255, 0, 0, 0]);
     assert.deepEqual([first.width, first.height], [2, 1]);
-    images.dispose();
+    tf.dispose([images, within]);
   });
 
   it('takes three channels only', async () => {

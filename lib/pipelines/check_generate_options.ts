@@ -1,0 +1,101 @@
+import type * as tf from '@tensorflow/tfjs';
+import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
+import type { Generator } from '../core/random.js';
+import type { GenerateOptions, OutputType, StableDiffusionPipeline, StepCallback } from './stable_diffusion.js';
+
+/** What `generate` was asked for: checked, with every default filled in. */
+export interface GenerateRequest {
+  prompts?: string[];
+  promptEmbeds?: tf.Tensor;
+  negativePrompts: string[];
+  negativePromptEmbeds?: tf.Tensor;
+  numImagesPerPrompt: number;
+  numInferenceSteps: number;
+  guidanceScale: number;
+  /** Whether to guide: the networks then see everything twice. */
+  guided: boolean;
+  guidanceRescale: number;
+  clipSkip: number;
+  eta: number;
+  /** `[images, height, width, channels]` of the latents. */
+  latentShape: [number, number, number, number];
+  latents?: tf.Tensor;
+  generator?: Generator | Generator[];
+  outputType: OutputType;
+  callbackOnStepEnd?: StepCallback;
+  signal?: AbortSignal;
+}
+
+/** @throws TypeError or RangeError that names the option, what it got and what it takes. */
+export function checkGenerateOptions(
+  pipe: StableDiffusionPipeline, prompt: string | string[] | undefined, options: GenerateOptions,
+): GenerateRequest {
+  const { unet, vaeScaleFactor, textEncoder } = pipe;
+  const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
+  const [features] = [unet.config.cross_attention_dim].flat();
+  const [trainedHeight, trainedWidth = trainedHeight] = [unet.config.sample_size].flat();
+  if (textEncoder.config.hidden_size !== features) {
+    throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
+  }
+  if ((prompt === undefined) === (promptEmbeds === undefined)) {
+    throw new TypeError(`prompt: got ${prompt === undefined ? 'neither' : 'both'} prompt and promptEmbeds, takes one of the two`);
+  }
+  if (options.negativePrompt !== undefined && negativePromptEmbeds) {
+    throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
+  }
+  if (promptEmbeds) checkShape('promptEmbeds', promptEmbeds.shape, [null, null, features]);
+
+  const prompts = prompt === undefined ? undefined : checkTexts('prompt', prompt);
+  const batch = prompts?.length ?? promptEmbeds!.shape[0];
+  const negativePrompts = checkTexts('negativePrompt', options.negativePrompt ?? '', batch);
+  const tokens = promptEmbeds?.shape[1] ?? pipe.tokenizer.modelMaxLength;
+  if (negativePromptEmbeds) checkShape('negativePromptEmbeds', negativePromptEmbeds.shape, [batch, tokens, features]);
+
+  const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? 7.5);
+  const numImagesPerPrompt = checkInteger('numImagesPerPrompt', options.numImagesPerPrompt ?? 1, 1);
+  const images = batch * numImagesPerPrompt;
+  const height = checkSide('height', options.height ?? (trainedHeight ?? NaN) * vaeScaleFactor, vaeScaleFactor);
+  const width = checkSide('width', options.width ?? (trainedWidth ?? NaN) * vaeScaleFactor, vaeScaleFactor);
+  const latentShape: GenerateRequest['latentShape'] =
+    [images, height / vaeScaleFactor, width / vaeScaleFactor, unet.config.in_channels];
+  if (latents) checkShape('latents', latents.shape, latentShape);
+  if (Array.isArray(generator) && generator.length !== images) {
+    throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
+  }
+  return {
+    prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
+    guided: guidanceScale > 1,
+    guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
+    numInferenceSteps: checkInteger('numInferenceSteps', options.numInferenceSteps ?? 50, 1),
+    clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
+    eta: checkNumber('eta', options.eta ?? 0, 0, 1),
+    outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
+    latentShape, latents, generator, callbackOnStepEnd, signal,
+  };
+}
+
+/** One text or several -> `count` texts (one stands for all), or as many as there are. */
+function checkTexts(name: string, texts: string | string[], count?: number): string[] {
+  if (typeof texts === 'string') return Array<string>(count ?? 1).fill(texts);
+  if (!Array.isArray(texts) || !texts.every(text => typeof text === 'string')) {
+    throw new TypeError(`${name}: got ${show(texts)}, takes a text or a list of texts`);
+  }
+  if (texts.length === 0) throw new RangeError(`${name}: got an empty list, takes at least one text`);
+  if (count !== undefined && texts.length !== count) {
+    throw new RangeError(`${name}: got a list of ${texts.length}, takes a text, or a list of ${count} (one for each prompt)`);
+  }
+  return texts;
+}
+
+function checkSide(name: string, pixels: number, factor: number): number {
+  checkInteger(name, pixels, 1);
+  if (pixels % factor !== 0) throw new RangeError(`${name}: got ${pixels}, takes a number of pixels divisible by ${factor}`);
+  return pixels;
+}
+
+function checkNumber(name: string, value: number, min = -Infinity, max = Infinity): number {
+  if (!Number.isFinite(value) || value < min || value > max) {
+    throw new RangeError(`${name}: got ${show(value)}, takes a number${min === -Infinity ? '' : ` from ${min} to ${max}`}`);
+  }
+  return value;
+}

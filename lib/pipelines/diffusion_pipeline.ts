@@ -1,0 +1,86 @@
+import type { AttentionSlice } from '../layers/attention.js';
+import { Model } from '../models/model.js';
+import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
+import type { ModelFolder } from '../hub/model_folder.js';
+import { useDevice, type Device } from '../runtime/devices.js';
+import type { FromPretrainedOptions } from './load_components.js';
+import type { ProgressBarConfig } from './progress_bar.js';
+import type { StableDiffusionPipeline } from './stable_diffusion.js';
+
+/** What all pipelines share: loading, devices, memory. */
+export abstract class DiffusionPipeline {
+  abstract unet: UNet2DConditionModel;
+  /** What the pipeline is made of, by name. */
+  abstract readonly components: object;
+  protected progressBarConfig: ProgressBarConfig = {};
+  private runsOn?: Device;
+  private busy = false;
+
+  /**
+   * Loads a pipeline in diffusers' folder layout, with torch's weights or our own.
+   * Components that are passed in are taken instead of the folder's.
+   * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
+   */
+  static async fromPretrained(folder: string | ModelFolder, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
+    const device = await useDevice(options.device ?? 'auto');
+    const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
+    const pipe = await loadPipeline(folder, options);
+    pipe.runsOn = device;
+    return pipe;
+  }
+
+  /** Makes the pipeline run on `device`; the weights follow at their first use there. */
+  async to(device: Device | 'auto'): Promise<this> {
+    this.runsOn = await useDevice(device);
+    return this;
+  }
+
+  /** What the pipeline runs on; undefined until it ran, if it was made of components. */
+  get device(): Device | undefined {
+    return this.runsOn;
+  }
+
+  /** How many numbers the networks learned. */
+  get numParameters(): number {
+    return this.networks.reduce((sum, network) => sum + network.numParameters, 0);
+  }
+
+  /**
+   * Attention in smaller chunks, for less memory: half of the heads at a time (`auto`), one (`max`) or a number of them.
+   * Changes no result.
+   */
+  enableAttentionSlicing(slice: Exclude<AttentionSlice, null> = 'auto'): void {
+    this.unet.setAttentionSlice(slice);
+  }
+
+  /** Attention in the chunks that are fastest. */
+  disableAttentionSlicing(): void {
+    this.unet.setAttentionSlice(null);
+  }
+
+  /** How to show progress; see ProgressBarConfig. */
+  setProgressBarConfig(config: ProgressBarConfig): void {
+    this.progressBarConfig = config;
+  }
+
+  /** Frees the weights. */
+  dispose(): void {
+    this.networks.forEach(network => network.dispose());
+  }
+
+  /** Runs `work` on the pipeline's device, unless it is at work already: a scheduler holds the state of one run. */
+  protected async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    if (this.busy) throw new Error('generate: is at work already; await it first, or pass a list of prompts');
+    this.busy = true;
+    try {
+      this.runsOn = await useDevice(this.runsOn ?? 'auto');
+      return await work();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private get networks(): Model<unknown>[] {
+    return Object.values(this.components).filter(component => component instanceof Model);
+  }
+}
