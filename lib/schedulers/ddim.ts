@@ -1,0 +1,56 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { Scheduler } from './scheduler.js';
+import { weightedSum } from './tensors.js';
+import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
+import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
+
+export interface DDIMConfig extends SchedulerConfig, SpacingConfig {
+  clip_sample: boolean;
+  clip_sample_range: number;
+  thresholding: boolean;
+  dynamic_thresholding_ratio: number;
+  sample_max_value: number;
+  rescale_betas_zero_snr: boolean;
+  /** The last step ends without noise, or else with that of training step 0. */
+  set_alpha_to_one: boolean;
+}
+
+/**
+ * Denoising diffusion implicit models (arXiv:2010.02502): deterministic, or with noise for `eta` above 0.
+ * Equals DDIMScheduler of diffusers.
+ */
+export class DDIMScheduler extends Scheduler<DDIMConfig> {
+  static override readonly className = 'DDIMScheduler';
+  static override readonly defaults: DDIMConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, clip_sample: true,
+    set_alpha_to_one: true, steps_offset: 0, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
+    clip_sample_range: 1, sample_max_value: 1, timestep_spacing: 'leading', rescale_betas_zero_snr: false,
+  };
+
+  protected override plan(): void {
+    this.timesteps = spacedTimesteps(this.config, this.numInferenceSteps).map(roundHalfToEven);
+  }
+
+  protected override advance(
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor,
+    { eta = 0, useClippedModelOutput = false, generator, varianceNoise }: StepOptions,
+  ): StepOutput {
+    const before = timestep - Math.floor(this.config.num_train_timesteps / this.numInferenceSteps);
+    const product = this.alphaProd(timestep);
+    const nextProduct = before >= 0 ? this.alphaProd(before) : this.config.set_alpha_to_one ? 1 : this.alphaProd(0);
+    const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
+    const deviation = eta * Math.sqrt((1 - nextProduct) / (1 - product) * (1 - product / nextProduct));
+
+    const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
+    const noise = useClippedModelOutput
+      ? weightedSum([1 / sigma, sample], [-alpha / sigma, predOriginalSample])
+      : this.predictNoise(modelOutput, sample, alpha, sigma);
+    const prevSample = weightedSum(
+      [Math.sqrt(nextProduct), predOriginalSample],
+      [Math.sqrt(1 - nextProduct - deviation ** 2), noise],
+      ...(eta > 0 ? [[deviation, varianceNoise ?? randn(sample.shape, generator)] as const] : []),
+    );
+    return { prevSample, predOriginalSample };
+  }
+}

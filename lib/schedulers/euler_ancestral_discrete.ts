@@ -1,0 +1,39 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
+import { weightedSum } from './tensors.js';
+import type { StepOptions, StepOutput } from './types.js';
+
+export interface EulerAncestralDiscreteConfig extends SigmaSchedulerConfig {
+  rescale_betas_zero_snr: boolean;
+}
+
+/** The noise to add, and the sigma to step down to before, so that a step from sigma `from` ends at `to`. */
+export function ancestralSigmas(from: number, to: number): { up: number; down: number } {
+  const up = Math.sqrt(to ** 2 * (from ** 2 - to ** 2) / from ** 2);
+  return { up, down: Math.sqrt(to ** 2 - up ** 2) };
+}
+
+/**
+ * Euler's method to below the next sigma, and noise up to it again: the sample depends on the generator at every step.
+ * Equals EulerAncestralDiscreteScheduler of diffusers.
+ */
+export class EulerAncestralDiscreteScheduler extends SigmaScheduler<EulerAncestralDiscreteConfig> {
+  static override readonly className = 'EulerAncestralDiscreteScheduler';
+  static override readonly defaults: EulerAncestralDiscreteConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
+    prediction_type: 'epsilon', timestep_spacing: 'linspace', steps_offset: 0, rescale_betas_zero_snr: false,
+  };
+  static override readonly choices = { ...SigmaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
+
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+    const index = this.indexAt(timestep);
+    const sigma = this.sigmas[index];
+    const { up, down } = ancestralSigmas(sigma, this.sigmas[index + 1]);
+    const predOriginalSample = this.predictOriginal(modelOutput, sample, sigma);
+    const prevSample = weightedSum(
+      [down / sigma, sample], [1 - down / sigma, predOriginalSample], [up, randn(sample.shape, generator)],
+    );
+    return { prevSample, predOriginalSample };
+  }
+}

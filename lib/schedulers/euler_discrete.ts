@@ -1,0 +1,80 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
+import { respacedSigmas, timestepAt } from './sigmas.js';
+import { weightedSum } from './tensors.js';
+import { linspace } from './timesteps.js';
+import type { StepOptions, StepOutput, Steps } from './types.js';
+
+export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
+  rescale_betas_zero_snr: boolean;
+  interpolation_type: 'linear' | 'log_linear';
+  timestep_type: 'discrete' | 'continuous';
+  final_sigmas_type: 'zero' | 'sigma_min';
+}
+
+/**
+ * Euler's method on the probability flow (arXiv:2206.00364, algorithm 2), with its churn of noise.
+ * Takes lists of timesteps and of sigmas, those with the last sigma at the end.
+ * Equals EulerDiscreteScheduler of diffusers.
+ */
+export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> {
+  static override readonly className = 'EulerDiscreteScheduler';
+  static override readonly defaults: EulerDiscreteConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
+    prediction_type: 'epsilon', interpolation_type: 'linear', use_karras_sigmas: false, use_exponential_sigmas: false,
+    use_beta_sigmas: false, sigma_min: null, sigma_max: null, timestep_spacing: 'linspace', timestep_type: 'discrete',
+    steps_offset: 0, rescale_betas_zero_snr: false, final_sigmas_type: 'zero',
+  };
+  static override readonly choices = {
+    ...SigmaScheduler.choices, interpolation_type: ['linear', 'log_linear'], timestep_type: ['discrete', 'continuous'],
+    final_sigmas_type: ['zero', 'sigma_min'],
+  };
+  protected override readonly takes = ['timesteps', 'sigmas'] as const;
+
+  protected override plan(steps: Steps): void {
+    const { config, table } = this;
+    if (typeof steps === 'object' && 'sigmas' in steps) {
+      this.sigmas = Float32Array.from(steps.sigmas);
+      this.numInferenceSteps = this.sigmas.length - 1;
+      this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(timestepAt(table, sigma)));
+    } else {
+      const { timesteps, sigmas } = config.interpolation_type === 'linear' ? this.spaced(steps) : this.logSpaced(steps);
+      const last = config.final_sigmas_type === 'zero' ? 0 : table[0];
+      this.sigmas = Float32Array.of(...sigmas, last);
+      this.timesteps = timesteps.map(Math.fround);
+    }
+    if (config.timestep_type === 'continuous' && config.prediction_type === 'v_prediction') {
+      this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(0.25 * Math.fround(Math.log(sigma))));
+    }
+  }
+
+  protected override advance(
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor,
+    { generator, sChurn = 0, sTmin = 0, sTmax = Infinity, sNoise = 1 }: StepOptions,
+  ): StepOutput {
+    const index = this.indexAt(timestep);
+    const sigma = this.sigmas[index];
+    const churns = sTmin <= sigma && sigma <= sTmax;
+    const gamma = churns ? Math.min(sChurn / (this.sigmas.length - 1), Math.SQRT2 - 1) : 0;
+    const sigmaHat = sigma * (gamma + 1);
+    const churned = gamma > 0
+      ? weightedSum([1, sample], [sNoise * Math.sqrt(sigmaHat ** 2 - sigma ** 2), randn(sample.shape, generator)])
+      : sample;
+    const level = this.config.prediction_type === 'v_prediction' ? sigma : sigmaHat;
+    const predOriginalSample = this.predictOriginal(modelOutput, churned, level);
+    const rest = this.sigmas[index + 1] / sigmaHat; // of the noise
+    return { prevSample: weightedSum([rest, churned], [1 - rest, predOriginalSample]), predOriginalSample };
+  }
+
+  /** Even steps of the logarithm, one more than the timesteps, as diffusers has it. */
+  private logSpaced(steps: Steps): { timesteps: number[]; sigmas: number[] } {
+    const { config, table } = this;
+    const count = this.numInferenceSteps;
+    const sigmas = linspace(Math.log(table[table.length - 1]), Math.log(table[0]), count + 1).map(Math.exp);
+    const respaced = respacedSigmas(config, sigmas[0], sigmas[count], count);
+    return respaced
+      ? { timesteps: respaced.map(sigma => timestepAt(table, sigma)), sigmas: respaced }
+      : { timesteps: this.spaced(steps).timesteps, sigmas };
+  }
+}

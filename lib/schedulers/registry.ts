@@ -1,0 +1,23 @@
+import { show } from '../core/checks.js';
+import type { ConfigRules } from './scheduler_config.js';
+import type { Scheduler } from './scheduler.js';
+
+/** What every scheduler class has besides its instances. */
+export interface SchedulerClass<S extends Scheduler = Scheduler> extends ConfigRules {
+  new (options?: object): S;
+  readonly className: string;
+  /** Whether it takes the configs of the others that are. */
+  readonly interchangeable: boolean;
+  fromConfig(config: object, overrides?: object): S;
+}
+
+/** Every scheduler class by its name in configs. Filled by index.ts: the base class, which needs it, cannot import its heirs. */
+export const schedulerClasses: Record<string, SchedulerClass> = {};
+
+/** @throws RangeError if there is no such scheduler, with a list of those there are. */
+export function schedulerClass(name: string): SchedulerClass {
+  if (!Object.hasOwn(schedulerClasses, name)) {
+    throw new RangeError(`scheduler: got ${show(name)}, takes ${Object.keys(schedulerClasses).join(', ')}`);
+  }
+  return schedulerClasses[name];
+}

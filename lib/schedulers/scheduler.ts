@@ -1,0 +1,251 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger, checkShape, show } from '../core/checks.js';
+import { Memory } from './memory.js';
+import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
+import type { SchedulerClass } from './registry.js';
+import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
+import { threshold, weightedSum } from './tensors.js';
+import { timestepSpacings } from './timesteps.js';
+import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput, type Steps, type StepsOptions } from './types.js';
+
+/**
+ * A way to turn noise into a sample, step by step: `setTimesteps`, then for each of `timesteps` the model and `step`.
+ *
+ * Samples are `[batch, height, width, channels]`, float32. Callers dispose what `step`, `scaleModelInput` and `addNoise` return.
+ * Some schedulers remember tensors from step to step; `setTimesteps` and `dispose` free them.
+ * Constructors take any part of the config and default the rest.
+ * Equals SchedulerMixin and ConfigMixin of diffusers.
+ * @throws TypeError for an unknown option, RangeError for a value that is not accepted.
+ */
+export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
+  static readonly className: string;
+  static readonly interchangeable: boolean = true;
+  static readonly defaults: object = {};
+  static readonly choices: ConfigRules['choices'] = {
+    beta_schedule: betaSchedules, prediction_type: predictionTypes, timestep_spacing: timestepSpacings,
+  };
+  static readonly synonyms: ConfigRules['synonyms'] = {};
+
+  /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
+  readonly config: Readonly<C>;
+  /** The part of the config that is this class's own. */
+  protected readonly own: Readonly<C>;
+  /** Model calls per step. */
+  readonly order: number = 1;
+  /** When to call the model, in falling order; the training steps until `setTimesteps`. */
+  timesteps: number[];
+  /** Which lists `setTimesteps` takes besides a number. */
+  protected readonly takes: ReadonlyArray<'timesteps' | 'sigmas'> = [];
+  /** Share of the clean sample's variance left at each training step. */
+  protected readonly alphasCumprod: Float32Array;
+  /** As asked for by setTimesteps; 0 before. */
+  protected numInferenceSteps = 0;
+  /** Where in `timesteps` the run is; null before the first step. */
+  protected stepIndex: number | null = null;
+  protected beginIndex: number | null = null;
+  private readonly memories: Memory[] = [];
+
+  constructor(options: Partial<C> = {}) {
+    const { className } = this.schedulerClass;
+    this.own = this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
+    this.alphasCumprod = alphasCumprodOf(this.own);
+    this.timesteps = Array.from(this.alphasCumprod, (_, i) => this.alphasCumprod.length - 1 - i);
+  }
+
+  /**
+   * A scheduler with the config of another, or of a file. Keys that the other left at their defaults take this class's defaults;
+   * keys that this class does not have are kept for the next fromConfig; `overrides` win over both.
+   */
+  static fromConfig<S extends Scheduler>(this: new (options?: never) => S, config: object, overrides: Partial<S['config']> = {}): S {
+    const target = this as unknown as SchedulerClass<S>;
+    const { options, rest } = adoptConfig(target, config, overrides);
+    const scheduler = new target(options);
+    Object.assign(scheduler, { config: Object.freeze({ ...scheduler.config, ...rest }) });
+    return scheduler;
+  }
+
+  /** The classes that can take this scheduler's config. */
+  get compatibles(): SchedulerClass[] {
+    return relativesOf(this.schedulerClass);
+  }
+
+  /** What unit noise is multiplied by to begin with. */
+  get initNoiseSigma(): number {
+    return 1;
+  }
+
+  /**
+   * Begins a run of so many steps.
+   * @throws RangeError for a number below 1 or above num_train_timesteps, or a list that this scheduler does not take.
+   */
+  setTimesteps(steps: Steps, options: StepsOptions = {}): void {
+    this.dispose();
+    [this.stepIndex, this.beginIndex] = [null, null];
+    this.numInferenceSteps = this.countOf(steps);
+    this.plan(steps, options);
+    const trained = this.config.num_train_timesteps;
+    const outside = this.timesteps.find(t => t >= trained);
+    if (outside !== undefined) {
+      throw new RangeError(`${this.name} timesteps: got ${outside} in ${show(steps)} steps, takes less than num_train_timesteps, ${trained}`);
+    }
+  }
+
+  /** Says where in `timesteps` a run begins that does not begin at the first, as from an image. */
+  setBeginIndex(index: number): void {
+    this.beginIndex = checkInteger(`${this.name} beginIndex`, index, 0, this.timesteps.length - 1);
+  }
+
+  /** `sample` as the model wants to see it at `timestep`. */
+  scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor;
+  scaleModelInput(sample: tf.Tensor): tf.Tensor {
+    return sample.clone();
+  }
+
+  /**
+   * Goes on from `sample` at `timestep` to the next, with what the model made of `scaleModelInput(sample, timestep)`.
+   * @throws Error before setTimesteps, RangeError for a timestep or shape that does not fit.
+   */
+  step(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions = {}): StepOutput {
+    if (this.numInferenceSteps === 0) throw new Error(`${this.name}: has no timesteps yet, call setTimesteps before step`);
+    const channels = sample.shape.at(-1)! * (this.learnsVariance ? 2 : 1);
+    checkShape(`${this.name} modelOutput`, modelOutput.shape, [...sample.shape.slice(0, -1), channels]);
+    const output = tf.tidy(() => ({ ...this.advance(modelOutput, timestep, sample, options) }));
+    if (this.stepIndex !== null) this.stepIndex++;
+    return output;
+  }
+
+  /**
+   * The noisy sample at `timestep`: one for all samples, or one for each.
+   * @param noise of the shape of `original`.
+   */
+  addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    return this.mix(original, noise, timestep);
+  }
+
+  /** What a model with v_prediction should predict at `timestep` for a sample with this noise (arXiv:2202.00512). */
+  getVelocity(sample: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    return tf.tidy(() => this.mix(noise, sample.neg(), timestep));
+  }
+
+  /** Frees what the scheduler remembers of a run. It can be used again after setTimesteps. */
+  dispose(): void {
+    this.memories.forEach(memory => memory.clear());
+  }
+
+  /** Sets `timesteps`, for the given steps. */
+  protected abstract plan(steps: Steps, options: StepsOptions): void;
+
+  /** One step, in a tidy; tensors are remembered by `Memory`. */
+  protected abstract advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput;
+
+  protected get name(): string {
+    return this.schedulerClass.className;
+  }
+
+  protected get learnsVariance(): boolean {
+    return this.own.variance_type === 'learned' || this.own.variance_type === 'learned_range';
+  }
+
+  /** The model's output without the variance that it may predict too. */
+  protected meanOf(modelOutput: tf.Tensor): tf.Tensor {
+    return this.learnsVariance ? tf.split(modelOutput, 2, -1)[0] : modelOutput;
+  }
+
+  /** A memory for up to `size` tensors. */
+  protected remember(size: number): Memory {
+    const memory = new Memory(size);
+    this.memories.push(memory);
+    return memory;
+  }
+
+  protected alphaProd(timestep: number): number {
+    return this.alphasCumprod[checkInteger(`${this.name} timestep`, timestep, 0, this.alphasCumprod.length - 1)];
+  }
+
+  /** Where the run is; the first time, where `timestep` says. */
+  protected indexAt(timestep: number): number {
+    this.stepIndex ??= this.beginIndex ?? this.indexOf(timestep);
+    if (this.stepIndex >= this.timesteps.length) {
+      throw new RangeError(`${this.name}: has taken all its ${this.timesteps.length} steps, call setTimesteps to begin anew`);
+    }
+    return this.stepIndex;
+  }
+
+  /** Where `timestep` is in the schedule; away from the beginning the second place of two, so that no sigma is skipped. */
+  protected indexOf(timestep: number): number {
+    const first = this.timesteps.indexOf(timestep);
+    if (first < 0) throw new RangeError(`${this.name} timestep: got ${show(timestep)}, takes one of ${show(this.timesteps)}`);
+    const second = this.timesteps.indexOf(timestep, first + 1);
+    return first === 0 || second < 0 ? first : second;
+  }
+
+  /** Where addNoise takes the noise level from: of `timestep`, or of the run once it has a beginning. */
+  protected noiseIndex(timestep: number): number {
+    return this.beginIndex === null ? this.indexOf(timestep) : this.stepIndex ?? this.beginIndex;
+  }
+
+  /** `values` for each sample of `like`, as factors. */
+  protected perSample(values: number[], like: tf.Tensor): number | tf.Tensor {
+    if (values.length !== 1 && values.length !== like.shape[0]) {
+      throw new RangeError(`${this.name} timestep: got a list of ${values.length}, takes one or a list of ${like.shape[0]}, one per sample`);
+    }
+    return values.length === 1 ? values[0] : tf.tensor(values, [values.length, ...Array(like.rank - 1).fill(1)]);
+  }
+
+  /** The noiseless sample, as the model sees it. */
+  protected predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
+    switch (this.config.prediction_type) {
+      case 'epsilon': return weightedSum([1 / alpha, sample], [-sigma / alpha, modelOutput]);
+      case 'sample': return modelOutput.clone();
+      case 'v_prediction': return weightedSum([alpha, sample], [-sigma, modelOutput]);
+      case 'flow_prediction': return weightedSum([1, sample], [-sigma, modelOutput]);
+    }
+  }
+
+  /** The noise in the sample, as the model sees it. */
+  protected predictNoise(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
+    switch (this.config.prediction_type) {
+      case 'epsilon': return modelOutput.clone();
+      case 'sample': return weightedSum([1 / sigma, sample], [-alpha / sigma, modelOutput]);
+      case 'v_prediction': return weightedSum([sigma, sample], [alpha, modelOutput]);
+      case 'flow_prediction': return weightedSum([1, sample], [1 - sigma, modelOutput]);
+    }
+  }
+
+  /** Thresholds or clips a predicted original, if the config says so. */
+  protected limit(original: tf.Tensor): tf.Tensor {
+    const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.own;
+    if (this.own.thresholding) return threshold(original, ratio!, max!);
+    return clip ? original.clipByValue(-range!, range!) : original;
+  }
+
+  /** The steps as a list of timesteps, or null for a number. */
+  protected customTimesteps(steps: Steps): number[] | null {
+    return typeof steps === 'object' && 'timesteps' in steps ? [...steps.timesteps] : null;
+  }
+
+  private countOf(steps: Steps): number {
+    if (typeof steps === 'number') {
+      return checkInteger(`${this.name} numInferenceSteps`, steps, 1, this.config.num_train_timesteps);
+    }
+    const kind = 'timesteps' in steps ? 'timesteps' : 'sigmas';
+    if (!this.takes.includes(kind)) throw new RangeError(`${this.name}: got a list of ${kind}, takes ${['a number', ...this.takes].join(', ')}`);
+    const list = 'timesteps' in steps ? steps.timesteps : steps.sigmas;
+    if (list.length === 0 || list.some((value, i) => !(value >= 0) || value > (list[i - 1] ?? Infinity))) {
+      throw new RangeError(`${this.name} ${kind}: got ${show(list)}, takes numbers from 0, in falling order`);
+    }
+    return list.length;
+  }
+
+  private mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    const alphas = [timestep].flat().map(t => this.alphaProd(t));
+    return tf.tidy(() => weightedSum(
+      [this.perSample(alphas.map(Math.sqrt), signal), signal],
+      [this.perSample(alphas.map(alpha => Math.sqrt(1 - alpha)), signal), noise],
+    ));
+  }
+
+  private get schedulerClass(): SchedulerClass {
+    return this.constructor as unknown as SchedulerClass;
+  }
+}

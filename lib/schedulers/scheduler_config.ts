@@ -1,0 +1,61 @@
+import { checkInteger, checkOneOf, show } from '../core/checks.js';
+import { schedulerClasses, type SchedulerClass } from './registry.js';
+
+/** Makes whole configs of given ones, as ConfigMixin of diffusers does. */
+
+/** What a class says of its config: all keys with their defaults, accepted values, and values of relatives that mean the same. */
+export interface ConfigRules {
+  readonly defaults: object;
+  readonly choices: Readonly<Record<string, readonly unknown[]>>;
+  readonly synonyms: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+type Entries = Record<string, unknown>;
+
+/**
+ * Fills in the defaults, and notes under `_use_default_values` which those were, so that another class may use its own.
+ * @throws TypeError for an option that the class does not have, RangeError for a value that it does not take.
+ */
+export function completeConfig(name: string, { defaults, choices, synonyms }: ConfigRules, options: object): Entries {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Entries;
+  const unknown = Object.keys(given).filter(key => !(key in defaults));
+  if (unknown.length > 0) throw new TypeError(`${name}: got the option ${unknown.join(', ')}, takes ${Object.keys(defaults).join(', ')}`);
+  const config: Entries = { ...defaults, ...given };
+  for (const [key, meanings] of Object.entries(synonyms)) config[key] = meanings[String(config[key])] ?? config[key]; // a relative's name
+  for (const [key, accepted] of Object.entries(choices)) {
+    if (key in defaults) checkOneOf(`${name} ${key}`, config[key], accepted);
+  }
+  checkInteger(`${name} num_train_timesteps`, config.num_train_timesteps as number, 1);
+  const respacings = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'].filter(key => config[key]);
+  if (respacings.length > 1) throw new RangeError(`${name}: got ${respacings.join(' and ')}, takes one of them`);
+  return { ...config, _class_name: name, _use_default_values: Object.keys(defaults).filter(key => !(key in given)) };
+}
+
+/**
+ * Splits another scheduler's config into the options that `target` takes and the rest, which a later scheduler may take.
+ * What was left at its default there is left at its default here; keys that no relative knows are named in a warning.
+ */
+export function adoptConfig(target: SchedulerClass, config: object, overrides: object): { options: Entries; rest: Entries } {
+  const { _use_default_values: untouched, ...source } = config as Entries;
+  const origin = schedulerClasses[String(source._class_name)];
+  const isDefault = ([key, value]: [string, unknown]) => Array.isArray(untouched) && untouched.includes(key)
+    && (!origin || value === (origin.defaults as Entries)[key]); // a copy of the config may have set it since
+  const given = Object.entries(source).filter(entry => !isDefault(entry));
+  const known = [target, ...relativesOf(target), ...(origin ? [origin] : [])];
+  const isKnown = (key: string) => key.startsWith('_') || known.some(({ defaults }) => key in defaults);
+  const unexpected = given.filter(([key]) => !isKnown(key));
+  if (unexpected.length > 0) {
+    const list = unexpected.map(([key, value]) => `${key}: ${show(value)}`).join(', ');
+    console.warn(`${target.className}: ignores { ${list} } of the config, which no scheduler here takes: see scheduler_config.json`);
+  }
+  const isOption = ([key]: [string, unknown]) => key in target.defaults;
+  return {
+    options: { ...Object.fromEntries(given.filter(isOption)), ...overrides },
+    rest: { ...Object.fromEntries(given.filter(entry => !isOption(entry))), _class_name: target.className },
+  };
+}
+
+/** The classes that can take each other's configs: most of all with `target`, or `target` alone. */
+export function relativesOf(target: SchedulerClass): SchedulerClass[] {
+  return target.interchangeable ? Object.values(schedulerClasses).filter(({ interchangeable }) => interchangeable) : [target];
+}

@@ -1,0 +1,68 @@
+import * as tf from '@tensorflow/tfjs';
+import { Scheduler } from './scheduler.js';
+import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
+import { weightedSum } from './tensors.js';
+import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
+import type { SchedulerConfig, Steps } from './types.js';
+
+export interface SigmaSchedulerConfig extends SchedulerConfig, SpacingConfig, RespacingConfig {}
+
+/**
+ * Schedulers that see the sample as `original + sigma * noise` (arXiv:2206.00364) and scale it down for the model.
+ * Timesteps need not be whole numbers.
+ */
+export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSchedulerConfig> extends Scheduler<C> {
+  /** Sigma at each of `timesteps` and at the end: `[timesteps + 1]`, falling. */
+  sigmas: Float32Array;
+  /** Sigma at each training step, rising. */
+  protected readonly table: Float32Array;
+
+  constructor(options: Partial<C> = {}) {
+    super(options);
+    if (this.config.rescale_betas_zero_snr) this.alphasCumprod[this.alphasCumprod.length - 1] = 2 ** -24; // so that no sigma is infinite
+    this.table = sigmaTable(this.alphasCumprod);
+    this.sigmas = Float32Array.of(...this.table.slice().reverse(), 0);
+  }
+
+  override get initNoiseSigma(): number {
+    const max = this.sigmas.reduce((a, b) => Math.max(a, b));
+    return this.config.timestep_spacing === 'leading' ? Math.sqrt(max ** 2 + 1) : max;
+  }
+
+  override scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor {
+    return sample.div(Math.sqrt(this.inputSigma(this.indexAt(timestep)) ** 2 + 1));
+  }
+
+  override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    const sigmas = [timestep].flat().map(t => this.sigmas[this.noiseIndex(t)]);
+    return tf.tidy(() => weightedSum([1, original], [this.perSample(sigmas, original), noise]));
+  }
+
+  protected override plan(steps: Steps): void {
+    const { timesteps, sigmas } = this.spaced(steps);
+    this.timesteps = timesteps.map(Math.fround);
+    this.sigmas = Float32Array.of(...sigmas, 0);
+  }
+
+  /** The sigma that the model's input is scaled for. */
+  protected inputSigma(index: number): number {
+    return this.sigmas[index];
+  }
+
+  /** One sigma for each timestep, as the config spaces them; without the last. */
+  protected spaced(steps: Steps): { timesteps: number[]; sigmas: number[] } {
+    const count = this.numInferenceSteps;
+    const timesteps = (this.customTimesteps(steps) ?? spacedTimesteps(this.config, count)).map(Math.fround);
+    const sigmas = timesteps.map(t => sigmaAt(this.table, t));
+    const respaced = respacedSigmas(this.config, sigmas[0], sigmas[sigmas.length - 1], count);
+    if (!respaced) return { timesteps, sigmas };
+    if (typeof steps !== 'number') throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
+    return { timesteps: respaced.map(sigma => timestepAt(this.table, sigma)), sigmas: respaced };
+  }
+
+  /** The noiseless sample, where the sample itself is not scaled. */
+  protected override predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, sigma: number): tf.Tensor {
+    if (this.config.prediction_type !== 'v_prediction') return super.predictOriginal(modelOutput, sample, 1, sigma);
+    return weightedSum([1 / (sigma ** 2 + 1), sample], [-sigma / Math.sqrt(sigma ** 2 + 1), modelOutput]);
+  }
+}

@@ -1,0 +1,136 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from '../core/checks.js';
+import { Scheduler } from './scheduler.js';
+import type { ConfigRules } from './scheduler_config.js';
+import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
+import { weightedSum } from './tensors.js';
+import { linspace, roundHalfToEven, spacedTimesteps, type TimestepSpacing } from './timesteps.js';
+import { predictionTypes, type SchedulerConfig, type Steps, type StepsOptions } from './types.js';
+
+export interface SolverConfig extends SchedulerConfig, RespacingConfig {
+  solver_order: number;
+  solver_type: string;
+  /** Uses lower orders in the last two of fewer than 15 steps. */
+  lower_order_final: boolean;
+  thresholding: boolean;
+  dynamic_thresholding_ratio: number;
+  sample_max_value: number;
+  /** For models of flows: the sample is `(1 - sigma) * original + sigma * noise`. */
+  use_flow_sigmas: boolean;
+  flow_shift: number;
+  use_dynamic_shifting: boolean;
+  time_shift_type: 'exponential' | 'linear';
+  final_sigmas_type?: 'zero' | 'sigma_min';
+  timestep_spacing?: TimestepSpacing;
+  steps_offset?: number;
+  /** Leaves off timesteps whose lambda is less; for squaredcos_cap_v2. */
+  lambda_min_clipped?: number | null;
+}
+
+/** A noise level: the sample is `alpha * original + sigma * noise`, and lambda is log(alpha / sigma). */
+export interface Level {
+  readonly alpha: number;
+  readonly sigma: number;
+  readonly lambda: number;
+}
+
+/** Solvers of the diffusion equation in its exponential form: DPM-Solver, UniPC and DEIS, which share their schedules. */
+export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> extends Scheduler<C> {
+  static override readonly choices: ConfigRules['choices'] = {
+    ...Scheduler.choices, prediction_type: [...predictionTypes, 'flow_prediction'], time_shift_type: ['exponential', 'linear'],
+    final_sigmas_type: ['zero', 'sigma_min'],
+  };
+  /** Noise over signal at each of `timesteps` and at the end: `[timesteps + 1]`, falling. */
+  sigmas: Float32Array;
+  /** The same at each training step, rising. */
+  protected readonly table: Float32Array;
+  /** What the model made of the last steps, as the solver wants it. */
+  protected readonly outputs = this.remember(this.config.solver_order);
+
+  constructor(options: Partial<C> = {}) {
+    super(options);
+    checkInteger(`${this.name} solver_order`, this.config.solver_order, 1, 3);
+    if (this.config.rescale_betas_zero_snr) this.alphasCumprod[this.alphasCumprod.length - 1] = 2 ** -24; // so that no sigma is infinite
+    this.table = sigmaTable(this.alphasCumprod);
+    this.sigmas = Float32Array.of(...this.table.slice().reverse(), 0);
+  }
+
+  override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    const levels = [timestep].flat().map(t => this.level(this.noiseIndex(t)));
+    return tf.tidy(() => weightedSum(
+      [this.perSample(levels.map(({ alpha }) => alpha), original), original],
+      [this.perSample(levels.map(({ sigma }) => sigma), original), noise],
+    ));
+  }
+
+  protected override plan(steps: Steps, { mu }: StepsOptions): void {
+    const { config, table } = this;
+    const count = this.numInferenceSteps;
+    const respaced = respacedSigmas(config, table[table.length - 1], table[0], count);
+    if (typeof steps === 'object' && 'timesteps' in steps && respaced) {
+      throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
+    }
+    if (respaced) {
+      const rounds = (config.use_karras_sigmas || config.use_lu_lambdas) && this.roundsTimesteps;
+      const timesteps = respaced.map(sigma => timestepAt(table, sigma));
+      this.adopt(rounds ? timesteps.map(roundHalfToEven) : timesteps, respaced, this.lastSigma(respaced[count - 1]));
+    } else if (config.use_flow_sigmas) {
+      const shift = mu === undefined ? config.flow_shift : config.time_shift_type === 'linear' ? mu : Math.exp(mu);
+      const sigmas = this.flowSigmas(steps, shift);
+      this.adopt(sigmas.map(sigma => sigma * config.num_train_timesteps), sigmas, this.lastSigma(sigmas[count - 1]));
+    } else {
+      const timesteps = this.customTimesteps(steps) ?? this.spaced();
+      this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(table[0]));
+    }
+  }
+
+  /** Whether Karras sigmas and lu lambdas make for whole timesteps by rounding; else, as all others, by truncation. */
+  protected get roundsTimesteps(): boolean {
+    return true;
+  }
+
+  /** The sigma that the last step ends at; `smallest` is the one before, or of the training steps where timesteps space the sigmas. */
+  protected lastSigma(smallest: number): number;
+  protected lastSigma(): number {
+    return this.config.final_sigmas_type === 'zero' ? 0 : this.table[0];
+  }
+
+  protected flowSigmas(_steps: Steps, shift: number): number[] {
+    const { num_train_timesteps: trained } = this.config;
+    const even = linspace(1, 1 / trained, this.numInferenceSteps + 1).map(alpha => 1 - alpha);
+    return even.map(sigma => shift * sigma / (1 + (shift - 1) * sigma)).slice(1).reverse();
+  }
+
+  /** The noise level at the step `index` of the run. */
+  protected level(index: number): Level {
+    const ratio = this.sigmas[index];
+    const alpha = this.config.use_flow_sigmas ? 1 - ratio : 1 / Math.sqrt(ratio ** 2 + 1);
+    const sigma = this.config.use_flow_sigmas ? ratio : ratio * alpha;
+    return { alpha, sigma, lambda: Math.log(alpha / sigma) };
+  }
+
+  /** What the model predicts, as the noiseless sample. */
+  protected toOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, { alpha, sigma }: Level): tf.Tensor {
+    return this.limit(this.predictOriginal(this.meanOf(modelOutput), sample, alpha, sigma));
+  }
+
+  /** What the model predicts, as noise. */
+  protected toNoise(modelOutput: tf.Tensor, sample: tf.Tensor, level: Level): tf.Tensor {
+    const { alpha, sigma } = level;
+    if (!this.config.thresholding) return this.predictNoise(this.meanOf(modelOutput), sample, alpha, sigma);
+    return weightedSum([1 / sigma, sample], [-alpha / sigma, this.toOriginal(modelOutput, sample, level)]);
+  }
+
+  private spaced(): number[] {
+    const { num_train_timesteps, timestep_spacing = 'linspace', steps_offset = 0, lambda_min_clipped } = this.config;
+    const clipped = lambda_min_clipped ?? -Infinity;
+    const last = this.table.filter(sigma => -Math.log(sigma) >= clipped).length;
+    const config = { num_train_timesteps, timestep_spacing, steps_offset };
+    return spacedTimesteps(config, this.numInferenceSteps, { last, extra: 1 }).map(roundHalfToEven);
+  }
+
+  private adopt(timesteps: number[], sigmas: number[], last: number): void {
+    this.timesteps = timesteps.map(Math.trunc);
+    this.sigmas = Float32Array.of(...sigmas, last);
+  }
+}

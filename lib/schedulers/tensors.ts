@@ -1,0 +1,32 @@
+import * as tf from '@tensorflow/tfjs';
+
+export type Term = readonly [weight: number | tf.Tensor, tensor: tf.Tensor];
+
+/** The sum of weight * tensor; weights are numbers or tensors that broadcast. Always a tensor of its own. */
+export function weightedSum(...terms: Term[]): tf.Tensor {
+  return tf.tidy(() => {
+    const present = terms.filter(([weight]) => weight !== 0);
+    if (present.length === 0) return tf.zerosLike(terms[0][1]);
+    const products = present.map(([weight, tensor]) => weight === 1 ? tensor : tensor.mul(weight));
+    return products.length === 1 ? products[0].clone() : tf.addN(products);
+  });
+}
+
+/**
+ * Dynamic thresholding (arXiv:2205.11487): clips each sample to the given quantile of its absolute values, itself kept within
+ * 1 and `max`, and divides by it.
+ */
+export function threshold(sample: tf.Tensor, quantile: number, max: number): tf.Tensor {
+  return tf.tidy(() => {
+    const values = sample.abs().reshape([sample.shape[0], -1]);
+    const rank = Math.fround(Math.fround(quantile) * (values.shape[1]! - 1));
+    const low = Math.floor(rank);
+    const top = tf.topk(values, values.shape[1]! - low).values; // falling, ends with the value at `low`
+    const atLow = top.slice([0, top.shape[1]! - 1], [-1, 1]);
+    const atHigh = top.slice([0, Math.max(top.shape[1]! - 2, 0)], [-1, 1]);
+    const share = rank - low;
+    const limit = atLow.mul(1 - share).add(atHigh.mul(share)).maximum(1).minimum(max)
+      .reshape([sample.shape[0], ...Array(sample.rank - 1).fill(1)]);
+    return sample.minimum(limit).maximum(limit.neg()).div(limit);
+  });
+}

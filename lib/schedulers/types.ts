@@ -1,0 +1,60 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { Generator } from '../core/random.js';
+import type { NoiseScheduleConfig } from './noise_schedule.js';
+
+/** What a model predicts of a sample `alpha * original + sigma * noise`. */
+export const predictionTypes = ['epsilon', 'sample', 'v_prediction'] as const;
+export type PredictionType = typeof predictionTypes[number] | 'flow_prediction';
+
+/** The keys of scheduler_config.json that every scheduler has. */
+export interface SchedulerConfig extends NoiseScheduleConfig {
+  prediction_type: PredictionType;
+  /** Dynamic thresholding of the predicted original; for pixels, not for latents. */
+  thresholding?: boolean;
+  dynamic_thresholding_ratio?: number;
+  sample_max_value?: number;
+  /** Clipping of the predicted original to `clip_sample_range` on both sides. */
+  clip_sample?: boolean;
+  clip_sample_range?: number;
+  /** `learned` and `learned_range`: the model predicts a variance too, in as many channels again. */
+  variance_type?: string | null;
+}
+
+/** How to choose the timesteps: their number, or a list of them or of sigmas where the scheduler takes such lists. */
+export type Steps = number | { timesteps: readonly number[] } | { sigmas: readonly number[] };
+
+/** What some schedulers can be told besides the steps. */
+export interface StepsOptions {
+  /** LCM and TCD: the steps that the model was distilled for. */
+  originalInferenceSteps?: number;
+  /** LCM and TCD: the share of the schedule to run, from its end. */
+  strength?: number;
+  /** Solvers with flow sigmas and `use_dynamic_shifting`: the shift's logarithm. */
+  mu?: number;
+}
+
+/** Everything that some scheduler's step takes; the others ignore it. */
+export interface StepOptions {
+  /** Where the noise of stochastic schedulers comes from: one for all samples, or one for each. */
+  generator?: Generator | readonly Generator[];
+  /** Noise to add instead of drawing it: DDIM, DPMSolverMultistep. */
+  varianceNoise?: tf.Tensor;
+  /** DDIM: from 0 (default, deterministic) to 1; TCD: 0.3 by default. */
+  eta?: number;
+  /** DDIM: derives the noise anew from the clipped original. */
+  useClippedModelOutput?: boolean;
+  /** Euler: how much noise to add before a step (arXiv:2206.00364), and between which sigmas. */
+  sChurn?: number;
+  sTmin?: number;
+  sTmax?: number;
+  sNoise?: number;
+  /** LMS: how many derivatives to combine, 4 by default. */
+  order?: number;
+}
+
+export interface StepOutput {
+  /** The sample at the next timestep. */
+  prevSample: tf.Tensor;
+  /** The noiseless sample as predicted now, from schedulers that compute it. */
+  predOriginalSample?: tf.Tensor;
+}

@@ -1,0 +1,140 @@
+"""Full denoising loops of each scheduler with a cheap stand-in for the model, and the schedules themselves."""
+import inspect
+import logging
+
+import diffusers
+import numpy as np
+import torch
+
+from generate import channels_last, save
+
+SHAPE = (2, 4, 3, 5)
+STEPS = [1, 2, 3, 10, 20, 25, 50]
+SPACINGS = ["linspace", "leading", "trailing"]
+STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+ALL = ["epsilon", "sample", "v_prediction"]
+RESPACED = [{f"use_{kind}_sigmas": True} for kind in ("karras", "exponential", "beta")]
+THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5}
+
+
+def model(x, t):
+    """What stands for the model: any smooth function will do that both sides compute alike."""
+    return x * (0.9 * t / 1000) + 0.3 * x / (1 + x * x)
+
+
+def loop(name, config, steps=10, options=None, begin=None, original_steps=None):
+    """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from."""
+    torch.manual_seed(0)
+    scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION | config)
+    extra = {"original_inference_steps": original_steps} if original_steps else {}
+    scheduler.set_timesteps(**({"num_inference_steps": steps} if isinstance(steps, int) else steps), **extra)
+    if begin is not None:
+        scheduler.set_begin_index(begin)
+    options = options or {}
+    arguments = {"".join(f"_{c.lower()}" if c.isupper() else c for c in k): v for k, v in options.items()}
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        arguments["generator"] = torch.Generator().manual_seed(11)
+    sample = torch.randn(SHAPE, generator=torch.Generator().manual_seed(10)) * scheduler.init_noise_sigma
+    timesteps = scheduler.timesteps[begin or 0 :]
+    recorded = sorted({0, len(timesteps) // 2, len(timesteps) - 1})
+    samples = []
+    for i, t in enumerate(timesteps):
+        output = model(scheduler.scale_model_input(sample, t), float(t))
+        sample = scheduler.step(output, t, sample, **arguments).prev_sample
+        if i in recorded:
+            samples.append(sample)
+    assert all(s.isfinite().all() for s in samples), (name, config, steps)
+    case = {"config": STABLE_DIFFUSION | config, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
+            "originalInferenceSteps": original_steps, "initNoiseSigma": float(scheduler.init_noise_sigma)}
+    tensors = {"samples": torch.stack([channels_last(s) for s in samples]), "timesteps": scheduler.timesteps.float()}
+    if hasattr(scheduler, "sigmas"):
+        tensors["sigmas"] = scheduler.sigmas
+    return case, tensors
+
+
+def noised(name):
+    """add_noise at two timesteps, one for each sample."""
+    scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION)
+    scheduler.set_timesteps(10)
+    timesteps = scheduler.timesteps[[3, 8]]
+    clean, noise = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(s)) for s in (20, 21))
+    return timesteps.tolist(), channels_last(scheduler.add_noise(clean, noise, timesteps))
+
+
+def combinations(predictions, *others, spacings=SPACINGS):
+    """Step counts, then predictions x spacings, then everything else one by one."""
+    cases = [({}, {"steps": n}) for n in STEPS]
+    cases += [({"prediction_type": p, "timestep_spacing": s, "steps_offset": 1}, {}) for p in predictions for s in spacings]
+    return cases + [other if isinstance(other, tuple) else (other, {}) for other in others]
+
+
+def dpm_multistep():
+    plain = [{"algorithm_type": a, "solver_order": o, "solver_type": s, "final_sigmas_type": "zero" if "++" in a else "sigma_min"}
+             for a in ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++") for o in (1, 2, 3) for s in ("midpoint", "heun")
+             if (a, o) != ("sde-dpmsolver", 3) and (o == 2 or s == "midpoint")]
+    return combinations(
+        ALL, *plain, *[(p, {"steps": 20}) for p in plain], *RESPACED, {"use_lu_lambdas": True},
+        *[{"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "prediction_type": p} for p in ALL],
+        {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"}, {"euler_at_final": True, "final_sigmas_type": "sigma_min"},
+        ({"lower_order_final": False, "final_sigmas_type": "sigma_min", "solver_order": 3}, {}), THRESHOLDED,
+        {**THRESHOLDED, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+        {"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1}, ({"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True}, {"begin": 0}),
+        {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
+        ({}, {"steps": {"timesteps": [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]}}), ({}, {"begin": 4}),
+    )
+
+
+CASES = {
+    "PNDMScheduler": lambda: [({"skip_prk_steps": True, **c}, k) for c, k in combinations(
+        ["epsilon", "v_prediction"], {"set_alpha_to_one": True}, {"beta_schedule": "linear", "beta_end": 0.02})]
+        + [({}, {"steps": n}) for n in (4, 10, 20, 25, 50)]
+        + [({"timestep_spacing": s, "prediction_type": "v_prediction", "steps_offset": 1}, {}) for s in SPACINGS],
+    "DDIMScheduler": lambda: [({"clip_sample": False, **c}, k) for c, k in combinations(
+        ALL, {"clip_sample": True}, {"clip_sample": True, "clip_sample_range": 2.0}, {"set_alpha_to_one": False, "steps_offset": 1}, THRESHOLDED,
+        *[({"clip_sample": clip}, {"options": {"eta": eta}}) for eta in (0.4, 1.0) for clip in (False, True)],
+        ({"clip_sample": True}, {"options": {"useClippedModelOutput": True, "eta": 0.5}}), {"beta_schedule": "linear"},
+        {"beta_schedule": "squaredcos_cap_v2"}, {"trained_betas": [0.01 * i / 100 for i in range(1, 101)], "num_train_timesteps": 100},
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"})],
+    "DPMSolverMultistepScheduler": dpm_multistep,
+    "EulerDiscreteScheduler": lambda: combinations(
+        ALL, *RESPACED, {"final_sigmas_type": "sigma_min"}, {"interpolation_type": "log_linear"}, {"beta_schedule": "linear"},
+        {"use_karras_sigmas": True, "sigma_min": 0.05, "sigma_max": 12.0},
+        {"timestep_type": "continuous", "prediction_type": "v_prediction", "use_karras_sigmas": True},
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+        ({}, {"options": {"sChurn": 5.0, "sTmin": 0.5, "sTmax": 10.0, "sNoise": 1.1}}),
+        ({"prediction_type": "v_prediction"}, {"options": {"sChurn": 30.0}}),
+        ({}, {"steps": {"timesteps": [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]}}),
+        ({}, {"steps": {"sigmas": [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.0]}}), ({}, {"begin": 4})),
+    "EulerAncestralDiscreteScheduler": lambda: combinations(
+        ["epsilon", "v_prediction"], {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+        {"beta_schedule": "linear"}, ({}, {"begin": 4})),
+}
+
+
+def spacings():
+    """Timesteps for all small step counts: where NumPy's rounding shows."""
+    tensors = {}
+    for name, config in [("DDIMScheduler", {}), ("PNDMScheduler", {"skip_prk_steps": True}), ("DPMSolverMultistepScheduler", {}),
+                         ("EulerDiscreteScheduler", {})]:
+        for spacing in SPACINGS:
+            scheduler = getattr(diffusers, name)(timestep_spacing=spacing, steps_offset=1, **config)
+            lists = []
+            for n in range(1, 65):
+                scheduler.set_timesteps(n)
+                lists.append(scheduler.timesteps.numpy().astype(np.float32))
+            tensors[f"{name}.{spacing}"] = np.concatenate(lists)
+    save("schedulers/spacings", tensors)
+
+
+def generate():
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    spacings()
+    for name, cases in CASES.items():
+        meta, tensors = [], {}
+        for i, (config, arguments) in enumerate(cases()):
+            case, values = loop(name, config, **arguments)
+            meta.append(case)
+            tensors |= {f"{i}.{key}": value for key, value in values.items()}
+        timesteps, tensors["noised"] = noised(name)
+        save(f"schedulers/{name}", tensors, {"cases": meta, "noisedAt": timesteps})

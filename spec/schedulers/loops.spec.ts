@@ -1,0 +1,118 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { Generator } from '../../lib/core/random.js';
+import { schedulerClass, type Scheduler, type StepOptions, type Steps } from '../../lib/schedulers/index.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose, type Values } from '../support/close.js';
+import { loadGolden, type Golden } from '../support/golden.js';
+
+interface Case {
+  config: object;
+  steps: number | { timesteps: number[] } | { sigmas: number[] };
+  options: StepOptions;
+  begin: number | null;
+  originalInferenceSteps: number | null;
+  /** The steps whose samples the golden holds. */
+  recorded: number[];
+  initNoiseSigma: number;
+}
+
+const SHAPE = [2, 3, 5, 4];
+/** torch's square root in float32 errs in the last bit, depending on the processor. */
+const LAST_BITS = { atol: 1e-12, rtol: 6e-7 };
+
+const values = (data: ArrayLike<number>): Values => ({ shape: [data.length], data });
+
+/** What stands for the model, as in the goldens. */
+function model(x: tf.Tensor, t: number): tf.Tensor {
+  return x.mul(0.9 * t / 1000).add(x.mul(0.3).div(x.square().add(1)));
+}
+
+function noise(seed: number): tf.Tensor {
+  const [batch, height, width, channels] = SHAPE;
+  const values = new Generator().manualSeed(seed).randn(batch * height * width * channels);
+  return tf.tidy(() => tf.tensor4d(values, [batch, channels, height, width]).transpose([0, 2, 3, 1]));
+}
+
+function start(name: string, { config, steps, begin, originalInferenceSteps }: Case): Scheduler {
+  const scheduler = new (schedulerClass(name))(config);
+  scheduler.setTimesteps(steps as Steps, { originalInferenceSteps: originalInferenceSteps ?? undefined });
+  if (begin !== null) scheduler.setBeginIndex(begin);
+  return scheduler;
+}
+
+/** The samples after the recorded steps: `[recorded, ...sample]`. */
+function run(scheduler: Scheduler, { options, begin, recorded }: Case): tf.Tensor {
+  const generator = new Generator().manualSeed(11);
+  return tf.tidy(() => {
+    const samples: tf.Tensor[] = [];
+    let sample = noise(10).mul(scheduler.initNoiseSigma);
+    scheduler.timesteps.slice(begin ?? 0).forEach((t, i) => {
+      const output = model(scheduler.scaleModelInput(sample, t), t);
+      sample = scheduler.step(output, t, sample, { ...options, generator }).prevSample;
+      if (recorded.includes(i)) samples.push(sample);
+    });
+    return tf.stack(samples);
+  });
+}
+
+/** diffusers computes its weights in float32 too, and loses digits where samples are large or begin large. */
+function tolerance({ data }: Values, { initNoiseSigma }: Case): { atol: number; rtol: number } {
+  const largest = Array.from(data).reduce((a, b) => Math.max(a, Math.abs(b)), 1);
+  return { atol: 1e-5 * largest + 5e-7 * initNoiseSigma, rtol: 1e-5 };
+}
+
+function describeCase({ config, steps, options, begin }: Case): string {
+  const { beta_start, beta_end, beta_schedule, ...rest } = config as Record<string, unknown>;
+  const schedule = beta_schedule === 'scaled_linear' ? {} : { beta_schedule };
+  const known = beta_start === 0.00085 && beta_end === 0.012 ? {} : { beta_start, beta_end };
+  const text = JSON.stringify({ steps, ...rest, ...schedule, ...known, ...options, ...(begin === null ? {} : { begin }) });
+  return text.length > 140 ? `${text.slice(0, 137)}...` : text;
+}
+
+const names = readdirSync('spec/golden/schedulers').filter(file => /Scheduler\./.test(file)).map(file => file.split('.')[0]);
+
+for (const name of names) {
+  const golden: Golden = loadGolden(`schedulers/${name}`);
+  const cases: Case[] = golden.meta.cases;
+
+  describe(`${name}: schedule`, () => {
+    cases.forEach((each, i) => it(describeCase(each), () => {
+      const scheduler = start(name, each);
+      const { [`${i}.timesteps`]: timesteps, [`${i}.sigmas`]: sigmas } = golden.tensors;
+      const whole = Array.from(timesteps.data).every(Number.isInteger);
+      if (whole) assert.deepEqual(scheduler.timesteps, Array.from(timesteps.data));
+      else expectClose(values(scheduler.timesteps), timesteps, { atol: 1e-3, rtol: 1e-6 });
+      if (sigmas) {
+        expectClose(values((scheduler as Scheduler & { sigmas: Float32Array }).sigmas), sigmas, LAST_BITS);
+      }
+      expectClose(values([scheduler.initNoiseSigma]), values([each.initNoiseSigma]), LAST_BITS);
+    }));
+  });
+
+  describeOnDevices(`${name}: loop`, () => {
+    cases.forEach((each, i) => it(describeCase(each), () => {
+      const scheduler = start(name, each);
+      const expected = golden.tensors[`${i}.samples`];
+      tf.tidy(() => expectClose(run(scheduler, each), expected, tolerance(expected, each)));
+      scheduler.dispose();
+    }));
+
+    it('adds noise', () => tf.tidy(() => {
+      const scheduler = start(name, { ...cases[0], steps: 10, config: { beta_schedule: 'scaled_linear', beta_start: 0.00085, beta_end: 0.012 } });
+      expectClose(scheduler.addNoise(noise(20), noise(21), golden.meta.noisedAt), golden.tensors.noised);
+    }));
+
+    it('leaves no tensor behind, also when it is left half-way', () => expectNoLeak(() => {
+      for (const each of cases) {
+        const scheduler = start(name, each);
+        run(scheduler, each).dispose();
+        scheduler.setTimesteps(each.steps as Steps);
+        run(scheduler, each).dispose();
+        scheduler.dispose();
+      }
+      return [];
+    }));
+  });
+}

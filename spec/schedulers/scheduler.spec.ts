@@ -1,0 +1,244 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { Generator } from '../../lib/core/random.js';
+import {
+  DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler,
+  schedulerClass, schedulerClasses, type Scheduler,
+} from '../../lib/schedulers/index.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
+
+/** Runs `work` and returns what it warned of. */
+function warnings(work: () => void): string[] {
+  const { warn } = console;
+  const lines: string[] = [];
+  console.warn = (line: string) => { lines.push(line); };
+  try {
+    work();
+  } finally {
+    console.warn = warn;
+  }
+  return lines;
+}
+
+/** Like the file that ships with Stable Diffusion 1.5. */
+const file = {
+  _class_name: 'PNDMScheduler', _diffusers_version: '0.6.0', beta_end: 0.012, beta_schedule: 'scaled_linear', beta_start: 0.00085,
+  num_train_timesteps: 1000, set_alpha_to_one: false, skip_prk_steps: true, steps_offset: 1, trained_betas: null, clip_sample: false,
+};
+
+describe('scheduler configs', () => {
+  it('have diffusers\' defaults', () => {
+    const { config } = new DDIMScheduler();
+    assert.equal(config.beta_end, 0.02);
+    assert.equal(config.clip_sample, true);
+    assert.equal(new DPMSolverMultistepScheduler().config.algorithm_type, 'dpmsolver++');
+    assert.throws(() => { (config as { beta_end: number }).beta_end = 1; }, TypeError);
+  });
+
+  it('can be read from a file', () => {
+    let scheduler!: PNDMScheduler;
+    assert.deepEqual(warnings(() => { scheduler = PNDMScheduler.fromConfig(file); }), []);
+    assert.equal(scheduler.config.skip_prk_steps, true);
+    assert.equal(scheduler.config.timestep_spacing, 'leading');
+  });
+
+  it('pass from scheduler to scheduler: what is set stays, what was a default becomes the new default', () => {
+    const pndm = PNDMScheduler.fromConfig(file);
+    const solver = DPMSolverMultistepScheduler.fromConfig(pndm.config, { use_karras_sigmas: true });
+    assert.equal(solver.config.beta_schedule, 'scaled_linear');
+    assert.equal(solver.config.steps_offset, 1);
+    assert.equal(solver.config.timestep_spacing, 'linspace'); // PNDM's default was leading
+    assert.equal(solver.config.use_karras_sigmas, true);
+    const back = PNDMScheduler.fromConfig(solver.config);
+    assert.equal(back.config.skip_prk_steps, true); // which DPM-Solver does not have
+    assert.equal(back.config.timestep_spacing, 'leading');
+    assert.equal((back.config as unknown as { _class_name: string })._class_name, 'PNDMScheduler');
+    assert.equal((back.config as unknown as { clip_sample: boolean }).clip_sample, false);
+  });
+
+  it('take a changed copy of another\'s config', () => {
+    const { config } = PNDMScheduler.fromConfig(file);
+    assert.equal(DPMSolverMultistepScheduler.fromConfig({ ...config, timestep_spacing: 'trailing' }).config.timestep_spacing, 'trailing');
+  });
+
+  it('survive a file', () => {
+    const scheduler = DDIMScheduler.fromConfig(file, { clip_sample_range: 2 });
+    const again = DDIMScheduler.fromConfig(JSON.parse(JSON.stringify(scheduler.config)));
+    assert.deepEqual(again.config, scheduler.config);
+  });
+
+  it('name the keys that nobody knows in a warning, and keep them', () => {
+    let scheduler!: DDIMScheduler;
+    const [warning, ...others] = warnings(() => { scheduler = DDIMScheduler.fromConfig({ ...file, colour: 'red' }); });
+    assert.equal(warning, 'DDIMScheduler: ignores { colour: \'red\' } of the config, which no scheduler here takes: see scheduler_config.json');
+    assert.deepEqual(others, []);
+    assert.equal((scheduler.config as unknown as { colour: string }).colour, 'red');
+  });
+
+  it('take the names that relatives have for the same', () => {
+    const scheduler = DPMSolverMultistepScheduler.fromConfig({ algorithm_type: 'deis', solver_type: 'bh2' });
+    assert.equal(scheduler.config.algorithm_type, 'dpmsolver++');
+    assert.equal(scheduler.config.solver_type, 'midpoint');
+  });
+
+  it('of other schedulers do not act here', () => {
+    const ddim = new DDIMScheduler({ clip_sample: true, thresholding: true });
+    const euler = EulerDiscreteScheduler.fromConfig(ddim.config);
+    euler.setTimesteps(2);
+    tf.tidy(() => {
+      const sample = tf.fill([1, 2, 2, 4], 100);
+      const { predOriginalSample } = euler.step(tf.zerosLike(sample), euler.timesteps[0], sample);
+      expectClose(predOriginalSample!, { shape: [1, 2, 2, 4], data: Array(16).fill(100) });
+    });
+  });
+
+  it('are refused by name', () => {
+    const refused: Array<[() => unknown, ErrorConstructor, RegExp]> = [
+      [() => new PNDMScheduler({ clip: 1 } as object), TypeError, /^PNDMScheduler: got the option clip, takes num_train_timesteps, /],
+      [() => new PNDMScheduler({ prediction_type: 'sample' }), RangeError,
+        /^PNDMScheduler prediction_type: got 'sample', takes 'epsilon', 'v_prediction'$/],
+      [() => new DDIMScheduler({ timestep_spacing: 'even' as 'leading' }), RangeError,
+        /^DDIMScheduler timestep_spacing: got 'even', takes 'linspace', 'leading', 'trailing'$/],
+      [() => new DDIMScheduler({ beta_schedule: 'quadratic' as 'linear' }), RangeError, /^DDIMScheduler beta_schedule: got 'quadratic', takes 'linear'/],
+      [() => new DDIMScheduler({ num_train_timesteps: 0 }), RangeError, /^DDIMScheduler num_train_timesteps: got 0, takes a whole number, 1 or more$/],
+      [() => new DDIMScheduler({ trained_betas: [0.1] }), RangeError, /^trained_betas: got 1, takes as many as num_train_timesteps, 1000$/],
+      [() => new EulerDiscreteScheduler({ use_karras_sigmas: true, use_beta_sigmas: true }), RangeError,
+        /^EulerDiscreteScheduler: got use_karras_sigmas and use_beta_sigmas, takes one of them$/],
+      [() => new DPMSolverMultistepScheduler({ solver_order: 4 }), RangeError,
+        /^DPMSolverMultistepScheduler solver_order: got 4, takes a whole number, from 1 to 3$/],
+      [() => new DPMSolverMultistepScheduler({ algorithm_type: 'dpmsolver' }), RangeError,
+        /^DPMSolverMultistepScheduler final_sigmas_type: got 'zero' with algorithm_type 'dpmsolver', takes 'sigma_min'$/],
+    ];
+    for (const [work, Class, message] of refused) assert.throws(work, (error: Error) => error instanceof Class && message.test(error.message));
+  });
+});
+
+describe('scheduler classes', () => {
+  it('are found by name, each under its own', () => {
+    for (const [name, Class] of Object.entries(schedulerClasses)) {
+      assert.equal(Class.className, name);
+      assert.equal(schedulerClass(name), Class);
+      assert.equal((new Class().config as unknown as { _class_name: string })._class_name, name);
+    }
+  });
+
+  it('list what can take their configs', () => {
+    const names = new DDIMScheduler().compatibles.map(({ className }) => className);
+    for (const name of ['DDIMScheduler', 'DPMSolverMultistepScheduler', 'EulerAncestralDiscreteScheduler', 'EulerDiscreteScheduler', 'PNDMScheduler']) {
+      assert.ok(names.includes(name), name);
+    }
+  });
+
+  it('say which there are when asked for another', () => {
+    assert.throws(() => schedulerClass('DDXMScheduler'), /^RangeError: scheduler: got 'DDXMScheduler', takes DDIMScheduler, /);
+    assert.throws(() => schedulerClass('toString'), RangeError);
+  });
+});
+
+describe('setTimesteps', () => {
+  const { tensors } = loadGolden('schedulers/spacings');
+
+  for (const [key, expected] of Object.entries(tensors)) {
+    it(`rounds as NumPy does for 1 to 64 steps: ${key}`, () => {
+      const [name, spacing] = key.split('.');
+      const skips = name === 'PNDMScheduler' ? { skip_prk_steps: true } : {};
+      const scheduler: Scheduler = new (schedulerClass(name))({ timestep_spacing: spacing, steps_offset: 1, ...skips } as object);
+      const lists = Array.from({ length: 64 }, (_, i) => {
+        scheduler.setTimesteps(i + 1);
+        return scheduler.timesteps;
+      });
+      assert.deepEqual(lists.flat(), Array.from(expected.data));
+    });
+  }
+
+  it('refuses step counts and lists that make no sense', () => {
+    const ddim = new DDIMScheduler();
+    for (const steps of [0, -1, 1.5, NaN, 1001]) {
+      assert.throws(() => ddim.setTimesteps(steps),
+        new RangeError(`DDIMScheduler numInferenceSteps: got ${steps}, takes a whole number, from 1 to 1000`));
+    }
+    assert.throws(() => ddim.setTimesteps({ timesteps: [3, 2] }), new RangeError('DDIMScheduler: got a list of timesteps, takes a number'));
+    const euler = new EulerDiscreteScheduler();
+    assert.throws(() => euler.setTimesteps({ timesteps: [1, 2] }),
+      new RangeError('EulerDiscreteScheduler timesteps: got [1, 2], takes numbers from 0, in falling order'));
+    assert.throws(() => euler.setTimesteps({ sigmas: [] }),
+      new RangeError('EulerDiscreteScheduler sigmas: got [], takes numbers from 0, in falling order'));
+    assert.throws(() => new EulerDiscreteScheduler({ use_karras_sigmas: true }).setTimesteps({ timesteps: [2, 1] }),
+      new RangeError('EulerDiscreteScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
+    assert.throws(() => new DPMSolverMultistepScheduler({ use_lu_lambdas: true }).setTimesteps({ timesteps: [2, 1] }),
+      new RangeError('DPMSolverMultistepScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
+    assert.throws(() => new PNDMScheduler().setTimesteps(3),
+      new RangeError('PNDMScheduler numInferenceSteps: got 3, takes 4 or more; fewer with skip_prk_steps'));
+    assert.throws(() => new DDIMScheduler({ steps_offset: 1 }).setTimesteps(1000),
+      new RangeError('DDIMScheduler timesteps: got 1000 in 1000 steps, takes less than num_train_timesteps, 1000'));
+  });
+});
+
+describeOnDevices('step', () => {
+  const sample = () => tf.ones([1, 2, 3, 4]);
+
+  it('refuses to run before setTimesteps, after the end, off the schedule and on misshapen output', () => tf.tidy(() => {
+    const euler = new EulerDiscreteScheduler();
+    assert.throws(() => euler.step(sample(), 999, sample()),
+      new Error('EulerDiscreteScheduler: has no timesteps yet, call setTimesteps before step'));
+    euler.setTimesteps(2);
+    assert.throws(() => euler.step(sample(), 5, sample()), new RangeError('EulerDiscreteScheduler timestep: got 5, takes one of [999, 0]'));
+    assert.throws(() => euler.step(tf.ones([1, 2, 3, 8]), 999, sample()),
+      new RangeError('EulerDiscreteScheduler modelOutput: got shape [1, 2, 3, 8], takes [1, 2, 3, 4]'));
+    euler.timesteps.forEach(t => euler.step(sample(), t, sample()));
+    assert.throws(() => euler.step(sample(), 0, sample()),
+      new RangeError('EulerDiscreteScheduler: has taken all its 2 steps, call setTimesteps to begin anew'));
+    const ddim = new DDIMScheduler();
+    ddim.setTimesteps(2);
+    assert.throws(() => ddim.step(sample(), 1000, sample()),
+      new RangeError('DDIMScheduler timestep: got 1000, takes a whole number, from 0 to 999'));
+    assert.throws(() => ddim.addNoise(sample(), sample(), [1, 2]),
+      new RangeError('DDIMScheduler timestep: got a list of 2, takes one or a list of 1, one per sample'));
+  }));
+
+  it('draws each sample\'s noise from its own generator', () => tf.tidy(() => {
+    const scheduler = new EulerAncestralDiscreteScheduler();
+    const first = (seeds: number[]) => {
+      scheduler.setTimesteps(5);
+      const zeros = tf.zeros([seeds.length, 2, 3, 4]);
+      return scheduler.step(zeros, scheduler.timesteps[0], zeros, { generator: seeds.map(seed => new Generator().manualSeed(seed)) }).prevSample;
+    };
+    const both = first([1, 2]);
+    expectClose(both, { shape: [2, 2, 3, 4], data: tf.concat([first([1]), first([2])]).dataSync() }, { atol: 0, rtol: 1e-7 });
+  }));
+
+  it('returns tensors of their own and leaves the caller\'s alone', () => expectNoLeak(() => {
+    const scheduler = new DDIMScheduler({ prediction_type: 'sample', clip_sample: false });
+    scheduler.setTimesteps(1);
+    const [output, x] = [sample(), sample()];
+    const { prevSample, predOriginalSample } = scheduler.step(output, scheduler.timesteps[0], x);
+    const scaled = scheduler.scaleModelInput(x, scheduler.timesteps[0]);
+    tf.dispose([output, x]);
+    assert.deepEqual(prevSample.dataSync(), predOriginalSample!.dataSync());
+    assert.equal(scaled.dataSync()[0], 1);
+    return [prevSample, predOriginalSample!, scaled];
+  }));
+
+  it('keeps what it remembers through the caller\'s tidy, until dispose', () => {
+    const before = tf.memory().numTensors;
+    const scheduler = new PNDMScheduler({ skip_prk_steps: true });
+    scheduler.setTimesteps(5);
+    tf.tidy(() => { scheduler.timesteps.slice(0, 3).forEach(t => scheduler.step(sample(), t, sample())); });
+    assert.ok(tf.memory().numTensors > before);
+    scheduler.dispose();
+    assert.equal(tf.memory().numTensors, before);
+  });
+
+  it('goes from noise to the sample that v_prediction\'s velocity points to', () => tf.tidy(() => {
+    const scheduler = new DDIMScheduler({ prediction_type: 'v_prediction', clip_sample: false });
+    scheduler.setTimesteps(10);
+    const clean = tf.randomNormal([2, 2, 3, 4], 0, 1, 'float32', 1);
+    const noise = tf.randomNormal([2, 2, 3, 4], 0, 1, 'float32', 2);
+    const t = scheduler.timesteps[4];
+    const velocity = scheduler.getVelocity(clean, noise, t);
+    const { predOriginalSample } = scheduler.step(velocity, t, scheduler.addNoise(clean, noise, t));
+    expectClose(predOriginalSample!, { shape: clean.shape, data: clean.dataSync() });
+  }));
+});
