@@ -21,14 +21,14 @@ import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
-type Function = (...inputs: tf.Tensor[]) => tf.Tensor;
+type Forward = (...inputs: tf.Tensor[]) => tf.Tensor;
 const CLASSES = {
   Attention, BasicTransformerBlock, Conv2d, Downsample2D, Embedding, FeedForward, GroupNorm, LayerNorm, Linear, ResnetBlock2D, SpatialAttention,
   TimestepEmbedding, Transformer2DModel, Upsample2D,
-} as unknown as Record<string, new (...args: unknown[]) => Block & { forward: Function }>;
+} as unknown as Record<string, new (...args: unknown[]) => Block & { forward: Forward }>;
 
 /** How to make the function of a case from its name and arguments, where it is no class. */
-const FUNCTIONS: Record<string, (...args: never[]) => Function> = {
+const FUNCTIONS: Record<string, (...args: never[]) => Forward> = {
   silu: () => silu,
   gelu: () => gelu,
   quick_gelu: () => quickGelu,
@@ -50,7 +50,7 @@ describeOnDevices('layers equal torch and diffusers', () => {
       const size = layer === 'Upsample2D' ? args[1] : undefined; // an input of forward, no argument of the class
       const block = isClass ? new CLASSES[layer](...(size ? args.slice(0, 1) : args)) : undefined;
       if (block) setTorchWeights(block, golden, `${index}/weights/`);
-      const forward: Function = block ? (...inputs) => block.forward(...inputs, ...(size ? [size as unknown as tf.Tensor] : [])) : FUNCTIONS[layer](...args as never[]);
+      const forward: Forward = block ? (...inputs) => block.forward(...inputs, ...(size ? [size as unknown as tf.Tensor] : [])) as tf.Tensor : FUNCTIONS[layer](...args as never[]);
       for (let run = 0; run < runs; run++) {
         const inputs = Object.keys(golden.tensors).filter(key => key.startsWith(`${index}/${run}/in/`)).map(key => goldenTensor(golden, key));
         await expectNoLeak(() => {
