@@ -36,6 +36,7 @@ export class DeviceError extends Error {
 /** Best first, each with its tfjs backend. */
 const BACKENDS: Record<Device, string> = { cuda: 'tensorflow', webgpu: 'webgpu', webgl: 'webgl', cpu: 'tensorflow', wasm: 'wasm' };
 const DEVICES = Object.keys(BACKENDS) as Device[];
+let current: Device | null = null;
 
 const inNode = () => tf.env().getBool('IS_NODE');
 const importNative = () => import('./native/native.js'); // only ever in Node: a page cannot load it
@@ -66,10 +67,16 @@ export async function useDevice(device: Device | 'auto'): Promise<Device> {
   throw new DeviceError('wasm', 'no device works here');
 }
 
+/** The device that `useDevice` made current; null before it was called. */
+export function currentDevice(): Device | null {
+  return current;
+}
+
 async function start(device: Device): Promise<void> {
   try {
     if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
+    current = device;
   } catch (error) {
     throw new DeviceError(device, (error as Error).message, { cause: error });
   }

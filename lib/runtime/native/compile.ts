@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BINDING_PACKAGE } from './build_folder.js';
 import { LIBRARIES } from './download.js';
@@ -21,7 +21,7 @@ NAPI_MODULE_INIT() {
 }
 `;
 
-/** Compiles the addons into `target/lib`. They use Node-API alone, so one binary serves every Node. */
+/** Compiles the addons into `target/lib`. They use Node-API alone, so one binary serves every Node. `sizes.json` tells what a whole `lib` is. */
 export async function compileBinding(compiler: string, stage: string, target: string): Promise<void> {
   const binding = join(target, 'node_modules', BINDING_PACKAGE);
   const lib = join(target, 'lib');
@@ -32,4 +32,6 @@ export async function compileBinding(compiler: string, stage: string, target: st
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map(file => join(binding, 'binding', file));
   await runTool(compiler, [...flags, ...sources, `-L${lib}`, ...LIBRARIES.map(library => `-l:${library}`), '-o', join(lib, 'tfjs_binding.node')]);
   await runTool(compiler, [...flags, quiet, '-ldl', '-o', join(lib, 'quiet.node')]);
+  const sizes = await Promise.all((await readdir(lib)).map(async file => [file, (await stat(join(lib, file))).size]));
+  await writeFile(join(target, 'sizes.json'), JSON.stringify(Object.fromEntries(sizes)));
 }

@@ -13,14 +13,20 @@ const WHEEL_PARTS = [...LIBRARIES.map(library => `tensorflow/${library}`),
   ...['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'].map(path => `tensorflow/include/${path}`),
   `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`, 'nvidia/'];
 
-const UNZIP = `import sys, zipfile
-wheel = zipfile.ZipFile(sys.argv[1])
-wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith(tuple(sys.argv[3:]))])`;
+/** Unpacks the members whose names begin with one of the arguments; zipfile forgets which can be executed. */
+const UNZIP = `import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    for member in wheel.infolist():
+        if member.filename.startswith(tuple(sys.argv[3:])):
+            path = wheel.extract(member, sys.argv[2])
+            if member.external_attr >> 16 & 0o111:
+                os.chmod(path, 0o755)`;
 
 /** Puts the npm packages under `target/node_modules`. npm checks them against its registry's hashes. */
 export async function downloadBinding(python: string, stage: string, target: string): Promise<void> {
   const packages = Object.entries(NPM_PACKAGES);
-  await runTool('npm', ['pack', '--silent', '--pack-destination', stage, ...packages.map(([name, version]) => `${name}@${version}`)]);
+  const flags = ['--loglevel=error', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000', `--pack-destination=${stage}`];
+  await runTool('npm', ['pack', ...flags, ...packages.map(([name, version]) => `${name}@${version}`)]);
   for (const [name, version] of packages) {
     const file = `${name.replace('@', '').replace('/', '-')}-${version}.tgz`;
     const folder = join(target, 'node_modules', name);

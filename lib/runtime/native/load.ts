@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import util from 'node:util';
@@ -19,7 +20,7 @@ const BACKEND = 'tensorflow';
 export function loadBuild(folder: string, { hideGpu = false } = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // errors only
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= hideGpu ? '3' : '2'; // errors; without a GPU not even those, for CUDA would tell of its absence
   Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null }); // for tfjs-node; gone in Node 23
   Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
 
@@ -27,6 +28,7 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
   if (hideGpu) process.env.CUDA_VISIBLE_DEVICES = '-1';
   try {
     const require = createRequire(join(folder, 'build.cjs'));
+    checkSizes(folder, require('./sizes.json') as Record<string, number>);
     require('./lib/quiet.node');
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
@@ -37,6 +39,13 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
     else process.env.CUDA_VISIBLE_DEVICES = visible;
+  }
+}
+
+/** A truncated library would not fail to load: it would end the process later. */
+function checkSizes(folder: string, sizes: Record<string, number>): void {
+  for (const [file, size] of Object.entries(sizes)) {
+    if (statSync(join(folder, 'lib', file)).size !== size) throw new Error(`${file} is damaged`);
   }
 }
 

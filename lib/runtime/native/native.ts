@@ -17,7 +17,7 @@ export function loadNative(device: NativeDevice): void {
       throw new Error(`the native build does not load (${reason}); run \`npx tfjs-diffusers setup\` to build it anew`, { cause: error });
     }
     if (device === 'cuda' && running()!.device === 'cpu') {
-      throw new Error('TensorFlow finds no GPU that it can use; see CUDA_VISIBLE_DEVICES, or set TF_CPP_MIN_LOG_LEVEL=0 to learn why');
+      throw new Error('TensorFlow finds no GPU that it can use; see CUDA_VISIBLE_DEVICES and whether the driver is 525 or newer');
     }
   }
   if (running()!.device !== device) throw new Error(takenBy(running()!.device));

@@ -36,13 +36,16 @@ export interface SetupResult {
 export async function setupNative({ kind, onProgress = () => {} }: SetupOptions = {}): Promise<SetupResult> {
   const wanted = kind ?? ((await nvidiaGpus()).length > 0 ? 'gpu' : 'cpu');
   const folder = buildFolder(wanted);
-  if (existsSync(folder)) {
-    const problem = await verifyBuild(folder).catch((error: unknown) => error as Error);
-    if (!(problem instanceof Error)) return { kind: wanted, folder, built: false, gpu: problem.gpu };
-    onProgress(`the build in ${folder} is damaged (${problem.message}); building it anew`);
+  const damaged = existsSync(folder); // unless it passes its check
+  if (damaged) {
+    try {
+      return { kind: wanted, folder, built: false, ...await verifyBuild(folder) };
+    } catch (error) {
+      onProgress(`${folder} does not work (${(error as Error).message}); building it anew`);
+    }
   }
-  const { python, compiler } = await checkRequirements(wanted);
   try {
+    const { python, compiler } = await checkRequirements(wanted);
     const stage = await makeStage();
     try {
       const fresh = join(stage, 'build');
@@ -52,8 +55,8 @@ export async function setupNative({ kind, onProgress = () => {} }: SetupOptions 
       await compileBinding(compiler, stage, fresh);
       onProgress('checking the build');
       const { gpu } = await verifyBuild(fresh);
-      await rename(folder, join(stage, 'damaged')).catch(() => {}); // as a rule there is none
-      await rename(fresh, folder).catch(error => { if (!existsSync(folder)) throw error; }); // another process was first
+      if (damaged) await rename(folder, join(stage, 'damaged')).catch(() => {}); // another process may have moved it
+      await rename(fresh, folder).catch(error => { if (!existsSync(folder)) throw error; }); // another process may have been first
       return { kind: wanted, folder, built: true, gpu };
     } finally {
       await rm(stage, { recursive: true, force: true });

@@ -7,28 +7,27 @@ export class SetupError extends Error {
   }
 }
 
+const NO_ANSWER = /connection refused|name resolution|name or service not known|timed out|read timeout|unreachable|certificate verify failed|ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT/i;
+
 /** Names the trouble behind what pip, npm or the compiler printed. */
-export function explain(error: Error): SetupError {
-  if (error instanceof SetupError) return error;
-  const { output } = error instanceof ToolError ? error : { output: error.message };
-  const is = (pattern: RegExp) => pattern.test(output);
-  if (is(/ENOSPC|No space left/i)) {
-    return new SetupError('the disk is full; make room, or set XDG_CACHE_HOME to a folder on a larger disk', { cause: error });
+export function explain(cause: Error): SetupError {
+  if (cause instanceof SetupError) return cause;
+  const output = cause instanceof ToolError ? cause.output : cause.message;
+  const explained = (message: string) => new SetupError(message, { cause });
+  if (/ENOSPC|No space left/i.test(output)) {
+    return explained('the disk is full; make room, or set XDG_CACHE_HOME to a folder on a larger disk');
   }
-  if (is(/Retrying \(|ENOTFOUND|EAI_AGAIN|ECONN|ETIMEDOUT|ProxyError|SSLError|HTTP error/)) {
-    return new SetupError(`the package registry does not answer (${lastError(output)}); see the network and the settings of pip and npm`, { cause: error });
-  }
-  if (is(/No matching distribution/)) {
-    return new SetupError(`pip finds no such package for this machine (${lastError(output)}); needs pip 20.3 and glibc 2.27 or newer`, { cause: error });
-  }
-  if (is(/DO NOT MATCH THE HASHES|EINTEGRITY|BadZipFile/)) {
-    return new SetupError('a download came damaged; run setup again', { cause: error });
-  }
-  return new SetupError(`${error.message}${output === error.message ? '' : ` (${lastError(output)})`}`, { cause: error });
+  const [noAnswer] = NO_ANSWER.exec(output) ?? [];
+  if (noAnswer) return explained(`the package registry does not answer (${noAnswer}); see the network and the settings of npm and pip`);
+  if (/DO NOT MATCH THE HASHES|EINTEGRITY|BadZipFile/.test(output)) return explained('a download came damaged; run setup again');
+  const missing = /No matching distribution found for (\S+)/.exec(output);
+  if (missing) return explained(`pip finds no ${missing[1]} for this machine; needs pip 20.3 or newer and glibc 2.27 or newer`);
+  if ('syscall' in cause) return explained(`${cause.message}; set XDG_CACHE_HOME to a folder that can be written`);
+  return explained(cause instanceof ToolError ? `${cause.message} (${errorLine(output)})` : cause.message);
 }
 
-/** The line that says most: the last that speaks of an error, or simply the last. */
-function lastError(output: string): string {
+/** The line that says most: the first that speaks of an error, or else the last. */
+export function errorLine(output: string): string {
   const lines = output.split('\n').map(line => line.trim()).filter(line => line !== '');
-  return (lines.findLast(line => /error/i.test(line)) ?? lines.at(-1) ?? 'no output').slice(0, 300);
+  return (lines.find(line => /error/i.test(line)) ?? lines.at(-1) ?? 'it printed nothing').slice(0, 300);
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 
 /** A program that could not be started, or that failed; `output` is all that it printed. */
 export class ToolError extends Error {
-  constructor(readonly command: string, how: string, readonly output: string) {
+  constructor(command: string, readonly how: string, readonly output: string) {
     super(`${command} ${how}`);
   }
 }

@@ -1,18 +1,17 @@
 import { fileURLToPath } from 'node:url';
-import { SetupError } from './setup_error.js';
+import { errorLine } from './setup_error.js';
 import { runTool, ToolError } from './tools.js';
 
 /**
- * Loads a build in a process of its own and computes with it.
- * @throws SetupError if it does not work.
+ * Loads a build in a process of its own, which a bad one can crash, and computes with it.
+ * @throws Error saying in one line why it does not work.
  */
 export async function verifyBuild(folder: string): Promise<{ gpu: boolean }> {
+  const probe = fileURLToPath(new URL('./probe.js', import.meta.url));
   try {
-    const probe = fileURLToPath(new URL('./probe.js', import.meta.url));
     return JSON.parse(await runTool(process.execPath, [probe, folder])) as { gpu: boolean };
   } catch (error) {
-    const { message, output } = error as ToolError;
-    const line = output?.split('\n').find(text => /error|cannot|not /i.test(text))?.trim();
-    throw new SetupError(`the build in ${folder} does not work: ${line ?? message}`, { cause: error });
+    if (!(error instanceof ToolError)) throw error;
+    throw new Error(error.how.includes('SIGILL') ? 'TensorFlow needs a processor with AVX' : errorLine(error.output || error.how), { cause: error });
   }
 }
