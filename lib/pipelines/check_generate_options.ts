@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
-import type { Generator } from '../core/random.js';
+import { Generator } from '../core/random.js';
 import type { GenerateOptions, OutputType, StableDiffusionPipeline, StepCallback } from './stable_diffusion.js';
 
 /** What `generate` was asked for: checked, with every default filled in. */
@@ -26,11 +26,19 @@ export interface GenerateRequest {
   signal?: AbortSignal;
 }
 
+const OPTIONS: string[] = [
+  'negativePrompt', 'numInferenceSteps', 'guidanceScale', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
+  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'signal',
+] satisfies Array<keyof GenerateOptions>;
+
 /** @throws TypeError or RangeError that names the option, what it got and what it takes. */
 export function checkGenerateOptions(
   pipe: StableDiffusionPipeline, prompt: string | string[] | undefined, options: GenerateOptions,
 ): GenerateRequest {
   const { unet, vaeScaleFactor, textEncoder } = pipe;
+  for (const option of Object.keys(options)) {
+    if (!OPTIONS.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${OPTIONS.join(', ')}`);
+  }
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const [features] = [unet.config.cross_attention_dim].flat();
   const [trainedHeight, trainedWidth = trainedHeight] = [unet.config.sample_size].flat();
@@ -38,7 +46,7 @@ export function checkGenerateOptions(
     throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
   }
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
-    throw new TypeError(`prompt: got ${prompt === undefined ? 'neither' : 'both'} prompt and promptEmbeds, takes one of the two`);
+    throw new TypeError(`prompt: got ${prompt === undefined ? 'neither prompt nor' : 'both prompt and'} promptEmbeds, takes one of the two`);
   }
   if (options.negativePrompt !== undefined && negativePromptEmbeds) {
     throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
@@ -59,6 +67,9 @@ export function checkGenerateOptions(
   const latentShape: GenerateRequest['latentShape'] =
     [images, height / vaeScaleFactor, width / vaeScaleFactor, unet.config.in_channels];
   if (latents) checkShape('latents', latents.shape, latentShape);
+  if (generator !== undefined && ![generator].flat().every(each => each instanceof Generator)) {
+    throw new TypeError(`generator: got ${show(generator)}, takes a Generator or a list of them`);
+  }
   if (Array.isArray(generator) && generator.length !== images) {
     throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
   }

@@ -175,10 +175,13 @@ export class StableDiffusionPipeline extends DiffusionPipeline implements Stable
   /** Latents (taken over) -> what was asked for. */
   private async toOutput(latents: tf.Tensor, outputType: OutputType): Promise<Image[] | tf.Tensor> {
     if (outputType === 'latent') return latents;
-    const decoded = tf.tidy(() => denormalize(this.vae.decode(latents.div(this.vae.config.scaling_factor))));
-    latents.dispose();
-    if (outputType === 'tensor') return decoded;
-    return Image.fromTensor(decoded).finally(() => decoded.dispose());
+    let pixels: tf.Tensor;
+    try {
+      pixels = tf.tidy(() => denormalize(this.vae.decode(latents.div(this.vae.config.scaling_factor))));
+    } finally {
+      latents.dispose();
+    }
+    return outputType === 'tensor' ? pixels : Image.fromTensor(pixels).finally(() => pixels.dispose());
   }
 }
 

@@ -1,0 +1,126 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { Generator } from '../../lib/core/random.js';
+import { LocalFolder } from '../../lib/hub/local_folder.js';
+import type { ModelFolder } from '../../lib/hub/model_folder.js';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
+import { captureWarnings } from '../support/warnings.js';
+
+/** The demo model with some of its JSON files changed; null: the file is missing. */
+async function folderWith(changes: Record<string, ((json: Record<string, unknown>) => unknown) | null>): Promise<ModelFolder> {
+  const folder = await LocalFolder.open(DEMO_MODEL);
+  return {
+    name: 'demo',
+    has: async path => changes[path] !== null && folder.has(path),
+    readJson: async path => {
+      const json = await folder.readJson(path) as Record<string, unknown>;
+      return changes[path] ? changes[path](json) : json;
+    },
+    readText: path => folder.readText(path),
+    open: path => folder.open(path),
+  };
+}
+
+describeOnDevices('DiffusionPipeline.fromPretrained', device => {
+  it('loads a folder and frees it again', async () => {
+    await expectNoLeak(async () => {
+      const progress: string[] = [];
+      const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, {
+        device, dtype: 'float32', useSafetensors: true,
+        progressCallback: ({ component, loaded, total }) => { if (loaded === total) progress.push(component); },
+      });
+      assert.ok(pipe instanceof StableDiffusionPipeline);
+      assert.equal(pipe.device, device);
+      assert.deepEqual(progress, ['text_encoder', 'unet', 'vae']);
+      assert.equal(pipe.numParameters, pipe.unet.numParameters + pipe.vae.numParameters + pipe.textEncoder.numParameters);
+      assert.ok(pipe.numParameters > 6e6);
+      assert.ok(pipe.scheduler instanceof PNDMScheduler);
+      assert.equal(pipe.vaeScaleFactor, 4);
+      pipe.dispose();
+      await assert.rejects(pipe.generate('a red circle'), /was disposed/);
+      return [];
+    });
+  });
+
+  it('takes components that are passed in, and makes pipelines of components', async () => {
+    await expectNoLeak(async () => {
+      const vae = await AutoencoderKL.fromPretrained(DEMO_MODEL, { subfolder: 'vae' });
+      const scheduler = new EulerDiscreteScheduler({ steps_offset: 1 });
+      const pipe = await StableDiffusionPipeline.fromPretrained(DEMO_MODEL, { device, vae, scheduler });
+      assert.equal(pipe.vae, vae);
+      assert.equal(pipe.scheduler, scheduler);
+      const other = new StableDiffusionPipeline(pipe.components);
+      assert.deepEqual(Object.keys(other.components), ['vae', 'textEncoder', 'tokenizer', 'unet', 'scheduler']);
+      const [one] = (await pipe.generate('a red circle', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) })).images;
+      const [two] = (await other.generate('a red circle', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) })).images;
+      assert.deepEqual(one, two);
+      pipe.dispose();
+      return [];
+    });
+  });
+
+  it('names a text encoder that does not fit the unet', async () => {
+    const textEncoder = new CLIPTextModel({ vocab_size: 643, hidden_size: 64, num_attention_heads: 4, num_hidden_layers: 1, intermediate_size: 64 });
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, textEncoder });
+    await assert.rejects(pipe.generate('a red circle'), new RangeError('textEncoder: gives 64 features, the unet takes 128'));
+    pipe.dispose();
+  });
+
+  it('corrects schedulers of old configs, as diffusers does', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+    const scheduler = new DDIMScheduler();
+    const warnings = await captureWarnings(() => new StableDiffusionPipeline({ ...pipe.components, scheduler }));
+    assert.deepEqual(warnings, ['scheduler config: steps_offset 0 and clip_sample true are outdated, taking 1 and false']);
+    assert.equal(scheduler.config.steps_offset, 1);
+    assert.equal(scheduler.config.clip_sample, false);
+    pipe.dispose();
+  });
+
+  const index = (change: object) => folderWith({ 'model_index.json': json => ({ ...json, ...change }) });
+  const cases: Array<[string, () => string | Promise<ModelFolder>, RegExp]> = [
+    ['a missing folder', () => 'no/such/folder', /no\/such\/folder: there is no such folder$/],
+    ['a file', () => `${DEMO_MODEL}/model_index.json`, /model_index\.json: is a file, takes the folder of a model$/],
+    ['a folder of another kind', () => 'spec', /spec: has no model_index\.json, takes the folder of a whole pipeline$/],
+    ['an index that is no object', () => folderWith({ 'model_index.json': () => [] }), /demo\/model_index\.json: got \[\], takes an object$/],
+    ['an unknown pipeline', () => index({ _class_name: 'FluxPipeline' }), /_class_name: got 'FluxPipeline', takes 'StableDiffusionPipeline'$/],
+    ['an unknown network', () => index({ unet: ['diffusers', 'UNet3DConditionModel'] }),
+      /demo\/model_index\.json: unet: got 'UNet3DConditionModel', takes 'UNet2DConditionModel'$/],
+    ['an unknown scheduler', () => index({ scheduler: ['diffusers', 'MagicScheduler'] }), /scheduler: got 'MagicScheduler', takes .*'PNDMScheduler'/],
+    ['a missing component', () => index({ vae: undefined }), /demo\/model_index\.json: vae: got undefined, takes 'AutoencoderKL'$/],
+    ['a config of another class', () => folderWith({ 'vae/config.json': json => ({ ...json, _class_name: 'VQModel' }) }),
+      /demo\/vae\/config\.json: _class_name: got 'VQModel', takes 'AutoencoderKL'$/],
+    ['weights that do not fit', () => folderWith({ 'vae/config.json': json => ({ ...json, latent_channels: 8 }) }), /AutoencoderKL: the weights of .* do not fit: /],
+    ['missing weights', () => folderWith({ 'vae/diffusion_pytorch_model.safetensors': null }), /demo\/vae: has no weights/],
+  ];
+  for (const [name, folder, expected] of cases) {
+    it(`names ${name}, and frees what it loaded`, () => expectNoLeak(async () => {
+      await assert.rejects(async () => DiffusionPipeline.fromPretrained(await folder(), { device }), expected);
+      return [];
+    }));
+  }
+
+  it('reads safetensors only', async () => {
+    await assert.rejects(DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, useSafetensors: false }), /^RangeError: useSafetensors: got false, takes true/);
+  });
+});
+
+describe('DiffusionPipeline', () => {
+  it('names an unknown device', async () => {
+    await assert.rejects(DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'tpu' as 'cpu' }), /device: got 'tpu', takes 'auto'/);
+  });
+
+  it('moves to another device', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+    assert.equal(await pipe.to('auto'), pipe);
+    const { images } = await pipe.generate('a red circle', { numInferenceSteps: 2, outputType: 'tensor' });
+    assert.equal(tf.getBackend(), pipe.device === 'wasm' ? 'wasm' : 'tensorflow');
+    images.dispose();
+    pipe.dispose();
+  });
+});
