@@ -1,8 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { availableDevices, useDevice, type Device } from '../../lib/runtime/devices.js';
+import { describeDevices, useDevice, type Device } from '../../lib/runtime/devices.js';
 
-const devices = await availableDevices();
+/** Those named in DEVICES (`DEVICES=wasm npm test`), or all, but of cuda and cpu only the better: TensorFlow runs on one in a process. */
+async function devicesToTest(): Promise<Device[]> {
+  const { devices } = await describeDevices();
+  const wanted = process.env.DEVICES?.split(',');
+  const present = devices.filter(({ device, available }) => available && (wanted?.includes(device) ?? true)).map(({ device }) => device);
+  const tested = present.filter(device => device !== 'cpu' || !present.includes('cuda'));
+  const absent = devices.filter(({ device }) => (device === 'cuda' || device === 'cpu') && !tested.includes(device))
+    .map(({ device, available, detail }) => `not on ${device} (${available ? `DEVICES=${device} npm test` : detail})`);
+  console.log(`Specs run on ${[tested.join(' and '), ...absent].join(', ')}.`);
+  return tested;
+}
+
+const devices = await devicesToTest();
 
 /** Registers `body` once per device of this machine: everything made of ops must hold on each. */
 export function describeOnDevices(title: string, body: (device: Device) => void): void {

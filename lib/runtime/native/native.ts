@@ -37,7 +37,7 @@ export async function nativeStatuses(): Promise<Record<NativeDevice, { available
   const cuda = present(gpus[0] ?? 'a GPU');
   if (now) return now.device === 'cpu' ? { cuda: missing(takenBy('cpu')), cpu } : { cuda, cpu: missing(takenBy('cuda')) };
   return {
-    cuda: gpus.length === 0 ? missing('no NVIDIA GPU (nvidia-smi names none)')
+    cuda: gpus.length === 0 ? missing('no NVIDIA GPU, nvidia-smi names none')
       : isBuilt('gpu') ? cuda : missing('no GPU build; run `npx tfjs-diffusers setup --gpu`'),
     cpu: isBuilt('cpu') || isBuilt('gpu') ? cpu : missing('no native build; run `npx tfjs-diffusers setup`'),
   };

@@ -1,0 +1,65 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { availableDevices, currentDevice, describeDevices, DeviceError, useDevice, type Device } from '../../lib/runtime/devices.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+
+describe('devices', () => {
+  it('has WASM, with SIMD, on every machine', async () => {
+    assert.equal((await availableDevices()).at(-1), 'wasm');
+    assert.match((await describeDevices()).devices.find(({ device }) => device === 'wasm')!.detail, /with SIMD/);
+  });
+
+  it('tells what each device is or lacks, and what auto takes', async () => {
+    const { devices, auto, versions, threads, cacheFolder } = await describeDevices();
+    assert.deepEqual(devices.map(({ device }) => device), ['cuda', 'webgpu', 'webgl', 'cpu', 'wasm']);
+    assert.equal(auto, (await availableDevices())[0]);
+    assert.equal(versions.tfjs, '4.22.0');
+    assert.equal(versions.node, process.versions.node);
+    assert.ok(threads! >= 1);
+    assert.match(cacheFolder!, /tfjs-diffusers/);
+  });
+
+  it('refuses a name that is no device', async () => {
+    await assert.rejects(useDevice('tpu' as Device),
+      new RangeError("device: got 'tpu', takes 'auto', 'cuda', 'webgpu', 'webgl', 'cpu', 'wasm'"));
+  });
+
+  it('says what a device of pages lacks in Node', async () => {
+    await assert.rejects(useDevice('webgl'), new DeviceError('webgl', 'needs a browser'));
+    await assert.rejects(useDevice('webgpu'), new DeviceError('webgpu', 'import @tensorflow/tfjs-backend-webgpu first'));
+  });
+
+  it('takes a backend that the program registers', async () => {
+    tf.registerBackend('webgpu', () => Promise.reject(new Error('no adapter')));
+    try {
+      assert.ok((await availableDevices()).includes('webgpu'));
+    } finally {
+      tf.removeBackend('webgpu');
+    }
+  });
+});
+
+describeOnDevices('devices', device => {
+  it('becomes current', async () => {
+    assert.equal(await useDevice(device), device);
+    assert.equal(currentDevice(), device);
+    assert.equal(tf.getBackend(), device === 'wasm' ? 'wasm' : 'tensorflow');
+  });
+
+  it('takes over tensors made on WASM and gives them back', async () => {
+    await expectNoLeak(async () => {
+      await useDevice('wasm');
+      const weights = tf.tensor2d([1, -2, 3.5, 4], [2, 2]);
+      const twice = weights.add(weights); // in WASM's memory, where `weights` still is in JavaScript's
+      await useDevice(device);
+      const product = twice.matMul(weights);
+      await useDevice('wasm');
+      const sum = product.add(weights);
+      await useDevice(device);
+      expectClose(product, { shape: [2, 2], data: [-12, -20, 35, 18] });
+      expectClose(sum, { shape: [2, 2], data: [-11, -22, 38.5, 22] });
+      return [weights, twice, product, sum];
+    });
+  });
+});

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { buildFolder, isBuilt } from '../../../lib/runtime/native/build_folder.js';
+
+const cache = mkdtempSync(join(tmpdir(), 'native-spec-'));
+const bin = join(cache, 'bin');
+const fakeBuild = join(cache, 'tfjs-diffusers', 'native', basename(buildFolder('cpu')));
+const devices = new URL('../../../lib/runtime/devices.js', import.meta.url).href;
+
+/** What a process of its own prints that asks for `device` and then runs `body`; TensorFlow cannot be loaded twice in one. */
+function ask(device: string, { body = '', env = {} }: { body?: string; env?: NodeJS.ProcessEnv } = {}): string {
+  const script = `
+    import { describeDevices, useDevice } from '${devices}';
+    console.log(await useDevice('${device}').catch(error => error.message));
+    ${body}`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { env: { ...process.env, ...env }, encoding: 'utf8' });
+  return `${stderr}${stdout}`.trim();
+}
+
+describe('native devices', () => {
+  const alone = { env: { XDG_CACHE_HOME: cache, PATH: bin } }; // no other builds and programs than those made here
+
+  beforeEach(() => mkdirSync(bin, { recursive: true }));
+  afterEach(() => rmSync(cache, { recursive: true }));
+
+  it('need a build, which setup makes', () => {
+    assert.equal(ask('cpu', alone), 'cpu: no native build; run `npx tfjs-diffusers setup`');
+    assert.equal(ask('auto', alone), 'wasm');
+  });
+
+  it('need a GPU to run on cuda, and a build for it', () => {
+    assert.equal(ask('cuda', alone), 'cuda: no NVIDIA GPU, nvidia-smi names none');
+    writeFileSync(join(bin, 'nvidia-smi'), '#!/bin/sh\necho NVIDIA GPU\n', { mode: 0o755 });
+    assert.equal(ask('cuda', alone), 'cuda: no GPU build; run `npx tfjs-diffusers setup --gpu`');
+  });
+
+  it('give way to WASM, with a warning, where the build is damaged', () => {
+    mkdirSync(fakeBuild, { recursive: true });
+    const error = ask('cpu', alone);
+    assert.match(error, /^cpu: the native build does not load \(Cannot find module '.\/sizes.json'\); run `npx tfjs-diffusers setup` to build it anew$/);
+    assert.equal(ask('auto', alone), `${error}\nwasm`);
+  });
+
+  it('see that a library was cut short', function () {
+    if (!isBuilt('cpu')) this.skip();
+    cpSync(join(buildFolder('cpu'), 'sizes.json'), join(fakeBuild, 'sizes.json'));
+    mkdirSync(join(fakeBuild, 'lib'));
+    writeFileSync(join(fakeBuild, 'lib', 'libtensorflow_cc.so.2'), 'short');
+    assert.match(ask('cpu', alone), /^cpu: the native build does not load \(libtensorflow_cc.so.2 is damaged\)/);
+  });
+});
+
+describe('a native build', function () {
+  before(function () {
+    if (!isBuilt('cpu')) this.skip();
+  });
+
+  it('loads without a word', () => {
+    assert.equal(ask('cpu'), 'cpu');
+  });
+
+  it('lets a process run on one native device only', () => {
+    const body = 'console.log((await describeDevices()).devices[0].detail);';
+    assert.equal(ask('cpu', { body }), 'cpu\nTensorFlow runs on cpu in this process and cannot change; use another process');
+  });
+
+  it('keeps settings of TensorFlow that were made before', () => {
+    const body = 'console.log(process.env.TF_CPU_ALLOCATOR_USE_BFC, process.env.CUDA_VISIBLE_DEVICES);';
+    assert.equal(ask('cpu', { body }), 'cpu\n1 undefined');
+    assert.equal(ask('cpu', { body, env: { TF_CPU_ALLOCATOR_USE_BFC: '0', CUDA_VISIBLE_DEVICES: '1' } }), 'cpu\n0 1');
+  });
+});
