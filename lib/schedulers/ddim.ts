@@ -29,16 +29,16 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
   };
 
   protected override plan(): void {
-    this.timesteps = spacedTimesteps(this.config, this.numInferenceSteps).map(roundHalfToEven);
+    this.timesteps = spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
   }
 
   protected override advance(
     modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor,
     { eta = 0, useClippedModelOutput = false, generator, varianceNoise }: StepOptions,
   ): StepOutput {
-    const before = timestep - Math.floor(this.config.num_train_timesteps / this.numInferenceSteps);
+    const before = timestep - Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
     const product = this.alphaProd(timestep);
-    const nextProduct = before >= 0 ? this.alphaProd(before) : this.config.set_alpha_to_one ? 1 : this.alphaProd(0);
+    const nextProduct = before >= 0 ? this.alphaProd(before) : this.settings.set_alpha_to_one ? 1 : this.alphaProd(0);
     const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
     const deviation = eta * Math.sqrt((1 - nextProduct) / (1 - product) * (1 - product / nextProduct));
 

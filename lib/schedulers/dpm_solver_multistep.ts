@@ -42,7 +42,7 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
 
   constructor(options: Partial<DPMSolverMultistepConfig> = {}) {
     super(options);
-    const { algorithm_type: algorithm, final_sigmas_type: final, solver_order: order } = this.config;
+    const { algorithm_type: algorithm, final_sigmas_type: final, solver_order: order } = this.settings;
     if (!algorithm.endsWith('++') && final === 'zero') {
       throw new RangeError(`${this.name} final_sigmas_type: got 'zero' with algorithm_type '${algorithm}', takes 'sigma_min'`);
     }
@@ -52,13 +52,13 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
   }
 
   protected override get roundsTimesteps(): boolean {
-    return this.config.beta_schedule !== 'squaredcos_cap_v2';
+    return this.settings.beta_schedule !== 'squaredcos_cap_v2';
   }
 
   protected override advance(
     modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator, varianceNoise }: StepOptions,
   ): StepOutput {
-    const { algorithm_type: algorithm } = this.config;
+    const { algorithm_type: algorithm } = this.settings;
     const index = this.indexAt(timestep);
     const level = this.level(index);
     const ofOriginal = algorithm.endsWith('++');
@@ -76,7 +76,7 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
     const lambdas = [0, 1, 2].map(age => this.level(Math.max(index - age, 0)).lambda);
     const r0 = (lambdas[0] - lambdas[1]) / h;
     if (order === 2) {
-      const slope = (this.config.solver_type === 'midpoint' ? midpoint : first) / r0;
+      const slope = (this.settings.solver_type === 'midpoint' ? midpoint : first) / r0;
       return [[output + slope, m0], [-slope, m1]];
     }
     const r1 = (lambdas[1] - lambdas[2]) / h;
@@ -86,7 +86,7 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
   }
 
   private orderAt(index: number): number {
-    const { euler_at_final, lower_order_final, final_sigmas_type, solver_order } = this.config;
+    const { euler_at_final, lower_order_final, final_sigmas_type, solver_order } = this.settings;
     const left = this.timesteps.length - index;
     const lowers = lower_order_final && this.timesteps.length < 15;
     if (left === 1 && (euler_at_final || lowers || final_sigmas_type === 'zero')) return 1;

@@ -10,8 +10,8 @@ export interface EulerAncestralDiscreteConfig extends SigmaSchedulerConfig {
 
 /** The noise to add, and the sigma to step down to before, so that a step from sigma `from` ends at `to`. */
 export function ancestralSigmas(from: number, to: number): { up: number; down: number } {
-  const up = Math.sqrt(to ** 2 * (from ** 2 - to ** 2) / from ** 2);
-  return { up, down: Math.sqrt(to ** 2 - up ** 2) };
+  const down = to ** 2 / from;
+  return { up: Math.sqrt(to ** 2 - down ** 2), down };
 }
 
 /**

@@ -33,18 +33,18 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
   protected override readonly takes = ['timesteps', 'sigmas'] as const;
 
   protected override plan(steps: Steps): void {
-    const { config, table } = this;
+    const { settings, table } = this;
     if (typeof steps === 'object' && 'sigmas' in steps) {
       this.sigmas = Float32Array.from(steps.sigmas);
       this.numInferenceSteps = this.sigmas.length - 1;
       this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(timestepAt(table, sigma)));
     } else {
-      const { timesteps, sigmas } = config.interpolation_type === 'linear' ? this.spaced(steps) : this.logSpaced(steps);
-      const last = config.final_sigmas_type === 'zero' ? 0 : table[0];
+      const { timesteps, sigmas } = settings.interpolation_type === 'linear' ? this.spaced(steps) : this.logSpaced(steps);
+      const last = settings.final_sigmas_type === 'zero' ? 0 : table[0];
       this.sigmas = Float32Array.of(...sigmas, last);
       this.timesteps = timesteps.map(Math.fround);
     }
-    if (config.timestep_type === 'continuous' && config.prediction_type === 'v_prediction') {
+    if (settings.timestep_type === 'continuous' && settings.prediction_type === 'v_prediction') {
       this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(0.25 * Math.fround(Math.log(sigma))));
     }
   }
@@ -61,7 +61,7 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
     const churned = gamma > 0
       ? weightedSum([1, sample], [sNoise * Math.sqrt(sigmaHat ** 2 - sigma ** 2), randn(sample.shape, generator)])
       : sample;
-    const level = this.config.prediction_type === 'v_prediction' ? sigma : sigmaHat;
+    const level = this.settings.prediction_type === 'v_prediction' ? sigma : sigmaHat;
     const predOriginalSample = this.predictOriginal(modelOutput, churned, level);
     const rest = this.sigmas[index + 1] / sigmaHat; // of the noise
     return { prevSample: weightedSum([rest, churned], [1 - rest, predOriginalSample]), predOriginalSample };
@@ -69,10 +69,10 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
 
   /** Even steps of the logarithm, one more than the timesteps, as diffusers has it. */
   private logSpaced(steps: Steps): { timesteps: number[]; sigmas: number[] } {
-    const { config, table } = this;
+    const { table } = this;
     const count = this.numInferenceSteps;
     const sigmas = linspace(Math.log(table[table.length - 1]), Math.log(table[0]), count + 1).map(Math.exp);
-    const respaced = respacedSigmas(config, sigmas[0], sigmas[count], count);
+    const respaced = respacedSigmas(this.respacing, sigmas[0], sigmas[count], count);
     return respaced
       ? { timesteps: respaced.map(sigma => timestepAt(table, sigma)), sigmas: respaced }
       : { timesteps: this.spaced(steps).timesteps, sigmas };

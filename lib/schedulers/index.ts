@@ -1,15 +1,31 @@
 import { DDIMScheduler } from './ddim.js';
+import { DDPMScheduler } from './ddpm.js';
+import { DEISMultistepScheduler } from './deis_multistep.js';
 import { DPMSolverMultistepScheduler } from './dpm_solver_multistep.js';
+import { DPMSolverSinglestepScheduler } from './dpm_solver_singlestep.js';
 import { EulerAncestralDiscreteScheduler } from './euler_ancestral_discrete.js';
 import { EulerDiscreteScheduler } from './euler_discrete.js';
+import { HeunDiscreteScheduler } from './heun_discrete.js';
+import { KDPM2AncestralDiscreteScheduler } from './k_dpm_2_ancestral_discrete.js';
+import { KDPM2DiscreteScheduler } from './k_dpm_2_discrete.js';
+import { LCMScheduler } from './lcm.js';
+import { LMSDiscreteScheduler } from './lms_discrete.js';
 import { PNDMScheduler } from './pndm.js';
 import { schedulerClasses } from './registry.js';
+import { TCDScheduler } from './tcd.js';
+import { UniPCMultistepScheduler } from './unipc_multistep.js';
 
 Object.assign(schedulerClasses, {
-  DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler,
+  DDIMScheduler, DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
+  EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2AncestralDiscreteScheduler,
+  KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler, UniPCMultistepScheduler,
 });
 
 export { schedulerClass, schedulerClasses, type SchedulerClass } from './registry.js';
 export { Scheduler } from './scheduler.js';
 export type { PredictionType, SchedulerConfig, StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
-export { DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler };
+export {
+  DDIMScheduler, DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
+  EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2AncestralDiscreteScheduler,
+  KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler, UniPCMultistepScheduler,
+};

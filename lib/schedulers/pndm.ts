@@ -40,13 +40,13 @@ export class PNDMScheduler extends Scheduler<PNDMConfig> {
   private rungeKuttaCount = 0;
 
   private get stride(): number {
-    return Math.floor(this.config.num_train_timesteps / this.numInferenceSteps);
+    return Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
   }
 
   protected override plan(): void {
-    const spaced = spacedTimesteps(this.config, this.numInferenceSteps).map(roundHalfToEven);
+    const spaced = spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
     this.counter = 0;
-    if (this.config.skip_prk_steps) { // the second timestep twice: the first step is taken again with two predictions
+    if (this.settings.skip_prk_steps) { // the second timestep twice: the first step is taken again with two predictions
       this.rungeKuttaCount = 0;
       this.timesteps = [spaced[0], ...spaced.slice(1, 2), ...spaced.slice(1)];
       return;
@@ -100,7 +100,7 @@ export class PNDMScheduler extends Scheduler<PNDMConfig> {
   /** From one timestep to another, along the predicted noise (formula 9 of the paper). */
   private transfer(sample: tf.Tensor, from: number, to: number, modelOutput: tf.Tensor): tf.Tensor {
     const product = this.alphaProd(from);
-    const target = to >= 0 ? this.alphaProd(to) : this.config.set_alpha_to_one ? 1 : this.alphaProd(0);
+    const target = to >= 0 ? this.alphaProd(to) : this.settings.set_alpha_to_one ? 1 : this.alphaProd(0);
     const noise = this.predictNoise(modelOutput, sample, Math.sqrt(product), Math.sqrt(1 - product));
     const divisor = product * Math.sqrt(1 - target) + Math.sqrt(product * (1 - product) * target);
     return weightedSum([Math.sqrt(target / product), sample], [-(target - product) / divisor, noise]);

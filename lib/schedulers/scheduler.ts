@@ -4,6 +4,7 @@ import { Memory } from './memory.js';
 import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
 import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
+import type { RespacingConfig } from './sigmas.js';
 import { threshold, weightedSum } from './tensors.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput, type Steps, type StepsOptions } from './types.js';
@@ -28,8 +29,8 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
   readonly config: Readonly<C>;
-  /** The part of the config that is this class's own. */
-  protected readonly own: Readonly<C>;
+  /** The part of the config that is this class's own, and acts. */
+  protected readonly settings: Readonly<C>;
   /** Model calls per step. */
   readonly order: number = 1;
   /** When to call the model, in falling order; the training steps until `setTimesteps`. */
@@ -47,8 +48,8 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   constructor(options: Partial<C> = {}) {
     const { className } = this.schedulerClass;
-    this.own = this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
-    this.alphasCumprod = alphasCumprodOf(this.own);
+    this.settings = this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
+    this.alphasCumprod = alphasCumprodOf(this.settings);
     this.timesteps = Array.from(this.alphasCumprod, (_, i) => this.alphasCumprod.length - 1 - i);
   }
 
@@ -83,7 +84,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     [this.stepIndex, this.beginIndex] = [null, null];
     this.numInferenceSteps = this.countOf(steps);
     this.plan(steps, options);
-    const trained = this.config.num_train_timesteps;
+    const trained = this.settings.num_train_timesteps;
     const outside = this.timesteps.find(t => t >= trained);
     if (outside !== undefined) {
       throw new RangeError(`${this.name} timesteps: got ${outside} in ${show(steps)} steps, takes less than num_train_timesteps, ${trained}`);
@@ -143,12 +144,18 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   }
 
   protected get learnsVariance(): boolean {
-    return this.own.variance_type === 'learned' || this.own.variance_type === 'learned_range';
+    return this.settings.variance_type === 'learned' || this.settings.variance_type === 'learned_range';
   }
 
   /** The model's output without the variance that it may predict too. */
   protected meanOf(modelOutput: tf.Tensor): tf.Tensor {
     return this.learnsVariance ? tf.split(modelOutput, 2, -1)[0] : modelOutput;
+  }
+
+  /** How to space sigmas. Their ends count wherever they come from, as in diffusers. */
+  protected get respacing(): RespacingConfig {
+    const { sigma_min, sigma_max } = this.config as RespacingConfig;
+    return { ...this.settings, sigma_min, sigma_max };
   }
 
   /** A memory for up to `size` tensors. */
@@ -194,7 +201,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** The noiseless sample, as the model sees it. */
   protected predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
-    switch (this.config.prediction_type) {
+    switch (this.settings.prediction_type) {
       case 'epsilon': return weightedSum([1 / alpha, sample], [-sigma / alpha, modelOutput]);
       case 'sample': return modelOutput.clone();
       case 'v_prediction': return weightedSum([alpha, sample], [-sigma, modelOutput]);
@@ -204,7 +211,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** The noise in the sample, as the model sees it. */
   protected predictNoise(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
-    switch (this.config.prediction_type) {
+    switch (this.settings.prediction_type) {
       case 'epsilon': return modelOutput.clone();
       case 'sample': return weightedSum([1 / sigma, sample], [-alpha / sigma, modelOutput]);
       case 'v_prediction': return weightedSum([sigma, sample], [alpha, modelOutput]);
@@ -214,8 +221,8 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** Thresholds or clips a predicted original, if the config says so. */
   protected limit(original: tf.Tensor): tf.Tensor {
-    const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.own;
-    if (this.own.thresholding) return threshold(original, ratio!, max!);
+    const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.settings;
+    if (this.settings.thresholding) return threshold(original, ratio!, max!);
     return clip ? original.clipByValue(-range!, range!) : original;
   }
 
@@ -226,7 +233,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   private countOf(steps: Steps): number {
     if (typeof steps === 'number') {
-      return checkInteger(`${this.name} numInferenceSteps`, steps, 1, this.config.num_train_timesteps);
+      return checkInteger(`${this.name} numInferenceSteps`, steps, 1, this.settings.num_train_timesteps);
     }
     const kind = 'timesteps' in steps ? 'timesteps' : 'sigmas';
     if (!this.takes.includes(kind)) throw new RangeError(`${this.name}: got a list of ${kind}, takes ${['a number', ...this.takes].join(', ')}`);

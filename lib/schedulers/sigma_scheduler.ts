@@ -19,14 +19,13 @@ export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSched
 
   constructor(options: Partial<C> = {}) {
     super(options);
-    if (this.config.rescale_betas_zero_snr) this.alphasCumprod[this.alphasCumprod.length - 1] = 2 ** -24; // so that no sigma is infinite
     this.table = sigmaTable(this.alphasCumprod);
     this.sigmas = Float32Array.of(...this.table.slice().reverse(), 0);
   }
 
   override get initNoiseSigma(): number {
     const max = this.sigmas.reduce((a, b) => Math.max(a, b));
-    return this.config.timestep_spacing === 'leading' ? Math.sqrt(max ** 2 + 1) : max;
+    return this.settings.timestep_spacing === 'leading' ? Math.sqrt(max ** 2 + 1) : max;
   }
 
   override scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor {
@@ -52,9 +51,9 @@ export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSched
   /** One sigma for each timestep, as the config spaces them; without the last. */
   protected spaced(steps: Steps): { timesteps: number[]; sigmas: number[] } {
     const count = this.numInferenceSteps;
-    const timesteps = (this.customTimesteps(steps) ?? spacedTimesteps(this.config, count)).map(Math.fround);
+    const timesteps = (this.customTimesteps(steps) ?? spacedTimesteps(this.settings, count)).map(Math.fround);
     const sigmas = timesteps.map(t => sigmaAt(this.table, t));
-    const respaced = respacedSigmas(this.config, sigmas[0], sigmas[sigmas.length - 1], count);
+    const respaced = respacedSigmas(this.respacing, sigmas[0], sigmas[sigmas.length - 1], count);
     if (!respaced) return { timesteps, sigmas };
     if (typeof steps !== 'number') throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
     return { timesteps: respaced.map(sigma => timestepAt(this.table, sigma)), sigmas: respaced };
@@ -62,7 +61,7 @@ export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSched
 
   /** The noiseless sample, where the sample itself is not scaled. */
   protected override predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, sigma: number): tf.Tensor {
-    if (this.config.prediction_type !== 'v_prediction') return super.predictOriginal(modelOutput, sample, 1, sigma);
+    if (this.settings.prediction_type !== 'v_prediction') return super.predictOriginal(modelOutput, sample, 1, sigma);
     return weightedSum([1 / (sigma ** 2 + 1), sample], [-sigma / Math.sqrt(sigma ** 2 + 1), modelOutput]);
   }
 }

@@ -13,9 +13,9 @@ export interface RespacingConfig {
   sigma_max?: number | null;
 }
 
-/** Sigma at each training step, rising: `[num_train_timesteps]`. */
+/** Sigma at each training step, rising: `[num_train_timesteps]`. With zero terminal SNR the last is large instead of infinite. */
 export function sigmaTable(alphasCumprod: Float32Array): Float32Array {
-  return alphasCumprod.map(alpha => Math.sqrt(Math.fround(Math.fround(1 - alpha) / alpha)));
+  return alphasCumprod.map(alpha => alpha || 2 ** -24).map(alpha => Math.sqrt(Math.fround(Math.fround(1 - alpha) / alpha)));
 }
 
 /** Sigma at any time between the training steps. */

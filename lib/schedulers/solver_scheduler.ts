@@ -45,12 +45,11 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** The same at each training step, rising. */
   protected readonly table: Float32Array;
   /** What the model made of the last steps, as the solver wants it. */
-  protected readonly outputs = this.remember(this.config.solver_order);
+  protected readonly outputs = this.remember(this.settings.solver_order);
 
   constructor(options: Partial<C> = {}) {
     super(options);
-    checkInteger(`${this.name} solver_order`, this.config.solver_order, 1, 3);
-    if (this.config.rescale_betas_zero_snr) this.alphasCumprod[this.alphasCumprod.length - 1] = 2 ** -24; // so that no sigma is infinite
+    checkInteger(`${this.name} solver_order`, this.settings.solver_order, 1, 3);
     this.table = sigmaTable(this.alphasCumprod);
     this.sigmas = Float32Array.of(...this.table.slice().reverse(), 0);
   }
@@ -64,20 +63,20 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   }
 
   protected override plan(steps: Steps, { mu }: StepsOptions): void {
-    const { config, table } = this;
+    const { settings, table } = this;
     const count = this.numInferenceSteps;
-    const respaced = respacedSigmas(config, table[table.length - 1], table[0], count);
+    const respaced = respacedSigmas(this.respacing, table[table.length - 1], table[0], count);
     if (typeof steps === 'object' && 'timesteps' in steps && respaced) {
       throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
     }
     if (respaced) {
-      const rounds = (config.use_karras_sigmas || config.use_lu_lambdas) && this.roundsTimesteps;
+      const rounds = (settings.use_karras_sigmas || settings.use_lu_lambdas) && this.roundsTimesteps;
       const timesteps = respaced.map(sigma => timestepAt(table, sigma));
       this.adopt(rounds ? timesteps.map(roundHalfToEven) : timesteps, respaced, this.lastSigma(respaced[count - 1]));
-    } else if (config.use_flow_sigmas) {
-      const shift = mu === undefined ? config.flow_shift : config.time_shift_type === 'linear' ? mu : Math.exp(mu);
+    } else if (settings.use_flow_sigmas) {
+      const shift = mu === undefined ? settings.flow_shift : settings.time_shift_type === 'linear' ? mu : Math.exp(mu);
       const sigmas = this.flowSigmas(steps, shift);
-      this.adopt(sigmas.map(sigma => sigma * config.num_train_timesteps), sigmas, this.lastSigma(sigmas[count - 1]));
+      this.adopt(sigmas.map(sigma => sigma * settings.num_train_timesteps), sigmas, this.lastSigma(sigmas[count - 1]));
     } else {
       const timesteps = this.customTimesteps(steps) ?? this.spaced();
       this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(table[0]));
@@ -92,11 +91,11 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** The sigma that the last step ends at; `smallest` is the one before, or of the training steps where timesteps space the sigmas. */
   protected lastSigma(smallest: number): number;
   protected lastSigma(): number {
-    return this.config.final_sigmas_type === 'zero' ? 0 : this.table[0];
+    return this.settings.final_sigmas_type === 'zero' ? 0 : this.table[0];
   }
 
   protected flowSigmas(_steps: Steps, shift: number): number[] {
-    const { num_train_timesteps: trained } = this.config;
+    const { num_train_timesteps: trained } = this.settings;
     const even = linspace(1, 1 / trained, this.numInferenceSteps + 1).map(alpha => 1 - alpha);
     return even.map(sigma => shift * sigma / (1 + (shift - 1) * sigma)).slice(1).reverse();
   }
@@ -104,8 +103,8 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** The noise level at the step `index` of the run. */
   protected level(index: number): Level {
     const ratio = this.sigmas[index];
-    const alpha = this.config.use_flow_sigmas ? 1 - ratio : 1 / Math.sqrt(ratio ** 2 + 1);
-    const sigma = this.config.use_flow_sigmas ? ratio : ratio * alpha;
+    const alpha = this.settings.use_flow_sigmas ? 1 - ratio : 1 / Math.sqrt(ratio ** 2 + 1);
+    const sigma = this.settings.use_flow_sigmas ? ratio : ratio * alpha;
     return { alpha, sigma, lambda: Math.log(alpha / sigma) };
   }
 
@@ -117,12 +116,12 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** What the model predicts, as noise. */
   protected toNoise(modelOutput: tf.Tensor, sample: tf.Tensor, level: Level): tf.Tensor {
     const { alpha, sigma } = level;
-    if (!this.config.thresholding) return this.predictNoise(this.meanOf(modelOutput), sample, alpha, sigma);
+    if (!this.settings.thresholding) return this.predictNoise(this.meanOf(modelOutput), sample, alpha, sigma);
     return weightedSum([1 / sigma, sample], [-alpha / sigma, this.toOriginal(modelOutput, sample, level)]);
   }
 
   private spaced(): number[] {
-    const { num_train_timesteps, timestep_spacing = 'linspace', steps_offset = 0, lambda_min_clipped } = this.config;
+    const { num_train_timesteps, timestep_spacing = 'linspace', steps_offset = 0, lambda_min_clipped } = this.settings;
     const clipped = lambda_min_clipped ?? -Infinity;
     const last = this.table.filter(sigma => -Math.log(sigma) >= clipped).length;
     const config = { num_train_timesteps, timestep_spacing, steps_offset };

@@ -16,6 +16,8 @@ interface Case {
   /** The steps whose samples the golden holds. */
   recorded: number[];
   initNoiseSigma: number;
+  /** How far the golden's own rounding may lead it away. */
+  tolerance: number;
 }
 
 const SHAPE = [2, 3, 5, 4];
@@ -27,6 +29,11 @@ const values = (data: ArrayLike<number>): Values => ({ shape: [data.length], dat
 /** What stands for the model, as in the goldens. */
 function model(x: tf.Tensor, t: number): tf.Tensor {
   return x.mul(0.9 * t / 1000).add(x.mul(0.3).div(x.square().add(1)));
+}
+
+/** What stands for the variance that some models predict in as many channels again. */
+function variance(x: tf.Tensor): tf.Tensor {
+  return x.div(x.square().add(1)).add(1).mul(0.05);
 }
 
 function noise(seed: number): tf.Tensor {
@@ -43,13 +50,15 @@ function start(name: string, { config, steps, begin, originalInferenceSteps }: C
 }
 
 /** The samples after the recorded steps: `[recorded, ...sample]`. */
-function run(scheduler: Scheduler, { options, begin, recorded }: Case): tf.Tensor {
+function run(scheduler: Scheduler, { config, options, begin, recorded }: Case): tf.Tensor {
   const generator = new Generator().manualSeed(11);
+  const learnsVariance = (config as { variance_type?: string }).variance_type?.startsWith('learned');
   return tf.tidy(() => {
     const samples: tf.Tensor[] = [];
     let sample = noise(10).mul(scheduler.initNoiseSigma);
     scheduler.timesteps.slice(begin ?? 0).forEach((t, i) => {
-      const output = model(scheduler.scaleModelInput(sample, t), t);
+      const seen = scheduler.scaleModelInput(sample, t);
+      const output = learnsVariance ? tf.concat([model(seen, t), variance(seen)], -1) : model(seen, t);
       sample = scheduler.step(output, t, sample, { ...options, generator }).prevSample;
       if (recorded.includes(i)) samples.push(sample);
     });
@@ -58,9 +67,9 @@ function run(scheduler: Scheduler, { options, begin, recorded }: Case): tf.Tenso
 }
 
 /** diffusers computes its weights in float32 too, and loses digits where samples are large or begin large. */
-function tolerance({ data }: Values, { initNoiseSigma }: Case): { atol: number; rtol: number } {
+function tolerances({ data }: Values, { initNoiseSigma, tolerance }: Case): { atol: number; rtol: number } {
   const largest = Array.from(data).reduce((a, b) => Math.max(a, Math.abs(b)), 1);
-  return { atol: 1e-5 * largest + 5e-7 * initNoiseSigma, rtol: 1e-5 };
+  return { atol: tolerance * largest + 5e-7 * initNoiseSigma, rtol: tolerance };
 }
 
 function describeCase({ config, steps, options, begin }: Case): string {
@@ -83,9 +92,10 @@ for (const name of names) {
       const { [`${i}.timesteps`]: timesteps, [`${i}.sigmas`]: sigmas } = golden.tensors;
       const whole = Array.from(timesteps.data).every(Number.isInteger);
       if (whole) assert.deepEqual(scheduler.timesteps, Array.from(timesteps.data));
-      else expectClose(values(scheduler.timesteps), timesteps, { atol: 1e-3, rtol: 1e-6 });
+      else expectClose(values(scheduler.timesteps), timesteps, { atol: 100 * each.tolerance, rtol: 1e-6 });
       if (sigmas) {
-        expectClose(values((scheduler as Scheduler & { sigmas: Float32Array }).sigmas), sigmas, LAST_BITS);
+        const actual = (scheduler as Scheduler & { sigmas: Float32Array }).sigmas.slice(0, sigmas.data.length);
+        expectClose(values(actual), sigmas, LAST_BITS);
       }
       expectClose(values([scheduler.initNoiseSigma]), values([each.initNoiseSigma]), LAST_BITS);
     }));
@@ -95,13 +105,14 @@ for (const name of names) {
     cases.forEach((each, i) => it(describeCase(each), () => {
       const scheduler = start(name, each);
       const expected = golden.tensors[`${i}.samples`];
-      tf.tidy(() => expectClose(run(scheduler, each), expected, tolerance(expected, each)));
+      tf.tidy(() => expectClose(run(scheduler, each), expected, tolerances(expected, each)));
       scheduler.dispose();
     }));
 
     it('adds noise', () => tf.tidy(() => {
       const scheduler = start(name, { ...cases[0], steps: 10, config: { beta_schedule: 'scaled_linear', beta_start: 0.00085, beta_end: 0.012 } });
-      expectClose(scheduler.addNoise(noise(20), noise(21), golden.meta.noisedAt), golden.tensors.noised);
+      const timesteps = [3, 8].map(i => scheduler.timesteps[i]);
+      expectClose(scheduler.addNoise(noise(20), noise(21), timesteps), golden.tensors.noised);
     }));
 
     it('leaves no tensor behind, also when it is left half-way', () => expectNoLeak(() => {

@@ -22,12 +22,19 @@ def model(x, t):
     return x * (0.9 * t / 1000) + 0.3 * x / (1 + x * x)
 
 
-def loop(name, config, steps=10, options=None, begin=None, original_steps=None):
-    """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from."""
+def variance(x):
+    """What stands for the variance that some models predict in as many channels again."""
+    return 0.05 * (1 + x / (1 + x * x))
+
+
+def loop(name, config, steps=10, options=None, begin=None, original_steps=None, tolerance=1e-5):
+    """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from;
+    tolerance: how far diffusers' own rounding may lead it away."""
     torch.manual_seed(0)
     scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION | config)
     extra = {"original_inference_steps": original_steps} if original_steps else {}
-    scheduler.set_timesteps(**({"num_inference_steps": steps} if isinstance(steps, int) else steps), **extra)
+    wanted = {"num_inference_steps": steps} if isinstance(steps, int) else steps
+    scheduler.set_timesteps(**{k: np.array(v) if k == "sigmas" else v for k, v in wanted.items()}, **extra)
     if begin is not None:
         scheduler.set_begin_index(begin)
     options = options or {}
@@ -39,32 +46,35 @@ def loop(name, config, steps=10, options=None, begin=None, original_steps=None):
     recorded = sorted({0, len(timesteps) // 2, len(timesteps) - 1})
     samples = []
     for i, t in enumerate(timesteps):
-        output = model(scheduler.scale_model_input(sample, t), float(t))
+        seen = scheduler.scale_model_input(sample, t)
+        output = model(seen, float(t))
+        if str(config.get("variance_type")).startswith("learned"):
+            output = torch.cat([output, variance(seen)], 1)
         sample = scheduler.step(output, t, sample, **arguments).prev_sample
         if i in recorded:
             samples.append(sample)
     assert all(s.isfinite().all() for s in samples), (name, config, steps)
     case = {"config": STABLE_DIFFUSION | config, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
-            "originalInferenceSteps": original_steps, "initNoiseSigma": float(scheduler.init_noise_sigma)}
+            "originalInferenceSteps": original_steps, "tolerance": tolerance, "initNoiseSigma": float(scheduler.init_noise_sigma)}
     tensors = {"samples": torch.stack([channels_last(s) for s in samples]), "timesteps": scheduler.timesteps.float()}
     if hasattr(scheduler, "sigmas"):
-        tensors["sigmas"] = scheduler.sigmas
+        tensors["sigmas"] = scheduler.sigmas[: len(scheduler.timesteps) + 1]
     return case, tensors
 
 
 def noised(name):
-    """add_noise at two timesteps, one for each sample."""
+    """add_noise at the timesteps 3 and 8, one for each sample."""
     scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION)
     scheduler.set_timesteps(10)
     timesteps = scheduler.timesteps[[3, 8]]
     clean, noise = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(s)) for s in (20, 21))
-    return timesteps.tolist(), channels_last(scheduler.add_noise(clean, noise, timesteps))
+    return channels_last(scheduler.add_noise(clean, noise, timesteps))
 
 
 def combinations(predictions, *others, spacings=SPACINGS):
     """Step counts, then predictions x spacings, then everything else one by one."""
     cases = [({}, {"steps": n}) for n in STEPS]
-    cases += [({"prediction_type": p, "timestep_spacing": s, "steps_offset": 1}, {}) for p in predictions for s in spacings]
+    cases += [({"prediction_type": p} | ({"timestep_spacing": s, "steps_offset": 1} if s else {}), {}) for p in predictions for s in spacings]
     return cases + [other if isinstance(other, tuple) else (other, {}) for other in others]
 
 
@@ -106,6 +116,54 @@ CASES = {
         ({"prediction_type": "v_prediction"}, {"options": {"sChurn": 30.0}}),
         ({}, {"steps": {"timesteps": [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]}}),
         ({}, {"steps": {"sigmas": [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.0]}}), ({}, {"begin": 4})),
+    "DDPMScheduler": lambda: [({"clip_sample": False, **c}, k) for c, k in combinations(
+        ALL, {"clip_sample": True}, THRESHOLDED, {"beta_schedule": "linear"}, {"beta_schedule": "laplace"}, {"beta_schedule": "sigmoid"},
+        *[{"variance_type": v} for v in ("fixed_small_log", "fixed_large", "learned", "learned_range")],
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+        ({}, {"steps": {"timesteps": [999, 850, 600, 400, 100, 20]}}))],
+    "UniPCMultistepScheduler": lambda: combinations(
+        ALL, *[({"solver_order": o, "solver_type": s, "final_sigmas_type": f}, {"steps": n})  # bh1 cannot end at zero there
+               for o in (1, 2, 3) for s, f in (("bh1", "sigma_min"), ("bh2", "zero")) for n in (10, 20)],
+        *[{"predict_x0": False, "final_sigmas_type": "sigma_min", "prediction_type": p} for p in ALL],
+        {"predict_x0": False, "final_sigmas_type": "sigma_min", "solver_order": 3}, {"disable_corrector": [0, 1]}, *RESPACED,
+        *[{**r, "final_sigmas_type": "sigma_min"} for r in RESPACED], {"final_sigmas_type": "sigma_min", "lower_order_final": False},
+        THRESHOLDED, {"use_karras_sigmas": True, "sigma_min": 0.05, "sigma_max": 12.0},
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
+        {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
+        {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "shift_terminal": 0.02},
+        ({"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, {"steps": {"sigmas": [0.98, 0.9, 0.7, 0.5, 0.2, 0.1]}}),
+        ({}, {"begin": 4})),
+    "DPMSolverSinglestepScheduler": lambda: [case for case in combinations(
+        ALL, *[({"algorithm_type": a, "solver_order": o, "solver_type": s, "final_sigmas_type": f}, {"steps": n})
+               for a, f in (("dpmsolver", "sigma_min"), ("dpmsolver++", "zero"), ("sde-dpmsolver++", "zero"))
+               for o in (1, 2, 3) for s in ("midpoint", "heun") for n in (10, 11, 12) if o > 1 or (s, n) == ("midpoint", 10)],
+        *[({"solver_order": o, "lower_order_final": lower, "final_sigmas_type": "sigma_min"}, {"steps": 12})
+          for o in (1, 2, 3) for lower in (True, False)],
+        *[{"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "prediction_type": p} for p in ALL], *RESPACED, THRESHOLDED,
+        {"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1},
+        {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
+        ({}, {"steps": {"timesteps": [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]}}), ({}, {"begin": 3}), spacings=[None])],
+    "HeunDiscreteScheduler": lambda: combinations(
+        ALL, *RESPACED, {"clip_sample": True}, {"beta_schedule": "exp"}, {"beta_schedule": "linear"},
+        ({}, {"steps": {"timesteps": [999, 850, 736, 645, 545, 455, 343, 233, 124, 24]}}), ({}, {"begin": 4})),
+    "LMSDiscreteScheduler": lambda: combinations(
+        ALL, *RESPACED, {"beta_schedule": "linear"}, *[({}, {"options": {"order": o}}) for o in (1, 2, 3)], ({}, {"begin": 4})),
+    "KDPM2DiscreteScheduler": lambda: combinations(["epsilon", "v_prediction"], *RESPACED, {"beta_schedule": "linear"}, ({}, {"begin": 4})),
+    "KDPM2AncestralDiscreteScheduler": lambda: [(c, k | {"tolerance": 1e-4}) if k.get("steps") == 2 else (c, k) for c, k in combinations(
+        ["epsilon", "v_prediction"], *RESPACED, {"beta_schedule": "linear"}, ({}, {"begin": 4}))],
+    "DEISMultistepScheduler": lambda: combinations(
+        ALL, *[({"solver_order": o}, {"steps": n}) for o in (1, 2, 3) for n in (10, 20)], {"lower_order_final": False, "solver_order": 3},
+        *RESPACED, THRESHOLDED, ({"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}, {"tolerance": 1e-4}), ({}, {"begin": 4})),
+    "LCMScheduler": lambda: [({}, {"steps": n}) for n in (1, 2, 3, 4, 8, 10, 50)] + [({"prediction_type": p}, {"steps": 4}) for p in ALL]
+        + [({"clip_sample": True}, {"steps": 4}), (THRESHOLDED, {"steps": 4}), ({}, {"steps": 4, "original_steps": 100}),
+           ({"original_inference_steps": 30}, {"steps": 7}), ({"set_alpha_to_one": False}, {"steps": 4}),
+           ({"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, {"steps": 4}),
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3})],
+    "TCDScheduler": lambda: [({}, {"steps": n}) for n in (1, 2, 3, 4, 8, 10, 50)]
+        + [({"prediction_type": p}, {"steps": 4, "options": {"eta": e}}) for p in ALL for e in (0.0, 0.5, 1.0)]
+        + [({}, {"steps": 4, "original_steps": 100}), ({"original_inference_steps": 30}, {"steps": 7}),
+           ({"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, {"steps": 4}),
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3})],
     "EulerAncestralDiscreteScheduler": lambda: combinations(
         ["epsilon", "v_prediction"], {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
         {"beta_schedule": "linear"}, ({}, {"begin": 4})),
@@ -136,5 +194,4 @@ def generate():
             case, values = loop(name, config, **arguments)
             meta.append(case)
             tensors |= {f"{i}.{key}": value for key, value in values.items()}
-        timesteps, tensors["noised"] = noised(name)
-        save(f"schedulers/{name}", tensors, {"cases": meta, "noisedAt": timesteps})
+        save(f"schedulers/{name}", tensors | {"noised": noised(name)}, {"cases": meta})

@@ -1,0 +1,70 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { Scheduler } from './scheduler.js';
+import { weightedSum } from './tensors.js';
+import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
+import type { SchedulerConfig, StepOptions, StepOutput, Steps } from './types.js';
+
+export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
+
+export interface DDPMConfig extends SchedulerConfig, SpacingConfig {
+  variance_type: typeof varianceTypes[number];
+  clip_sample: boolean;
+  clip_sample_range: number;
+  thresholding: boolean;
+  dynamic_thresholding_ratio: number;
+  sample_max_value: number;
+  rescale_betas_zero_snr: boolean;
+}
+
+/**
+ * Denoising diffusion probabilistic models (arXiv:2006.11239): fresh noise at every step but the last.
+ * Takes lists of timesteps.
+ * Equals DDPMScheduler of diffusers, except that `fixed_large_log` means the same variance as `fixed_large`.
+ */
+export class DDPMScheduler extends Scheduler<DDPMConfig> {
+  static override readonly className = 'DDPMScheduler';
+  static override readonly defaults: DDPMConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
+    variance_type: 'fixed_small', clip_sample: true, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
+    clip_sample_range: 1, sample_max_value: 1, timestep_spacing: 'leading', steps_offset: 0, rescale_betas_zero_snr: false,
+  };
+  static override readonly choices = { ...Scheduler.choices, variance_type: varianceTypes };
+  protected override readonly takes = ['timesteps'] as const;
+
+  protected override plan(steps: Steps): void {
+    this.timesteps = this.customTimesteps(steps) ?? spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
+  }
+
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+    const next = this.timesteps[this.indexOf(timestep) + 1] ?? -1;
+    const product = this.alphaProd(timestep);
+    const nextProduct = next >= 0 ? this.alphaProd(next) : 1;
+    const beta = 1 - product / nextProduct;
+    const predicted = this.predictOriginal(this.meanOf(modelOutput), sample, Math.sqrt(product), Math.sqrt(1 - product));
+    const predOriginalSample = this.limit(predicted);
+    const mean = weightedSum(
+      [Math.sqrt(nextProduct) * beta / (1 - product), predOriginalSample],
+      [Math.sqrt(product / nextProduct) * (1 - nextProduct) / (1 - product), sample],
+    );
+    if (timestep === 0) return { prevSample: mean, predOriginalSample };
+    const smallest = Math.max((1 - nextProduct) / (1 - product) * beta, 1e-20);
+    const deviation = this.deviation(modelOutput, smallest, beta);
+    return { prevSample: weightedSum([1, mean], [deviation, randn(sample.shape, generator)]), predOriginalSample };
+  }
+
+  /** The standard deviation of the noise to add, from the smallest and largest variance there can be or as the model predicts it. */
+  private deviation(modelOutput: tf.Tensor, smallest: number, largest: number): number | tf.Tensor {
+    switch (this.settings.variance_type) {
+      case 'fixed_small':
+      case 'fixed_small_log': return Math.sqrt(smallest);
+      case 'fixed_large':
+      case 'fixed_large_log': return Math.sqrt(largest);
+      case 'learned': return tf.split(modelOutput, 2, -1)[1].sqrt();
+      case 'learned_range': { // from -1 to 1: where between the two, on a logarithmic scale
+        const share = tf.split(modelOutput, 2, -1)[1].add(1).div(2);
+        return share.mul(Math.log(largest / smallest)).add(Math.log(smallest)).div(2).exp();
+      }
+    }
+  }
+}

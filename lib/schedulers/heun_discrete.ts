@@ -1,0 +1,53 @@
+import * as tf from '@tensorflow/tfjs';
+import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
+import { weightedSum } from './tensors.js';
+import type { StepOutput, Steps } from './types.js';
+
+export interface HeunDiscreteConfig extends SigmaSchedulerConfig {
+  clip_sample: boolean;
+  clip_sample_range: number;
+}
+
+/**
+ * Heun's method (arXiv:2206.00364, algorithm 1): each step but the last calls the model a second time, at its end.
+ * Takes lists of timesteps.
+ * Equals HeunDiscreteScheduler of diffusers.
+ */
+export class HeunDiscreteScheduler extends SigmaScheduler<HeunDiscreteConfig> {
+  static override readonly className = 'HeunDiscreteScheduler';
+  static override readonly defaults: HeunDiscreteConfig = {
+    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'linear', trained_betas: null,
+    prediction_type: 'epsilon', use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false, clip_sample: false,
+    clip_sample_range: 1, timestep_spacing: 'linspace', steps_offset: 0,
+  };
+  override readonly order = 2;
+  protected override readonly takes = ['timesteps'] as const;
+  /** Sample and slope at the beginning of a step that is half done. */
+  private readonly origin = this.remember(1);
+  private readonly slope = this.remember(1);
+
+  protected override plan(steps: Steps): void {
+    super.plan(steps);
+    this.timesteps = this.timesteps.flatMap((t, i) => i === 0 ? [t] : [t, t]);
+    this.sigmas = Float32Array.from([...this.sigmas].flatMap((sigma, i) => i === 0 || i === this.sigmas.length - 1 ? [sigma] : [sigma, sigma]));
+  }
+
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor): StepOutput {
+    const index = this.indexAt(timestep);
+    const isFirstHalf = this.origin.length === 0;
+    const [from, to] = isFirstHalf ? [this.sigmas[index], this.sigmas[index + 1]] : [this.sigmas[index - 1], this.sigmas[index]];
+    const level = isFirstHalf ? from : to;
+    const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, level));
+    const slope = weightedSum([1 / level, sample], [-1 / level, predOriginalSample]);
+    if (isFirstHalf) {
+      this.origin.push(sample);
+      this.slope.push(slope);
+      return { prevSample: weightedSum([1, sample], [to - from, slope]), predOriginalSample };
+    }
+    const half = (to - from) / 2;
+    const prevSample = weightedSum([1, this.origin.at(0)], [half, this.slope.at(0)], [half, slope]);
+    this.origin.clear();
+    this.slope.clear();
+    return { prevSample, predOriginalSample };
+  }
+}

@@ -1,0 +1,44 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from '../core/checks.js';
+import { randn } from '../core/random.js';
+import { distilledDefaults, distilledTimesteps, type DistilledConfig } from './distilled_schedule.js';
+import { Scheduler } from './scheduler.js';
+import { weightedSum } from './tensors.js';
+import type { StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
+
+const DATA_VARIANCE = 0.25;
+
+/**
+ * Latent consistency models (arXiv:2310.04378): predicts the end at once, adds noise again, a few times over.
+ * Takes lists of timesteps; `predOriginalSample` is diffusers' `denoised`.
+ * Equals LCMScheduler of diffusers.
+ */
+export class LCMScheduler extends Scheduler<DistilledConfig> {
+  static override readonly className = 'LCMScheduler';
+  static override readonly interchangeable = false;
+  static override readonly defaults = distilledDefaults;
+  protected override readonly takes = ['timesteps'] as const;
+
+  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: StepsOptions): void {
+    const { num_train_timesteps: trained, original_inference_steps } = this.settings;
+    const originalSteps = checkInteger(`${this.name} originalInferenceSteps`, originalInferenceSteps ?? original_inference_steps, 1, trained);
+    const stride = Math.floor(trained / originalSteps);
+    const original = Array.from({ length: Math.trunc(originalSteps * strength) }, (_, i) => (i + 1) * stride - 1);
+    this.timesteps = distilledTimesteps(this.name, original, this.numInferenceSteps, this.customTimesteps(steps), strength);
+  }
+
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+    const index = this.indexAt(timestep);
+    const product = this.alphaProd(timestep);
+    const scaled = timestep * this.settings.timestep_scaling;
+    const original = this.limit(this.predictOriginal(modelOutput, sample, Math.sqrt(product), Math.sqrt(1 - product)));
+    const predOriginalSample = weightedSum( // the sample itself where there is no noise
+      [scaled / Math.sqrt(scaled ** 2 + DATA_VARIANCE), original], [DATA_VARIANCE / (scaled ** 2 + DATA_VARIANCE), sample],
+    );
+    if (index === this.numInferenceSteps - 1) return { prevSample: predOriginalSample.clone(), predOriginalSample };
+    const nextProduct = this.alphaProd(this.timesteps[index + 1] ?? timestep);
+    const noise = randn(sample.shape, generator);
+    const prevSample = weightedSum([Math.sqrt(nextProduct), predOriginalSample], [Math.sqrt(1 - nextProduct), noise]);
+    return { prevSample, predOriginalSample };
+  }
+}

@@ -1,0 +1,41 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from '../core/checks.js';
+import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
+import { weightedSum, type Term } from './tensors.js';
+import type { StepOptions, StepOutput } from './types.js';
+
+const HIGHEST_ORDER = 4;
+
+/**
+ * Linear multistep: the slopes of the last steps, interpolated by a polynomial in sigma and integrated over the next.
+ * Equals LMSDiscreteScheduler of diffusers, for orders up to 4.
+ */
+export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
+  static override readonly className = 'LMSDiscreteScheduler';
+  static override readonly defaults: SigmaSchedulerConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, use_karras_sigmas: false,
+    use_exponential_sigmas: false, use_beta_sigmas: false, prediction_type: 'epsilon', timestep_spacing: 'linspace', steps_offset: 0,
+  };
+  private readonly slopes = this.remember(HIGHEST_ORDER);
+
+  protected override advance(
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { order = HIGHEST_ORDER }: StepOptions,
+  ): StepOutput {
+    checkInteger(`${this.name} order`, order, 1, HIGHEST_ORDER);
+    const index = this.indexAt(timestep);
+    const sigma = this.sigmas[index];
+    const predOriginalSample = this.predictOriginal(modelOutput, sample, sigma);
+    this.slopes.push(weightedSum([1 / sigma, sample], [-1 / sigma, predOriginalSample]));
+    const weights = lagrangeIntegrals(this.sigmas.slice(Math.max(index + 1 - order, 0), index + 1).reverse(), sigma, this.sigmas[index + 1]);
+    const terms = weights.slice(0, this.slopes.length).map((weight, age): Term => [weight, this.slopes.at(age)]);
+    return { prevSample: weightedSum([1, sample], ...terms), predOriginalSample };
+  }
+}
+
+/** The integrals, between two bounds, of the polynomials that are 1 at one of up to four points and 0 at the others. */
+function lagrangeIntegrals(points: Float32Array, from: number, to: number): number[] {
+  const half = (to - from) / 2;
+  const nodes = [-1, 1].map(side => (from + to) / 2 + side * half / Math.sqrt(3)); // Gauss's two points are exact up to degree 3
+  const basis = (x: number, i: number) => points.reduce((product, point, k) => k === i ? product : product * (x - point) / (points[i] - point), 1);
+  return Array.from(points, (_, i) => half * nodes.reduce((sum, node) => sum + basis(node, i), 0));
+}
