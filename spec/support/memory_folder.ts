@@ -40,7 +40,7 @@ export function bytesSource(bytes: Uint8Array): ByteSource {
     size: bytes.length,
     read: async (offset, length) => {
       if (offset + length > bytes.length) throw new RangeError(`ends at byte ${bytes.length}`);
-      return bytes.slice(offset, offset + length);
+      return new Uint8Array(bytes.subarray(offset, offset + length)); // a copy, also of a Buffer
     },
     close: async () => {},
   };

@@ -1,22 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { clipVocabulary } from '../../weights-converter/clip_vocabulary.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 
 interface Reference {
   bos: number; eos: number; pad: number; modelMaxLength: number; ids: number[][]; decoded: string[];
-}
-
-/** The real vocabulary from its merges: bytes, bytes at the end of a word, merges, and two special tokens. */
-function clipVocabulary(merges: string): Record<string, number> {
-  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
-  const printable = [...range(0x21, 0x7f), ...range(0xa1, 0xad), ...range(0xae, 0x100)];
-  const letters = [...printable, ...range(256, 512 - printable.length)].map(code => String.fromCharCode(code));
-  const merged = merges.split('\n').slice(1, -1).map(line => line.replace(' ', ''));
-  const tokens = [...letters, ...letters.map(letter => `${letter}</w>`), ...merged, '<|startoftext|>', '<|endoftext|>'];
-  return Object.fromEntries(tokens.map((token, id) => [token, id]));
 }
 
 /** Python's idea of white space at the ends differs from JavaScript's by some control characters. */
@@ -27,9 +16,9 @@ function strip(text: string): string {
   return from < 0 ? '' : chars.slice(from, chars.findLastIndex(char => !blank(char)) + 1).join('');
 }
 
+const { merges, vocab } = await clipVocabulary();
+
 describe('CLIPTokenizer', () => {
-  const merges = gunzipSync(readFileSync('spec/golden/tokenizer/clip_merges.txt.gz')).toString();
-  const vocab = clipVocabulary(merges);
   const { meta } = loadGolden('tokenizer/clip');
   const prompts: string[] = meta.prompts;
 

@@ -163,8 +163,8 @@ describeOnDevices('loadWeights', () => {
     assert.equal(tf.memory().numTensors, tensors);
   });
 
-  it('takes float32 alone', async () => {
-    await assert.rejects(loadWeights(net, [], { dtype: 'float16' as 'float32' }), /^RangeError: dtype: got 'float16', takes 'float32'$/);
+  it('refuses a dtype that no weights have', async () => {
+    await assert.rejects(loadWeights(net, [], { dtype: 'float8' as 'float16' }), /^RangeError: dtype: got 'float8', takes 'float32', 'float16', 'bfloat16'$/);
   });
 });
 

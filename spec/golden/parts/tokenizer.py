@@ -1,4 +1,4 @@
-"""tokenizer/clip_merges.txt.gz: the merges of the real CLIP vocabulary, from open_clip; tokenizer/*: prompts, ids and decoded texts of transformers."""
+"""tokenizer/clip: prompts, ids and decoded texts of transformers; and models/clip-tokenizer/merges.txt.gz, from open_clip."""
 import gzip
 import importlib.util
 import json
@@ -199,7 +199,7 @@ def generate():
     folder = HERE / "tokenizer"
     folder.mkdir(exist_ok=True)
     rules = merges()
-    (folder / "clip_merges.txt.gz").write_bytes(gzip.compress("\n".join(["#version: 0.2", *rules, ""]).encode(), 9, mtime=0))
+    (HERE.parents[1] / "models/clip-tokenizer/merges.txt.gz").write_bytes(gzip.compress("\n".join(["#version: 0.2", *rules, ""]).encode(), 9, mtime=0))
     texts = prompts()
     extra = ["a <Style> cat", "a<style>b <STYLE>", "cattoy CatToy acattoys", "a ! b", "<|ENDOFTEXT|> <|StartOfText|>", "a <|endoftext|>  b", "!<|endoftext|>!"]
     meta = {"prompts": texts, "extra": extra, "folders": {}}

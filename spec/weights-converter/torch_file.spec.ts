@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { decodeTensor, type ByteSource } from '../../lib/weights/safetensors.js';
+import { readCheckpoint } from '../../weights-converter/checkpoint.js';
+import { readTorchFile } from '../../weights-converter/torch_file.js';
+import { loadGolden } from '../support/golden.js';
+import { bytesSource } from '../support/memory_folder.js';
+
+const zip = readFileSync('spec/golden/checkpoints/state.ckpt');
+const legacy = readFileSync('spec/golden/checkpoints/legacy.bin');
+
+describe('readTorchFile', () => {
+  const { tensors: expected } = loadGolden('checkpoints/state');
+
+  for (const [title, bytes] of [['a zip', zip], ['the format before torch 1.6', legacy]] as const) {
+    it(`reads ${title} as torch wrote it`, async () => {
+      const source = bytesSource(bytes);
+      const { tensors } = await readTorchFile(source);
+      assert.ok(tensors.size > 15);
+      for (const [name, tensor] of tensors) {
+        assert.deepEqual([...tensor.shape], name === 'scalar' ? [] : [...expected[name].shape], name); // numpy makes a list of it
+        assert.deepEqual([...decodeTensor(tensor.dtype, await tensor.read(source))], [...Array.from(expected[name].data)], name);
+      }
+    });
+  }
+
+  it('finds the training step beside the weights, and leaves the rest out', async () => {
+    const { tensors, globalStep } = await readTorchFile(bytesSource(zip));
+    assert.equal(globalStep, 875000);
+    assert.deepEqual(new Set(tensors.keys()), new Set(Object.keys(expected)));
+  });
+
+  /** The zip with a byte or more changed behind the first (or last) occurrence of a text. */
+  function changed(search: string | Buffer, offset: number, replacement: string, { last = false } = {}): Buffer {
+    const copy = Buffer.from(zip);
+    const at = last ? copy.lastIndexOf(search) : copy.indexOf(search);
+    assert.ok(at >= 0);
+    copy.write(replacement, at + offset, 'latin1');
+    return copy;
+  }
+
+  const central = Buffer.from('PK\x01\x02', 'latin1');
+  const refuses: Array<[string, Uint8Array, RegExp]> = [
+    ['an empty file', Buffer.alloc(0), /is cut off at byte 0/],
+    ['a text', Buffer.from('hello world'), /opcode 0x68|nothing|recalls/],
+    ['a zip that is cut off', zip.subarray(0, -200), /^cannot be read as a zip: /],
+    ['a compressed entry', changed(central, 10, '\x08'), /its entry 'state\/data\.pkl' is compressed or encrypted/],
+    ['an encrypted entry', changed(central, 8, '\x01'), /^cannot be read as a zip/],
+    ['an entry past the end', changed(central, 42, '\xf0\xff\xff\x00'), /cannot be read as a zip/],
+    ['a zip of something else', changed('state/data.pkl', 6, 'info.txt', { last: true }), /is a zip, but not of torch\.save/],
+    ['big-endian numbers', changed('little', 0, 'biggie'), /big-endian/],
+    ['a pickle that is cut off', legacy.subarray(0, 200), /is cut off/],
+    ['storages that are cut off', legacy.subarray(0, -10), /is cut off in its storage/],
+    ['a pickle of something else', Buffer.from('\x80\x02K\x01.', 'latin1'), /is no file of torch\.save/],
+  ];
+  for (const [title, bytes, message] of refuses) {
+    it(`refuses ${title}`, async () => {
+      await assert.rejects(readTorchFile(bytesSource(bytes)), { name: 'PickleError', message });
+    });
+  }
+
+  it('names the file, and closes it', async () => {
+    let open = 0;
+    const source = (bytes: Uint8Array) => async (): Promise<ByteSource> => {
+      open++;
+      return { ...bytesSource(bytes), close: async () => { open--; } };
+    };
+    await assert.rejects(readCheckpoint('model.ckpt', source(zip.subarray(0, -9))), /^PickleError: model\.ckpt: cannot be read as a zip/);
+    await assert.rejects(readCheckpoint('model.safetensors', source(Buffer.from('{}'))), /^SafetensorsError: model\.safetensors: is no safetensors file/);
+    await readCheckpoint('model.ckpt', source(zip));
+    assert.equal(open, 0);
+  });
+});

@@ -1,0 +1,68 @@
+import { byteSize, readSafetensorsHeader, type ByteSource } from '../lib/weights/safetensors.js';
+import { readTorchFile, type CheckpointTensor, type TorchFile } from './torch_file.js';
+
+export type { CheckpointTensor } from './torch_file.js';
+
+/** A file of tensors, of whatever format. */
+export interface Checkpoint extends TorchFile {
+  /** What errors call the file. */
+  readonly name: string;
+  /** Opens the file, for the tensors to be read from. */
+  open(): Promise<ByteSource>;
+}
+
+/** Finds the tensors of a safetensors file or a torch checkpoint, told apart by their first bytes. */
+export async function readCheckpoint(name: string, open: () => Promise<ByteSource>): Promise<Checkpoint> {
+  const source = await open();
+  try {
+    const [first, second] = await source.read(0, Math.min(2, source.size));
+    const isTorch = first === 0x80 || (first === 0x50 && second === 0x4b); // a pickle, or PK: a zip
+    return { name, open, ...(isTorch ? await readTorchFile(source) : await readSafetensorsFile(source)) };
+  } catch (error) {
+    const { name: kind, message } = error as Error;
+    throw Object.assign(new Error(message.startsWith(name) ? message : `${name}: ${message}`, { cause: error }), { name: kind });
+  } finally {
+    await source.close();
+  }
+}
+
+async function readSafetensorsFile(source: ByteSource): Promise<TorchFile> {
+  const { tensors } = await readSafetensorsHeader(source);
+  const entries = [...tensors].map(([name, { dtype, shape, offset, byteLength }]): [string, CheckpointTensor] =>
+    [name, { dtype, shape, read: from => from.read(offset, byteLength) }]);
+  return { tensors: new Map(entries) };
+}
+
+/** The tensors of a checkpoint under other names, as if they were a safetensors file of their own, read as needed. */
+export function safetensorsView(tensors: ReadonlyMap<string, CheckpointTensor>, source: ByteSource): ByteSource {
+  const header: Record<string, unknown> = Object.create(null);
+  const ranges: Array<{ begin: number; end: number; read: () => Promise<Uint8Array> | Uint8Array }> = [];
+  let end = 0;
+  header.__metadata__ = { format: 'pt' };
+  for (const [name, tensor] of tensors) {
+    const begin = end;
+    end += byteSize(tensor);
+    header[name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] };
+    ranges.push({ begin, end, read: () => tensor.read(source) });
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  const head = new Uint8Array(8 + json.length);
+  new DataView(head.buffer).setBigUint64(0, BigInt(json.length), true);
+  head.set(json, 8);
+  const parts = [{ begin: 0, end: head.length, read: () => head },
+    ...ranges.map(range => ({ ...range, begin: range.begin + head.length, end: range.end + head.length }))];
+  return {
+    size: head.length + end,
+    read: async (offset, length) => {
+      const touched = parts.filter(part => part.begin < offset + length && part.end > offset);
+      if (touched.length === 1) return (await touched[0].read()).subarray(offset - touched[0].begin, offset - touched[0].begin + length);
+      const bytes = new Uint8Array(length);
+      for (const part of touched) {
+        const from = Math.max(offset, part.begin);
+        bytes.set((await part.read()).subarray(from - part.begin, offset + length - part.begin), from - offset);
+      }
+      return bytes;
+    },
+    close: () => source.close(),
+  };
+}

@@ -1,0 +1,124 @@
+/** The configs of a single-file checkpoint, from the shapes of its weights and what is known of the two generations of Stable Diffusion. */
+
+export type Shapes = (key: string) => readonly number[] | undefined;
+
+/** @throws RangeError for what is no UNet of Stable Diffusion 1.x or 2.x. */
+export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: string; layers_per_block: number; [key: string]: unknown } {
+  const need = needed('UNet', shapes);
+  const channels: number[] = [];
+  const attention: boolean[] = [];
+  let layers = 0; // of the first level
+  let contextDim: number | undefined;
+  let linear = false;
+  let level = 0;
+  for (let i = 1; ; i++) {
+    if (shapes(`input_blocks.${i}.0.op.weight`)) {
+      level++;
+      continue;
+    }
+    const resnet = shapes(`input_blocks.${i}.0.in_layers.2.weight`);
+    if (!resnet) break;
+    channels[level] = resnet[0];
+    if (level === 0) layers++;
+    const prefix = `input_blocks.${i}.1`;
+    const toK = shapes(`${prefix}.transformer_blocks.0.attn2.to_k.weight`);
+    attention[level] = toK !== undefined;
+    if (toK) {
+      contextDim = toK[1];
+      linear = need(`${prefix}.proj_in.weight`).length === 2;
+      if (shapes(`${prefix}.transformer_blocks.1.attn2.to_k.weight`)) throw new RangeError('UNet: has several transformer blocks in a row, as SDXL; takes SD1.x or SD2.x');
+    }
+  }
+  if (channels.length === 0 || contextDim === undefined) throw new RangeError('UNet: has no blocks or no attention, takes SD1.x or SD2.x');
+  return {
+    _class_name: 'UNet2DConditionModel',
+    sample_size: imageSize / 8,
+    in_channels: need('input_blocks.0.0.weight')[1],
+    out_channels: need('out.2.weight')[0],
+    down_block_types: attention.map(has => has ? 'CrossAttnDownBlock2D' : 'DownBlock2D'),
+    up_block_types: attention.map(has => has ? 'CrossAttnUpBlock2D' : 'UpBlock2D').reverse(),
+    block_out_channels: channels,
+    layers_per_block: layers,
+    cross_attention_dim: contextDim,
+    attention_head_dim: linear ? channels.map(count => count / 64) : 8, // heads, by diffusers' old name: 64 features each since SD2
+    use_linear_projection: linear,
+    norm_num_groups: 32,
+  };
+}
+
+/** @throws RangeError for what is no VAE of Stable Diffusion. */
+export function vaeConfig(shapes: Shapes, imageSize: number): { _class_name: string; block_out_channels: number[]; [key: string]: unknown } {
+  const need = needed('VAE', shapes);
+  const channels: number[] = [];
+  for (let level = 0; ; level++) {
+    const conv = shapes(`encoder.down.${level}.block.0.conv1.weight`);
+    if (!conv) break;
+    channels.push(conv[0]);
+  }
+  let layers = 0;
+  while (shapes(`encoder.down.0.block.${layers}.conv1.weight`)) layers++;
+  return {
+    _class_name: 'AutoencoderKL',
+    sample_size: imageSize,
+    in_channels: need('encoder.conv_in.weight')[1],
+    out_channels: need('decoder.conv_out.weight')[0],
+    latent_channels: need('decoder.conv_in.weight')[1],
+    block_out_channels: channels,
+    down_block_types: channels.map(() => 'DownEncoderBlock2D'),
+    up_block_types: channels.map(() => 'UpDecoderBlock2D'),
+    layers_per_block: layers,
+    norm_num_groups: 32,
+    scaling_factor: 0.18215,
+    use_quant_conv: shapes('quant_conv.weight') !== undefined,
+    use_post_quant_conv: shapes('post_quant_conv.weight') !== undefined,
+  };
+}
+
+/** Of CLIP (SD1.x), whose keys are those of transformers. */
+export function clipConfig(shapes: Shapes): Record<string, unknown> {
+  const need = needed('text encoder', key => shapes(`text_model.${key}`) ?? shapes(key));
+  let layers = 0;
+  while (shapes(`text_model.encoder.layers.${layers}.layer_norm1.weight`) ?? shapes(`encoder.layers.${layers}.layer_norm1.weight`)) layers++;
+  return textConfig({
+    tokens: need('embeddings.token_embedding.weight'), positions: need('embeddings.position_embedding.weight'),
+    fc1: need('encoder.layers.0.mlp.fc1.weight'), layers, activation: 'quick_gelu',
+  });
+}
+
+/** Of OpenCLIP (SD2.x), which conditions on the last layer but one: its 24th layer is left out. */
+export function openClipConfig(shapes: Shapes): { num_hidden_layers: number; [key: string]: unknown } {
+  const need = needed('text encoder', shapes);
+  let layers = 0;
+  while (shapes(`transformer.resblocks.${layers}.ln_1.weight`)) layers++;
+  return textConfig({
+    tokens: need('token_embedding.weight'), positions: need('positional_embedding'),
+    fc1: need('transformer.resblocks.0.mlp.c_fc.weight'), layers: Math.min(layers, 23), activation: 'gelu',
+  });
+}
+
+/** What SD was trained with; SD2.x for 768 pixels predicts the velocity. */
+export function schedulerConfig(predictionType: 'epsilon' | 'v_prediction'): Record<string, unknown> {
+  return {
+    _class_name: predictionType === 'epsilon' ? 'PNDMScheduler' : 'DDIMScheduler',
+    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', prediction_type: predictionType,
+    set_alpha_to_one: false, steps_offset: 1, clip_sample: false, skip_prk_steps: true,
+  };
+}
+
+function textConfig({ tokens, positions, fc1, layers, activation }: {
+  tokens: readonly number[]; positions: readonly number[]; fc1: readonly number[]; layers: number; activation: string;
+}): { num_hidden_layers: number; [key: string]: unknown } {
+  return {
+    architectures: ['CLIPTextModel'],
+    vocab_size: tokens[0], hidden_size: tokens[1], max_position_embeddings: positions[0], intermediate_size: fc1[0],
+    num_hidden_layers: layers, num_attention_heads: tokens[1] / 64, hidden_act: activation, layer_norm_eps: 1e-5,
+  };
+}
+
+function needed(name: string, shapes: Shapes): (key: string) => readonly number[] {
+  return key => {
+    const shape = shapes(key);
+    if (!shape) throw new RangeError(`${name}: the checkpoint has no ${key}`);
+    return shape;
+  };
+}
