@@ -2,18 +2,21 @@ import { packageVersion } from '../lib/cli/package.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { LocalFolder } from '../lib/hub/local_folder.js';
-import { ModelFileError, openModelFolder, type ModelFolder } from '../lib/hub/model_folder.js';
+import { ModelFileError, type ModelFolder } from '../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
-import { matchWeights, readWeight, type FoundWeight } from '../lib/weights/load_weights.js';
+import { matchWeights, type FoundWeight } from '../lib/weights/load_weights.js';
+import { readWeight } from '../lib/weights/weight_reader.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
 import { closeWeightFiles, openWeightFiles, type WeightFile } from '../lib/weights/weight_files.js';
+import type { CheckpointOptions } from './checkpoint_folder.js';
 import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
+import { openSource } from './open_source.js';
 import { makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork } from './verify.js';
 
-export interface ConvertOptions {
+export interface ConvertOptions extends CheckpointOptions {
   /** What the weights become; each keeps its own by default. */
   dtype?: FloatName;
   /** As in 'fp16', to read `diffusion_pytorch_model.fp16.safetensors`. */
@@ -40,15 +43,15 @@ const tokenizerFiles = ['tokenizer.json', 'vocab.json', 'merges.txt', 'tokenizer
 const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
 
 /**
- * Makes our folder of a model in the diffusers layout: weights as tfjs has them, ready to be mapped, beside the same configs.
- * @param source the folder of a pipeline, or of a single network.
+ * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs.
+ * @param source the folder of a pipeline or of a single network in the diffusers layout, or a single-file checkpoint.
  * @param out a folder that is new or empty; nothing is there until all of it is.
  * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.
  */
 export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
   const dtype = options.dtype && dtypeOf(options.dtype);
-  const folder = await openModelFolder(source);
+  const folder = await openSource(source, options);
   const opened: WeightFile[] = [];
   try {
     const { found, copies, index } = await planConversion(folder, options, opened);

@@ -63,14 +63,19 @@ export class LocalFolder implements ModelFolder {
 
 /** A file of this machine, open until it is closed. */
 export class FileSource implements ByteSource {
-  private constructor(private readonly handle: FileHandle, private readonly name: string, readonly size: number) {}
+  private constructor(private readonly handle: FileHandle, private readonly name: string, readonly size: number, private readonly place: string) {}
+
+  /** On Linux by the open file itself: what was checked is what is mapped, whatever takes its name meanwhile. */
+  get path(): string {
+    return process.platform === 'linux' ? `/proc/self/fd/${this.handle.fd}` : this.place;
+  }
 
   /** @param name what errors call the file. */
   static async open(path: string, name = path): Promise<FileSource> {
     try {
       if (!(await stat(path)).isFile()) throw new Error('is not a file');
       const handle = await open(path);
-      return new FileSource(handle, name, (await handle.stat()).size);
+      return new FileSource(handle, name, (await handle.stat()).size, path);
     } catch (error) {
       throw new ModelFileError(`${name}: cannot be read: ${(error as Error).message}`, { cause: error });
     }

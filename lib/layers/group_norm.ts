@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { narrow, widen } from '../core/precision.js';
 
 /**
  * Group normalization: y = weight * (x - mean) / sqrt(variance + epsilon) + bias, over height x width x channels/groups of each sample.
@@ -21,11 +22,11 @@ export class GroupNorm extends Block {
   forward(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
       const [batch] = x.shape;
-      const pixels = tf.reshape(x, [batch, -1, this.channels]); // [batch, height * width, channels]
+      const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
       const centered = tf.sub(pixels, this.groupMean(pixels));
       const variance = this.groupMean(tf.square(centered)); // two passes: no cancellation where |mean| >> deviation
-      const scale = tf.mul(this.parameter('weight'), tf.rsqrt(tf.add(variance, this.epsilon)));
-      return tf.reshape(tf.add(tf.mul(centered, scale), this.parameter('bias')), x.shape);
+      const scale = tf.mul(widen(this.parameter('weight')), tf.rsqrt(tf.add(variance, this.epsilon)));
+      return narrow(tf.reshape(tf.add(tf.mul(centered, scale), widen(this.parameter('bias'))), x.shape), x);
     });
   }
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { narrow, widen } from '../core/precision.js';
 
 /**
  * Layer normalization over the last axis: y = weight * (x - mean) / sqrt(variance + epsilon) + bias.
@@ -18,10 +19,11 @@ export class LayerNorm extends Block {
 
   forward(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const centered = tf.sub(x, tf.mean(x, -1, true));
+      const wide = widen(x);
+      const centered = tf.sub(wide, tf.mean(wide, -1, true));
       const variance = tf.mean(tf.square(centered), -1, true);
       const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, this.epsilon)));
-      return tf.add(tf.mul(normalized, this.parameter('weight')), this.parameter('bias'));
+      return narrow(tf.add(tf.mul(normalized, widen(this.parameter('weight'))), widen(this.parameter('bias'))), x);
     });
   }
 }

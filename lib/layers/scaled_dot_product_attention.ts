@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { narrow, widen } from '../core/precision.js';
 
 /** Scores held at once where nothing else is asked for: 1024 queries against 4096 keys, the fastest size measured on CPUs. */
 export const MAX_SCORE_BYTES = 16 * 2 ** 20;
@@ -35,9 +36,9 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
       const ks = slice(k, [head, 0, 0], [count, keys, headSize]);
       const vs = slice(v, [head, 0, 0], [count, keys, headSize]);
       const chunks = range(queries, queriesAtOnce).map(([start, length]) => tf.tidy(() => {
-        const scores = tf.matMul(slice(q, [head, start, 0], [count, length, headSize]), ks, false, true);
+        const scores = widen(tf.matMul(slice(q, [head, start, 0], [count, length, headSize]), ks, false, true));
         const masked = mask ? tf.add(scores, slice(mask, [start, 0], [length, keys])) : scores;
-        return tf.matMul(tf.softmax(masked), vs); // [count, length, headSize]
+        return tf.matMul(narrow(tf.softmax(masked), vs), vs); // [count, length, headSize]
       }));
       return concat(chunks, 1);
     }));

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkShape } from '../core/checks.js';
+import { widen } from '../core/precision.js';
 import { type Generator, randn } from '../core/random.js';
 import { Linear } from '../layers/linear.js';
 import { mergeConfig, type ConfigRules } from './config.js';
@@ -87,7 +88,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
     const moments = tf.tidy(() => {
       const encoded = this.encoder.forward(x);
-      return this.quantConv ? this.quantConv.forward(encoded) : encoded;
+      return widen(this.quantConv ? this.quantConv.forward(encoded) : encoded);
     });
     return { latentDist: new DiagonalGaussianDistribution(moments) };
   }
@@ -95,11 +96,11 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
   /**
    * The image of latents that are divided by `scaling_factor` already.
    * @param z `[batch, height, width, latent_channels]`.
-   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1]; the caller disposes it.
+   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], float32 whatever the weights are; the caller disposes it.
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
-    return tf.tidy(() => this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(z) : z));
+    return tf.tidy(() => widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(z) : z)));
   }
 
   /** Encodes to the most likely latents and decodes. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { widen } from '../core/precision.js';
 import { type Activation, getActivation } from '../layers/activations.js';
 import { Embedding } from '../layers/embedding.js';
 import { LayerNorm } from '../layers/layer_norm.js';
@@ -62,7 +63,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
 
   /**
    * @param inputIds `[batch, tokens]` token ids, rows of one length.
-   * @returns The hidden states; the caller disposes them.
+   * @returns The hidden states, float32 whatever the weights are; the caller disposes them.
    * @throws RangeError for more tokens than there are positions.
    */
   forward(inputIds: tf.Tensor | number[][]): CLIPTextModelOutput {
@@ -73,8 +74,8 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
       if (tokens > positions) throw new RangeError(`text encoder: got ${tokens} tokens, takes ${positions} at most`);
       const mask = causalMask(tokens);
       let hidden = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
-      const hiddenStates = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
-      return { lastHiddenState: this.finalLayerNorm.forward(hidden), hiddenStates };
+      const states = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
+      return { lastHiddenState: widen(this.finalLayerNorm.forward(hidden)), hiddenStates: states.map(widen) };
     });
   }
 

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkOneOf, checkShape } from '../core/checks.js';
+import { widen } from '../core/precision.js';
 import { silu } from '../layers/activations.js';
 import { Conv2d, type Padding } from '../layers/conv2d.js';
 import { GroupNorm } from '../layers/group_norm.js';
@@ -117,7 +118,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
    * @param sample `[batch, height, width, in_channels]`, any height and width.
    * @param timestep one for all samples, or one for each.
    * @param options.encoderHiddenStates the text: `[batch, tokens, cross_attention_dim]`.
-   * @returns `[batch, height, width, out_channels]`; the caller disposes it.
+   * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   forward(sample: tf.Tensor, timestep: number | readonly number[], { encoderHiddenStates }: { encoderHiddenStates: tf.Tensor }): tf.Tensor {
     const { in_channels, center_input_sample, block_out_channels, flip_sin_to_cos, freq_shift } = this.config;
@@ -143,7 +144,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
         x = block.forward(below, skips, temb, encoderHiddenStates);
         below.dispose();
       }
-      return this.convOut.forward(silu(this.convNormOut.forward(x)));
+      return widen(this.convOut.forward(silu(this.convNormOut.forward(x))));
     });
   }
 

@@ -1,13 +1,13 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Block, ParameterSpec } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
-import { fileLayout, fits, torchShape, torchToTfjs, type FileLayout } from './layouts.js';
-import { decodeTensor, elementSizes, floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
+import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
+import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
 import type { WeightFile } from './weight_files.js';
+import { openWeightReader, WEIGHT_DTYPES, type WeightDtype } from './weight_reader.js';
 
 export interface LoadWeightsOptions {
   /** What the parameters become; other float types of the file are converted. */
-  dtype?: 'float32';
+  dtype?: WeightDtype;
   /** Called after every parameter, with bytes of the files. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
@@ -32,27 +32,22 @@ export class WeightsError extends Error {
  * @throws WeightsError naming the missing, unexpected and misshapen weights; SafetensorsError for a broken file.
  */
 export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', onProgress }: LoadWeightsOptions = {}): Promise<void> {
-  checkOneOf('dtype', dtype, ['float32']);
+  checkOneOf('dtype', dtype, WEIGHT_DTYPES);
   const weights = await matchWeights(block.constructor.name, block.parameterSpecs(), files);
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
+  const reader = openWeightReader(dtype);
   let loaded = 0;
   try {
     for (const weight of weights) {
-      const { path, spec, info } = weight;
-      const values = decodeTensor(info.dtype, await readWeight(weight));
-      block.setParameter(path, tf.tensor(values instanceof Float32Array ? values : Float32Array.from(values), [...spec.shape]));
-      onProgress?.({ loaded: loaded += info.byteLength, total });
+      block.setParameter(weight.path, await reader.read(weight));
+      onProgress?.({ loaded: loaded += weight.info.byteLength, total });
     }
   } catch (error) {
     block.dispose();
     throw error;
+  } finally {
+    reader.close();
   }
-}
-
-/** The bytes of a weight, of the file's dtype, in our layout. */
-export async function readWeight({ spec, file, info, layout }: FoundWeight): Promise<Uint8Array> {
-  const bytes = await file.source.read(info.offset, info.byteLength);
-  return layout === 'tfjs' ? bytes : torchToTfjs(bytes, elementSizes[info.dtype], info.shape, spec.layout);
 }
 
 /**

@@ -5,6 +5,8 @@ import { decodeBfloat16, decodeFloat16 } from './float16.js';
 /** Bytes that are fetched as they are needed: a file, a download, a buffer. */
 export interface ByteSource {
   readonly size: number;
+  /** Where the same bytes can be mapped, if they lie in a local file. */
+  readonly path?: string;
   /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
   read(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;

@@ -3,16 +3,13 @@ import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import util from 'node:util';
+import { registerWeightReader } from '../../weights/weight_reader.js';
+import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
+import { installHalf } from './half.js';
+import { NativeWeightReader } from './weight_reader.js';
 
 export type NativeDevice = 'cuda' | 'cpu';
-
-/** What is read here of the C++ addon and of the backend around it. */
-interface Binding {
-  readonly TF_Version: string;
-  isUsingGpuDevice(): boolean;
-}
-type NativeBackend = tf.KernelBackend & { readonly binding: Binding };
 
 const BACKEND = 'tensorflow';
 
@@ -36,6 +33,8 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
       { NodeJSKernelBackend: new (binding: Binding, packageName: string) => NativeBackend };
     const backend = new NodeJSKernelBackend(binding, BINDING_PACKAGE);
     tf.registerBackend(BACKEND, () => backend, 3);
+    installHalf(backend);
+    registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
     else process.env.CUDA_VISIBLE_DEVICES = visible;

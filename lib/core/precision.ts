@@ -1,0 +1,28 @@
+import type * as tf from '@tensorflow/tfjs';
+
+/**
+ * tfjs has no dtype below float32. A backend that can hold and compute float16 or bfloat16 does so behind tensors that say float32,
+ * and registers here how to go from one to the other. Everywhere else these are the same, and nothing happens.
+ */
+export interface Precision {
+  /** `x` as true float32; `x` itself where it is. */
+  widen(x: tf.Tensor): tf.Tensor;
+  /** `x` in the number type that `like` has; `x` itself where it has it. */
+  narrow(x: tf.Tensor, like: tf.Tensor): tf.Tensor;
+}
+
+let precision: Precision | undefined;
+
+export function registerPrecision(registered: Precision): void {
+  precision = registered;
+}
+
+/** For sums over many values, whose rounding float16 would not survive: as torch, norms and softmax compute in float32. */
+export function widen(x: tf.Tensor): tf.Tensor {
+  return precision ? precision.widen(x) : x;
+}
+
+/** Back to what `like` is, after `widen`. */
+export function narrow(x: tf.Tensor, like: tf.Tensor): tf.Tensor {
+  return precision ? precision.narrow(x, like) : x;
+}

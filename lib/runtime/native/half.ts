@@ -1,0 +1,81 @@
+import * as tf from '@tensorflow/tfjs';
+import { registerPrecision } from '../../core/precision.js';
+import { Ops, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
+
+/** Types that stay what their attribute says, whatever the inputs are: FusedBatchNorm's statistics, and what Cast makes. */
+const FIXED_ATTRIBUTES = ['U', 'DstT'];
+
+/**
+ * Lets TensorFlow's float16 and bfloat16 tensors flow behind tfjs tensors that say float32: an op with a half input takes all its
+ * float inputs as halves and gives halves; `tf.cast(x, 'float32')` makes true float32; values are read as float32.
+ */
+export function installHalf(backend: NativeBackend): void {
+  const { binding, tensorMap } = backend;
+  const ops = new Ops(binding);
+  const createOutputTensor = backend.createOutputTensor.bind(backend);
+  const readSync = backend.readSync.bind(backend);
+  const dtypeOf = (x: tf.Tensor) => tensorMap.get(x.dataId)?.dtype;
+  const halfOf = (inputs: tf.Tensor[]) => inputs.map(dtypeOf).find(isHalf);
+
+  function execute(name: string, attributes: Attribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[] {
+    let ids = backend.getInputTensorIds(inputs);
+    const half = halfOf(inputs);
+    if (half === undefined) return binding.executeOp(name, attributes, ids, outputs).map(backend.createOutputTensor);
+    const casts: number[] = [];
+    ids = ids.map((id, i) => {
+      const dtype = dtypeOf(inputs[i]);
+      if (dtype === half || (dtype !== TF.FLOAT && !isHalf(dtype))) return id;
+      casts.push(ops.cast(id, dtype, half));
+      return casts[casts.length - 1];
+    });
+    const typed = attributes.map(attribute =>
+      attribute.type === binding.TF_ATTR_TYPE && attribute.value === TF.FLOAT && !FIXED_ATTRIBUTES.includes(attribute.name)
+        ? { ...attribute, value: half } : attribute);
+    try {
+      return binding.executeOp(name, typed, ids, outputs).map(backend.createOutputTensor);
+    } finally {
+      casts.forEach(id => binding.deleteTensor(id));
+    }
+  }
+
+  Object.assign(backend, {
+    executeSingleOutput: (name: string, attributes: Attribute[], inputs: tf.Tensor[]) => execute(name, attributes, inputs, 1)[0],
+    executeMultipleOutputs: execute,
+    createOutputTensor: (metadata: Metadata) => isHalf(metadata.dtype) ? wrapHalf(backend, metadata) : createOutputTensor(metadata),
+    readSync(dataId: object) {
+      const { id, dtype } = tensorMap.get(dataId);
+      if (!isHalf(dtype)) return readSync(dataId);
+      const wide = ops.cast(id, dtype, TF.FLOAT);
+      try {
+        return binding.tensorDataSync(wide);
+      } finally {
+        binding.deleteTensor(wide);
+      }
+    },
+  });
+
+  const convert = (x: tf.Tensor, to: number) => {
+    const [id] = backend.getInputTensorIds([x]);
+    return backend.createOutputTensor({ id: ops.cast(id, dtypeOf(x), to), shape: x.shape, dtype: to });
+  };
+  const isNative = () => tf.backend() === backend;
+  registerPrecision({
+    widen: x => isNative() && isHalf(dtypeOf(x)) ? convert(x, TF.FLOAT) : x,
+    narrow: (x, like) => {
+      if (!isNative()) return x;
+      const half = dtypeOf(like);
+      return isHalf(half) && dtypeOf(x) !== half ? convert(x, half) : x;
+    },
+  });
+}
+
+/** A tfjs tensor, float32 by its word, around a half of TensorFlow. */
+function wrapHalf({ tensorMap }: NativeBackend, { id, shape, dtype }: Metadata): tf.Tensor {
+  const dataId = {};
+  tensorMap.set(dataId, { shape, dtype, id, values: null, refCount: 1 });
+  return tf.engine().makeTensorFromTensorInfo({ dataId, shape, dtype: 'float32' });
+}
+
+function isHalf(dtype: number | undefined): dtype is number {
+  return dtype === TF.HALF || dtype === TF.BFLOAT16;
+}
