@@ -1,6 +1,7 @@
 """checkpoints/*: single files and pickles that the converter reads.
 
 ldm.json.gz: the keys and shapes of full-size SD1.5 and SD2.1 files, and which key diffusers makes each of its own weights of.
+vae.ckpt: a small VAE by CompVis' names, with vae.safetensors holding what diffusers decodes and encodes with it.
 state.ckpt, legacy.bin: small files of torch.save, with state.safetensors holding the values.
 """
 import gzip
@@ -13,7 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as ldm
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from generate import HERE, save
+from generate import HERE, channels_last, save
 
 
 def layer(name, *shape):
@@ -210,7 +211,21 @@ def torch_files():
     save("checkpoints/state", {k: v.contiguous().clone() for k, v in as_float.items()})
 
 
+def vae_file():
+    state = {k: torch.randn(shape) * 0.5 / max(1, shape[-1] * shape[1] if len(shape) == 4 else 4) + (len(shape) == 1 and k.endswith("weight"))
+             for k, shape in vae_keys(channels=32, mult=(1, 1), blocks=1).items()}
+    state = {k: v.half() for k, v in state.items()}
+    torch.save({"state_dict": state | {"loss.logvar": torch.zeros(())}, "global_step": 5}, HERE / "checkpoints" / "vae.ckpt")
+    vae = AutoencoderKL(block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=1)
+    vae.load_state_dict({k: v.float() for k, v in ldm.convert_ldm_vae_checkpoint(state, vae.config).items()})
+    latents, image = torch.randn(1, 4, 3, 5), torch.rand(1, 3, 6, 8) * 2 - 1
+    with torch.no_grad():
+        values = {"latents": latents, "decoded": vae.decode(latents).sample, "image": image, "mean": vae.encode(image).latent_dist.mean}
+    save("checkpoints/vae", {k: channels_last(v) for k, v in values.items()})
+
+
 def generate():
     (HERE / "checkpoints").mkdir(exist_ok=True)
     ldm_golden()
     torch_files()
+    vae_file()
