@@ -1,2 +1,2 @@
 /** The bundled model, small enough for whole pictures in specs. */
-export const DEMO_MODEL = process.env.DEMO_MODEL ?? 'models/shapes';
+export const DEMO_MODEL = 'models/shapes';

@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { packageVersion } from './cli/package.js';
+
+/** Each command's code is loaded when it runs, so that --help and --version answer at once. */
+const program = new Command('tfjs-diffusers')
+  .description('Stable Diffusion on TensorFlow.js: pictures from words.')
+  .version(packageVersion())
+  .exitOverride()
+  .configureOutput({ outputError: (message, write) => write(`${message.trim().replace(/\s*\n\s*/g, ' ')}\n`) })
+  .configureHelp({ showGlobalOptions: false });
+
+program.command('generate')
+  .description('make pictures of prompts; without a prompt, a gallery of what the bundled demo model knows')
+  .argument('[prompts...]', 'what to show')
+  .option('--model <folder>', 'a Stable Diffusion model in diffusers\' folder layout (default: the bundled demo model)')
+  .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32']).default('float32'))
+  .option('--scheduler <class>', 'as in DPMSolverMultistepScheduler (default: the model\'s own)')
+  .option('--steps <n>', 'denoising steps (default: 50)', wholeNumber(1))
+  .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: 7.5)', number)
+  .option('--negative-prompt <text>', 'what not to show')
+  .option('--seed <n>', 'image i has seed n + i', wholeNumber(0), 0)
+  .option('--num-images <n>', 'pictures of each prompt', wholeNumber(1), 1)
+  .option('--height <pixels>', 'default: what the model was trained on', wholeNumber(1))
+  .option('--width <pixels>', 'default: what the model was trained on', wholeNumber(1))
+  .option('--output <file>', 'where to save; several pictures get -0, -1, ... before .png', 'out.png')
+  .option('--grid <rows x columns>', 'also save all pictures in one, as in 2x2', rowsAndColumns)
+  .option('--json', 'print what was made as JSON, and nothing else')
+  .option('--quiet', 'print errors only')
+  .option('--verbose', 'print where an error comes from')
+  .action(async (prompts, options) => (await import('./cli/generate.js')).generate(prompts, options));
+
+program.command('convert')
+  .description('write a model in the layout that loads fastest')
+  .argument('<source>', 'a model in diffusers\' folder layout')
+  .argument('<target>', 'the new folder')
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: as in the source)').choices(['float32', 'float16', 'bfloat16']))
+  .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
+  .option('--verify', 'read everything back and compare')
+  .option('--quiet', 'print errors only')
+  .option('--verbose', 'print where an error comes from')
+  .action(async (source, target, options) => (await import('./cli/convert.js')).convert(source, target, options));
+
+program.command('setup')
+  .description('build the native backend, which is much faster than WASM')
+  .option('--gpu', 'for a CUDA GPU (default where nvidia-smi finds one)')
+  .option('--cpu', 'for the CPU alone')
+  .option('--verbose', 'print where an error comes from')
+  .action(async options => (await import('./cli/setup.js')).setup(options));
+
+program.command('info')
+  .description('what this machine has, what would be used and why')
+  .option('--json', 'print it as JSON')
+  .option('--verbose', 'print where an error comes from')
+  .action(async options => (await import('./cli/info.js')).info(options));
+
+function wholeNumber(min: number): (text: string) => number {
+  return text => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`It takes a whole number, ${min} or more.`);
+    return value;
+  };
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It takes a number.');
+  return value;
+}
+
+function rowsAndColumns(text: string): { rows: number; cols: number } {
+  const match = /^([1-9]\d*)x([1-9]\d*)$/.exec(text);
+  if (!match) throw new InvalidArgumentError('It takes rows and columns, as in 2x3.');
+  return { rows: Number(match[1]), cols: Number(match[2]) };
+}
+
+/** 0: done. 1: failed. 2: wrong usage. 130: interrupted. */
+async function main(): Promise<number> {
+  try {
+    await program.parseAsync();
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has spoken already
+    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    if (name === 'AbortError') {
+      console.error('interrupted');
+      return 130;
+    }
+    console.error(`error: ${process.argv.includes('--verbose') ? stack : message.replace(/\s*\n\s*/g, ' ')}`);
+    return name === 'UsageError' ? 2 : 1;
+  }
+}
+
+process.exitCode = await main();

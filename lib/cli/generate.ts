@@ -1,0 +1,138 @@
+import { access, constants } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { Generator } from '../core/random.js';
+import { makeImageGrid } from '../image/grid.js';
+import type { Image } from '../image/image.js';
+import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
+import type { Device } from '../runtime/devices.js';
+import { schedulerClass } from '../schedulers/index.js';
+import { packageFolder } from './package.js';
+import { UsageError } from './usage_error.js';
+
+export interface GenerateCommandOptions {
+  model?: string;
+  device: Device | 'auto';
+  dtype: 'float32';
+  scheduler?: string;
+  steps?: number;
+  guidanceScale?: number;
+  negativePrompt?: string;
+  seed: number;
+  numImages: number;
+  height?: number;
+  width?: number;
+  output: string;
+  grid?: { rows: number; cols: number };
+  json?: boolean;
+  quiet?: boolean;
+}
+
+interface SavedImage {
+  file: string;
+  prompt: string;
+  seed: number;
+  width: number;
+  height: number;
+}
+
+/** What the demo model draws when nobody asks for something else, and how: well enough in few steps. */
+const GALLERY_OPTIONS = { grid: { rows: 2, cols: 4 }, scheduler: 'DPMSolverMultistepScheduler', steps: 20 };
+const GALLERY = [
+  'a red circle on a white background',
+  'a yellow star on a black background',
+  'a large pink heart on a purple background',
+  'a green tree on a cyan background',
+  'an orange fish on a blue background',
+  'a blue house on a yellow background',
+  'a white moon on a black background',
+  'a red mushroom on a green background',
+];
+
+/** `tfjs-diffusers generate` */
+export async function generate(prompts: string[], options: GenerateCommandOptions): Promise<void> {
+  if (prompts.length === 0) {
+    if (options.model) throw new UsageError('prompt: got none, takes at least one with --model');
+    prompts = GALLERY;
+    options = { ...GALLERY_OPTIONS, ...options };
+  }
+  const count = prompts.length * options.numImages;
+  if (options.grid && options.grid.rows * options.grid.cols !== count) {
+    throw new UsageError(`--grid: got ${options.grid.rows}x${options.grid.cols}, takes rows and columns for ${count} images`);
+  }
+  await checkOutput(options.output);
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
+
+  const say = options.json || options.quiet ? () => undefined : console.log;
+  const model = options.model ?? join(packageFolder(), 'models', 'shapes');
+  const started = performance.now();
+  const pipe = await DiffusionPipeline.fromPretrained(model, { device: options.device, dtype: options.dtype });
+  try {
+    if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
+    const loaded = performance.now();
+    say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
+    const images: Image[] = [];
+    const saved: SavedImage[] = [];
+    for (const [i, prompt] of prompts.entries()) {
+      pipe.setProgressBarConfig({ disable: options.quiet, desc: prompts.length > 1 ? `${i + 1}/${prompts.length}` : '' });
+      const firstSeed = options.seed + images.length;
+      const made = await pipe.generate(prompt, {
+        negativePrompt: options.negativePrompt,
+        numInferenceSteps: options.steps,
+        guidanceScale: options.guidanceScale,
+        height: options.height,
+        width: options.width,
+        numImagesPerPrompt: options.numImages,
+        generator: Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(firstSeed + k)),
+        signal: interrupted.signal,
+      });
+      for (const [k, image] of made.images.entries()) {
+        const file = count === 1 ? options.output : numbered(options.output, images.length);
+        await image.save(file);
+        images.push(image);
+        saved.push({ file, prompt, seed: firstSeed + k, width: image.width, height: image.height });
+        say(`${file}  ${prompt}  (seed ${firstSeed + k})`);
+      }
+      interrupted.signal.throwIfAborted();
+    }
+    const grid = options.grid && numbered(options.output, 'grid');
+    if (grid) await makeImageGrid(images, options.grid!).save(grid);
+    if (grid) say(`${grid}  all of them`);
+    if (options.json) {
+      console.log(JSON.stringify({
+        model, device: pipe.device, scheduler: pipe.scheduler.constructor.name,
+        steps: options.steps ?? 50, guidanceScale: options.guidanceScale ?? 7.5, images: saved, grid,
+        seconds: { load: seconds(started, loaded), generate: seconds(loaded, performance.now()) },
+      }));
+    }
+    say(`\nThe files are in ${resolve(dirname(options.output))}`);
+    if (pipe.device === 'wasm') say(`This ran on plain WASM; the native backend is several times as fast: ${commandName('setup')}`);
+    if (prompts === GALLERY) say(`Try your own: ${commandName('generate')} "a large blue star on an orange background" --seed 3`);
+  } finally {
+    pipe.dispose();
+  }
+}
+
+/** @throws UsageError, Error if nothing could be saved there: better now than after the work. */
+async function checkOutput(output: string): Promise<void> {
+  if (!/\.png$/i.test(output)) throw new UsageError(`--output: got '${output}', takes a name that ends in .png`);
+  const folder = dirname(output);
+  await access(folder, constants.W_OK).catch(error => {
+    throw new Error(`--output: cannot write into ${folder}: ${error.code === 'ENOENT' ? 'there is no such folder' : 'no permission'}`, { cause: error });
+  });
+}
+
+/** out.png -> out-0.png */
+function numbered(output: string, suffix: number | string): string {
+  return output.replace(/(?=\.png$)/i, `-${suffix}`);
+}
+
+function seconds(from: number, to: number): number {
+  return Math.round(to - from) / 1000;
+}
+
+/** What the user would type: in a clone, npm runs us. */
+function commandName(command: 'generate' | 'setup'): string {
+  if (process.env.npm_lifecycle_event !== 'start') return `npx tfjs-diffusers ${command}`;
+  return command === 'generate' ? 'npm start --' : `npm run ${command}`;
+}

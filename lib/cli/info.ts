@@ -1,0 +1,15 @@
+import { describeDevices } from '../runtime/devices.js';
+import { packageVersion } from './package.js';
+
+/** `tfjs-diffusers info` */
+export async function info({ json }: { json?: boolean }): Promise<void> {
+  const report = { version: packageVersion(), platform: `${process.platform}-${process.arch}`, ...await describeDevices() };
+  if (json) return console.log(JSON.stringify(report));
+  const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(', ');
+  console.log(`tfjs-diffusers ${report.version} on ${report.platform}, ${versions}\n`);
+  for (const { device, available, detail } of report.devices.filter(({ device }) => !device.startsWith('web'))) { // those are a page's
+    console.log(`${device === report.auto ? '->' : '  '} ${device.padEnd(7)}${available ? 'yes' : 'no '}  ${detail}`);
+  }
+  console.log(`\n--device auto takes ${report.auto}, the first that is there.`);
+  if (report.cacheFolder) console.log(`Native builds are kept in ${report.cacheFolder}`);
+}

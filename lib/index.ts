@@ -1,0 +1,39 @@
+export { DiffusionPipeline } from './pipelines/diffusion_pipeline.js';
+export {
+  StableDiffusionPipeline, type GenerateOptions, type GenerateOutput, type OutputType, type StableDiffusionComponents, type StepCallback,
+} from './pipelines/stable_diffusion.js';
+export type { FromPretrainedOptions } from './pipelines/load_components.js';
+export type { ProgressBarConfig } from './pipelines/progress_bar.js';
+
+export { AutoencoderKL, DiagonalGaussianDistribution, type AutoencoderKLConfig } from './models/autoencoder_kl.js';
+export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
+export { UNet2DConditionModel, type UNet2DConditionConfig } from './models/unet_2d_condition_model.js';
+export { Model, type FromPretrainedOptions as ModelFromPretrainedOptions } from './models/model.js';
+export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
+export * from './schedulers/index.js';
+
+export { Image } from './image/image.js';
+export { makeImageGrid } from './image/grid.js';
+export { Generator, randn } from './core/random.js';
+export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
+
+export { ModelFileError, type ModelFolder } from './hub/model_folder.js';
+export { SafetensorsError, type ByteSource } from './weights/safetensors.js';
+export { WeightsError } from './weights/load_weights.js';
+
+export { Block, type ParameterLayout, type ParameterSpec } from './core/block.js';
+export { gelu, quickGelu, silu, type Activation } from './layers/activations.js';
+export { Attention, SpatialAttention, type AttentionConfig, type AttentionSlice } from './layers/attention.js';
+export { BasicTransformerBlock, type BasicTransformerBlockConfig } from './layers/basic_transformer_block.js';
+export { Conv2d, type Conv2dOptions, type Padding } from './layers/conv2d.js';
+export { Downsample2D } from './layers/downsample_2d.js';
+export { Embedding } from './layers/embedding.js';
+export { FeedForward } from './layers/feed_forward.js';
+export { GroupNorm } from './layers/group_norm.js';
+export { LayerNorm } from './layers/layer_norm.js';
+export { Linear } from './layers/linear.js';
+export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
+export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';
+export { getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions } from './layers/timestep_embedding.js';
+export { Transformer2DModel, type Transformer2DConfig } from './layers/transformer_2d.js';
+export { Upsample2D } from './layers/upsample_2d.js';

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PNG } from 'pngjs';
+import { Generator } from '../../lib/core/random.js';
+import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DDIMScheduler } from '../../lib/schedulers/index.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
+
+const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
+
+interface Run {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+describe('tfjs-diffusers', () => {
+  let folder: string;
+  beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'cli-')); });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  /** Runs the command line in an empty folder. */
+  function run(args: string[], { interruptAfter = '' } = {}): Promise<Run> {
+    return new Promise(resolve => {
+      const child = spawn(process.execPath, [cli, ...args], { cwd: folder, env: { ...process.env, npm_lifecycle_event: '' } });
+      const output: Run = { code: null, stdout: '', stderr: '' };
+      child.stdout.on('data', text => {
+        output.stdout += text;
+        if (interruptAfter && output.stdout.includes(interruptAfter)) child.kill('SIGINT');
+      });
+      child.stderr.on('data', text => { output.stderr += text; });
+      child.on('close', code => resolve({ ...output, code }));
+    });
+  }
+
+  /** Fails with one line on stderr and leaves no file. */
+  async function fails(args: string[], code: number, expected: RegExp): Promise<void> {
+    const result = await run(args);
+    assert.match(result.stderr, expected);
+    assert.equal(result.code, code);
+    assert.equal(result.stderr.trim().split('\n').length, 1, 'one line');
+    assert.deepEqual(readdirSync(folder), []);
+  }
+
+  const pixels = (file: string) => {
+    const { data } = PNG.sync.read(readFileSync(join(folder, file)));
+    return [...data.filter((_, i) => i % 4 !== 3)];
+  };
+
+  it('tells its version and what it can do', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    assert.deepEqual(await run(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' });
+    const { code, stdout } = await run(['--help']);
+    assert.equal(code, 0);
+    for (const command of ['generate', 'convert', 'setup', 'info']) assert.match(stdout, new RegExp(`^ +${command} `, 'm'));
+  });
+
+  it('says what this machine has', async () => {
+    const { code, stdout } = await run(['info']);
+    assert.equal(code, 0);
+    assert.match(stdout, /^(->| {2}) wasm +yes/m);
+    assert.match(stdout, /--device auto takes (cuda|cpu|wasm)/);
+    const report = JSON.parse((await run(['info', '--json'])).stdout);
+    assert.ok(report.devices.some((each: { device: string }) => each.device === report.auto));
+  });
+
+  describe('generate', () => {
+    it('makes the picture that the API makes', async () => {
+      const { code, stdout, stderr } = await run([
+        'generate', 'a red star', '--steps', '3', '--seed', '5', '--scheduler', 'DDIMScheduler', '--guidance-scale', '4',
+        '--negative-prompt', 'blue', '--height', '48', '--width', '72', '--device', 'wasm']);
+      assert.equal(stderr, '');
+      assert.equal(code, 0);
+      assert.match(stdout, /^out\.png {2}a red star {2}\(seed 5\)$/m);
+      assert.ok(stdout.includes(folder), 'says where it is');
+      const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+      pipe.scheduler = DDIMScheduler.fromConfig(pipe.scheduler.config);
+      const { images: [image] } = await pipe.generate('a red star', {
+        numInferenceSteps: 3, generator: new Generator().manualSeed(5), guidanceScale: 4, negativePrompt: 'blue', height: 48, width: 72,
+      });
+      pipe.dispose();
+      assert.deepEqual(pixels('out.png'), [...image.data]);
+    });
+
+    it('numbers files and seeds, makes grids, and prints JSON', async () => {
+      const { code, stdout, stderr } = await run([
+        'generate', 'a red star', 'a blue moon', '--num-images', '2', '--steps', '2', '--seed', '7', '--grid', '2x2',
+        '--output', 'pictures.PNG', '--model', resolve(DEMO_MODEL), '--json']);
+      assert.deepEqual([code, stderr], [0, '']);
+      const report = JSON.parse(stdout);
+      assert.deepEqual(report.images.map(({ file, prompt, seed }: Record<string, unknown>) => [file, prompt, seed]), [
+        ['pictures-0.PNG', 'a red star', 7], ['pictures-1.PNG', 'a red star', 8],
+        ['pictures-2.PNG', 'a blue moon', 9], ['pictures-3.PNG', 'a blue moon', 10]]);
+      assert.equal(report.grid, 'pictures-grid.PNG');
+      assert.deepEqual([report.steps, report.guidanceScale, report.scheduler], [2, 7.5, 'PNDMScheduler']);
+      assert.equal(readdirSync(folder).length, 5);
+      const grid = pixels('pictures-grid.PNG');
+      assert.equal(grid.length, 128 * 128 * 3);
+      assert.deepEqual(grid.slice(0, 64 * 3), pixels('pictures-0.PNG').slice(0, 64 * 3));
+      await run(['generate', 'a blue moon', '--steps', '2', '--seed', '10', '--quiet']);
+      assert.deepEqual(pixels('out.png'), pixels('pictures-3.PNG'), 'seed + index');
+    });
+
+    it('shows a gallery when asked for nothing', async () => {
+      const { code, stdout } = await run(['generate', '--steps', '1']);
+      assert.equal(code, 0);
+      assert.deepEqual(readdirSync(folder).length, 9);
+      assert.match(stdout, /^out-grid\.png/m);
+      assert.match(stdout, /Try your own: npx tfjs-diffusers generate "/);
+    });
+
+    it('ends within a step when interrupted, and leaves whole files only', async () => {
+      const { code, stderr } = await run(['generate', 'a red star', 'a blue moon', '--steps', '200'], { interruptAfter: 'The demo model' });
+      assert.deepEqual([code, stderr], [130, 'interrupted\n']);
+      assert.deepEqual(readdirSync(folder), []);
+    });
+
+    it('shows where an error comes from when asked to', async () => {
+      const { stderr } = await run(['generate', 'a red star', '--height', '63', '--verbose']);
+      assert.match(stderr, /^error: RangeError: height: got 63.*\n +at /);
+    });
+
+    const wrong: Array<[string, string[], number, RegExp]> = [
+      ['steps', ['a star', '--steps', '-1'], 2, /^error: option '--steps <n>' argument '-1' is invalid\. It takes a whole number, 1 or more\.$/m],
+      ['a number', ['a star', '--guidance-scale', 'much'], 2, /'--guidance-scale <x>' argument 'much' is invalid\. It takes a number\./],
+      ['a grid', ['a star', '--grid', '2'], 2, /argument '2' is invalid\. It takes rows and columns, as in 2x3\./],
+      ['a grid of another size', ['a star', '--grid', '2x2'], 2, /^error: --grid: got 2x2, takes rows and columns for 1 images$/m],
+      ['an option', ['a star', '--stesp', '1'], 2, /^error: unknown option '--stesp'/],
+      ['a device', ['a star', '--device', 'tpu'], 2, /argument 'tpu' is invalid\. Allowed choices are auto, cuda, cpu, wasm\./],
+      ['an output', ['a star', '--output', 'a.gif'], 2, /^error: --output: got 'a\.gif', takes a name that ends in \.png$/m],
+      ['a prompt for another model', ['--model', resolve(DEMO_MODEL)], 2, /^error: prompt: got none, takes at least one with --model$/m],
+      ['an output folder', ['a star', '--output', 'none/a.png'], 1, /^error: --output: cannot write into none: there is no such folder$/m],
+      ['a model', ['a star', '--model', 'none'], 1, /^error: none: there is no such folder$/m],
+      ['a height', ['a star', '--height', '63'], 1, /^error: height: got 63, takes a number of pixels divisible by 4$/m],
+      ['a scheduler', ['a star', '--scheduler', 'Magic'], 1, /^error: scheduler: got 'Magic', takes .*PNDMScheduler/m],
+    ];
+    for (const [name, args, code, expected] of wrong) it(`names what is wrong with ${name}`, () => fails(['generate', ...args], code, expected));
+
+    it('names what is wrong with a truncated file', async () => {
+      const broken = mkdtempSync(join(tmpdir(), 'broken-'));
+      cpSync(DEMO_MODEL, broken, { recursive: true });
+      truncateSync(join(broken, 'vae', 'diffusion_pytorch_model.safetensors'), 100_000);
+      await fails(['generate', 'a star', '--model', broken], 1, /^error: .*vae.diffusion_pytorch_model\.safetensors: .*is cut off/);
+      rmSync(broken, { recursive: true });
+    });
+  });
+
+  describe('convert', () => {
+    it('writes a model that generate takes', async () => {
+      const { code, stdout, stderr } = await run(['convert', resolve(DEMO_MODEL), 'mine', '--dtype', 'float32', '--verify']);
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.match(stdout, /^mine {2}is ready and verified/);
+      const made = await run(['generate', 'a star', '--steps', '1', '--model', 'mine', '--quiet']);
+      assert.deepEqual([made.code, made.stdout, made.stderr], [0, '', '']);
+    });
+
+    it('names what is wrong', async () => {
+      await fails(['convert', 'none', 'mine'], 1, /^error: none: /);
+      await fails(['convert', resolve(DEMO_MODEL), 'mine', '--max-shard-size', 'big'], 2, /--max-shard-size: got 'big', takes a size as in 500MB or 2GB/);
+      await fails(['convert', resolve(DEMO_MODEL)], 2, /^error: missing required argument 'target'/);
+    });
+  });
+
+  it('takes one kind of setup', () => fails(['setup', '--gpu', '--cpu'], 2, /^error: setup: got both --gpu and --cpu, takes one of the two$/m));
+});
