@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
 import {
-  DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler,
-  schedulerClass, schedulerClasses, type Scheduler,
+  DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler,
+  UniPCMultistepScheduler, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass,
 } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
@@ -29,11 +30,13 @@ const file = {
 };
 
 describe('scheduler configs', () => {
-  it('have diffusers\' defaults', () => {
+  const golden = loadGolden('schedulers/configs');
+
+  it('have diffusers\' defaults, and stay as they are', () => {
+    for (const [name, defaults] of Object.entries(golden.meta.defaults)) {
+      assert.deepEqual(JSON.parse(JSON.stringify(schedulerClass(name).defaults)), defaults, name);
+    }
     const { config } = new DDIMScheduler();
-    assert.equal(config.beta_end, 0.02);
-    assert.equal(config.clip_sample, true);
-    assert.equal(new DPMSolverMultistepScheduler().config.algorithm_type, 'dpmsolver++');
     assert.throws(() => { (config as { beta_end: number }).beta_end = 1; }, TypeError);
   });
 
@@ -56,6 +59,17 @@ describe('scheduler configs', () => {
     assert.equal(back.config.timestep_spacing, 'leading');
     assert.equal((back.config as unknown as { _class_name: string })._class_name, 'PNDMScheduler');
     assert.equal((back.config as unknown as { clip_sample: boolean }).clip_sample, false);
+  });
+
+  it('pass from any to any as diffusers passes them', () => {
+    for (const { file: source, to, config } of golden.meta.passed) {
+      const origin = schedulerClass(source._class_name).fromConfig(source);
+      const Class = schedulerClass(to);
+      const defaults: Record<string, unknown> = { ...Class.defaults };
+      const set = Object.entries(Class.fromConfig(origin.config).config)
+        .filter(([key, value]) => key !== '_use_default_values' && (!(key in defaults) || value !== defaults[key]));
+      assert.deepEqual(Object.fromEntries(set), config, `${source._class_name} to ${to}`);
+    }
   });
 
   it('take a changed copy of another\'s config', () => {
@@ -94,6 +108,29 @@ describe('scheduler configs', () => {
     });
   });
 
+  it('hold no option of another class against a scheduler that lacks it', () => {
+    const { config } = new DPMSolverMultistepScheduler({ timestep_spacing: 'trailing', lambda_min_clipped: 0, use_lu_lambdas: true });
+    const single = DPMSolverSinglestepScheduler.fromConfig(config, { lambda_min_clipped: -Infinity });
+    single.setTimesteps(2);
+    assert.deepEqual(single.timesteps, [999, 500]);
+    const deis = DEISMultistepScheduler.fromConfig(config, { timestep_spacing: 'linspace' });
+    deis.setTimesteps(2);
+    assert.deepEqual(deis.timesteps, [999, 500]);
+  });
+
+  it('share the ends of the sigmas, also where they are no option', () => {
+    const { config } = new EulerDiscreteScheduler({ use_karras_sigmas: true, sigma_min: 0.5, sigma_max: 8 });
+    const solver = DPMSolverMultistepScheduler.fromConfig(config);
+    solver.setTimesteps(3);
+    expectClose({ shape: [4], data: solver.sigmas }, { shape: [4], data: [8, 2.2922444, 0.5, 0] });
+  });
+
+  it('take null, as in JSON, for infinity', () => {
+    const solver = DPMSolverMultistepScheduler.fromConfig(JSON.parse(JSON.stringify(new DPMSolverMultistepScheduler().config)));
+    solver.setTimesteps(2);
+    assert.deepEqual(solver.timesteps, [999, 500]);
+  });
+
   it('are refused by name', () => {
     const refused: Array<[() => unknown, ErrorConstructor, RegExp]> = [
       [() => new PNDMScheduler({ clip: 1 } as object), TypeError, /^PNDMScheduler: got the option clip, takes num_train_timesteps, /],
@@ -111,6 +148,16 @@ describe('scheduler configs', () => {
       [() => new DPMSolverMultistepScheduler({ algorithm_type: 'dpmsolver' }), RangeError,
         /^DPMSolverMultistepScheduler final_sigmas_type: got 'zero' with algorithm_type 'dpmsolver', takes 'sigma_min'$/],
     ];
+    refused.push(
+      [() => new DPMSolverMultistepScheduler({ algorithm_type: 'sde-dpmsolver', solver_order: 3, final_sigmas_type: 'sigma_min' }), RangeError,
+        /^DPMSolverMultistepScheduler solver_order: got 3 with algorithm_type 'sde-dpmsolver', takes 1, 2$/],
+      [() => new DPMSolverSinglestepScheduler({ algorithm_type: 'dpmsolver' }), RangeError,
+        /^DPMSolverSinglestepScheduler final_sigmas_type: got 'zero' with algorithm_type 'dpmsolver', takes 'sigma_min'$/],
+      [() => new UniPCMultistepScheduler({ predict_x0: false }), RangeError,
+        /^UniPCMultistepScheduler final_sigmas_type: got 'zero' without predict_x0, takes 'sigma_min'$/],
+      [() => new KDPM2DiscreteScheduler({ prediction_type: 'sample' }), RangeError,
+        /^KDPM2DiscreteScheduler prediction_type: got 'sample', takes 'epsilon', 'v_prediction'$/],
+    );
     for (const [work, Class, message] of refused) assert.throws(work, (error: Error) => error instanceof Class && message.test(error.message));
   });
 });
@@ -129,6 +176,11 @@ describe('scheduler classes', () => {
     for (const name of ['DDIMScheduler', 'DPMSolverMultistepScheduler', 'EulerAncestralDiscreteScheduler', 'EulerDiscreteScheduler', 'PNDMScheduler']) {
       assert.ok(names.includes(name), name);
     }
+  });
+
+  it('of distilled models stand alone', () => {
+    assert.deepEqual(new LCMScheduler().compatibles, [LCMScheduler]);
+    assert.equal(new DDIMScheduler().compatibles.includes(LCMScheduler as unknown as SchedulerClass), false);
   });
 
   it('say which there are when asked for another', () => {
@@ -169,6 +221,13 @@ describe('setTimesteps', () => {
       new RangeError('EulerDiscreteScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
     assert.throws(() => new DPMSolverMultistepScheduler({ use_lu_lambdas: true }).setTimesteps({ timesteps: [2, 1] }),
       new RangeError('DPMSolverMultistepScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
+    assert.throws(() => new LCMScheduler().setTimesteps(51),
+      new RangeError('LCMScheduler numInferenceSteps: got 51, takes at most the 50 original steps that strength leaves'));
+    assert.throws(() => new TCDScheduler().setTimesteps(4, { originalInferenceSteps: 0 }),
+      new RangeError('TCDScheduler originalInferenceSteps: got 0, takes a whole number, from 1 to 1000'));
+    const odd = new LCMScheduler();
+    assert.deepEqual(warnings(() => odd.setTimesteps({ timesteps: [999, 500] })),
+      ['LCMScheduler: the model was not distilled for the timesteps [500], results may be poor']);
     assert.throws(() => new PNDMScheduler().setTimesteps(3),
       new RangeError('PNDMScheduler numInferenceSteps: got 3, takes 4 or more; fewer with skip_prk_steps'));
     assert.throws(() => new DDIMScheduler({ steps_offset: 1 }).setTimesteps(1000),
@@ -196,6 +255,16 @@ describeOnDevices('step', () => {
       new RangeError('DDIMScheduler timestep: got 1000, takes a whole number, from 0 to 999'));
     assert.throws(() => ddim.addNoise(sample(), sample(), [1, 2]),
       new RangeError('DDIMScheduler timestep: got a list of 2, takes one or a list of 1, one per sample'));
+  }));
+
+  it('refuses options that make no sense', () => tf.tidy(() => {
+    const tcd = new TCDScheduler();
+    tcd.setTimesteps(4);
+    assert.throws(() => tcd.step(sample(), tcd.timesteps[0], sample(), { eta: 2 }), new RangeError('TCDScheduler eta: got 2, takes 0 to 1'));
+    const lms = new LMSDiscreteScheduler();
+    lms.setTimesteps(4);
+    assert.throws(() => lms.step(sample(), lms.timesteps[0], sample(), { order: 5 }),
+      new RangeError('LMSDiscreteScheduler order: got 5, takes a whole number, from 1 to 4'));
   }));
 
   it('draws each sample\'s noise from its own generator', () => tf.tidy(() => {

@@ -17,6 +17,10 @@ RESPACED = [{f"use_{kind}_sigmas": True} for kind in ("karras", "exponential", "
 THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5}
 
 
+def snake_case(options):
+    return {"".join(f"_{c.lower()}" if c.isupper() else c for c in key): value for key, value in options.items()}
+
+
 def model(x, t):
     """What stands for the model: any smooth function will do that both sides compute alike."""
     return x * (0.9 * t / 1000) + 0.3 * x / (1 + x * x)
@@ -27,18 +31,17 @@ def variance(x):
     return 0.05 * (1 + x / (1 + x * x))
 
 
-def loop(name, config, steps=10, options=None, begin=None, original_steps=None, tolerance=1e-5):
+def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance=1e-5):
     """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from;
     tolerance: how far diffusers' own rounding may lead it away."""
     torch.manual_seed(0)
     scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION | config)
-    extra = {"original_inference_steps": original_steps} if original_steps else {}
     wanted = {"num_inference_steps": steps} if isinstance(steps, int) else steps
-    scheduler.set_timesteps(**{k: np.array(v) if k == "sigmas" else v for k, v in wanted.items()}, **extra)
+    scheduler.set_timesteps(**{k: np.array(v) if k == "sigmas" else v for k, v in wanted.items()}, **snake_case(extra or {}))
     if begin is not None:
         scheduler.set_begin_index(begin)
-    options = options or {}
-    arguments = {"".join(f"_{c.lower()}" if c.isupper() else c for c in k): v for k, v in options.items()}
+    options, extra = options or {}, extra or {}
+    arguments = snake_case(options)
     if "generator" in inspect.signature(scheduler.step).parameters:
         arguments["generator"] = torch.Generator().manual_seed(11)
     sample = torch.randn(SHAPE, generator=torch.Generator().manual_seed(10)) * scheduler.init_noise_sigma
@@ -55,7 +58,7 @@ def loop(name, config, steps=10, options=None, begin=None, original_steps=None, 
             samples.append(sample)
     assert all(s.isfinite().all() for s in samples), (name, config, steps)
     case = {"config": STABLE_DIFFUSION | config, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
-            "originalInferenceSteps": original_steps, "tolerance": tolerance, "initNoiseSigma": float(scheduler.init_noise_sigma)}
+            "extra": extra, "tolerance": tolerance, "initNoiseSigma": float(scheduler.init_noise_sigma)}
     tensors = {"samples": torch.stack([channels_last(s) for s in samples]), "timesteps": scheduler.timesteps.float()}
     if hasattr(scheduler, "sigmas"):
         tensors["sigmas"] = scheduler.sigmas[: len(scheduler.timesteps) + 1]
@@ -132,6 +135,8 @@ CASES = {
         {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
         {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "shift_terminal": 0.02},
         ({"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, {"steps": {"sigmas": [0.98, 0.9, 0.7, 0.5, 0.2, 0.1]}}),
+        *[({"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_dynamic_shifting": True, "time_shift_type": shift},
+           {"extra": {"mu": 1.2}}) for shift in ("exponential", "linear")],
         ({}, {"begin": 4})),
     "DPMSolverSinglestepScheduler": lambda: [case for case in combinations(
         ALL, *[({"algorithm_type": a, "solver_order": o, "solver_type": s, "final_sigmas_type": f}, {"steps": n})
@@ -155,15 +160,17 @@ CASES = {
         ALL, *[({"solver_order": o}, {"steps": n}) for o in (1, 2, 3) for n in (10, 20)], {"lower_order_final": False, "solver_order": 3},
         *RESPACED, THRESHOLDED, ({"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}, {"tolerance": 1e-4}), ({}, {"begin": 4})),
     "LCMScheduler": lambda: [({}, {"steps": n}) for n in (1, 2, 3, 4, 8, 10, 50)] + [({"prediction_type": p}, {"steps": 4}) for p in ALL]
-        + [({"clip_sample": True}, {"steps": 4}), (THRESHOLDED, {"steps": 4}), ({}, {"steps": 4, "original_steps": 100}),
+        + [({"clip_sample": True}, {"steps": 4}), (THRESHOLDED, {"steps": 4}), ({}, {"steps": 4, "extra": {"originalInferenceSteps": 100}}),
            ({"original_inference_steps": 30}, {"steps": 7}), ({"set_alpha_to_one": False}, {"steps": 4}),
            ({"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, {"steps": 4}),
-           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3})],
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3}), ({}, {"steps": 4, "extra": {"strength": 0.6}}),
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}, "extra": {"strength": 0.5}})],
     "TCDScheduler": lambda: [({}, {"steps": n}) for n in (1, 2, 3, 4, 8, 10, 50)]
         + [({"prediction_type": p}, {"steps": 4, "options": {"eta": e}}) for p in ALL for e in (0.0, 0.5, 1.0)]
-        + [({}, {"steps": 4, "original_steps": 100}), ({"original_inference_steps": 30}, {"steps": 7}),
+        + [({}, {"steps": 4, "extra": {"originalInferenceSteps": 100}}), ({"original_inference_steps": 30}, {"steps": 7}),
            ({"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, {"steps": 4}),
-           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3})],
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}}), ({}, {"steps": 8, "begin": 3}), ({}, {"steps": 4, "extra": {"strength": 0.6}}),
+           ({}, {"steps": {"timesteps": [999, 759, 499, 259]}, "extra": {"strength": 0.5}})],
     "EulerAncestralDiscreteScheduler": lambda: combinations(
         ["epsilon", "v_prediction"], {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
         {"beta_schedule": "linear"}, ({}, {"begin": 4})),
@@ -185,9 +192,34 @@ def spacings():
     save("schedulers/spacings", tensors)
 
 
+def configs():
+    """The defaults, and configs that went from one scheduler to another by from_config: what differs from the second one's defaults."""
+    defaults = {name: {k: v for k, v in getattr(diffusers, name)().config.items() if k != "_use_default_values"} for name in CASES}
+    sources = [
+        ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1, "clip_sample": False}),  # as Stable Diffusion 1.5 has it
+        ("DDIMScheduler", {"clip_sample": False, "timestep_spacing": "trailing", "rescale_betas_zero_snr": True}),
+        ("EulerDiscreteScheduler", {"use_karras_sigmas": True, "sigma_min": 0.1, "timestep_spacing": "leading"}),
+        ("DPMSolverMultistepScheduler", {"solver_order": 3, "solver_type": "heun", "use_karras_sigmas": True, "euler_at_final": True}),
+        ("UniPCMultistepScheduler", {"solver_type": "bh1", "predict_x0": True, "prediction_type": "v_prediction"}),
+        ("LCMScheduler", {"original_inference_steps": 40, "beta_schedule": "linear"}),
+    ]
+    passed = []
+    for name, options in sources:
+        file = {"_class_name": name, **STABLE_DIFFUSION, **options}
+        source = getattr(diffusers, name).from_config(file)
+        for other in CASES:
+            config = dict(getattr(diffusers, other).from_config(source.config).config)
+            del config["_use_default_values"]
+            changed = {k: v for k, v in config.items() if k not in defaults[other] or v != defaults[other][k]}
+            passed.append({"file": file, "to": other, "config": changed})
+    finite = {name: {k: None if v == -np.inf else v for k, v in config.items()} for name, config in defaults.items()}
+    save("schedulers/configs", {}, {"defaults": finite, "passed": passed})
+
+
 def generate():
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     spacings()
+    configs()
     for name, cases in CASES.items():
         meta, tensors = [], {}
         for i, (config, arguments) in enumerate(cases()):
