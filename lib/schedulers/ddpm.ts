@@ -3,7 +3,8 @@ import { randn } from '../core/random.js';
 import { Scheduler } from './scheduler.js';
 import { weightedSum } from './tensors.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig, StepOptions, StepOutput, Steps } from './types.js';
+import { customList, type Steps } from './steps.js';
+import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
 
 export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
 
@@ -33,7 +34,7 @@ export class DDPMScheduler extends Scheduler<DDPMConfig> {
   protected override readonly takes = ['timesteps'] as const;
 
   protected override plan(steps: Steps): void {
-    this.timesteps = this.customTimesteps(steps) ?? spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
+    this.timesteps = customList(steps, 'timesteps') ?? spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
   }
 
   protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {

@@ -3,7 +3,8 @@ import { randn } from '../core/random.js';
 import { solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { weightedSum, type Term } from './tensors.js';
-import type { StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
+import type { Steps, StepsOptions } from './steps.js';
+import type { StepOptions, StepOutput } from './types.js';
 
 export interface DPMSolverSinglestepConfig extends SolverConfig {
   algorithm_type: Exclude<AlgorithmType, 'sde-dpmsolver'>;

@@ -4,7 +4,8 @@ import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js'
 import { respacedSigmas, timestepAt } from './sigmas.js';
 import { weightedSum } from './tensors.js';
 import { linspace } from './timesteps.js';
-import type { StepOptions, StepOutput, Steps } from './types.js';
+import { customList, type Steps } from './steps.js';
+import type { StepOptions, StepOutput } from './types.js';
 
 export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
   rescale_betas_zero_snr: boolean;
@@ -34,8 +35,9 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
 
   protected override plan(steps: Steps): void {
     const { settings, table } = this;
-    if (typeof steps === 'object' && 'sigmas' in steps) {
-      this.sigmas = Float32Array.from(steps.sigmas);
+    const given = customList(steps, 'sigmas');
+    if (given) {
+      this.sigmas = Float32Array.from(given);
       this.numInferenceSteps = this.sigmas.length - 1;
       this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(timestepAt(table, sigma)));
     } else {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { weightedSum } from './tensors.js';
-import type { StepOutput, Steps } from './types.js';
+import type { Steps } from './steps.js';
+import type { StepOutput } from './types.js';
 
 export interface HeunDiscreteConfig extends SigmaSchedulerConfig {
   clip_sample: boolean;
@@ -29,7 +30,7 @@ export class HeunDiscreteScheduler extends SigmaScheduler<HeunDiscreteConfig> {
   protected override plan(steps: Steps): void {
     super.plan(steps);
     this.timesteps = this.timesteps.flatMap((t, i) => i === 0 ? [t] : [t, t]);
-    this.sigmas = Float32Array.from([...this.sigmas].flatMap((sigma, i) => i === 0 || i === this.sigmas.length - 1 ? [sigma] : [sigma, sigma]));
+    this.sigmas = this.doubled(this.sigmas);
   }
 
   protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor): StepOutput {

@@ -23,7 +23,8 @@ Object.assign(schedulerClasses, {
 
 export { schedulerClass, schedulerClasses, type SchedulerClass } from './registry.js';
 export { Scheduler } from './scheduler.js';
-export type { PredictionType, SchedulerConfig, StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
+export type { Steps, StepsOptions } from './steps.js';
+export type { PredictionType, SchedulerConfig, StepOptions, StepOutput } from './types.js';
 export {
   DDIMScheduler, DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
   EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, KDPM2AncestralDiscreteScheduler,

@@ -4,7 +4,8 @@ import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js'
 import { timestepAt } from './sigmas.js';
 import { weightedSum } from './tensors.js';
 import { roundHalfToEven } from './timesteps.js';
-import type { StepOptions, StepOutput, Steps } from './types.js';
+import type { Steps } from './steps.js';
+import type { StepOptions, StepOutput } from './types.js';
 
 /** Where a step between two sigmas aims at, and how much noise it adds there. */
 export interface Aim {
@@ -34,7 +35,7 @@ export class KDPM2DiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig>
     const sigmas = [...spaced.sigmas.map(Math.fround), 0];
     const between = sigmas.slice(0, -2).map((sigma, i) => timestepAt(this.table, this.middle(sigma, sigmas[i + 1])));
     this.timesteps = timesteps.flatMap((t, i) => i === 0 ? [t] : [between[i - 1], t]).map(Math.fround);
-    this.sigmas = Float32Array.from(sigmas.flatMap((sigma, i) => i === 0 || i === sigmas.length - 1 ? [sigma] : [sigma, sigma]));
+    this.sigmas = this.doubled(sigmas);
   }
 
   protected override inputSigma(index: number): number {

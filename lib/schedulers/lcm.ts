@@ -1,10 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkInteger } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { distilledDefaults, distilledTimesteps, type DistilledConfig } from './distilled_schedule.js';
-import { Scheduler } from './scheduler.js';
+import { DistilledScheduler } from './distilled_scheduler.js';
 import { weightedSum } from './tensors.js';
-import type { StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
+import type { StepOptions, StepOutput } from './types.js';
 
 const DATA_VARIANCE = 0.25;
 
@@ -13,19 +11,8 @@ const DATA_VARIANCE = 0.25;
  * Takes lists of timesteps; `predOriginalSample` is diffusers' `denoised`.
  * Equals LCMScheduler of diffusers.
  */
-export class LCMScheduler extends Scheduler<DistilledConfig> {
+export class LCMScheduler extends DistilledScheduler {
   static override readonly className = 'LCMScheduler';
-  static override readonly interchangeable = false;
-  static override readonly defaults = distilledDefaults;
-  protected override readonly takes = ['timesteps'] as const;
-
-  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: StepsOptions): void {
-    const { num_train_timesteps: trained, original_inference_steps } = this.settings;
-    const originalSteps = checkInteger(`${this.name} originalInferenceSteps`, originalInferenceSteps ?? original_inference_steps, 1, trained);
-    const stride = Math.floor(trained / originalSteps);
-    const original = Array.from({ length: Math.trunc(originalSteps * strength) }, (_, i) => (i + 1) * stride - 1);
-    this.timesteps = distilledTimesteps(this.name, original, this.numInferenceSteps, this.customTimesteps(steps), strength);
-  }
 
   protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
     const index = this.indexAt(timestep);

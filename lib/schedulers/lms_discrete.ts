@@ -26,7 +26,8 @@ export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
     const sigma = this.sigmas[index];
     const predOriginalSample = this.predictOriginal(modelOutput, sample, sigma);
     this.slopes.push(weightedSum([1 / sigma, sample], [-1 / sigma, predOriginalSample]));
-    const weights = lagrangeIntegrals(this.sigmas.slice(Math.max(index + 1 - order, 0), index + 1).reverse(), sigma, this.sigmas[index + 1]);
+    const newest = this.sigmas.slice(Math.max(index + 1 - order, 0), index + 1).reverse();
+    const weights = lagrangeIntegrals(newest, sigma, this.sigmas[index + 1]);
     const terms = weights.slice(0, this.slopes.length).map((weight, age): Term => [weight, this.slopes.at(age)]);
     return { prevSample: weightedSum([1, sample], ...terms), predOriginalSample };
   }
@@ -36,6 +37,7 @@ export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
 function lagrangeIntegrals(points: Float32Array, from: number, to: number): number[] {
   const half = (to - from) / 2;
   const nodes = [-1, 1].map(side => (from + to) / 2 + side * half / Math.sqrt(3)); // Gauss's two points are exact up to degree 3
-  const basis = (x: number, i: number) => points.reduce((product, point, k) => k === i ? product : product * (x - point) / (points[i] - point), 1);
+  const factor = (x: number, i: number, k: number) => k === i ? 1 : (x - points[k]) / (points[i] - points[k]);
+  const basis = (x: number, i: number) => points.reduce((product, _, k) => product * factor(x, i, k), 1);
   return Array.from(points, (_, i) => half * nodes.reduce((sum, node) => sum + basis(node, i), 0));
 }

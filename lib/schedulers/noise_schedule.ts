@@ -27,8 +27,9 @@ export function alphasCumprodOf(config: NoiseScheduleConfig): Float32Array {
   return cumulativeProduct((config.rescale_betas_zero_snr ? rescaleZeroTerminalSnr(betas) : betas).map(beta => 1 - beta));
 }
 
-function betasOf({ num_train_timesteps: count, beta_start: start, beta_end: end, beta_schedule: schedule }: NoiseScheduleConfig): Float32Array {
-  switch (schedule) {
+function betasOf(config: NoiseScheduleConfig): Float32Array {
+  const { num_train_timesteps: count, beta_start: start, beta_end: end } = config;
+  switch (config.beta_schedule) {
     case 'linear':
       return linspace32(start, end, count);
     case 'scaled_linear':
@@ -52,7 +53,8 @@ function betasOf({ num_train_timesteps: count, beta_start: start, beta_end: end,
 function linspace32(start: number, end: number, count: number): Float32Array {
   const [first, last] = [fround(start), fround(end)];
   const step = count > 1 ? fround(fround(last - first) / (count - 1)) : 0;
-  return Float32Array.from({ length: count }, (_, i) => i < Math.floor(count / 2) || count === 1 ? first + step * i : last - step * (count - 1 - i));
+  const half = Math.max(Math.floor(count / 2), 1);
+  return Float32Array.from({ length: count }, (_, i) => i < half ? first + step * i : last - step * (count - 1 - i));
 }
 
 /** Betas whose cumulative product follows `alphaBar`, a function of time from 0 to 1. */

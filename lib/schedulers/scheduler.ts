@@ -4,10 +4,11 @@ import { Memory } from './memory.js';
 import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
 import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
-import type { RespacingConfig } from './sigmas.js';
+import { respaces, type RespacingConfig } from './sigmas.js';
+import { countSteps, customList, type StepLists, type Steps, type StepsOptions } from './steps.js';
 import { threshold, weightedSum } from './tensors.js';
 import { timestepSpacings } from './timesteps.js';
-import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput, type Steps, type StepsOptions } from './types.js';
+import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
 
 /**
  * A way to turn noise into a sample, step by step: `setTimesteps`, then for each of `timesteps` the model and `step`.
@@ -36,10 +37,10 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** When to call the model, in falling order; the training steps until `setTimesteps`. */
   timesteps: number[];
   /** Which lists `setTimesteps` takes besides a number. */
-  protected readonly takes: ReadonlyArray<'timesteps' | 'sigmas'> = [];
+  protected readonly takes: StepLists = [];
   /** Share of the clean sample's variance left at each training step. */
   protected readonly alphasCumprod: Float32Array;
-  /** As asked for by setTimesteps; 0 before. */
+  /** As asked for by setTimesteps; 0 before it and after dispose. */
   protected numInferenceSteps = 0;
   /** Where in `timesteps` the run is; null before the first step. */
   protected stepIndex: number | null = null;
@@ -80,14 +81,17 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    * @throws RangeError for a number below 1 or above num_train_timesteps, or a list that this scheduler does not take.
    */
   setTimesteps(steps: Steps, options: StepsOptions = {}): void {
+    if (customList(steps, 'timesteps') && respaces(this.respacing)) {
+      throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
+    }
     this.dispose();
     [this.stepIndex, this.beginIndex] = [null, null];
-    this.numInferenceSteps = this.countOf(steps);
+    this.numInferenceSteps = countSteps(this.name, steps, this.takes, this.settings.num_train_timesteps);
     this.plan(steps, options);
     const trained = this.settings.num_train_timesteps;
     const outside = this.timesteps.find(t => t >= trained);
     if (outside !== undefined) {
-      throw new RangeError(`${this.name} timesteps: got ${outside} in ${show(steps)} steps, takes less than num_train_timesteps, ${trained}`);
+      throw new RangeError(`${this.name} timesteps: got ${outside}, takes less than num_train_timesteps, ${trained}`);
     }
   }
 
@@ -131,6 +135,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** Frees what the scheduler remembers of a run. It can be used again after setTimesteps. */
   dispose(): void {
     this.memories.forEach(memory => memory.clear());
+    this.numInferenceSteps = 0;
   }
 
   /** Sets `timesteps`, for the given steps. */
@@ -193,8 +198,9 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** `values` for each sample of `like`, as factors. */
   protected perSample(values: number[], like: tf.Tensor): number | tf.Tensor {
-    if (values.length !== 1 && values.length !== like.shape[0]) {
-      throw new RangeError(`${this.name} timestep: got a list of ${values.length}, takes one or a list of ${like.shape[0]}, one per sample`);
+    const [batch] = like.shape;
+    if (values.length !== 1 && values.length !== batch) {
+      throw new RangeError(`${this.name} timestep: got a list of ${values.length}, takes one or a list of ${batch}, one per sample`);
     }
     return values.length === 1 ? values[0] : tf.tensor(values, [values.length, ...Array(like.rank - 1).fill(1)]);
   }
@@ -224,24 +230,6 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.settings;
     if (this.settings.thresholding) return threshold(original, ratio!, max!);
     return clip ? original.clipByValue(-range!, range!) : original;
-  }
-
-  /** The steps as a list of timesteps, or null for a number. */
-  protected customTimesteps(steps: Steps): number[] | null {
-    return typeof steps === 'object' && 'timesteps' in steps ? [...steps.timesteps] : null;
-  }
-
-  private countOf(steps: Steps): number {
-    if (typeof steps === 'number') {
-      return checkInteger(`${this.name} numInferenceSteps`, steps, 1, this.settings.num_train_timesteps);
-    }
-    const kind = 'timesteps' in steps ? 'timesteps' : 'sigmas';
-    if (!this.takes.includes(kind)) throw new RangeError(`${this.name}: got a list of ${kind}, takes ${['a number', ...this.takes].join(', ')}`);
-    const list = 'timesteps' in steps ? steps.timesteps : steps.sigmas;
-    if (list.length === 0 || list.some((value, i) => !(value >= 0) || value > (list[i - 1] ?? Infinity))) {
-      throw new RangeError(`${this.name} ${kind}: got ${show(list)}, takes numbers from 0, in falling order`);
-    }
-    return list.length;
   }
 
   private mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {

@@ -3,7 +3,8 @@ import { Scheduler } from './scheduler.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { weightedSum } from './tensors.js';
 import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig, Steps } from './types.js';
+import { customList, type Steps } from './steps.js';
+import type { SchedulerConfig } from './types.js';
 
 export interface SigmaSchedulerConfig extends SchedulerConfig, SpacingConfig, RespacingConfig {}
 
@@ -51,12 +52,17 @@ export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSched
   /** One sigma for each timestep, as the config spaces them; without the last. */
   protected spaced(steps: Steps): { timesteps: number[]; sigmas: number[] } {
     const count = this.numInferenceSteps;
-    const timesteps = (this.customTimesteps(steps) ?? spacedTimesteps(this.settings, count)).map(Math.fround);
+    const timesteps = (customList(steps, 'timesteps') ?? spacedTimesteps(this.settings, count)).map(Math.fround);
     const sigmas = timesteps.map(t => sigmaAt(this.table, t));
     const respaced = respacedSigmas(this.respacing, sigmas[0], sigmas[sigmas.length - 1], count);
     if (!respaced) return { timesteps, sigmas };
-    if (typeof steps !== 'number') throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
     return { timesteps: respaced.map(sigma => timestepAt(this.table, sigma)), sigmas: respaced };
+  }
+
+  /** Sigmas of steps that call the model twice: each but the first and the last stands for an end and a beginning. */
+  protected doubled(sigmas: Iterable<number>): Float32Array {
+    const [first, ...rest] = sigmas;
+    return Float32Array.of(first, ...rest.slice(0, -1).flatMap(sigma => [sigma, sigma]), ...rest.slice(-1));
   }
 
   /** The noiseless sample, where the sample itself is not scaled. */

@@ -35,6 +35,11 @@ export function timestepAt(table: Float32Array, sigma: number): number {
   return (1 - share) * low + share * (low + 1);
 }
 
+/** Whether the config spaces the sigmas, so that timesteps follow from them. */
+export function respaces(config: RespacingConfig): boolean {
+  return Boolean(config.use_karras_sigmas || config.use_exponential_sigmas || config.use_beta_sigmas || config.use_lu_lambdas);
+}
+
 /** `count` falling sigmas as the config spaces them, or null if it leaves that to the timesteps. `max` and `min` are the schedule's. */
 export function respacedSigmas(config: RespacingConfig, max: number, min: number, count: number): number[] | null {
   const [first, last] = [config.sigma_max ?? max, config.sigma_min ?? min];

@@ -5,7 +5,8 @@ import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { weightedSum } from './tensors.js';
 import { linspace, roundHalfToEven, spacedTimesteps, type TimestepSpacing } from './timesteps.js';
-import { predictionTypes, type SchedulerConfig, type Steps, type StepsOptions } from './types.js';
+import { customList, type Steps, type StepsOptions } from './steps.js';
+import { predictionTypes, type SchedulerConfig } from './types.js';
 
 export interface SolverConfig extends SchedulerConfig, RespacingConfig {
   solver_order: number;
@@ -66,9 +67,6 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
     const { settings, table } = this;
     const count = this.numInferenceSteps;
     const respaced = respacedSigmas(this.respacing, table[table.length - 1], table[0], count);
-    if (typeof steps === 'object' && 'timesteps' in steps && respaced) {
-      throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
-    }
     if (respaced) {
       const rounds = (settings.use_karras_sigmas || settings.use_lu_lambdas) && this.roundsTimesteps;
       const timesteps = respaced.map(sigma => timestepAt(table, sigma));
@@ -78,7 +76,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
       const sigmas = this.flowSigmas(steps, shift);
       this.adopt(sigmas.map(sigma => sigma * settings.num_train_timesteps), sigmas, this.lastSigma(sigmas[count - 1]));
     } else {
-      const timesteps = this.customTimesteps(steps) ?? this.spaced();
+      const timesteps = customList(steps, 'timesteps') ?? this.spaced();
       this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(table[0]));
     }
   }

@@ -1,30 +1,21 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkInteger } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { distilledDefaults, distilledTimesteps, type DistilledConfig } from './distilled_schedule.js';
-import { Scheduler } from './scheduler.js';
+import { DistilledScheduler } from './distilled_scheduler.js';
 import { weightedSum } from './tensors.js';
-import type { StepOptions, StepOutput, Steps, StepsOptions } from './types.js';
+import type { StepOptions, StepOutput } from './types.js';
 
 /**
  * Trajectory consistency distillation (arXiv:2402.19159): `eta` from 0, deterministic, to 1 says how far to overshoot and add noise again.
  * Takes lists of timesteps.
  * Equals TCDScheduler of diffusers.
  */
-export class TCDScheduler extends Scheduler<DistilledConfig> {
+export class TCDScheduler extends DistilledScheduler {
   static override readonly className = 'TCDScheduler';
-  static override readonly interchangeable = false;
-  static override readonly defaults = distilledDefaults;
-  protected override readonly takes = ['timesteps'] as const;
 
-  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: StepsOptions): void {
-    const { num_train_timesteps: trained, original_inference_steps } = this.settings;
-    const originalSteps = checkInteger(`${this.name} originalInferenceSteps`, originalInferenceSteps ?? original_inference_steps, 1, trained);
-    const stride = Math.floor(trained / originalSteps);
-    const original = originalInferenceSteps === undefined
-      ? Array.from({ length: Math.trunc(originalSteps * strength) }, (_, i) => (i + 1) * stride - 1)
-      : Array.from({ length: Math.trunc(trained * strength) }, (_, i) => i); // asked for: any timestep will do
-    this.timesteps = distilledTimesteps(this.name, original, this.numInferenceSteps, this.customTimesteps(steps), strength);
+  /** Any timestep will do where the original steps are asked for. */
+  protected override originalTimesteps(asked: number | undefined, strength: number): number[] {
+    const steps = super.originalTimesteps(asked, strength);
+    return asked === undefined ? steps : Array.from({ length: Math.trunc(this.settings.num_train_timesteps * strength) }, (_, t) => t);
   }
 
   protected override advance(

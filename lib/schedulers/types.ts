@@ -20,19 +20,6 @@ export interface SchedulerConfig extends NoiseScheduleConfig {
   variance_type?: string | null;
 }
 
-/** How to choose the timesteps: their number, or a list of them or of sigmas where the scheduler takes such lists. */
-export type Steps = number | { timesteps: readonly number[] } | { sigmas: readonly number[] };
-
-/** What some schedulers can be told besides the steps. */
-export interface StepsOptions {
-  /** LCM and TCD: the steps that the model was distilled for. */
-  originalInferenceSteps?: number;
-  /** LCM and TCD: the share of the schedule to run, from its end. */
-  strength?: number;
-  /** Solvers with flow sigmas and `use_dynamic_shifting`: the shift's logarithm. */
-  mu?: number;
-}
-
 /** Everything that some scheduler's step takes; the others ignore it. */
 export interface StepOptions {
   /** Where the noise of stochastic schedulers comes from: one for all samples, or one for each. */

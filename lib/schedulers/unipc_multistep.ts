@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { weightedSum, type Term } from './tensors.js';
 import { linspace, type TimestepSpacing } from './timesteps.js';
-import type { StepOutput, Steps } from './types.js';
+import { customList, type Steps } from './steps.js';
+import type { StepOutput } from './types.js';
 
 export interface UniPCMultistepConfig extends SolverConfig {
   solver_type: 'bh1' | 'bh2';
@@ -54,9 +55,7 @@ export class UniPCMultistepScheduler extends SolverScheduler<UniPCMultistepConfi
 
   protected override flowSigmas(steps: Steps, shift: number): number[] {
     const { num_train_timesteps: trained, shift_terminal: terminal } = this.settings;
-    const even = typeof steps === 'object' && 'sigmas' in steps
-      ? [...steps.sigmas]
-      : linspace(1, 1 / trained, this.numInferenceSteps + 1).slice(0, -1);
+    const even = customList(steps, 'sigmas') ?? linspace(1, 1 / trained, this.numInferenceSteps + 1).slice(0, -1);
     const shifted = even.map(sigma => shift * sigma / (1 + (shift - 1) * sigma));
     const stretch = (1 - (terminal ?? 0)) / (1 - shifted[shifted.length - 1]);
     const sigmas = terminal ? shifted.map(sigma => 1 - (1 - sigma) * stretch) : shifted;

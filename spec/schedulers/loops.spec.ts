@@ -111,7 +111,8 @@ for (const name of names) {
     })));
 
     it('adds noise', () => tf.tidy(() => {
-      const scheduler = start(name, { ...cases[0], steps: 10, config: { beta_schedule: 'scaled_linear', beta_start: 0.00085, beta_end: 0.012 } });
+      const scheduler = new (schedulerClass(name))({ beta_schedule: 'scaled_linear', beta_start: 0.00085, beta_end: 0.012 });
+      scheduler.setTimesteps(10);
       const timesteps = [3, 8].map(i => scheduler.timesteps[i]);
       expectClose(scheduler.addNoise(noise(20), noise(21), timesteps), golden.tensors.noised);
     }));

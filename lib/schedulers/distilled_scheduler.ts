@@ -1,0 +1,59 @@
+import { checkInteger, show } from '../core/checks.js';
+import { Scheduler } from './scheduler.js';
+import { customList, type Steps, type StepsOptions } from './steps.js';
+import type { SpacingConfig } from './timesteps.js';
+import type { SchedulerConfig } from './types.js';
+
+/** Config of the schedulers for distilled models. */
+export interface DistilledConfig extends SchedulerConfig, SpacingConfig {
+  /** The steps that the model was distilled for, of which a run takes a few. */
+  original_inference_steps: number;
+  clip_sample: boolean;
+  clip_sample_range: number;
+  set_alpha_to_one: boolean;
+  thresholding: boolean;
+  dynamic_thresholding_ratio: number;
+  sample_max_value: number;
+  timestep_scaling: number;
+  rescale_betas_zero_snr: boolean;
+}
+
+/** LCM and TCD: a few steps of those that the model was distilled for. Take lists of timesteps. */
+export abstract class DistilledScheduler extends Scheduler<DistilledConfig> {
+  static override readonly interchangeable = false;
+  static override readonly defaults: DistilledConfig = {
+    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', trained_betas: null,
+    original_inference_steps: 50, clip_sample: false, clip_sample_range: 1, set_alpha_to_one: true, steps_offset: 0,
+    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
+    timestep_spacing: 'leading', timestep_scaling: 10, rescale_betas_zero_snr: false,
+  };
+  protected override readonly takes = ['timesteps'] as const;
+
+  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: StepsOptions): void {
+    const count = this.numInferenceSteps;
+    const original = this.originalTimesteps(originalInferenceSteps, strength);
+    const custom = customList(steps, 'timesteps');
+    if (custom) {
+      const strange = custom.filter(t => !original.includes(t));
+      if (strange.length > 0) {
+        console.warn(`${this.name}: the model was not distilled for the timesteps ${show(strange)}, results may be poor`);
+      }
+      this.timesteps = custom.slice(Math.max(count - Math.trunc(count * strength), 0));
+      return;
+    }
+    if (count > original.length) {
+      const limit = `at most the ${original.length} original steps that strength leaves`;
+      throw new RangeError(`${this.name} numInferenceSteps: got ${count}, takes ${limit}`);
+    }
+    original.reverse();
+    this.timesteps = Array.from({ length: count }, (_, i) => original[Math.floor(i * (original.length / count))]);
+  }
+
+  /** The timesteps that the model was distilled for, rising. */
+  protected originalTimesteps(asked: number | undefined, strength: number): number[] {
+    const { num_train_timesteps: trained, original_inference_steps } = this.settings;
+    const count = checkInteger(`${this.name} originalInferenceSteps`, asked ?? original_inference_steps, 1, trained);
+    const stride = Math.floor(trained / count);
+    return Array.from({ length: Math.trunc(count * strength) }, (_, i) => (i + 1) * stride - 1);
+  }
+}
