@@ -1,3 +1,4 @@
+import { printable } from '../lib/core/checks.js';
 import { byteSize, readSafetensorsHeader, type ByteSource } from '../lib/weights/safetensors.js';
 import { readTorchFile, type CheckpointTensor, type TorchFile } from './torch_file.js';
 
@@ -20,7 +21,7 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
     return { name, open, ...(isTorch ? await readTorchFile(source) : await readSafetensorsFile(source)) };
   } catch (error) {
     const { name: kind, message } = error as Error;
-    throw Object.assign(new Error(message.startsWith(name) ? message : `${name}: ${message}`, { cause: error }), { name: kind });
+    throw Object.assign(new Error(printable(message.startsWith(name) ? message : `${name}: ${message}`), { cause: error }), { name: kind });
   } finally {
     await source.close();
   }

@@ -1,3 +1,4 @@
+import { printable } from '../lib/core/checks.js';
 import { parseJson } from '../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder } from '../lib/hub/model_folder.js';
 import type { ByteSource } from '../lib/weights/safetensors.js';
@@ -25,10 +26,10 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
     const vae = below(tensors, tensors.has(`${ldmPrefixes.vae}encoder.conv_in.weight`) ? ldmPrefixes.vae : '');
     if (vae.has('encoder.down.0.block.0.conv1.weight')) return vaeFolder(checkpoint, vae);
   } catch (error) {
-    throw new ModelFileError(`${name}: ${(error as Error).message}`, { cause: error });
+    throw new ModelFileError(printable(`${name}: ${(error as Error).message}`), { cause: error });
   }
   const first = [...tensors.keys()].slice(0, 3).join(', ') || 'no tensor at all';
-  throw new ModelFileError(`${name}: is no checkpoint of Stable Diffusion 1.x or 2.x, nor of its VAE: it holds ${first}`);
+  throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x or 2.x, nor of its VAE: it holds ${first}`));
 }
 
 async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: CheckpointOptions): Promise<ModelFolder> {

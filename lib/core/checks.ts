@@ -2,8 +2,19 @@
 
 /** Shows any value on one line, short enough for an error message. */
 export function show(value: unknown): string {
-  const text = typeof value === 'string' ? `'${value}'` : Array.isArray(value) ? `[${value.join(', ')}]` : String(value);
+  const text = printable(typeof value === 'string' ? `'${value}'` : plain(value));
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+/** Text from a file for a message: no line breaks, and nothing that a terminal would obey. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** As String does, but for objects whose own toString is no function, as JSON can make them. */
+function plain(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(plain).join(', ')}]`;
+  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value);
 }
 
 /** @throws RangeError unless `value` is an integer within [min, max]. */

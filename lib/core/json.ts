@@ -1,3 +1,5 @@
+import { printable, show } from './checks.js';
+
 const maxDepth = 64;
 const maxValues = 5_000_000;
 
@@ -12,7 +14,7 @@ export function parseJson(name: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new SyntaxError(`${name}: is not JSON: ${(error as Error).message.replace(/\s+/g, ' ')}`, { cause: error });
+    throw new SyntaxError(`${name}: is not JSON: ${printable((error as Error).message)}`, { cause: error });
   }
 }
 
@@ -55,12 +57,12 @@ function followedByColon(text: string, at: number): boolean {
 }
 
 function addKey(name: string, keys: Set<string>, quoted: string): void {
-  let key = quoted;
+  let key = quoted.slice(1, -1);
   try {
-    if (quoted.includes('\\')) key = JSON.stringify(JSON.parse(quoted)); // "\u0061" is "a"
+    if (key.includes('\\')) key = JSON.parse(quoted) as string; // "\u0061" is "a"
   } catch {
     return; // not a string: JSON.parse of the whole says where
   }
-  if (keys.has(key)) throw new RangeError(`${name}: has the key ${key.length > 120 ? `${key.slice(0, 117)}...` : key} twice`);
+  if (keys.has(key)) throw new RangeError(`${name}: has the key ${show(key)} twice`);
   keys.add(key);
 }

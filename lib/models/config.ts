@@ -3,6 +3,7 @@ import { checkOneOf, show } from '../core/checks.js';
 /** The highest number that any key of a config can mean; a config comes from strangers, and sizes beyond would only exhaust memory. */
 const MAX_NUMBER = 1e6;
 const MAX_LIST = 64;
+const MAX_LAYERS = 256;
 
 /** What a model's config may hold, besides the types that its defaults show. */
 export interface ConfigRules<Config> {
@@ -29,6 +30,9 @@ export function mergeConfig<Config extends object>(
     const like = defaults[known];
     if (!alike(value, like) && !(listable.includes(known) && alike(value, [like])) && !(nullable.includes(known) && value === null)) {
       throw new TypeError(`${name}: ${key}: got ${show(value)}, takes a value like ${show(like)}`);
+    }
+    if (key.includes('layers') && [value].flat().some(count => typeof count === 'number' && count > MAX_LAYERS)) {
+      throw new RangeError(`${name}: ${key}: got ${show(value)}, takes up to ${MAX_LAYERS}`);
     }
     merged[known] = value as Config[keyof Config];
   }

@@ -1,5 +1,5 @@
 import type { Block, ParameterSpec } from '../core/block.js';
-import { checkOneOf } from '../core/checks.js';
+import { checkOneOf, printable } from '../core/checks.js';
 import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
 import type { WeightFile } from './weight_files.js';
@@ -80,7 +80,7 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
   const missing = [...specs.keys()].filter(path => !found.has(path));
   if (missing.length) problems.push(`missing ${shorten(missing)}`);
   if (unexpected.length) problems.push(`unexpected ${shorten(unexpected)}`);
-  if (problems.length) throw new WeightsError(`${name}: the weights of ${shorten(files.map(file => file.name))} do not fit: ${shorten(problems, '; ')}`);
+  if (problems.length) throw new WeightsError(printable(`${name}: the weights of ${shorten(files.map(file => file.name))} do not fit: ${shorten(problems, '; ')}`));
   return [...found.values()];
 }
 

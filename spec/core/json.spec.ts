@@ -9,9 +9,9 @@ describe('parseJson', () => {
   });
 
   it('refuses two equal keys, however they are written', () => {
-    assert.throws(() => parseJson('config.json', '{"a":1,"b":2,"a" :3}'), /^RangeError: config\.json: has the key "a" twice$/);
-    assert.throws(() => parseJson('f', '{"x":{"a":1,"\\u0061":3}}'), /has the key "a" twice/);
-    assert.throws(() => parseJson('f', '{"__proto__":1,"__proto__":3}'), /has the key "__proto__" twice/);
+    assert.throws(() => parseJson('config.json', '{"a":1,"b":2,"a" :3}'), /^RangeError: config\.json: has the key 'a' twice$/);
+    assert.throws(() => parseJson('f', '{"x":{"a":1,"\\u0061":3}}'), /has the key 'a' twice/);
+    assert.throws(() => parseJson('f', '{"__proto__":1,"__proto__":3}'), /has the key '__proto__' twice/);
   });
 
   it('names what is no JSON', () => {

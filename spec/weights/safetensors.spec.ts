@@ -71,7 +71,7 @@ describe('readSafetensors', () => {
     ['a header of spaces first', file(' {}'), /does not begin with \{/],
     ['broken JSON', file('{"a":}'), /^header: is not JSON: /],
     ['bytes that are not UTF-8', file('{"\u00e9":1}').with(10, 0xff), /^header: is not UTF-8$/],
-    ['duplicate keys', file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /^header: has the key "a" twice$/],
+    ['duplicate keys', file('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /^header: has the key 'a' twice$/],
     ['a deep header', file('{"a":'.repeat(100)), /^header: is nested over 64 levels deep$/],
     ['metadata of numbers', file({ __metadata__: { a: 1 } }), /^__metadata__: takes an object of strings$/],
     ['an unknown dtype', file({ a: tensor(0, 1, [1], 'F8_E4M3') }, 1), /^'a': dtype 'F8_E4M3' cannot be read, takes F64, F32/],
