@@ -21,7 +21,7 @@ export type StepLists = ReadonlyArray<'timesteps' | 'sigmas'>;
  * @throws RangeError for a number below 1 or above `trained`, a list that is not among `takes`, or one that does not fall.
  */
 export function countSteps(name: string, steps: Steps, takes: StepLists, trained: number): number {
-  if (typeof steps === 'number') return checkInteger(`${name} numInferenceSteps`, steps, 1, trained);
+  if (typeof steps !== 'object') return checkInteger(`${name} numInferenceSteps`, steps, 1, trained);
   const [[kind, list]] = Object.entries(steps) as Array<[StepLists[number], readonly number[]]>;
   if (!takes.includes(kind)) throw new RangeError(`${name}: got a list of ${kind}, takes ${['a number', ...takes].join(', ')}`);
   if (list.length === 0 || list.some((value, i) => !(value >= 0) || value > (list[i - 1] ?? Infinity))) {
@@ -32,6 +32,6 @@ export function countSteps(name: string, steps: Steps, takes: StepLists, trained
 
 /** The steps as a list of timesteps or sigmas, or null where they are something else. */
 export function customList(steps: Steps, kind: 'timesteps' | 'sigmas'): number[] | null {
-  const lists: { timesteps?: readonly number[]; sigmas?: readonly number[] } = typeof steps === 'number' ? {} : steps;
+  const lists: { timesteps?: readonly number[]; sigmas?: readonly number[] } = typeof steps === 'object' ? steps : {};
   return lists[kind] ? [...lists[kind]] : null;
 }

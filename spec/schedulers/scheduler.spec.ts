@@ -207,7 +207,7 @@ describe('setTimesteps', () => {
 
   it('refuses step counts and lists that make no sense', () => {
     const ddim = new DDIMScheduler();
-    for (const steps of [0, -1, 1.5, NaN, 1001]) {
+    for (const steps of [0, -1, 1.5, NaN, 1001, undefined as unknown as number]) {
       assert.throws(() => ddim.setTimesteps(steps),
         new RangeError(`DDIMScheduler numInferenceSteps: got ${steps}, takes a whole number, from 1 to 1000`));
     }
