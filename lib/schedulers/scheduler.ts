@@ -30,8 +30,6 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
   readonly config: Readonly<C>;
-  /** The part of the config that is this class's own, and acts. */
-  protected readonly settings: Readonly<C>;
   /** Model calls per step. */
   readonly order: number = 1;
   /** When to call the model, in falling order; the training steps until `setTimesteps`. */
@@ -49,7 +47,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   constructor(options: Partial<C> = {}) {
     const { className } = this.schedulerClass;
-    this.settings = this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
+    this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
     this.alphasCumprod = alphasCumprodOf(this.settings);
     this.timesteps = Array.from(this.alphasCumprod, (_, i) => this.alphasCumprod.length - 1 - i);
   }
@@ -143,6 +141,12 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** One step, in a tidy; tensors are remembered by `Memory`. */
   protected abstract advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput;
+
+  /** The part of the config that is this class's own, and acts. */
+  protected get settings(): Readonly<C> {
+    const { defaults } = this.schedulerClass;
+    return Object.fromEntries(Object.entries(this.config).filter(([key]) => key in defaults)) as unknown as Readonly<C>;
+  }
 
   protected get name(): string {
     return this.schedulerClass.className;
