@@ -11,12 +11,15 @@ const maxReadBytes = 1 << 30; // one read call takes less than 2 GiB
 export class LocalFolder implements ModelFolder {
   private constructor(readonly name: string, private readonly root: string) {}
 
-  /** @throws ModelFileError if there is no folder at `path`. */
-  static async open(path: string): Promise<LocalFolder> {
+  /**
+   * @param name what errors call the folder.
+   * @throws ModelFileError if there is no folder at `path`.
+   */
+  static async open(path: string, name = path): Promise<LocalFolder> {
     const root = await realpath(path).catch(() => undefined);
     if (!root) throw new ModelFileError(`${path}: there is no such folder`);
     if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model`);
-    return new LocalFolder(path, root);
+    return new LocalFolder(name, root);
   }
 
   async has(path: string): Promise<boolean> {

@@ -16,6 +16,38 @@ export interface ModelFolder {
   readText(path: string): Promise<string>;
   /** The file's bytes, read as needed. The caller closes it. */
   open(path: string): Promise<ByteSource>;
+  /** Where files have to be fetched before they are read: fetches these together. Those that do not exist are left out. */
+  prefetch?(paths: readonly string[]): Promise<void>;
+}
+
+/** How and from where a model on a hub is loaded; the names are diffusers'. What is not said comes from the environment. */
+export interface HubOptions {
+  /** A branch, tag or commit; 'main' by default. */
+  revision?: string;
+  /** Where downloads are kept; by default HF_HUB_CACHE, or `hub` in HF_HOME, which Python's huggingface_hub shares. */
+  cacheDir?: string;
+  /** Whether to take what was downloaded before, without any connection; also by HF_HUB_OFFLINE=1. */
+  localFilesOnly?: boolean;
+  /** An access token, for gated and private models; by default HF_TOKEN, or the one of `hf auth login`. False: none. */
+  token?: string | false;
+  /** The address of the hub; by default HF_ENDPOINT, or https://huggingface.co. */
+  endpoint?: string;
+  /** Called while files are fetched. */
+  progressCallback?: (progress: DownloadProgress) => void;
+  /** Ends fetching; what came so far is kept, and continued the next time. */
+  signal?: AbortSignal;
+}
+
+/** How far the fetching of all of a model's files is. */
+export interface DownloadProgress {
+  stage: 'download';
+  /** Bytes that are here, those of an earlier download included, and that will be. */
+  loaded: number;
+  total: number;
+  filesLoaded: number;
+  files: number;
+  /** On average, since this download began. */
+  bytesPerSecond: number;
 }
 
 /** A file of a model that is not there, leaves its folder or cannot be read. */
@@ -33,9 +65,9 @@ export function checkRelativePath(path: string): string {
   return path;
 }
 
-/** A local folder by its path, or the given model folder itself. */
-export async function openModelFolder(folder: string | ModelFolder): Promise<ModelFolder> {
-  if (typeof folder !== 'string') return folder;
-  const { LocalFolder } = await import('./local_folder.js'); // only Node has one
-  return LocalFolder.open(folder);
+/** A folder by its path, else a model on the hub by its id, as in 'owner/name'; or the given model folder itself. */
+export async function openModelFolder(source: string | ModelFolder, options: HubOptions = {}): Promise<ModelFolder> {
+  if (typeof source !== 'string') return source;
+  const { openByName } = await import('./open_by_name.js'); // only Node has files
+  return openByName(source, options);
 }
