@@ -12,7 +12,7 @@ import { UsageError } from './usage_error.js';
 export interface GenerateCommandOptions {
   model?: string;
   device: Device | 'auto';
-  dtype: 'float32';
+  dtype: 'float32' | 'float16' | 'bfloat16';
   scheduler?: string;
   steps?: number;
   guidanceScale?: number;

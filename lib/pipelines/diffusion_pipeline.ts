@@ -2,7 +2,7 @@ import type { AttentionSlice } from '../layers/attention.js';
 import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { ModelFolder } from '../hub/model_folder.js';
-import { useDevice, type Device } from '../runtime/devices.js';
+import { currentDevice, useDevice, type Device } from '../runtime/devices.js';
 import type { FromPretrainedOptions } from './load_components.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
@@ -35,7 +35,7 @@ export abstract class DiffusionPipeline {
     return this;
   }
 
-  /** What the pipeline runs on; undefined until it ran, if it was made of components. */
+  /** What the pipeline runs on. One made of components runs where its first picture is made. */
   get device(): Device | undefined {
     return this.runsOn;
   }
@@ -73,7 +73,7 @@ export abstract class DiffusionPipeline {
     if (this.busy) throw new Error('generate: is at work already; await it first, or pass a list of prompts');
     this.busy = true;
     try {
-      this.runsOn = await useDevice(this.runsOn ?? 'auto');
+      this.runsOn = await useDevice(this.runsOn ?? currentDevice() ?? 'auto');
       return await work();
     } finally {
       this.busy = false;

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, readdirSync, truncateSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
@@ -9,6 +8,7 @@ import { Generator } from '../../lib/core/random.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
@@ -19,14 +19,12 @@ interface Run {
 }
 
 describe('tfjs-diffusers', () => {
-  let folder: string;
-  beforeEach(() => { folder = mkdtempSync(join(tmpdir(), 'cli-')); });
-  afterEach(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
 
   /** Runs the command line in an empty folder. */
   function run(args: string[], { interruptAfter = '' } = {}): Promise<Run> {
     return new Promise(resolve => {
-      const child = spawn(process.execPath, [cli, ...args], { cwd: folder, env: { ...process.env, npm_lifecycle_event: '' } });
+      const child = spawn(process.execPath, [cli, ...args], { cwd: folder(), env: { ...process.env, npm_lifecycle_event: '' } });
       const output: Run = { code: null, stdout: '', stderr: '' };
       child.stdout.on('data', text => {
         output.stdout += text;
@@ -43,11 +41,11 @@ describe('tfjs-diffusers', () => {
     assert.match(result.stderr, expected);
     assert.equal(result.code, code);
     assert.equal(result.stderr.trim().split('\n').length, 1, 'one line');
-    assert.deepEqual(readdirSync(folder), []);
+    assert.deepEqual(readdirSync(folder()), []);
   }
 
   const pixels = (file: string) => {
-    const { data } = PNG.sync.read(readFileSync(join(folder, file)));
+    const { data } = PNG.sync.read(readFileSync(join(folder(), file)));
     return [...data.filter((_, i) => i % 4 !== 3)];
   };
 
@@ -76,7 +74,7 @@ describe('tfjs-diffusers', () => {
       assert.equal(stderr, '');
       assert.equal(code, 0);
       assert.match(stdout, /^out\.png {2}a red star {2}\(seed 5\)$/m);
-      assert.ok(stdout.includes(folder), 'says where it is');
+      assert.ok(stdout.includes(folder()), 'says where it is');
       const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
       pipe.scheduler = DDIMScheduler.fromConfig(pipe.scheduler.config);
       const { images: [image] } = await pipe.generate('a red star', {
@@ -97,7 +95,7 @@ describe('tfjs-diffusers', () => {
         ['pictures-2.PNG', 'a blue moon', 9], ['pictures-3.PNG', 'a blue moon', 10]]);
       assert.equal(report.grid, 'pictures-grid.PNG');
       assert.deepEqual([report.steps, report.guidanceScale, report.scheduler], [2, 7.5, 'PNDMScheduler']);
-      assert.equal(readdirSync(folder).length, 5);
+      assert.equal(readdirSync(folder()).length, 5);
       const grid = pixels('pictures-grid.PNG');
       assert.equal(grid.length, 128 * 128 * 3);
       assert.deepEqual(grid.slice(0, 64 * 3), pixels('pictures-0.PNG').slice(0, 64 * 3));
@@ -108,7 +106,7 @@ describe('tfjs-diffusers', () => {
     it('shows a gallery when asked for nothing', async () => {
       const { code, stdout } = await run(['generate', '--steps', '1']);
       assert.equal(code, 0);
-      assert.deepEqual(readdirSync(folder).length, 9);
+      assert.deepEqual(readdirSync(folder()).length, 9);
       assert.match(stdout, /^out-grid\.png/m);
       assert.match(stdout, /Try your own: npx tfjs-diffusers generate "/);
     });
@@ -116,7 +114,7 @@ describe('tfjs-diffusers', () => {
     it('ends within a step when interrupted, and leaves whole files only', async () => {
       const { code, stderr } = await run(['generate', 'a red star', 'a blue moon', '--steps', '200'], { interruptAfter: 'The demo model' });
       assert.deepEqual([code, stderr], [130, 'interrupted\n']);
-      assert.deepEqual(readdirSync(folder), []);
+      assert.deepEqual(readdirSync(folder()), []);
     });
 
     it('shows where an error comes from when asked to', async () => {
@@ -141,11 +139,13 @@ describe('tfjs-diffusers', () => {
     for (const [name, args, code, expected] of wrong) it(`names what is wrong with ${name}`, () => fails(['generate', ...args], code, expected));
 
     it('names what is wrong with a truncated file', async () => {
-      const broken = mkdtempSync(join(tmpdir(), 'broken-'));
+      const broken = join(folder(), 'broken');
       cpSync(DEMO_MODEL, broken, { recursive: true });
       truncateSync(join(broken, 'vae', 'diffusion_pytorch_model.safetensors'), 100_000);
-      await fails(['generate', 'a star', '--model', broken], 1, /^error: .*vae.diffusion_pytorch_model\.safetensors: .*is cut off/);
-      rmSync(broken, { recursive: true });
+      const { code, stderr } = await run(['generate', 'a star', '--model', 'broken']);
+      assert.match(stderr, /^error: broken.vae.diffusion_pytorch_model\.safetensors: is cut off: .*\n$/);
+      assert.equal(code, 1);
+      assert.deepEqual(readdirSync(folder()), ['broken']);
     });
   });
 

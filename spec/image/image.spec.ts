@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PNG } from 'pngjs';
 import { denormalize, Image } from '../../lib/image/image.js';
 import { makeImageGrid } from '../../lib/image/grid.js';
 import { describeOnDevices } from '../support/backends.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 
 /** A picture whose bytes are all different, as far as bytes go. */
 function picture(width: number, height: number, first = 0): Image {
@@ -21,9 +21,7 @@ function decode(png: Uint8Array): Image {
 }
 
 describe('Image', () => {
-  let folder: string;
-  before(() => { folder = mkdtempSync(join(tmpdir(), 'image-')); });
-  after(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
 
   it('takes bytes that fit its size only', () => {
     assert.throws(() => new Image(new Uint8Array(11), 2, 2), new RangeError('Image: got 11 bytes, takes 12 for 2 x 2 pixels of RGB'));
@@ -42,21 +40,21 @@ describe('Image', () => {
   });
 
   it('is saved as a PNG file, over an older one, with nothing left beside it', async () => {
-    const path = join(folder, 'a.png');
+    const path = join(folder(), 'a.png');
     await picture(3, 2).save(path);
     await picture(4, 4).save(path);
     assert.deepEqual(decode(readFileSync(path)), picture(4, 4));
-    assert.deepEqual(readdirSync(folder), ['a.png']);
+    assert.deepEqual(readdirSync(folder()), ['a.png']);
   });
 
   it('says in one line why it cannot be saved, and leaves nothing', async () => {
     const image = picture(2, 2);
-    await assert.rejects(image.save(join(folder, 'a.jpg')), /image path: got '.*a\.jpg', takes a name that ends in \.png/);
-    await assert.rejects(image.save(join(folder, 'none', 'a.png')), /none.a\.png: cannot be written: its folder does not exist$/);
-    mkdirSync(join(folder, 'folder.png'));
-    await assert.rejects(image.save(join(folder, 'folder.png')), /folder\.png: cannot be written: it is a folder$/);
-    assert.ok(!existsSync(join(folder, 'a.jpg')));
-    assert.ok(readdirSync(folder).every(name => !name.endsWith('.part')));
+    await assert.rejects(image.save(join(folder(), 'a.jpg')), /image path: got '.*a\.jpg', takes a name that ends in \.png/);
+    await assert.rejects(image.save(join(folder(), 'none', 'a.png')), /none.a\.png: cannot be written: its folder does not exist$/);
+    mkdirSync(join(folder(), 'folder.png'));
+    await assert.rejects(image.save(join(folder(), 'folder.png')), /folder\.png: cannot be written: it is a folder$/);
+    assert.ok(!existsSync(join(folder(), 'a.jpg')));
+    assert.ok(readdirSync(folder()).every(name => !name.endsWith('.part')));
   });
 });
 

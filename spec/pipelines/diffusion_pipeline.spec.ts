@@ -8,8 +8,11 @@ import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
+import { torchShape } from '../../lib/weights/layouts.js';
+import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { MemoryFolder } from '../support/memory_folder.js';
 import { captureWarnings } from '../support/warnings.js';
 
 /** The demo model with some of its JSON files changed; null: the file is missing. */
@@ -25,6 +28,31 @@ async function folderWith(changes: Record<string, ((json: Record<string, unknown
     readText: path => folder.readText(path),
     open: path => folder.open(path),
   };
+}
+
+/** The networks' weights as diffusers saves them, beside the demo model's other files. */
+async function torchFolder({ unet, vae, textEncoder }: StableDiffusionPipeline): Promise<ModelFolder> {
+  const folder = await LocalFolder.open(DEMO_MODEL);
+  const files: Record<string, Uint8Array | string> = {};
+  const networks = { unet, vae, text_encoder: textEncoder };
+  for (const path of ['model_index.json', 'scheduler/scheduler_config.json', 'tokenizer/tokenizer.json', 'tokenizer/tokenizer_config.json',
+    ...Object.keys(networks).map(name => `${name}/config.json`)]) files[path] = await folder.readText(path);
+  for (const [name, network] of Object.entries(networks)) {
+    const values = network.stateDict();
+    const tensors = [...network.parameterSpecs()].map(([key, spec]) => ({
+      name: key, dtype: 'F32' as const, shape: torchShape(spec),
+      bytes: () => {
+        const value = values[key].transpose({ linear: [1, 0], conv: [3, 2, 0, 1], plain: undefined }[spec.layout] ?? [...spec.shape.keys()]);
+        const bytes = new Uint8Array(value.dataSync<'float32'>().slice().buffer);
+        value.dispose();
+        return bytes;
+      },
+    }));
+    const pieces: Uint8Array[] = [];
+    for await (const piece of writeSafetensors(tensors, { format: 'pt' })) pieces.push(piece);
+    files[`${name}/${name === 'text_encoder' ? 'model' : 'diffusion_pytorch_model'}.safetensors`] = Buffer.concat(pieces);
+  }
+  return new MemoryFolder(files);
 }
 
 describeOnDevices('DiffusionPipeline.fromPretrained', device => {
@@ -44,6 +72,19 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
       assert.equal(pipe.vaeScaleFactor, 4);
       pipe.dispose();
       await assert.rejects(pipe.generate('a red circle'), /was disposed/);
+      return [];
+    });
+  });
+
+  it('makes the same picture of diffusers\' layout and of ours', async () => {
+    await expectNoLeak(async () => {
+      const ours = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+      const theirs = await DiffusionPipeline.fromPretrained(await torchFolder(ours), { device });
+      const [one, two] = await Promise.all([ours, theirs].map(async pipe =>
+        (await pipe.generate('a red circle', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) })).images[0]));
+      assert.deepEqual(one, two);
+      ours.dispose();
+      theirs.dispose();
       return [];
     });
   });

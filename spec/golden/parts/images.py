@@ -52,16 +52,14 @@ CASES = {
 
 
 def state_dict(model, file):
-    """Our layout -> torch's: linear weights are stored [in, out], convolutions [height, width, in, out]."""
+    """Our layout -> torch's: linear weights, 1x1 convolutions among them, are stored [in, out], convolutions [height, width, in, out]."""
     with safe_open(file, "pt") as f:
         tensors = {k: f.get_tensor(k).float() for k in f.keys()}
-        ours = (f.metadata() or {}).get("format") == "tfjs"
-    for name, module in model.named_modules() if ours else ():
-        key = f"{name}.weight"
-        if key in tensors and isinstance(module, torch.nn.Linear):
-            tensors[key] = tensors[key].T
-        elif key in tensors and isinstance(module, torch.nn.Conv2d):
-            tensors[key] = tensors[key].permute(3, 2, 0, 1)
+        assert f.metadata()["format"] == "tfjs"
+    for name, module in model.named_modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
+            ours = tensors[f"{name}.weight"]
+            tensors[f"{name}.weight"] = (ours.T if ours.ndim == 2 else ours.permute(3, 2, 0, 1)).reshape(module.weight.shape)
     return tensors
 
 
