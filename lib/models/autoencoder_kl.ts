@@ -86,10 +86,10 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
    */
   encode(x: tf.Tensor): { latentDist: DiagonalGaussianDistribution } {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
-    const moments = tf.tidy(() => {
-      const encoded = this.encoder.forward(x);
+    const moments = this.graph('encode', image => {
+      const encoded = this.encoder.forward(image);
       return widen(this.quantConv ? this.quantConv.forward(encoded) : encoded);
-    });
+    }, x);
     return { latentDist: new DiagonalGaussianDistribution(moments) };
   }
 
@@ -100,7 +100,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
-    return tf.tidy(() => widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(z) : z)));
+    return this.graph('decode', latents => widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(latents) : latents)), z);
   }
 
   /** Encodes to the most likely latents and decodes. */

@@ -1,5 +1,7 @@
+import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
+import { GraphCache, type GraphBody } from '../core/graph.js';
 import { isObject } from '../core/json.js';
 import { ModelFileError, openModelFolder, type ModelFolder } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
@@ -12,6 +14,7 @@ export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions;
 export abstract class Model<Config> extends Block {
   /** What `config.json` says, defaults filled in. */
   readonly config: Readonly<Config>;
+  private graphs?: GraphCache;
 
   constructor(config: Config) {
     super();
@@ -42,6 +45,29 @@ export abstract class Model<Config> extends Block {
     return model;
   }
 
+  /**
+   * Runs the network as one graph from now on, where the backend has graphs (the native one): recorded at the first call of each shape, it
+   * gives the same and spends no time between ops.
+   */
+  compile(): void {
+    this.graphs ??= new GraphCache();
+  }
+
+  /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
+  protected graph(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor {
+    return this.graphs ? this.graphs.run(name, body, inputs) : tf.tidy(() => body(...inputs));
+  }
+
+  override setParameter(path: string, value: tf.Tensor): void {
+    this.graphs?.clear(); // they hold the old value
+    super.setParameter(path, value);
+  }
+
+  override dispose(): ReturnType<Block['dispose']> {
+    this.graphs?.clear();
+    return super.dispose();
+  }
+
   /** How many numbers the parameters hold. */
   get numParameters(): number {
     return [...this.parameterSpecs().values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
@@ -49,6 +75,7 @@ export abstract class Model<Config> extends Block {
 
   /** Attends to fewer heads at once, for less memory; null for as many as is fastest. See Attention.setSlice. */
   setAttentionSlice(slice: AttentionSlice): void {
+    this.graphs?.clear();
     setAttentionSlice(this, slice);
   }
 }

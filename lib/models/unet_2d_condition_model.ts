@@ -131,22 +131,27 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
     }
     return tf.tidy(() => {
       const sinusoid = getTimestepEmbedding(timesteps, block_out_channels[0], { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
-      const temb = this.timeEmbedding.forward(sinusoid); // [batch or 1, tembChannels]
-      let x = this.convIn.forward(center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample);
-      const skips = [x];
-      for (const block of this.downBlocks) {
-        skips.push(...block.forward(x, temb, encoderHiddenStates));
-        x = skips[skips.length - 1];
-      }
-      if (this.midBlock) x = this.midBlock.forward(x, temb, encoderHiddenStates);
-      for (const block of this.upBlocks) {
-        const below = x;
-        x = block.forward(below, skips, temb, encoderHiddenStates);
-        below.dispose();
-      }
-      return widen(this.convOut.forward(silu(this.convNormOut.forward(x))));
+      return this.graph('predict', this.predict, center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample, sinusoid, encoderHiddenStates);
     });
   }
+
+  /** All of the network that is tensors: what a graph can hold. */
+  private readonly predict = (sample: tf.Tensor, sinusoid: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor => {
+    const temb = this.timeEmbedding.forward(sinusoid); // [batch or 1, tembChannels]
+    let x = this.convIn.forward(sample);
+    const skips = [x];
+    for (const block of this.downBlocks) {
+      skips.push(...block.forward(x, temb, encoderHiddenStates));
+      x = skips[skips.length - 1];
+    }
+    if (this.midBlock) x = this.midBlock.forward(x, temb, encoderHiddenStates);
+    for (const block of this.upBlocks) {
+      const below = x;
+      x = block.forward(below, skips, temb, encoderHiddenStates);
+      below.dispose();
+    }
+    return widen(this.convOut.forward(silu(this.convNormOut.forward(x))));
+  };
 
   /** The U: channels and skip connections as diffusers counts them. */
   private addBlocks(tembChannels: number): [DownBlock2D[], MidBlock2D | undefined, UpBlock2D[]] {

@@ -23,11 +23,17 @@ export interface Binding {
   readonly TF_ATTR_SHAPE: number;
   readonly TF_ATTR_STRING: number;
   readonly TF_ATTR_BOOL: number;
+  readonly TF_ATTR_INT: number;
+  readonly TF_ATTR_FLOAT: number;
   isUsingGpuDevice(): boolean;
   createTensor(shape: readonly number[], dtype: number, values: Int32Array | Uint8Array | Float32Array): number;
   deleteTensor(id: number): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): Metadata[];
   tensorDataSync(id: number): Float32Array;
+  loadSavedModel(folder: string, tag: string): number;
+  deleteSavedModel(session: number): void;
+  /** Names of inputs and outputs as in `name:0`, with commas between. */
+  runSavedModel(session: number, inputs: readonly number[], inputNames: string, outputNames: string): Metadata[];
 }
 
 /** What tfjs-node keeps of each tensor; `values` are those that were not yet handed to TensorFlow. */
@@ -47,11 +53,17 @@ export interface NativeBackend extends tf.KernelBackend {
   getInputTensorIds(tensors: tf.Tensor[]): number[];
   executeSingleOutput(name: string, attributes: Attribute[], inputs: tf.Tensor[]): tf.Tensor;
   executeMultipleOutputs(name: string, attributes: Attribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
+  move(dataId: object, values: tf.BackendValues, shape: number[], dtype: tf.DataType, refCount: number): void;
 }
 
 /** The ops below tfjs's kernels that are needed here, on TensorFlow's own tensors (ids, which the caller deletes). */
 export class Ops {
-  constructor(private readonly binding: Binding) {}
+  constructor(private readonly backend: NativeBackend) {}
+
+  /** Asked for anew each time: a recording puts another in its place. */
+  private get binding(): Binding {
+    return this.backend.binding;
+  }
 
   cast(x: number, from: number, to: number): number {
     return this.run('Cast', [this.type('SrcT', from), this.type('DstT', to), { name: 'Truncate', type: this.binding.TF_ATTR_BOOL, value: false }], [x]);

@@ -10,14 +10,15 @@ const FIXED_ATTRIBUTES = ['U', 'DstT'];
  * float inputs as halves and gives halves; `tf.cast(x, 'float32')` makes true float32; values are read as float32.
  */
 export function installHalf(backend: NativeBackend): void {
-  const { binding, tensorMap } = backend;
-  const ops = new Ops(binding);
+  const { tensorMap } = backend;
+  const ops = new Ops(backend);
   const createOutputTensor = backend.createOutputTensor.bind(backend);
   const readSync = backend.readSync.bind(backend);
   const dtypeOf = (x: tf.Tensor) => tensorMap.get(x.dataId)?.dtype;
   const halfOf = (inputs: tf.Tensor[]) => inputs.map(dtypeOf).find(isHalf);
 
   function execute(name: string, attributes: Attribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[] {
+    const { binding } = backend; // a recording puts another in its place
     let ids = backend.getInputTensorIds(inputs);
     const half = halfOf(inputs);
     if (half === undefined) return binding.executeOp(name, attributes, ids, outputs).map(backend.createOutputTensor);
@@ -47,9 +48,9 @@ export function installHalf(backend: NativeBackend): void {
       if (!isHalf(dtype)) return readSync(dataId);
       const wide = ops.cast(id, dtype, TF.FLOAT);
       try {
-        return binding.tensorDataSync(wide);
+        return backend.binding.tensorDataSync(wide);
       } finally {
-        binding.deleteTensor(wide);
+        backend.binding.deleteTensor(wide);
       }
     },
   });

@@ -3,9 +3,12 @@ import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import util from 'node:util';
+import { registerGraphCompiler } from '../../core/graph.js';
 import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
+import { graphCompiler } from './graph.js';
+import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { NativeWeightReader } from './weight_reader.js';
 
@@ -34,6 +37,7 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
     const backend = new NodeJSKernelBackend(binding, BINDING_PACKAGE);
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
+    registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;

@@ -31,7 +31,7 @@ export class NativeWeightReader implements WeightReader {
   private readonly passing = new Map<ByteSource, Mapping>();
 
   constructor(private readonly backend: NativeBackend, dtype: WeightDtype) {
-    this.ops = new Ops(backend.binding);
+    this.ops = new Ops(backend);
     this.wanted = WANTED[dtype];
   }
 

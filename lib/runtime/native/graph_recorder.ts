@@ -1,0 +1,112 @@
+import * as tf from '@tensorflow/tfjs';
+import type { GraphBody } from '../../core/graph.js';
+import type { Attribute, Binding, NativeBackend } from './backend.js';
+import type { GraphDef } from './graph_def.js';
+
+/** A tensor of the graph: the name of what makes it, and its type. */
+interface Value {
+  readonly name: string;
+  readonly dtype: number;
+}
+
+/** A tensor from before the recording that the body uses: a weight. */
+export interface Captured {
+  /** TensorFlow's tensor, alive as long as the network is. */
+  readonly id: number;
+  readonly name: string;
+  readonly dtype: number;
+  readonly shape: readonly number[];
+}
+
+export interface Recording {
+  readonly inputs: string[];
+  readonly output: string;
+  readonly captured: Captured[];
+  readonly result: tf.Tensor;
+}
+
+/** Ops whose kernels leave types to be inferred, which a graph does not do. */
+const INFERRED_TYPES: Record<string, string[]> = { ExpandDims: ['T', 'Tdim'] };
+
+/**
+ * Runs `body` op by op and writes every op into `graph`: its inputs become placeholders, tensors that were there before are captured,
+ * values made by JavaScript on the way become constants.
+ * @throws Error if the body reads a value of a tensor: its result would be frozen in the graph.
+ */
+export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody, inputs: tf.Tensor[]): Recording {
+  const { binding } = backend;
+  const known = new Map<number, Value>(); // by TensorFlow's id, which is never used again
+  const constants = new Map<string, Value>();
+  const captured: Captured[] = [];
+  const written = new WeakSet<object>(); // data that JavaScript wrote during the recording
+  let count = 0;
+  let uploading = false; // a tensor from before, whose values TensorFlow did not have yet
+
+  const constant = (shape: readonly number[], dtype: number, values: ArrayBufferView): Value => {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength).slice();
+    const key = `${dtype} ${shape} ${Buffer.from(bytes).toString('latin1')}`;
+    const value = constants.get(key) ?? { name: graph.constant(`constant_${constants.size}`, dtype, shape, bytes), dtype };
+    constants.set(key, value);
+    return value;
+  };
+  const capture = (id: number, { dtype, shape }: { dtype: number; shape: readonly number[] }): Value => {
+    const name = `weight_${captured.length}`;
+    captured.push({ id, name, dtype, shape });
+    return { name: `${name}_value`, dtype };
+  };
+
+  const recorder = Object.create(binding, {
+    createTensor: {
+      value: (shape: number[], dtype: number, values: Int32Array) => {
+        const id = binding.createTensor(shape, dtype, values);
+        if (!uploading) known.set(id, constant(shape, dtype, values));
+        return id;
+      },
+    },
+    executeOp: {
+      value: (op: string, attributes: Attribute[], ids: number[], outputs: number) => {
+        const results = binding.executeOp(op, attributes, ids, outputs);
+        const from = ids.map(id => known.get(id)!);
+        const typed = attributes.length ? attributes : (INFERRED_TYPES[op] ?? []).map((type, i) => graph.type(type, from[i].dtype));
+        const name = graph.add(`${op}_${count++}`, op, from.map(value => value.name), typed);
+        results.forEach(({ id, dtype }, i) => known.set(id, { name: i ? `${name}:${i}` : name, dtype }));
+        return results;
+      },
+    },
+    tensorDataSync: {
+      value: () => { throw new Error('compile: the network reads a value of a tensor, which a graph cannot do'); },
+    },
+  }) as Binding;
+
+  const getInputTensorIds = backend.getInputTensorIds.bind(backend);
+  const move = backend.move.bind(backend);
+  Object.assign(backend, {
+    binding: recorder,
+    move: (dataId: object, ...rest: [never, never, never, never]) => {
+      written.add(dataId);
+      move(dataId, ...rest);
+    },
+    getInputTensorIds: (tensors: tf.Tensor[]) => tensors.map(tensor => {
+      const before = backend.tensorMap.get(tensor.dataId);
+      uploading = before?.values != null && !written.has(tensor.dataId);
+      const [id] = getInputTensorIds([tensor]);
+      uploading = false;
+      if (!known.has(id)) known.set(id, capture(id, backend.tensorMap.get(tensor.dataId)));
+      return id;
+    }),
+  });
+  try {
+    const names = inputs.map((input, i) => {
+      const [id] = getInputTensorIds([input]);
+      const { dtype } = backend.tensorMap.get(input.dataId);
+      const name = graph.placeholder(`input_${i}`, dtype, input.shape);
+      known.set(id, { name, dtype });
+      return name;
+    });
+    const result = tf.tidy(() => body(...inputs));
+    const [id] = backend.getInputTensorIds([result]);
+    return { inputs: names, output: known.get(id)!.name, captured, result };
+  } finally {
+    Object.assign(backend, { binding, move, getInputTensorIds });
+  }
+}

@@ -1,0 +1,64 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { canCompile, GraphCache } from '../../lib/core/graph.js';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { describeOnDevices } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
+import { goldenTensor, setTorchWeights } from '../support/weights.js';
+
+describeOnDevices('compiled networks', device => {
+  it('are for the native backend, and elsewhere run as they are', () => assert.equal(canCompile(), device !== 'wasm'));
+
+  it('give what diffusers gives, at changing shapes and timesteps, after changes of weights and attention, and leave nothing', () => {
+    const golden = loadGolden('models/unet_sd1');
+    const before = tf.memory().numTensors;
+    const unet = new UNet2DConditionModel(golden.meta.config);
+    setTorchWeights(unet, golden, 'weights/');
+    unet.compile();
+    const check = (run: number) => tf.tidy(() => {
+      const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `${run}/${input}`));
+      const out = unet.forward(sample, golden.meta.timesteps[run], { encoderHiddenStates });
+      expectClose(out, golden.tensors[`${run}/out`], { atol: 1e-4, rtol: 1e-4 });
+    });
+    [0, 1, 2, 1, 0, 0].forEach(check); // recorded, then called
+    unet.setAttentionSlice('max');
+    check(1);
+    check(1);
+
+    const bias = goldenTensor(golden, 'weights/conv_out.bias');
+    unet.setParameter('conv_out.bias', tf.zeros([4]));
+    assert.throws(() => check(1), /worst at/);
+    unet.setParameter('conv_out.bias', bias);
+    check(1);
+    unet.dispose();
+    assert.equal(tf.memory().numTensors, before);
+  });
+
+  it('can be a VAE, both ways', () => {
+    const golden = loadGolden('models/vae_sd');
+    const vae = new AutoencoderKL(golden.meta.config);
+    setTorchWeights(vae, golden, 'weights/');
+    vae.compile();
+    for (const run of [0, 0, 1]) {
+      tf.tidy(() => expectClose(vae.decode(goldenTensor(golden, `${run}/latents`)), golden.tensors[`${run}/decoded`], { atol: 1e-4, rtol: 1e-4 }));
+      const image = goldenTensor(golden, `${run}/image`);
+      const { latentDist } = vae.encode(image);
+      expectClose(latentDist.mean, golden.tensors[`${run}/mean`], { atol: 1e-4, rtol: 1e-4 });
+      latentDist.dispose();
+      image.dispose();
+    }
+    vae.dispose();
+  });
+
+  it('may not read values, which a graph would freeze', () => {
+    const cache = new GraphCache();
+    const x = tf.tensor1d([1, 2]);
+    const reads = () => cache.run('reads', input => tf.mul(input, tf.sum(input).dataSync()[0]), [x]);
+    if (canCompile()) assert.throws(reads, /compile: the network reads a value of a tensor, which a graph cannot do/);
+    else tf.dispose(reads());
+    tf.tidy(() => expectClose(tf.add(x, 1), { shape: [2], data: [2, 3] })); // the backend is as it was
+    x.dispose();
+  });
+});
