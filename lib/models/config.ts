@@ -31,8 +31,10 @@ export function mergeConfig<Config extends object>(
     if (!alike(value, like) && !(listable.includes(known) && alike(value, [like])) && !(nullable.includes(known) && value === null)) {
       throw new TypeError(`${name}: ${key}: got ${show(value)}, takes a value like ${show(like)}`);
     }
-    if (key.includes('layers') && [value].flat().some(count => typeof count === 'number' && count > MAX_LAYERS)) {
-      throw new RangeError(`${name}: ${key}: got ${show(value)}, takes up to ${MAX_LAYERS}`);
+    const most = key.includes('layers') ? MAX_LAYERS : MAX_NUMBER;
+    const isCount = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most);
+    if (!/(eps|factor|shift)$/.test(key) && ![value].flat().every(isCount)) {
+      throw new RangeError(`${name}: ${key}: got ${show(value)}, takes whole numbers up to ${most}`);
     }
     merged[known] = value as Config[keyof Config];
   }
