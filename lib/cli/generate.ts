@@ -6,11 +6,14 @@ import type { Image } from '../image/image.js';
 import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
 import type { Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
+import { DownloadBar } from './download_bar.js';
 import { packageFolder } from './package.js';
 import { UsageError } from './usage_error.js';
 
 export interface GenerateCommandOptions {
   model?: string;
+  revision?: string;
+  variant?: string;
   device: Device | 'auto';
   dtype: 'float32' | 'float16' | 'bfloat16';
   scheduler?: string;
@@ -66,7 +69,11 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const say = options.json || options.quiet ? () => undefined : console.log;
   const model = options.model ?? join(packageFolder(), 'models', 'shapes');
   const started = performance.now();
-  const pipe = await DiffusionPipeline.fromPretrained(model, { device: options.device, dtype: options.dtype });
+  const download = new DownloadBar(model, say, options.quiet);
+  const pipe = await DiffusionPipeline.fromPretrained(model, {
+    device: options.device, dtype: options.dtype, revision: options.revision, variant: options.variant, signal: interrupted.signal,
+    progressCallback: progress => { if (progress.stage === 'download') download.update(progress); },
+  }).finally(() => download.stop());
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
     const loaded = performance.now();

@@ -3,12 +3,12 @@ import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphBody } from '../core/graph.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, openModelFolder, type ModelFolder } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
-import { closeWeightFiles, openWeightFiles, type WeightFilesOptions } from '../weights/weight_files.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../weights/weight_files.js';
 
-export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions;
+export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & HubOptions;
 
 /** A whole network: a Block with the config that it was made from. */
 export abstract class Model<Config> extends Block {
@@ -23,14 +23,16 @@ export abstract class Model<Config> extends Block {
 
   /**
    * Makes the network that a folder's `config.json` describes and loads its safetensors weights.
-   * @param source a folder in the diffusers layout or ours; `subfolder` names the model inside a pipeline's folder.
-   * @throws ModelFileError for files that are missing or unreadable, WeightsError for weights that do not fit,
+   * @param source a folder in the diffusers layout or ours, or else a model on the hub, as in 'stabilityai/sd-vae-ft-mse';
+   *   `subfolder` names the model inside a pipeline's folder.
+   * @throws ModelFileError for files that are missing or unreadable (HubError if the hub says so), WeightsError for weights that do not fit,
    *   TypeError or RangeError for a config that cannot be.
    */
   static async fromPretrained<M extends Model<unknown>>(
     this: (new (config: never) => M) & { className: string }, source: string | ModelFolder, options: FromPretrainedOptions = {},
   ): Promise<M> {
-    const folder = await openModelFolder(source);
+    const folder = await openModelFolder(source, options);
+    if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
     const path = options.subfolder ? `${options.subfolder}/config.json` : 'config.json';
     const config = await folder.readJson(path);
     if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);

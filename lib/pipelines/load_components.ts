@@ -1,6 +1,6 @@
 import { checkOneOf, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, openModelFolder, type ModelFolder } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type DownloadProgress, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
@@ -8,26 +8,26 @@ import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Device } from '../runtime/devices.js';
 import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
 import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { modelFiles } from '../weights/weight_files.js';
 import { StableDiffusionPipeline, type StableDiffusionComponents } from './stable_diffusion.js';
 
+/** How far loading is: while a model on the hub is fetched, and while the weights of a component are read, in bytes. */
+export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
+
 /** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
-export interface FromPretrainedOptions extends Partial<StableDiffusionComponents> {
+export interface FromPretrainedOptions
+  extends Partial<StableDiffusionComponents>, Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<HubOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
-  /** What the weights become. */
-  dtype?: NetworkOptions['dtype'];
-  /** As in 'fp16', for `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string;
-  /** Weights are read from safetensors in any case: false is refused. */
-  useSafetensors?: boolean;
-  /** Called while weights are read, with the component's name in the folder and its bytes. */
-  progressCallback?: (progress: { component: string; loaded: number; total: number }) => void;
+  /** Called while files are fetched, and then while weights are read. */
+  progressCallback?: (progress: LoadingProgress) => void;
 }
+
+const tokenizerFiles = ['tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json', 'vocab.json', 'merges.txt'];
 
 /** Reads what `model_index.json` lists, one component after the other, and makes the pipeline of it. */
 export async function loadPipeline(source: string | ModelFolder, options: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
-  const folder = await openModelFolder(source);
-  if (options.useSafetensors === false) throw new RangeError('useSafetensors: got false, takes true: weights are read from safetensors only');
+  const folder = await openModelFolder(source, options);
   if (!await folder.has('model_index.json')) {
     throw new ModelFileError(`${folder.name}: has no model_index.json, takes the folder of a whole pipeline`);
   }
@@ -40,30 +40,43 @@ export async function loadPipeline(source: string | ModelFolder, options: FromPr
     return checkOneOf(`${path}: ${component}`, Array.isArray(entry) ? entry[1] : entry, known);
   };
 
+  // Every class is known, and every file, before anything large is fetched.
+  const files: string[] = [];
+  const schedulerName = options.scheduler ? undefined : className('scheduler', Object.keys(schedulerClasses));
+  if (schedulerName) files.push('scheduler/scheduler_config.json');
+  if (!options.tokenizer) {
+    className('tokenizer', ['CLIPTokenizer', 'CLIPTokenizerFast']);
+    files.push(...tokenizerFiles.map(file => `tokenizer/${file}`));
+  }
+  const networks = [
+    ['text_encoder', CLIPTextModel, options.textEncoder], ['unet', UNet2DConditionModel, options.unet], ['vae', AutoencoderKL, options.vae],
+  ] as const;
+  for (const [subfolder, { className: name }, given] of networks) {
+    if (given) continue;
+    className(subfolder, [name]);
+    files.push(...await modelFiles(folder, { ...options, subfolder }));
+  }
+  await folder.prefetch?.(files);
+
   const loaded: Model<unknown>[] = [];
   const network = async <M extends Model<unknown>>(subfolder: string, Network: NetworkClass<M>): Promise<M> => {
-    className(subfolder, [Network.className]);
-    const { dtype, variant, progressCallback } = options;
+    const { dtype, variant, signal, progressCallback } = options;
+    signal?.throwIfAborted();
     const model = await Network.fromPretrained(folder, {
-      subfolder, dtype, variant, onProgress: progress => progressCallback?.({ component: subfolder, ...progress }),
+      subfolder, dtype, variant, onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
     });
     loaded.push(model);
     return model;
   };
-  const tokenizer = async () => {
-    className('tokenizer', ['CLIPTokenizer', 'CLIPTokenizerFast']);
-    return CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' });
-  };
-  const scheduler = async () => {
-    const Scheduler = schedulerClass(className('scheduler', Object.keys(schedulerClasses)));
+  const scheduler = async (name: string) => {
     const config = await folder.readJson('scheduler/scheduler_config.json');
     if (!isObject(config)) throw new ModelFileError(`${folder.name}/scheduler/scheduler_config.json: got ${show(config)}, takes an object`);
-    return Scheduler.fromConfig(config);
+    return schedulerClass(name).fromConfig(config);
   };
   try {
     return new StableDiffusionPipeline({
-      scheduler: options.scheduler ?? await scheduler(),
-      tokenizer: options.tokenizer ?? await tokenizer(),
+      scheduler: options.scheduler ?? await scheduler(schedulerName!),
+      tokenizer: options.tokenizer ?? await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' }),
       textEncoder: options.textEncoder ?? await network('text_encoder', CLIPTextModel),
       unet: options.unet ?? await network('unet', UNet2DConditionModel),
       vae: options.vae ?? await network('vae', AutoencoderKL),

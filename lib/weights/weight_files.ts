@@ -14,6 +14,8 @@ export interface WeightFilesOptions {
   subfolder?: string;
   /** As in 'fp16', for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string;
+  /** Weights are read from safetensors in any case: false is refused. */
+  useSafetensors?: boolean;
 }
 
 const stems = ['diffusion_pytorch_model', 'model'];
@@ -40,8 +42,14 @@ export async function closeWeightFiles(files: WeightFile[]): Promise<void> {
   await Promise.all(files.map(file => file.source.close()));
 }
 
+/** The paths of what a model is loaded from: its config and its weights. */
+export async function modelFiles(folder: ModelFolder, options: WeightFilesOptions = {}): Promise<string[]> {
+  return ['config.json', ...await findWeightFiles(folder, options)].map(file => options.subfolder ? `${options.subfolder}/${file}` : file);
+}
+
 /** The names, inside `subfolder`, of the files that openWeightFiles opens. */
-export async function findWeightFiles(folder: ModelFolder, { subfolder, variant }: WeightFilesOptions = {}): Promise<string[]> {
+export async function findWeightFiles(folder: ModelFolder, { subfolder, variant, useSafetensors }: WeightFilesOptions = {}): Promise<string[]> {
+  if (useSafetensors === false) throw new RangeError('useSafetensors: got false, takes true: weights are read from safetensors only');
   const prefix = subfolder ? `${subfolder}/` : '';
   const dotVariant = variant ? `.${variant}` : '';
   for (const stem of stems) {

@@ -61,7 +61,7 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
       const progress: string[] = [];
       const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, {
         device, dtype: 'float32', useSafetensors: true,
-        progressCallback: ({ component, loaded, total }) => { if (loaded === total) progress.push(component); },
+        progressCallback: each => { if (each.stage === 'load' && each.loaded === each.total) progress.push(each.component); },
       });
       assert.ok(pipe instanceof StableDiffusionPipeline);
       assert.equal(pipe.device, device);
