@@ -5,6 +5,7 @@ import { type Generator, randn } from '../core/random.js';
 import { Linear } from '../layers/linear.js';
 import { mergeConfig, type ConfigRules } from './config.js';
 import { Model } from './model.js';
+import { runTiled, type TileSizes } from './tiling.js';
 import { Decoder, Encoder, type VaeConfig } from './vae.js';
 
 /** What `vae/config.json` says. The defaults are diffusers'. */
@@ -57,6 +58,8 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
   private readonly decoder: Decoder;
   private readonly quantConv?: Linear;
   private readonly postQuantConv?: Linear;
+  private slicing = false;
+  private tiling = false;
 
   constructor(config: Partial<AutoencoderKLConfig> = {}) {
     super(mergeConfig('vae config', DEFAULTS, config, RULES));
@@ -86,10 +89,9 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
    */
   encode(x: tf.Tensor): { latentDist: DiagonalGaussianDistribution } {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
-    const moments = this.graph('encode', image => {
-      const encoded = this.encoder.forward(image);
-      return widen(this.quantConv ? this.quantConv.forward(encoded) : encoded);
-    }, x);
+    const { sample_size } = this.config;
+    const sizes = { tileSize: sample_size, outputTileSize: sample_size / this.scaleFactor };
+    const moments = this.inPieces(x, sizes, piece => this.graph('encode', this.encodeImage, piece));
     return { latentDist: new DiagonalGaussianDistribution(moments) };
   }
 
@@ -100,7 +102,36 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
-    return this.graph('decode', latents => widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(latents) : latents)), z);
+    const { sample_size } = this.config;
+    const sizes = { tileSize: sample_size / this.scaleFactor, outputTileSize: sample_size };
+    return this.inPieces(z, sizes, piece => this.graph('decode', this.decodeLatents, piece));
+  }
+
+  /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
+  enableSlicing(): void {
+    this.slicing = true;
+  }
+
+  /** Encodes and decodes a batch at once. */
+  disableSlicing(): void {
+    this.slicing = false;
+  }
+
+  /**
+   * Encodes and decodes images that are larger than `sample_size` in tiles of that size, so that memory does not grow with them.
+   * Tiles overlap and blend; still, each is normalized by itself, so that the result differs a little.
+   * @throws RangeError for a `sample_size` that does not divide into tiles.
+   */
+  enableTiling(): void {
+    const { sample_size } = this.config;
+    const unit = 4 * this.scaleFactor; // tiles overlap by a quarter
+    if (sample_size === 0 || sample_size % unit !== 0) throw new RangeError(`vae tiling: got sample_size ${sample_size}, takes a multiple of ${unit}`);
+    this.tiling = true;
+  }
+
+  /** Encodes and decodes images of any size whole. */
+  disableTiling(): void {
+    this.tiling = false;
   }
 
   /** Encodes to the most likely latents and decodes. */
@@ -109,6 +140,24 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
       const { latentDist } = this.encode(x);
       return this.decode(latentDist.mean);
     });
+  }
+
+  /** Image to moments, as tensors alone: what a graph can hold. */
+  private readonly encodeImage = (image: tf.Tensor): tf.Tensor => {
+    const encoded = this.encoder.forward(image);
+    return widen(this.quantConv ? this.quantConv.forward(encoded) : encoded);
+  };
+
+  /** Latents to image, as tensors alone: what a graph can hold. */
+  private readonly decodeLatents = (latents: tf.Tensor): tf.Tensor =>
+    widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(latents) : latents));
+
+  /** `run(x)`, by image and by tile as far as that is enabled. */
+  private inPieces(x: tf.Tensor, sizes: TileSizes, run: (piece: tf.Tensor) => tf.Tensor): tf.Tensor {
+    const [batch, height, width] = x.shape;
+    const runImages = this.tiling && Math.max(height, width!) > sizes.tileSize ? (images: tf.Tensor) => runTiled(images, sizes, run) : run;
+    if (!this.slicing || batch === 1) return runImages(x);
+    return tf.tidy(() => tf.concat(tf.split(x, batch).map(image => runImages(image))));
   }
 }
 

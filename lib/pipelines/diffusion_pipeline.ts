@@ -1,4 +1,5 @@
 import type { AttentionSlice } from '../layers/attention.js';
+import type { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { ModelFolder } from '../hub/model_folder.js';
@@ -10,6 +11,7 @@ import type { StableDiffusionPipeline } from './stable_diffusion.js';
 /** What all pipelines share: loading, devices, memory. */
 export abstract class DiffusionPipeline {
   abstract unet: UNet2DConditionModel;
+  abstract vae: AutoencoderKL;
   /** What the pipeline is made of, by name. */
   abstract readonly components: object;
   protected progressBarConfig: ProgressBarConfig = {};
@@ -56,6 +58,26 @@ export abstract class DiffusionPipeline {
   /** Attention in the chunks that are fastest. */
   disableAttentionSlicing(): void {
     this.unet.setAttentionSlice(null);
+  }
+
+  /** Decodes one image of a batch after the other, for less memory. Changes no result. */
+  enableVaeSlicing(): void {
+    this.vae.enableSlicing();
+  }
+
+  /** Decodes a batch at once. */
+  disableVaeSlicing(): void {
+    this.vae.disableSlicing();
+  }
+
+  /** Decodes images that are larger than the autoencoder was trained on in tiles, which blend; see AutoencoderKL.enableTiling. */
+  enableVaeTiling(): void {
+    this.vae.enableTiling();
+  }
+
+  /** Decodes images of any size whole. */
+  disableVaeTiling(): void {
+    this.vae.disableTiling();
   }
 
   /** How to show progress; see ProgressBarConfig. */

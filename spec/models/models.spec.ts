@@ -94,6 +94,42 @@ describeOnDevices('AutoencoderKL equals diffusers', () => {
     });
   }
 
+  it('in tiles', async () => {
+    const golden = loadGolden('models/vae_tiling');
+    const vae = new AutoencoderKL(golden.meta.config);
+    setTorchWeights(vae, golden, 'weights/');
+    vae.enableTiling();
+    for (const slicing of [false, true]) {
+      if (slicing) vae.enableSlicing();
+      for (let run = 0; run < golden.meta.runs; run++) {
+        const [image, latents] = ['image', 'latents'].map(input => goldenTensor(golden, `${run}/${input}`));
+        await expectNoLeak(() => {
+          const { latentDist } = vae.encode(image);
+          expectClose(latentDist.mean, golden.tensors[`${run}/mean`], close);
+          expectClose(latentDist.logvar, golden.tensors[`${run}/logvar`], close);
+          const decoded = vae.decode(latents);
+          expectClose(decoded, golden.tensors[`${run}/decoded`], close);
+          latentDist.dispose();
+          return decoded;
+        });
+        tf.dispose([image, latents]);
+      }
+    }
+    const latents = goldenTensor(golden, '0/latents');
+    vae.disableTiling();
+    const sliced = vae.decode(latents);
+    vae.disableSlicing();
+    const whole = vae.decode(latents);
+    expectClose(sliced, { shape: whole.shape, data: whole.dataSync() }, close);
+    assert.throws(() => expectClose(whole, golden.tensors['0/decoded'], close), /worst at/, 'tiles differ from the whole');
+    tf.dispose([latents, sliced, whole]);
+    vae.dispose();
+  });
+
+  it('refuses tiles that do not divide', () => {
+    assert.throws(() => new AutoencoderKL({ sample_size: 30 }).enableTiling(), /vae tiling: got sample_size 30, takes a multiple of 4/);
+  });
+
   it('refuses another number of channels', () => {
     const vae = new AutoencoderKL();
     assert.throws(() => vae.decode(tf.zeros([1, 2, 2, 3])), /vae.decode: got shape \[1, 2, 2, 3\], takes \[\*, \*, \*, 4\]/);
