@@ -1,0 +1,46 @@
+import { parseJson } from '../core/json.js';
+import type { ByteSource } from '../weights/safetensors.js';
+import { checkRelativePath, ModelFileError, type ModelFolder } from './model_folder.js';
+
+const maxTextBytes = 50_000_000;
+
+/** A model whose files are blobs, as a page has them: downloaded, or picked by a user. */
+export abstract class BlobFolder implements ModelFolder {
+  constructor(readonly name: string) {}
+
+  /** The file at a path inside the folder, or undefined if there is none. */
+  protected abstract find(path: string): Promise<Blob | undefined>;
+
+  async has(path: string): Promise<boolean> {
+    return await this.find(checkRelativePath(path)) !== undefined;
+  }
+
+  async readJson(path: string): Promise<unknown> {
+    return parseJson(`${this.name}/${path}`, await this.readText(path));
+  }
+
+  async readText(path: string): Promise<string> {
+    const blob = await this.get(path);
+    if (blob.size > maxTextBytes) throw new ModelFileError(`${this.name}/${path}: is ${blob.size} bytes long, takes up to ${maxTextBytes}`);
+    try {
+      return new TextDecoder('utf-8', { fatal: true }).decode(await blob.arrayBuffer());
+    } catch (error) {
+      throw error instanceof TypeError ? new ModelFileError(`${this.name}/${path}: is not UTF-8 text`, { cause: error }) : error;
+    }
+  }
+
+  async open(path: string): Promise<ByteSource> {
+    const blob = await this.get(path);
+    const read = async (offset: number, length: number) => {
+      if (offset + length > blob.size) throw new ModelFileError(`${this.name}/${path}: ends at byte ${blob.size}, bytes up to ${offset + length} were wanted`);
+      return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
+    };
+    return { size: blob.size, read, close: async () => {} };
+  }
+
+  private async get(path: string): Promise<Blob> {
+    const blob = await this.find(checkRelativePath(path));
+    if (!blob) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
+    return blob;
+  }
+}
