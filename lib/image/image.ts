@@ -30,9 +30,12 @@ export class Image {
     return Array.from({ length: images.shape[0] }, (_, i) => new Image(bytes.slice(i * size, (i + 1) * size), width, height));
   }
 
-  /** The picture as the bytes of a PNG file. */
-  toPng(): Promise<Uint8Array> {
-    return encodePng(this);
+  /**
+   * The picture as the bytes of a PNG file.
+   * @param text what to write beside the pixels, by keyword.
+   */
+  toPng(text?: Readonly<Record<string, string>>): Promise<Uint8Array> {
+    return encodePng(this, text);
   }
 
   /** The picture as a `data:image/png;base64,...` URL, for an `<img>` or a notebook. */
