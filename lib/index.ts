@@ -14,10 +14,14 @@ export * from './schedulers/index.js';
 
 export { Image } from './image/image.js';
 export { makeImageGrid } from './image/grid.js';
+export { LatentsPreview } from './image/latents_preview.js';
+export { formatGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { Generator, randn } from './core/random.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 
-export { ModelFileError, type ModelFolder } from './hub/model_folder.js';
+export { ModelFileError, type DownloadProgress, type ModelFolder } from './hub/model_folder.js';
+export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';
+export { FileListFolder } from './hub/file_list_folder.js';
 export { SafetensorsError, type ByteSource } from './weights/safetensors.js';
 export { WeightsError } from './weights/load_weights.js';
 

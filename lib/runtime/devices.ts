@@ -98,10 +98,11 @@ export async function describeDevices(): Promise<DeviceReport> {
 async function deviceStatuses(): Promise<DeviceStatus[]> {
   const native = inNode() ? await (await importNative()).nativeStatuses() : null;
   const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+  const threads = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'); // in a page that is isolated from others
   return DEVICES.map(device => {
     if (device === 'cuda' || device === 'cpu') return { device, ...native?.[device] ?? { available: false, detail: 'needs Node' } };
     const available = tf.findBackendFactory(BACKENDS[device]) !== null;
-    const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, one thread`
+    const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'several threads' : 'one thread'}`
       : available ? `the backend '${device}' of tfjs`
         : device === 'webgpu' ? 'import @tensorflow/tfjs-backend-webgpu first' : 'needs a browser';
     return { device, available, detail };
