@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
+import type { Image } from '../../lib/image/image.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import type { GenerateOptions, StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
@@ -7,6 +9,7 @@ import { describeOnDevices } from '../support/backends.js';
 import { expectClose, type Values } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { captureWarnings } from '../support/warnings.js';
 
 /** Options of a case in the words of golden/parts/images.py. */
 interface Case {
@@ -45,7 +48,8 @@ describeOnDevices('StableDiffusionPipeline makes the images that diffusers makes
       const latents = given(`${name}.latents`);
       const promptEmbeds = given(`${name}.promptEmbeds`);
       const negativePromptEmbeds = given(`${name}.negativePromptEmbeds`);
-      const { images } = await pipe.generate(promptEmbeds ? undefined : prompt, {
+      let images: Image[] = [];
+      const warnings = await captureWarnings(async () => ({ images } = await pipe.generate(promptEmbeds ? undefined : prompt, {
         latents, promptEmbeds, negativePromptEmbeds,
         generator: Array.isArray(options.seeds) ? options.seeds.map(seeded) : options.seeds === undefined ? undefined : seeded(options.seeds),
         numInferenceSteps: options.steps,
@@ -57,7 +61,8 @@ describeOnDevices('StableDiffusionPipeline makes the images that diffusers makes
         numImagesPerPrompt: options.num_images_per_prompt,
         clipSkip: options.clip_skip,
         eta: options.eta,
-      });
+      })));
+      assert.equal(warnings.length, name === 'long_prompt' ? 1 : 0);
       const [{ height, width }] = images;
       expectClose(
         { shape: [images.length, height, width, 3], data: images.flatMap(image => [...image.data]) }, tensors[name], { atol: 2, rtol: 0 });
