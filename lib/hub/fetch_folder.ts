@@ -7,8 +7,8 @@ const cacheName = 'tfjs-diffusers';
 export interface FetchFolderOptions {
   /** What errors call the folder; its address by default. */
   name?: string;
-  /** The sizes of its files by path, where they are known: a file is then checked, and one that is missing never asked for. */
-  files?: ReadonlyMap<string, number>;
+  /** Its files and their sizes, where they are known: sizes are then checked, and files that are not listed never asked for. */
+  files?: ReadonlyMap<string, number | undefined>;
   /** Sent with each request. */
   headers?: Record<string, string>;
   /** Called while files are fetched. */

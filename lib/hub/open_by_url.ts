@@ -1,31 +1,46 @@
+import { isObject } from '../core/json.js';
 import { FetchFolder } from './fetch_folder.js';
-import type { HubListing } from './hub_client.js';
-import { isHubId } from './hub_id.js';
-import type { HubOptions, ModelFolder } from './model_folder.js';
+import { isCommit, isHubId } from './hub_id.js';
+import { ModelFileError, type HubOptions, type ModelFolder } from './model_folder.js';
 
 const cacheName = 'tfjs-diffusers-hub';
+
+/** A model's commit and its files' sizes. */
+interface Listing {
+  commit: string;
+  files: Array<[path: string, size: number | undefined]>;
+}
 
 /**
  * What a page has instead of open_by_name.ts: bundlers take this file by the `browser` field of package.json.
  * A model on the hub by its id, or a folder by its address: './models/shapes' is relative to the page.
+ * @throws ModelFileError if the hub has no such model or revision, or cannot be reached and the model was never opened before.
  */
 export async function openByName(name: string, options: HubOptions): Promise<ModelFolder> {
   const { signal, token, progressCallback, endpoint = 'https://huggingface.co', revision = 'main' } = options;
   if (!isHubId(name)) return new FetchFolder(name, { progressCallback, signal });
-  const { HubClient, HubError } = await import('./hub_client.js');
-  const client = new HubClient({ endpoint, token: token || undefined, timeout: 10_000 });
-  const cache = await caches.open(cacheName).catch(() => undefined);
-  const key = client.fileUrl(name, revision, '');
-  const remembered: [commit: string, files: Array<[path: string, size: number]>] | undefined = await (await cache?.match(key))?.json();
-  let listing = remembered;
-  try {
-    const { commit, files }: HubListing = await client.list(name, revision, { retries: remembered ? 0 : 2, signal });
-    listing = [commit, [...files].map(([path, { size }]) => [path, size])];
-    await cache?.put(key, Response.json(listing));
-  } catch (error) {
-    if (!remembered || !(error instanceof HubError) || !error.transient) throw error; // without a connection, what is here is good enough
-  }
-  const [commit, files] = listing!;
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  return new FetchFolder(client.fileUrl(name, commit, ''), { name, files: new Map(files), headers, progressCallback, signal });
+  const { commit, files } = await list(name, `${endpoint}/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`, { headers, signal });
+  return new FetchFolder(`${endpoint}/${name}/resolve/${commit}`, { name, files: new Map(files), headers, progressCallback, signal });
+}
+
+/** Asks the hub, or without a connection what it answered before. */
+async function list(id: string, url: string, init: RequestInit): Promise<Listing> {
+  const cache = await globalThis.caches?.open(cacheName).catch(() => undefined);
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    init.signal?.throwIfAborted();
+    const before = await cache?.match(url);
+    if (!before) throw new ModelFileError(`${id}: the hub cannot be reached: ${(error as Error).message}`, { cause: error });
+    response = before;
+  }
+  if ([401, 403, 404].includes(response.status)) throw new ModelFileError(`${id}: the hub has no such model or revision, or it takes a token to read it`);
+  if (!response.ok) throw new ModelFileError(`${id}: the hub answers ${response.status}`);
+  const copy = response.clone();
+  const answer: unknown = await response.json().catch(() => undefined);
+  if (!isObject(answer) || !isCommit(answer.sha) || !Array.isArray(answer.siblings)) throw new ModelFileError(`${id}: what answers is no hub`);
+  await cache?.put(url, copy);
+  return { commit: answer.sha, files: answer.siblings.map(({ rfilename, size }) => [rfilename, size]) };
 }

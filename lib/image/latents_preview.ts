@@ -4,7 +4,7 @@ import { Image } from './image.js';
 
 const LEVELS = 4; // of each of red, green and blue: 64 colours
 const PATCHES = LEVELS ** 1.5; // along each side of the chart
-const PATCH = 4; // latents along each side of a patch
+const PATCH = 2; // latents along each side of a patch
 const RIDGE = 0.1; // of a latent's variance, which is about 1
 
 /**
@@ -17,7 +17,7 @@ export class LatentsPreview {
     private readonly weights: tf.Tensor2D, private readonly bias: tf.Tensor1D,
   ) {}
 
-  /** Encodes the chart with `vae`, once: 256 x 256 pixels where the latents are 8 times smaller. */
+  /** Encodes the chart with `vae`, once: 128 x 128 pixels where the latents are 8 times smaller. */
   static async fit(vae: AutoencoderKL): Promise<LatentsPreview> {
     const side = PATCHES * PATCH;
     const colours = chart(side);

@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { FetchFolder } from '../../lib/hub/fetch_folder.js';
 import { FileListFolder } from '../../lib/hub/file_list_folder.js';
 import type { DownloadProgress, ModelFolder } from '../../lib/hub/model_folder.js';
+import { openByName } from '../../lib/hub/open_by_url.js';
+import { HubServer, TOKEN } from '../support/hub_server.js';
 
 const bytes = Uint8Array.from({ length: 1000 }, (_, i) => i);
 const files: Record<string, Uint8Array> = {
@@ -95,5 +97,44 @@ describe('FetchFolder', () => {
     await assert.rejects(new FetchFolder('http://localhost:1/', { name: 'm' }).has('a'), { name: 'ModelFileError', message: /^m\/a: cannot be fetched: / });
     const aborted = new FetchFolder(url, { signal: AbortSignal.abort(new Error('enough')) });
     await assert.rejects(aborted.open('unet/b.bin'), { message: 'enough' });
+  });
+});
+
+describe('openByName of a page', () => {
+  let hub: HubServer;
+  let endpoint: string;
+  before(async () => {
+    hub = await HubServer.start();
+    ({ endpoint } = hub);
+    hub.push('owner/model', files, { refs: ['main', 'v1'] });
+    hub.push('owner/secret', files, { access: 'private' });
+  });
+  after(() => hub.close());
+
+  it('opens a model on the hub by its id, at one commit', async () => {
+    const folder = await openByName('owner/model', { endpoint, revision: 'v1' });
+    assert.equal(folder.name, 'owner/model');
+    assert.equal(await folder.has('unet/none.bin'), false);
+    const source = await folder.open('unet/b.bin');
+    assert.deepEqual(await source.read(0, 5), bytes.slice(0, 5));
+    assert.deepEqual(hub.fetched, ['unet/b.bin']);
+  });
+
+  it('opens a private one with a token', async () => {
+    const folder = await openByName('owner/secret', { endpoint, token: TOKEN });
+    assert.deepEqual(await folder.readJson('model_index.json'), { a: 1 });
+  });
+
+  it('opens any other name as an address', async () => {
+    const folder = await openByName(`${endpoint}/owner/model/resolve/main/`, {});
+    assert.deepEqual(await folder.readJson('model_index.json'), { a: 1 });
+  });
+
+  it('says what is wrong in one line', async () => {
+    const missing = /^owner\/\w+: the hub has no such model or revision, or it takes a token to read it$/;
+    await assert.rejects(openByName('owner/none', { endpoint }), { name: 'ModelFileError', message: missing });
+    await assert.rejects(openByName('owner/secret', { endpoint }), { name: 'ModelFileError', message: missing });
+    await assert.rejects(openByName('owner/model', { endpoint, revision: 'v2' }), { name: 'ModelFileError', message: missing });
+    await assert.rejects(openByName('owner/model', { endpoint: 'http://localhost:1' }), { message: /^owner\/model: the hub cannot be reached: / });
   });
 });
