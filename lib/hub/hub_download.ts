@@ -14,14 +14,15 @@ export interface HubPath {
 
 const retries = 5;
 const host = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
-const dayMs = 86_400_000;
+const idleMs = 600_000; // no download is silent for longer, pauses included
 
 /**
  * A file on its way into the cache: `<blob>.<host>-<process>-<random>.incomplete`, and nobody else's, until every byte is there, is right
  * and is on the disk. Only then does it get the blob's name. What a process leaves behind when it ends early, the next one continues.
  */
 export class Download {
-  private received = 0;
+  /** The most bytes that were ever there: only more are progress. */
+  private furthest = 0;
 
   private constructor(
     private readonly blob: string, private readonly file: HubFile, private readonly part: string, private readonly handle: FileHandle,
@@ -52,7 +53,7 @@ export class Download {
   async run(client: HubClient, source: HubPath, onBytes: (count: number) => void, signal?: AbortSignal): Promise<void> {
     await this.hashPrefix(signal);
     for (let round = 1; ; round++) {
-      await client.retry(() => this.transfer(client, source, onBytes, signal), { retries, progress: () => this.received, signal });
+      await client.retry(() => this.transfer(client, source, onBytes, signal), { retries, progress: () => this.furthest, signal });
       if (this.hash.digest('hex') === this.file.etag) break;
       onBytes(-await this.restart());
       if (round === 2) throw new HubError(`${source.id}/${source.path}: twice came other bytes than the hub lists; try again later`);
@@ -63,6 +64,7 @@ export class Download {
       if (await sizeOf(this.blob) !== this.file.size) throw error; // else another process made it, and Windows replaces no file that is being read
       await rm(this.part);
     });
+    for (const part of await abandonedParts(this.blob)) await rm(part, { force: true });
   }
 
   /** Leaves what is there to whoever continues. Does nothing once the blob is made. */
@@ -107,7 +109,7 @@ export class Download {
     }
     this.hash.update(chunk);
     this.offset += chunk.length;
-    this.received += chunk.length;
+    this.furthest = Math.max(this.furthest, this.offset);
   }
 
   /** Gives up what is there, and says how much that was. */
@@ -130,35 +132,32 @@ function partName(blob: string, owner: number): string {
   return `${blob}.${host}-${owner}-${randomBytes(4).toString('hex')}.incomplete`;
 }
 
-/** Takes over the longest of the parts that nobody writes to any more, as `name`; the others are removed. */
-async function adopt(blob: string, name: string): Promise<FileHandle | undefined> {
+/** The parts of a blob that nobody writes to any more, the longest first. */
+async function abandonedParts(blob: string): Promise<string[]> {
   const parts = [];
   for (const file of await readdir(dirname(blob))) {
+    if (!file.startsWith(`${basename(blob)}.`) || !file.endsWith('.incomplete')) continue;
     const path = join(dirname(blob), file);
-    const found = file.startsWith(`${basename(blob)}.`) && file.endsWith('.incomplete') ? await stat(path).catch(() => undefined) : undefined;
-    if (found?.isFile() && (!hasOwner(file) || Date.now() - found.mtimeMs > dayMs)) parts.push({ path, size: found.size });
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isFile() && (!hasOwner(file) || Date.now() - found.mtimeMs > idleMs)) parts.push({ path, size: found.size });
   }
-  let adopted: FileHandle | undefined;
-  for (const { path } of parts.sort((a, b) => b.size - a.size)) {
-    try {
-      if (adopted) {
-        await rm(path);
-      } else {
-        await rename(path, name);
-        adopted = await open(name, 'r+');
-      }
-    } catch {
-      continue; // another process was faster
-    }
+  return parts.sort((a, b) => b.size - a.size).map(({ path }) => path);
+}
+
+/** Takes over the longest of the abandoned parts, as `name`. */
+async function adopt(blob: string, name: string): Promise<FileHandle | undefined> {
+  for (const path of await abandonedParts(blob)) {
+    const taken = await rename(path, name).then(() => true, () => false); // another process may be faster
+    if (taken) return open(name, 'r+');
   }
-  return adopted;
+  return undefined;
 }
 
 /** Whether a living process may be writing to a part. Those of other machines and programs may be at work: nobody here can tell. */
 function hasOwner(file: string): boolean {
   const [, where, owner] = /\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.incomplete$/.exec(file) ?? [];
-  if (where !== host) return true;
   if (owner === '0') return false;
+  if (where !== host) return true;
   try {
     process.kill(Number(owner), 0); // sends nothing
     return true;

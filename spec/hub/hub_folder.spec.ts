@@ -201,6 +201,12 @@ describe('HubFolder', () => {
       assert.equal(progress.at(-1)!.loaded, weights.length);
     });
 
+    it('gives up a server that begins anew for ever', async () => {
+      onWeights((_, __, response) => { server.send(response, weights, undefined, 100_000); return true; });
+      await assert.rejects(async () => bytesOf(await open()), /cannot be reached/);
+      assert.equal(server.requests.filter(({ host }) => host === 'cdn').length, 6);
+    });
+
     it('begins anew where the server has no such range', async () => {
       onWeights((count, range, response) => {
         if (count === 0) server.send(response, weights, undefined, 100_000);

@@ -110,11 +110,14 @@ export class HubServer {
     const allowed = request.authorization === `Bearer ${TOKEN}`;
     if (request.authorization && !allowed) return refuse(response, 401, '', 'Invalid credentials in Authorization header');
     if (!model || (model.access === 'private' && !allowed)) return refuse(response, allowed ? 404 : 401, 'RepoNotFound');
-    const revision = decodeURIComponent(name);
+    const revision = what ? decodeURIComponent(name) : 'main';
     const commit = model.commits.get(model.refs.get(revision) ?? revision);
     if (!commit) return refuse(response, 404, 'RevisionNotFound');
     if (what === 'resolve' && model.access === 'gated' && !allowed) return refuse(response, 401, 'GatedRepo');
-    if (what === 'revision') return sendJson(response, { _id: '1', id, modelId: id, sha: commit.sha, private: false, gated: false, tags: [], siblings: [] });
+    if (!what || what === 'revision') {
+      const siblings = [...commit.files.keys()].map(rfilename => ({ rfilename }));
+      return sendJson(response, { _id: '1', id, modelId: id, sha: commit.sha, private: false, gated: false, tags: [], siblings });
+    }
     if (what === 'tree') return this.sendTree(url, commit, response);
     const file = commit.files.get(decodeURIComponent(path));
     response.setHeader('X-Repo-Commit', commit.sha);
