@@ -2,7 +2,7 @@ export { DiffusionPipeline } from './pipelines/diffusion_pipeline.js';
 export {
   StableDiffusionPipeline, type GenerateOptions, type GenerateOutput, type OutputType, type StableDiffusionComponents, type StepCallback,
 } from './pipelines/stable_diffusion.js';
-export type { FromPretrainedOptions } from './pipelines/load_components.js';
+export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';
 
 export { AutoencoderKL, DiagonalGaussianDistribution, type AutoencoderKLConfig } from './models/autoencoder_kl.js';
@@ -19,7 +19,7 @@ export { formatGenerationParameters, type GenerationParameters } from './image/g
 export { Generator, randn } from './core/random.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 
-export { ModelFileError, type DownloadProgress, type ModelFolder } from './hub/model_folder.js';
+export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './hub/model_folder.js';
 export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';
 export { FileListFolder } from './hub/file_list_folder.js';
 export { SafetensorsError, type ByteSource } from './weights/safetensors.js';
