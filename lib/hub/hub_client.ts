@@ -170,7 +170,10 @@ export class HubClient {
 
   /** What an answer means, in a line that says what to do. */
   private refusal(id: string, missing: string, response: Response): HubError {
-    const { status } = response;
+    const { status, url } = response;
+    if (url && new URL(url).origin !== new URL(this.endpoint).origin) { // the next try is led there anew
+      return new HubError(`${id}: ${new URL(url).host}, where ${this.endpoint} leads, answers ${status}: try again later`, { transient: true, status });
+    }
     const code = response.headers.get('X-Error-Code');
     const retryAfter = parseRetryAfter(response.headers.get('Retry-After'));
     const withToken = `pass token or set HF_TOKEN (tokens are made on ${this.endpoint}/settings/tokens)`;

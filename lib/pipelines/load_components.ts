@@ -23,8 +23,6 @@ export interface FromPretrainedOptions
   progressCallback?: (progress: LoadingProgress) => void;
 }
 
-const tokenizerFiles = ['tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json', 'vocab.json', 'merges.txt'];
-
 /** Reads what `model_index.json` lists, one component after the other, and makes the pipeline of it. */
 export async function loadPipeline(source: string | ModelFolder, options: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
   const folder = await openModelFolder(source, options);
@@ -46,7 +44,7 @@ export async function loadPipeline(source: string | ModelFolder, options: FromPr
   if (schedulerName) files.push('scheduler/scheduler_config.json');
   if (!options.tokenizer) {
     className('tokenizer', ['CLIPTokenizer', 'CLIPTokenizerFast']);
-    files.push(...tokenizerFiles.map(file => `tokenizer/${file}`));
+    files.push(...CLIPTokenizer.fileNames.map(file => `tokenizer/${file}`));
   }
   const networks = [
     ['text_encoder', CLIPTextModel, options.textEncoder], ['unet', UNet2DConditionModel, options.unet], ['vae', AutoencoderKL, options.vae],

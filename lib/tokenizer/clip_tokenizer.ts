@@ -1,7 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { checkInteger, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { openModelFolder, type ModelFolder } from '../hub/model_folder.js';
+import { openModelFolder, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
 
 /** The vocabulary: either pair of files, or the one that holds both. Contents are those of the parsed files. */
 export type CLIPTokenizerFiles =
@@ -40,6 +40,9 @@ interface Vocabulary {
  * Equals transformers' CLIPTokenizer (arXiv:2103.00020).
  */
 export class CLIPTokenizer {
+  /** Where it may be written down. */
+  static readonly fileNames: readonly string[] = ['tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json', 'vocab.json', 'merges.txt'];
+
   private constructor(
     private readonly tokenizer: Tokenizer,
     readonly modelMaxLength: number,
@@ -75,10 +78,11 @@ export class CLIPTokenizer {
     return new CLIPTokenizer(new Tokenizer(pipeline, {}), typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, bos, eos, pad);
   }
 
-  /** Reads the tokenizer of a diffusers folder. */
-  static async fromPretrained(source: string | ModelFolder, { subfolder = '' }: { subfolder?: string } = {}): Promise<CLIPTokenizer> {
-    const folder = await openModelFolder(source);
-    const path = (file: string) => subfolder ? `${subfolder}/${file}` : file;
+  /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
+  static async fromPretrained(source: string | ModelFolder, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPTokenizer> {
+    const folder = await openModelFolder(source, options);
+    const path = (file: string) => options.subfolder ? `${options.subfolder}/${file}` : file;
+    await folder.prefetch?.(CLIPTokenizer.fileNames.map(path));
     const config = await folder.has(path('tokenizer_config.json')) ? await folder.readJson(path('tokenizer_config.json')) : {};
     const special = await folder.has(path('special_tokens_map.json')) ? await folder.readJson(path('special_tokens_map.json')) : {};
     const merged = isObject(config) && isObject(special) && !config.added_tokens_decoder ? { ...config, ...special } : config;

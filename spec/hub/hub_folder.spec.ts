@@ -237,6 +237,15 @@ describe('HubFolder', () => {
       assert.ok(blobs().every(name => !name.endsWith('.incomplete')));
     });
 
+    it('asks the hub again where the host that it leads to refuses', async () => {
+      onWeights((count, _, response) => { if (count < 2) refuse(response, 403); return count < 2; });
+      assert.deepEqual(Buffer.from(await bytesOf(await open())), weights);
+      assert.deepEqual(server.fetched, new Array(3).fill('unet/model.safetensors'));
+      rmSync(repository(), { recursive: true });
+      onWeights((_, __, response) => { refuse(response, 404); return true; });
+      await assert.rejects(async () => bytesOf(await open()), new RegExp(`^HubError: owner/name: localhost:\\d+, where ${server.endpoint} leads, answers 404: try again later$`));
+    });
+
     it('gives up a server that stalls', async () => {
       process.env.HF_HUB_DOWNLOAD_TIMEOUT = '0.1';
       onWeights((count, _, response) => {

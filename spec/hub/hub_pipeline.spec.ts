@@ -8,6 +8,7 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import type { LoadingProgress } from '../../lib/pipelines/load_components.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
+import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { modelFiles } from '../../lib/weights/weight_files.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { HubServer } from '../support/hub_server.js';
@@ -73,6 +74,8 @@ describe('A model on the hub', () => {
     (await AutoencoderKL.fromPretrained('owner/vae', hub())).dispose();
     (await AutoencoderKL.fromPretrained('owner/shapes', { ...hub(), subfolder: 'vae' })).dispose();
     assert.deepEqual(server.fetched.sort(), ['config.json', 'diffusion_pytorch_model.safetensors', 'vae/config.json', 'vae/diffusion_pytorch_model.safetensors']);
+    const tokenizer = await CLIPTokenizer.fromPretrained('owner/shapes', { ...hub(), subfolder: 'tokenizer' });
+    assert.equal(tokenizer.modelMaxLength, 77);
     await assert.rejects(AutoencoderKL.fromPretrained('owner/shapes', { ...hub(), subfolder: 'vae', variant: 'bf16' }),
       { message: 'owner/shapes/vae: has no weights of the variant \'bf16\', only without a variant' });
   });
