@@ -108,7 +108,7 @@ describe('A model on the hub', () => {
     });
     const online = await run(['--model', 'owner/shapes'], { HF_ENDPOINT: server.endpoint });
     assert.equal(online.stderr, '');
-    assert.match(online.stdout, /^Downloading owner\/shapes: 9 files, 1\d\.\d MB\nowner\/shapes on wasm, /);
+    assert.match(online.stdout, /^Downloading owner\/shapes: \d+ files, [\d.]+ MB\nowner\/shapes on wasm, /);
     assert.ok(existsSync(join(cacheDir(), 'out.png')));
     const none = await run(['--model', 'owner/none', '--revision', 'v1', '--variant', 'fp16'], { HF_ENDPOINT: server.endpoint });
     assert.equal(none.code, 1);
