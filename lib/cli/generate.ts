@@ -26,6 +26,7 @@ export interface GenerateCommandOptions {
   width?: number;
   output: string;
   grid?: { rows: number; cols: number };
+  compile?: boolean;
   json?: boolean;
   quiet?: boolean;
 }
@@ -76,6 +77,7 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   }).finally(() => download.stop());
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
+    if (options.compile) pipe.compile();
     const loaded = performance.now();
     say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
     const images: Image[] = [];
