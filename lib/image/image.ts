@@ -1,14 +1,17 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
+import { decodePng } from './decode_png.js';
 import { encodePng } from './png.js';
+import { resizeLanczos } from './resize.js';
 
 /** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
 export class Image {
   /**
    * @param data `width * height * 3` bytes: red, green, blue of each pixel.
+   * @param text what a PNG file holds beside the pixels, by keyword; `parameters` says how a picture was generated.
    * @throws RangeError if the sizes and the number of bytes disagree.
    */
-  constructor(readonly data: Uint8Array, readonly width: number, readonly height: number) {
+  constructor(readonly data: Uint8Array, readonly width: number, readonly height: number, readonly text: Readonly<Record<string, string>> = {}) {
     checkInteger('width', width, 1);
     checkInteger('height', height, 1);
     if (data.length !== width * height * 3) {
@@ -30,11 +33,46 @@ export class Image {
     return Array.from({ length: images.shape[0] }, (_, i) => new Image(bytes.slice(i * size, (i + 1) * size), width, height));
   }
 
+  /** Pictures of one size as a tensor `[images, height, width, 3]` within [0, 1]. @throws RangeError for pictures of several sizes. */
+  static toTensor(images: readonly Image[]): tf.Tensor4D {
+    const { width, height } = images[0];
+    const values = new Float32Array(images.length * width * height * 3);
+    images.forEach((image, i) => {
+      if (image.width !== width || image.height !== height) {
+        throw new RangeError(`images: got ${width} x ${height} and ${image.width} x ${image.height} pixels, takes pictures of one size`);
+      }
+      values.set(image.data, i * width * height * 3);
+    });
+    return tf.tidy(() => tf.tensor4d(values, [images.length, height, width, 3]).div(255));
+  }
+
+  /**
+   * Reads a PNG file's bytes, of any kind; transparency is left out. Its texts come in `text`.
+   * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
+   */
+  static async fromPng(bytes: Uint8Array): Promise<Image> {
+    const { data, width, height, text } = await decodePng(bytes);
+    return new Image(data, width, height, text);
+  }
+
+  /** Reads a PNG file (Node). @throws Error for a file that cannot be read, PngError as fromPng. */
+  static async open(path: string): Promise<Image> {
+    const { readImageFile } = await import('./read_file.js');
+    return Image.fromPng(await readImageFile(path));
+  }
+
+  /** The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS. */
+  resize(width: number, height: number): Image {
+    checkInteger('width', width, 1);
+    checkInteger('height', height, 1);
+    return new Image(resizeLanczos(this, width, height), width, height);
+  }
+
   /**
    * The picture as the bytes of a PNG file.
    * @param text what to write beside the pixels, by keyword.
    */
-  toPng(text?: Readonly<Record<string, string>>): Promise<Uint8Array> {
+  toPng(text: Readonly<Record<string, string>> = this.text): Promise<Uint8Array> {
     return encodePng(this, text);
   }
 

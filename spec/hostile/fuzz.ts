@@ -2,7 +2,7 @@ import { mutate, seeded } from './mutate.js';
 import { hostileTargets, type Target } from './targets.js';
 
 /** Errors that tell a user what is wrong with his file. */
-const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'SyntaxError', 'RangeError', 'TypeError'];
+const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'PngError', 'SyntaxError', 'RangeError', 'TypeError'];
 
 /** What engines say of bugs, not of files. */
 const accident = /Cannot (read properties|set properties|convert|mix)|is not (a function|iterable|defined|a constructor)|Invalid (array|typed|string|code)|Maximum call|outside the bounds|out of memory|start offset|byte length of|\n/;

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseJson } from '../../lib/core/json.js';
+import { Image } from '../../lib/image/image.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -11,6 +12,7 @@ import { readCheckpoint } from '../../weights-converter/checkpoint.js';
 import { checkpointFolder } from '../../weights-converter/checkpoint_folder.js';
 import { unpickle } from '../../weights-converter/unpickle.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
+import { idat, pngChunk, pngFile } from '../support/png.js';
 
 /** A reader of files, with good ones to spoil. */
 export interface Target {
@@ -42,6 +44,11 @@ async function readAllOfCheckpoint(bytes: Uint8Array): Promise<void> {
 function tokenizerFile(name: string): Uint8Array {
   const { metadata } = readSafetensors(file('tokenizer/clip.safetensors'));
   return json(JSON.parse(metadata.meta).folders.json.files[name]);
+}
+
+/** A PNG file out of the golden of pictures. */
+function picture(name: string): Uint8Array {
+  return Uint8Array.from(readSafetensors(file('pictures/pictures.safetensors')).tensors[`${name}/png`].data);
 }
 
 export async function hostileTargets(): Promise<Target[]> {
@@ -116,6 +123,12 @@ export async function hostileTargets(): Promise<Target[]> {
       name: 'merges.txt', isJson: false, seeds: [new TextEncoder().encode('#version: 0.2\na b\nab c</w>\n')],
       read: bytes => void CLIPTokenizer.fromFiles({ vocab: { a: 0, b: 1, ab: 2, 'c</w>': 3, 'abc</w>': 4, '<|startoftext|>': 5, '<|endoftext|>': 6 },
         merges: new TextDecoder().decode(bytes) }).encode('abc'),
+    },
+    { name: 'PNG', isJson: false, seeds: [picture('texts'), picture('colour 3, 4 bits, interlaced')], read: async bytes => void await Image.fromPng(bytes) },
+    {
+      name: 'PNG behind its checksums', isJson: false, seeds: [Uint8Array.of(0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 1, ...Array<number>(52).fill(1))],
+      read: async bytes => void await Image.fromPng(pngFile(
+        pngChunk('IHDR', bytes.subarray(0, 13)), pngChunk('PLTE', bytes.subarray(13, 25)), idat(bytes.subarray(13)), pngChunk('zTXt', bytes.subarray(20)))),
     },
   ];
 }

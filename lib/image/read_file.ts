@@ -1,0 +1,21 @@
+import { open } from 'node:fs/promises';
+
+const MAX_BYTES = 2 ** 30;
+
+/** @throws Error, one line, if there is no such file or it is larger than any picture. */
+export async function readImageFile(path: string): Promise<Uint8Array> {
+  try {
+    const file = await open(path);
+    try {
+      const { size } = await file.stat();
+      if (size > MAX_BYTES) throw new Error(`is ${size} bytes long, takes up to ${MAX_BYTES}`);
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'is a folder' : code === 'EACCES' ? 'no permission' : message;
+    throw new Error(`${path}: ${reason}`, { cause: error });
+  }
+}
