@@ -1,0 +1,70 @@
+import type { Preview } from '../protocol.js';
+import { byId, duration, make, megabytes } from './dom.js';
+import type { Picture } from './picture_store.js';
+
+const SMALL = 256; // pictures of fewer pixels show their pixels
+
+/** Where a picture comes into being, and where one of the gallery is looked at. */
+export class Stage {
+  private readonly frame = byId('frame');
+  private readonly canvas = byId<HTMLCanvasElement>('canvas');
+  private readonly placeholder = byId('placeholder');
+  private readonly progress = byId<HTMLProgressElement>('progress');
+  private readonly caption = byId('caption');
+  private readonly facts = byId('facts');
+  private readonly actions = byId('actions');
+  private readonly download = byId<HTMLAnchorElement>('download');
+
+  /** An empty frame with a word in it. */
+  showText(text: string): void {
+    this.canvas.className = 'empty';
+    this.canvas.ariaLabel = text;
+    this.placeholder.textContent = text;
+    this.describe('', []);
+  }
+
+  /** From 0 to 1, or hides the bar. */
+  showProgress(fraction: number | null): void {
+    this.progress.hidden = fraction === null;
+    this.progress.value = fraction ?? 0;
+  }
+
+  /** Latents on their way to a picture. */
+  showPreview({ width, height, rgba }: Preview, prompt: string, facts: string[]): void {
+    this.size(width, height);
+    this.canvas.className = Math.max(width, height) < SMALL / 4 ? 'small' : '';
+    this.canvas.ariaLabel = `Being made: ${prompt}`;
+    this.canvas.getContext('2d')!.putImageData(new ImageData(rgba, width, height), 0, 0);
+    this.describe(prompt, facts);
+  }
+
+  async showPicture(picture: Picture): Promise<void> {
+    const { settings: { prompt, negativePrompt, numInferenceSteps, guidanceScale, seed, scheduler, width, height }, file } = picture;
+    const bitmap = await createImageBitmap(file);
+    this.size(width, height);
+    this.canvas.className = Math.max(width, height) < SMALL ? 'small' : '';
+    this.canvas.ariaLabel = prompt;
+    this.canvas.getContext('2d')!.drawImage(bitmap, 0, 0);
+    bitmap.close();
+    this.describe(prompt, [
+      ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, `${numInferenceSteps} steps`, `guidance ${guidanceScale}`, scheduler, `${width} × ${height}`,
+      picture.model, picture.device, `${duration(picture.millisecondsPerStep)} a step`, `${duration(picture.milliseconds)} in all`, `${megabytes(picture.memory)} of memory`,
+    ]);
+    URL.revokeObjectURL(this.download.href);
+    this.download.href = URL.createObjectURL(file);
+    this.download.download = `${prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60)}-${seed}.png`;
+    this.actions.hidden = false;
+  }
+
+  private size(width: number, height: number): void {
+    Object.assign(this.canvas, { width, height });
+    this.frame.style.setProperty('--ratio', `${width} / ${height}`);
+    this.placeholder.textContent = '';
+  }
+
+  private describe(caption: string, facts: string[]): void {
+    this.actions.hidden = true;
+    this.caption.textContent = caption;
+    this.facts.replaceChildren(...facts.flatMap((fact, i) => [...i ? [' · '] : [], make('span', {}, fact)]));
+  }
+}

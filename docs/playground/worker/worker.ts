@@ -1,0 +1,98 @@
+import {
+  DiffusionPipeline, FetchFolder, FileListFolder, formatGenerationParameters, Generator, LatentsPreview, schedulerClass,
+  type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass, type StableDiffusionPipeline,
+} from '../../../lib/index.js';
+import type { BundledModel, DeviceInfo, ModelInfo, ModelSource, Preview, Reply, Request, Settings } from '../protocol.js';
+import { findDevices, memoryInUse } from './devices.js';
+
+/** Set by the bundler. */
+declare const BUNDLED_MODEL: BundledModel;
+declare const WASM_FOLDER: string;
+
+const site = new URL('./', location.href).href;
+let loaded: { pipe: StableDiffusionPipeline; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
+let work: AbortController | undefined;
+
+self.onmessage = async ({ data: request }: MessageEvent<Request>) => {
+  if (request.type === 'cancel') return work?.abort();
+  try {
+    await (request.type === 'load' ? load(request.source, request.device) : generate(request.settings));
+  } catch (error) {
+    const cancelled = work?.signal.aborted && error === work.signal.reason;
+    reply(cancelled ? { type: 'cancelled' } : { type: 'failed', message: (error as Error).message });
+  }
+};
+
+/** Once in a worker's life: another model gets another worker, so that all memory is freed. */
+async function load(source: ModelSource, choice: Device | 'auto'): Promise<void> {
+  const devices = await findDevices(new URL(WASM_FOLDER, site).href);
+  reply({ type: 'devices', devices });
+  // the bundled model is so small that a GPU takes longer to get ready than WebAssembly to finish
+  const wanted = choice !== 'auto' ? choice : source.kind === 'bundled' ? 'wasm' : devices[0].device;
+  const device = devices.find(each => each.device === wanted);
+  if (!device) throw new Error(`${wanted}: this browser has none`);
+  const progressCallback = ({ stage, loaded, total }: LoadingProgress) => reply({ type: 'loading', stage, loaded, total });
+  const pipe = await DiffusionPipeline.fromPretrained(await openModel(source, progressCallback), { device: device.device, progressCallback });
+  pipe.setProgressBarConfig({ disable: true });
+  const preview = await LatentsPreview.fit(pipe.vae);
+  loaded = { pipe, schedulerConfig: pipe.scheduler.config, preview, model: describe(source, pipe, device) };
+  reply({ type: 'loaded', model: loaded.model });
+}
+
+async function openModel(source: ModelSource, progressCallback: (progress: LoadingProgress) => void): Promise<string | ModelFolder> {
+  if (source.kind === 'name') return source.name;
+  if (source.kind === 'files') return new FileListFolder(source.files);
+  const { name, url, files } = BUNDLED_MODEL;
+  const folder = new FetchFolder(new URL(url, site).href, { name, files: new Map(files), progressCallback });
+  await folder.prefetch(files.map(([path]) => path));
+  return folder;
+}
+
+function describe(source: ModelSource, pipe: StableDiffusionPipeline, device: DeviceInfo): ModelInfo {
+  const { scheduler, unet, vaeScaleFactor, numParameters } = pipe;
+  const own = (scheduler.constructor as unknown as SchedulerClass).className;
+  const [height = 64, width = height] = [unet.config.sample_size ?? 64].flat();
+  const name = source.kind === 'bundled' ? BUNDLED_MODEL.name : source.kind === 'name' ? source.name : source.files[0][0].split('/')[0];
+  const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)];
+  return { name, device, numParameters, schedulers, vaeScaleFactor, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
+}
+
+async function generate(settings: Settings): Promise<void> {
+  if (!loaded) throw new Error('no model is loaded');
+  const { pipe, schedulerConfig, preview, model } = loaded;
+  const { prompt, seed, scheduler, ...options } = settings;
+  work = new AbortController();
+  pipe.scheduler = schedulerClass(scheduler).fromConfig(schedulerConfig);
+  const steps: number[] = [];
+  const started = performance.now();
+  let stepStarted = started;
+  const { images } = await pipe.generate(prompt, {
+    ...options,
+    generator: new Generator().manualSeed(seed),
+    signal: work.signal,
+    callbackOnStepEnd: async (_, step, __, { latents }) => {
+      const [image] = await preview.toImages(latents); // waits for the step to end
+      const now = performance.now();
+      steps.push(now - stepStarted);
+      stepStarted = now;
+      const { timesteps } = pipe.scheduler;
+      reply({ type: 'step', step: step + 1, steps: timesteps.length, milliseconds: steps.at(-1)!, memory: memoryInUse(), preview: toPreview(image) });
+    },
+  });
+  const milliseconds = performance.now() - started;
+  const parameters = formatGenerationParameters({ ...settings, model: model.name });
+  const png = await images[0].toPng({ parameters }) as Uint8Array<ArrayBuffer>;
+  const device = `${model.device.label} (${model.device.detail})`;
+  const millisecondsPerStep = steps.reduce((sum, step) => sum + step, 0) / steps.length;
+  reply({ type: 'done', result: { png, settings, model: model.name, device, milliseconds, millisecondsPerStep, memory: memoryInUse() } }, [png.buffer]);
+}
+
+function toPreview({ width, height, data }: Image): Preview {
+  const rgba = new Uint8ClampedArray(width * height * 4).fill(255);
+  for (let i = 0; i < width * height; i++) rgba.set(data.subarray(i * 3, i * 3 + 3), i * 4);
+  return { width, height, rgba };
+}
+
+function reply(message: Reply, transfer: Transferable[] = []): void {
+  self.postMessage(message, { transfer });
+}
