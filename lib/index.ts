@@ -1,7 +1,9 @@
 export { DiffusionPipeline } from './pipelines/diffusion_pipeline.js';
-export {
-  StableDiffusionPipeline, type GenerateOptions, type GenerateOutput, type OutputType, type StableDiffusionComponents, type StepCallback,
-} from './pipelines/stable_diffusion.js';
+export { StableDiffusionPipeline, type StableDiffusionComponents } from './pipelines/stable_diffusion.js';
+export { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
+export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
+export type { ImageInput } from './pipelines/image_input.js';
+export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';
 

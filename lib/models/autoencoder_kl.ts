@@ -180,9 +180,16 @@ export class DiagonalGaussianDistribution {
     moments.dispose();
   }
 
-  /** Draws latents. */
+  /** Draws latents: one of each distribution, or with a list of n times as many generators, n of each, the distributions in turn. */
   sample(generator?: Generator | Generator[]): tf.Tensor {
-    return tf.tidy(() => tf.add(this.mean, tf.mul(tf.exp(tf.mul(this.logvar, 0.5)), randn(this.mean.shape, generator))));
+    return tf.tidy(() => {
+      const deviation = tf.exp(tf.mul(this.logvar, 0.5));
+      const [batch, ...shape] = this.mean.shape;
+      const turns = Array.isArray(generator) && generator.length % batch === 0 ? generator.length / batch : 1;
+      const noise = randn([turns * batch, ...shape], generator);
+      const inTurn = (x: tf.Tensor) => turns > 1 ? tf.tile(x, [turns, 1, 1, 1]) : x;
+      return tf.add(inTurn(this.mean), tf.mul(inTurn(deviation), noise));
+    });
   }
 
   /** The most likely latents. */

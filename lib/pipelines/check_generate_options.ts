@@ -1,7 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { Generator } from '../core/random.js';
-import type { GenerateOptions, OutputType, StableDiffusionPipeline, StepCallback } from './stable_diffusion.js';
+import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
+import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What `generate` was asked for: checked, with every default filled in. */
 export interface GenerateRequest {
@@ -26,24 +27,37 @@ export interface GenerateRequest {
   signal?: AbortSignal;
 }
 
-const OPTIONS: string[] = [
+/** The options of text to image. */
+export const OPTIONS: readonly string[] = [
   'negativePrompt', 'numInferenceSteps', 'guidanceScale', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
   'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'signal',
 ] satisfies Array<keyof GenerateOptions>;
 
-/** @throws TypeError or RangeError that names the option, what it got and what it takes. */
+/** @throws TypeError for an option that is none of `names`. */
+export function checkOptionNames(options: object, names: readonly string[]): void {
+  for (const option of Object.keys(options)) {
+    if (!names.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${names.join(', ')}`);
+  }
+}
+
+/**
+ * @param unetChannels how many channels the UNet may take.
+ * @throws TypeError or RangeError that names the option, what it got and what it takes.
+ */
 export function checkGenerateOptions(
   pipe: StableDiffusionPipeline, prompt: string | string[] | undefined, options: GenerateOptions,
+  unetChannels: readonly number[] = [pipe.vae.config.latent_channels],
 ): GenerateRequest {
   const { unet, vaeScaleFactor, textEncoder } = pipe;
-  for (const option of Object.keys(options)) {
-    if (!OPTIONS.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${OPTIONS.join(', ')}`);
-  }
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const [features] = [unet.config.cross_attention_dim].flat();
   const [trainedHeight, trainedWidth = trainedHeight] = [unet.config.sample_size].flat();
   if (textEncoder.config.hidden_size !== features) {
     throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
+  }
+  if (!unetChannels.includes(unet.config.in_channels)) {
+    const takes = unetChannels.join(' or ');
+    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; one of 9 channels is for StableDiffusionInpaintPipeline`);
   }
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
     throw new TypeError(`prompt: got ${prompt === undefined ? 'neither prompt nor' : 'both prompt and'} promptEmbeds, takes one of the two`);
@@ -65,7 +79,7 @@ export function checkGenerateOptions(
   const height = checkSide('height', options.height ?? (trainedHeight ?? NaN) * vaeScaleFactor, vaeScaleFactor);
   const width = checkSide('width', options.width ?? (trainedWidth ?? NaN) * vaeScaleFactor, vaeScaleFactor);
   const latentShape: GenerateRequest['latentShape'] =
-    [images, height / vaeScaleFactor, width / vaeScaleFactor, unet.config.in_channels];
+    [images, height / vaeScaleFactor, width / vaeScaleFactor, pipe.vae.config.latent_channels];
   if (latents) checkShape('latents', latents.shape, latentShape);
   if (generator !== undefined && ![generator].flat().every(each => each instanceof Generator)) {
     throw new TypeError(`generator: got ${show(generator)}, takes a Generator or a list of them`);

@@ -5,7 +5,7 @@ import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { ModelFolder } from '../hub/model_folder.js';
 import { currentDevice, useDevice, type Device } from '../runtime/devices.js';
-import type { FromPretrainedOptions } from './load_components.js';
+import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -20,14 +20,18 @@ export abstract class DiffusionPipeline {
   private busy = false;
 
   /**
-   * Loads a pipeline in diffusers' folder layout, with torch's weights or our own.
-   * Components that are passed in are taken instead of the folder's.
+   * Loads a pipeline in diffusers' folder layout, with torch's weights or our own: `DiffusionPipeline.fromPretrained` as the class that the
+   * folder names, and that of another class as that class. Components that are passed in are taken instead of the folder's.
    * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
    */
-  static async fromPretrained(folder: string | ModelFolder, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
+  static fromPretrained<P extends StableDiffusionPipeline>(
+    this: PipelineClass<P>, source: string | ModelFolder, options?: FromPretrainedOptions,
+  ): Promise<P>;
+  static fromPretrained(source: string | ModelFolder, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
+  static async fromPretrained(source: string | ModelFolder, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
     const device = await useDevice(options.device ?? 'auto');
     const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
-    const pipe = await loadPipeline(folder, options);
+    const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
     pipe.runsOn = device;
     return pipe;
   }

@@ -10,6 +10,8 @@ import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
 import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { modelFiles } from '../weights/weight_files.js';
 import { StableDiffusionPipeline, type StableDiffusionComponents } from './stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
 
 /** How far loading is: while a model on the hub is fetched, and while the weights of a component are read, in bytes. */
 export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
@@ -23,8 +25,15 @@ export interface FromPretrainedOptions
   progressCallback?: (progress: LoadingProgress) => void;
 }
 
-/** Reads what `model_index.json` lists, one component after the other, and makes the pipeline of it. */
-export async function loadPipeline(source: string | ModelFolder, options: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
+/** A class of pipelines. */
+export type PipelineClass<P extends StableDiffusionPipeline = StableDiffusionPipeline> = new (components: StableDiffusionComponents) => P;
+
+const pipelineClasses: Record<string, PipelineClass> = { StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline };
+
+/** Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names. */
+export async function loadPipeline(
+  source: string | ModelFolder, options: FromPretrainedOptions, Pipeline?: PipelineClass,
+): Promise<StableDiffusionPipeline> {
   const folder = await openModelFolder(source, options);
   if (!await folder.has('model_index.json')) {
     throw new ModelFileError(`${folder.name}: has no model_index.json, takes the folder of a whole pipeline`);
@@ -32,7 +41,7 @@ export async function loadPipeline(source: string | ModelFolder, options: FromPr
   const index = await folder.readJson('model_index.json');
   const path = `${folder.name}/model_index.json`;
   if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
-  checkOneOf(`${path}: _class_name`, index._class_name, ['StableDiffusionPipeline']);
+  const named = checkOneOf(`${path}: _class_name`, index._class_name, Object.keys(pipelineClasses));
   const className = (component: string, known: readonly string[]) => {
     const entry = index[component]; // [library, class]
     return checkOneOf(`${path}: ${component}`, Array.isArray(entry) ? entry[1] : entry, known);
@@ -72,7 +81,7 @@ export async function loadPipeline(source: string | ModelFolder, options: FromPr
     return schedulerClass(name).fromConfig(config);
   };
   try {
-    return new StableDiffusionPipeline({
+    return new (Pipeline ?? pipelineClasses[named])({
       scheduler: options.scheduler ?? await scheduler(schedulerName!),
       tokenizer: options.tokenizer ?? await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' }),
       textEncoder: options.textEncoder ?? await network('text_encoder', CLIPTextModel),

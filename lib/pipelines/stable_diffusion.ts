@@ -1,18 +1,17 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn, type Generator } from '../core/random.js';
+import { randn } from '../core/random.js';
 import { denormalize, Image } from '../image/image.js';
 import type { AutoencoderKL } from '../models/autoencoder_kl.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { checkGenerateOptions, type GenerateRequest } from './check_generate_options.js';
+import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
+import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
 import { startProgressBar } from './progress_bar.js';
-
-export type OutputType = 'image' | 'tensor' | 'latent';
 
 export interface StableDiffusionComponents {
   vae: AutoencoderKL;
@@ -22,48 +21,15 @@ export interface StableDiffusionComponents {
   scheduler: Scheduler;
 }
 
-/** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
-export interface GenerateOptions<T extends OutputType = OutputType> {
-  /** What not to show: one text for all prompts, or one for each. */
-  negativePrompt?: string | string[];
-  /** 50 by default. */
-  numInferenceSteps?: number;
-  /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
-  guidanceScale?: number;
-  /** Pixels; by default what the UNet was trained on. */
-  height?: number;
-  width?: number;
-  /** 1 by default; the images of one prompt come side by side. */
-  numImagesPerPrompt?: number;
-  /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
-  generator?: Generator | Generator[];
-  /** Noise to begin with, instead of drawing it: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
-  latents?: tf.Tensor;
-  /** Instead of a prompt: `[prompts, tokens, features]`. */
-  promptEmbeds?: tf.Tensor;
-  /** Instead of a negative prompt, shaped like the prompt's. */
-  negativePromptEmbeds?: tf.Tensor;
-  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
-  guidanceRescale?: number;
-  /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
-  clipSkip?: number;
-  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
-  eta?: number;
-  /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
-  outputType?: T;
-  /** After each step. The latents are lent for the call; those returned instead are taken over. */
-  callbackOnStepEnd?: StepCallback;
-  /** Ends the work within one step; `generate` then rejects with the signal's reason. */
-  signal?: AbortSignal;
-}
-
-export type StepCallback = (
-  pipe: StableDiffusionPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
-) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
-
-/** What `generate` gives: images, or a tensor that is then the caller's. */
-export interface GenerateOutput<T extends OutputType = 'image'> {
-  images: T extends 'image' ? Image[] : tf.Tensor4D;
+/** Where denoising begins, and what it is led by besides the text. */
+export interface DenoisingStart {
+  /** Noisy latents, as strong as the first timestep has them. */
+  latents: tf.Tensor;
+  timesteps: readonly number[];
+  /** What the UNet sees behind the latents, in more channels. */
+  condition?: tf.Tensor;
+  /** Latents that stay where `mask` is 0, and the noise that they have until the end. */
+  known?: { original: tf.Tensor; noise: tf.Tensor; mask: tf.Tensor };
 }
 
 /**
@@ -107,13 +73,19 @@ export class StableDiffusionPipeline extends DiffusionPipeline implements Stable
   async generate<T extends OutputType = 'image'>(
     prompt?: string | string[], options: GenerateOptions<T> = {},
   ): Promise<GenerateOutput<T>> {
+    checkOptionNames(options, OPTIONS);
     const request = checkGenerateOptions(this, prompt, options);
+    return this.run(request, () => ({ latents: this.prepareLatents(request), timesteps: this.scheduler.timesteps }));
+  }
+
+  /** All of `generate`, but for where the denoising starts: asked when the scheduler's timesteps are set. */
+  protected async run<T extends OutputType>(request: GenerateRequest, start: () => DenoisingStart): Promise<GenerateOutput<T>> {
     return this.exclusively(async () => {
       request.signal?.throwIfAborted();
       this.scheduler.setTimesteps(request.numInferenceSteps);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
-        const latents = await this.denoise(this.prepareLatents(request), encoderHiddenStates, request);
+        const latents = await this.denoise(start(), encoderHiddenStates, request);
         return { images: await this.toOutput(latents, request.outputType) } as GenerateOutput<T>;
       } finally {
         encoderHiddenStates.dispose();
@@ -138,28 +110,33 @@ export class StableDiffusionPipeline extends DiffusionPipeline implements Stable
     return tf.tidy(() => (latents ?? randn(latentShape, generator)).mul(this.scheduler.initNoiseSigma));
   }
 
-  /** The loop: noisy latents in (taken over), denoised latents out. */
-  private async denoise(latents: tf.Tensor, encoderHiddenStates: tf.Tensor, request: GenerateRequest): Promise<tf.Tensor> {
+  /** The loop: takes its start over, gives denoised latents. */
+  private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, request: GenerateRequest): Promise<tf.Tensor> {
     const { numInferenceSteps, guided, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, signal } = request;
     const { unet, scheduler } = this;
+    const { timesteps, condition, known } = start;
+    let { latents } = start;
     const replaceLatents = (next: tf.Tensor) => {
       if (next !== latents) latents.dispose();
       latents = next;
     };
-    const bar = await startProgressBar(numInferenceSteps, this.progressBarConfig);
+    const total = Math.min(numInferenceSteps, Math.ceil(timesteps.length / scheduler.order)); // some schedulers take a step twice
+    const bar = await startProgressBar(total, this.progressBarConfig);
     this.interrupt = false;
     try {
-      for (const [i, t] of scheduler.timesteps.entries()) {
+      for (const [i, t] of timesteps.entries()) {
         if (this.interrupt) break;
         replaceLatents(tf.tidy(() => {
-          const input = scheduler.scaleModelInput(guided ? tf.concat([latents, latents]) : latents, t);
-          const output = unet.forward(input, t, { encoderHiddenStates });
+          const input = scheduler.scaleModelInput(latents, t);
+          const sample = condition ? tf.concat([input, condition], -1) : input;
+          const output = unet.forward(guided ? tf.concat([sample, sample]) : sample, t, { encoderHiddenStates });
           const prediction = guided ? guide(output, guidanceScale, guidanceRescale) : output;
-          return scheduler.step(prediction, t, latents, { generator, eta }).prevSample;
+          const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta });
+          return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
         const changed = await callbackOnStepEnd?.(this, i, t, { latents });
         if (changed?.latents) replaceLatents(changed.latents);
-        bar.update(Math.round((i + 1) * numInferenceSteps / scheduler.timesteps.length)); // some schedulers take a step twice
+        bar.update(Math.round((i + 1) * total / timesteps.length));
         await nextTask();
         signal?.throwIfAborted();
       }
@@ -168,6 +145,7 @@ export class StableDiffusionPipeline extends DiffusionPipeline implements Stable
       latents.dispose();
       throw error;
     } finally {
+      tf.dispose([condition ?? [], known ?? []]);
       bar.stop();
     }
   }
@@ -192,6 +170,12 @@ function correctConfig(scheduler: Scheduler): void {
   console.warn(`scheduler config: steps_offset ${steps_offset} and clip_sample ${clip_sample} are outdated, taking 1 and false`);
   const correction = { ...(steps_offset !== 1 && { steps_offset: 1 }), ...(clip_sample && { clip_sample: false }) };
   Object.assign(scheduler, { config: Object.freeze({ ...scheduler.config, ...correction }) });
+}
+
+/** `latents` under the mask, and around it what is known, as noisy as it is at `timestep`, or at the end without noise. */
+function putBack({ original, noise, mask }: Required<DenoisingStart>['known'], latents: tf.Tensor, scheduler: Scheduler, timestep?: number): tf.Tensor {
+  const around = timestep === undefined ? original : scheduler.addNoise(original, noise, timestep);
+  return tf.add(around.mul(tf.sub(1, mask)), latents.mul(mask));
 }
 
 /** Lets timers, events and signals have their turn, in Node and in a page. */

@@ -129,7 +129,7 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
     ['a file', () => `${DEMO_MODEL}/model_index.json`, /model_index\.json: is a file, takes the folder of a model$/],
     ['a folder of another kind', () => 'spec', /spec: has no model_index\.json, takes the folder of a whole pipeline$/],
     ['an index that is no object', () => folderWith({ 'model_index.json': () => [] }), /demo\/model_index\.json: got \[\], takes an object$/],
-    ['an unknown pipeline', () => index({ _class_name: 'FluxPipeline' }), /_class_name: got 'FluxPipeline', takes 'StableDiffusionPipeline'$/],
+    ['an unknown pipeline', () => index({ _class_name: 'FluxPipeline' }), /_class_name: got 'FluxPipeline', takes 'StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline'$/],
     ['an unknown network', () => index({ unet: ['diffusers', 'UNet3DConditionModel'] }),
       /demo\/model_index\.json: unet: got 'UNet3DConditionModel', takes 'UNet2DConditionModel'$/],
     ['an unknown scheduler', () => index({ scheduler: ['diffusers', 'MagicScheduler'] }), /scheduler: got 'MagicScheduler', takes .*'PNDMScheduler'/],

@@ -1,0 +1,50 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { Generator } from '../core/random.js';
+import type { Image } from '../image/image.js';
+import type { StableDiffusionPipeline } from './stable_diffusion.js';
+
+export type OutputType = 'image' | 'tensor' | 'latent';
+
+/** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
+export interface GenerateOptions<T extends OutputType = OutputType> {
+  /** What not to show: one text for all prompts, or one for each. */
+  negativePrompt?: string | string[];
+  /** 50 by default. */
+  numInferenceSteps?: number;
+  /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
+  guidanceScale?: number;
+  /** Pixels; by default what the UNet was trained on. */
+  height?: number;
+  width?: number;
+  /** 1 by default; the images of one prompt come side by side. */
+  numImagesPerPrompt?: number;
+  /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
+  generator?: Generator | Generator[];
+  /** Noise to begin with, instead of drawing it: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
+  latents?: tf.Tensor;
+  /** Instead of a prompt: `[prompts, tokens, features]`. */
+  promptEmbeds?: tf.Tensor;
+  /** Instead of a negative prompt, shaped like the prompt's. */
+  negativePromptEmbeds?: tf.Tensor;
+  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
+  guidanceRescale?: number;
+  /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
+  clipSkip?: number;
+  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
+  eta?: number;
+  /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
+  outputType?: T;
+  /** After each step. The latents are lent for the call; those returned instead are taken over. */
+  callbackOnStepEnd?: StepCallback;
+  /** Ends the work within one step; `generate` then rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export type StepCallback = (
+  pipe: StableDiffusionPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
+) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
+
+/** What `generate` gives: images, or a tensor that is then the caller's. */
+export interface GenerateOutput<T extends OutputType = 'image'> {
+  images: T extends 'image' ? Image[] : tf.Tensor4D;
+}

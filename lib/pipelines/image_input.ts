@@ -1,0 +1,93 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger, checkShape, show } from '../core/checks.js';
+import type { Generator } from '../core/random.js';
+import { Image } from '../image/image.js';
+import type { AutoencoderKL } from '../models/autoencoder_kl.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+
+/** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], which stays the caller's. */
+export type ImageInput = Image | Image[] | tf.Tensor;
+
+/** How many pictures there are, and how large the first is. */
+export interface ImageInputSize {
+  count: number;
+  height: number;
+  width: number;
+}
+
+const GREY = [19595, 38470, 7471]; // of 65536: Pillow's shares of red, green and blue
+const HALF_GREY = 128 * 65536 - 32768; // what Pillow rounds up to 128
+
+/** @throws TypeError, RangeError naming the option, unless it is pictures, or a tensor with one of these numbers of channels. */
+export function checkImages(name: string, input: ImageInput, channels: readonly number[]): ImageInputSize {
+  if (input && (input as tf.Tensor).rank !== undefined) {
+    const { shape } = input as tf.Tensor;
+    checkShape(name, shape, [null, null, null, channels.includes(shape[3]!) ? shape[3]! : channels[0]]);
+    return { count: shape[0], height: shape[1]!, width: shape[2]! };
+  }
+  const images = [input as Image | Image[]].flat();
+  if (images.length === 0 || !images.every(image => image instanceof Image)) {
+    throw new TypeError(`${name}: got ${show(input)}, takes an Image, a list of them or a tensor [images, height, width, ${channels.join(' or ')}]`);
+  }
+  return { count: images.length, height: images[0].height, width: images[0].width };
+}
+
+/** @throws RangeError unless `count` pictures can be taken in turn for `images`. */
+export function checkTurns(name: string, count: number, images: number): void {
+  if (images % count !== 0) throw new RangeError(`${name}: got ${count}, takes a number that divides ${images}, which is how many are to be made`);
+}
+
+/** How many of so many steps are left from a picture on. @throws RangeError unless `strength` is from 0 to 1 and leaves a step. */
+export function checkStrength(strength: number, steps: number): number {
+  const left = Math.min(Math.floor(steps * strength), steps);
+  if (!(strength >= 0 && strength <= 1)) throw new RangeError(`strength: got ${show(strength)}, takes a number from 0 to 1`);
+  if (left < 1) throw new RangeError(`strength: got ${strength}, which leaves none of ${steps} steps, takes ${1 / steps} or more`);
+  return left;
+}
+
+/** The timesteps of the last `left` of so many steps; the scheduler's run begins there. Equals get_timesteps of diffusers' pipelines. */
+export function lastTimesteps(scheduler: Scheduler, steps: number, left: number): number[] {
+  const begin = (steps - left) * scheduler.order;
+  scheduler.setBeginIndex(begin);
+  return scheduler.timesteps.slice(begin);
+}
+
+/** `[images, height, width, 3]` within [-1, 1]. Equals VaeImageProcessor.preprocess: Lanczos for pictures, the nearest pixel for tensors. */
+export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
+  return tf.tidy(() => {
+    const pixels = isTensor(input) ? resizeNearest(input, height, width) : stack(input, height, width);
+    return pixels.mul(2).sub(1);
+  });
+}
+
+/** `[masks, height, width, 1]`: 1 where the mask is white, 0 where it is black, the nearer of both between. */
+export function toMask(input: ImageInput, height: number, width: number): tf.Tensor {
+  return tf.tidy(() => {
+    if (isTensor(input)) return resizeNearest(input, height, width).greaterEqual(0.5).cast('float32');
+    const bytes = stack(input, height, width).mul(255).round();
+    return bytes.mul(GREY).sum(-1, true).greaterEqual(HALF_GREY).cast('float32');
+  });
+}
+
+/** The nearest pixel of each new one, as torch's interpolate counts them. */
+export function resizeNearest(x: tf.Tensor, height: number, width: number): tf.Tensor {
+  return tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [height, width]);
+}
+
+/** Draws latents of pictures, as the UNet knows them: `[images, height / scaleFactor, width / scaleFactor, channels]`. */
+export function drawLatents(vae: AutoencoderKL, pixels: tf.Tensor, generator?: Generator | Generator[]): tf.Tensor {
+  return tf.tidy(() => vae.encode(pixels).latentDist.sample(generator).mul(vae.config.scaling_factor));
+}
+
+/** `images` of those that there are, one after the other and then from the first again. */
+export function inTurn(x: tf.Tensor, images: number): tf.Tensor {
+  return tf.tile(x, [checkInteger('turns', images / x.shape[0], 1), 1, 1, 1]);
+}
+
+function stack(images: Image | Image[], height: number, width: number): tf.Tensor {
+  return Image.toTensor([images].flat().map(image => image.resize(width, height)));
+}
+
+function isTensor(input: ImageInput): input is tf.Tensor {
+  return (input as tf.Tensor).rank !== undefined;
+}

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { checkGenerateOptions, checkOptionNames, OPTIONS } from './check_generate_options.js';
+import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
+import { checkImages, checkStrength, checkTurns, drawLatents, inTurn, lastTimesteps, toPixels, type ImageInput } from './image_input.js';
+import { StableDiffusionPipeline } from './stable_diffusion.js';
+
+/** Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, and the noise comes on top of it. */
+export interface Img2ImgOptions<T extends OutputType = OutputType> extends Omit<GenerateOptions<T>, 'height' | 'width' | 'latents'> {
+  /**
+   * What to begin from; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
+   * Besides, latents as the UNet knows them: a tensor `[images, height, width, latent_channels]`.
+   */
+  image: ImageInput;
+  /** How much of the picture to give up, from 0 to 1 (all of it); so large a share of the steps is taken. 0.8 by default. */
+  strength?: number;
+}
+
+const IMG2IMG_OPTIONS = [...OPTIONS.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+
+/**
+ * Image to image: denoises a picture that noise was added to, along a prompt (SDEdit, arXiv:2108.01073).
+ * Equals diffusers' StableDiffusionImg2ImgPipeline without safety checker.
+ */
+export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
+  /** Makes images of a picture and prompts. Throws as StableDiffusionPipeline.generate does. */
+  override async generate<T extends OutputType = 'image'>(
+    prompt: string | string[] | undefined, options: Img2ImgOptions<T>,
+  ): Promise<GenerateOutput<T>> {
+    checkOptionNames(options, IMG2IMG_OPTIONS);
+    const { image, strength = 0.8, ...others } = options;
+    const { latent_channels: channels } = this.vae.config;
+    const { count, ...size } = checkImages('image', image, [3, channels]);
+    const areLatents = image instanceof tf.Tensor && image.shape[3] !== 3;
+    const factor = this.vaeScaleFactor;
+    const whole = (length: number) => areLatents ? length * factor : Math.max(factor, length - length % factor);
+    const [height, width] = [whole(size.height), whole(size.width)];
+    const request = checkGenerateOptions(this, prompt, { ...others, height, width });
+    const { numInferenceSteps, latentShape, generator } = request;
+    const left = checkStrength(strength, numInferenceSteps);
+    checkTurns('image', count, latentShape[0]);
+
+    return this.run(request, () => tf.tidy(() => {
+      const timesteps = lastTimesteps(this.scheduler, numInferenceSteps, left);
+      const original = areLatents ? image : drawLatents(this.vae, toPixels(image, height, width), generator);
+      const noise = randn(latentShape, generator);
+      return { timesteps, latents: this.scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
+    }));
+  }
+}

@@ -1,0 +1,53 @@
+import * as tf from '@tensorflow/tfjs';
+import { Generator } from '../../lib/core/random.js';
+import { Image } from '../../lib/image/image.js';
+import type { Values } from './close.js';
+
+/** A random pipeline of 16 x 16 pixels in diffusers' folder layout, made by golden/parts/pipelines.py. */
+export const TINY = 'spec/golden/pipelines/tiny';
+/** A UNet for it that takes 9 channels. */
+export const TINY_INPAINT_UNET = 'spec/golden/pipelines/unet_inpaint';
+
+/** Options of a case in the words of golden/parts/pipelines.py. */
+export interface PipelineCase {
+  seeds: number | number[];
+  steps: number;
+  strength?: number;
+  scheduler?: [name: string, overrides: object];
+  guidance_scale?: number;
+  guidance_rescale?: number;
+  negative_prompt?: string | string[];
+  num_images_per_prompt?: number;
+  clip_skip?: number;
+  height?: number;
+  width?: number;
+  as_tensor?: 'pixels' | 'latents';
+  unet?: string;
+}
+
+export const seeded = (seed: number): Generator => new Generator('cpu').manualSeed(seed);
+
+/** The options that all pipelines have, in our words. */
+export function commonOptions(options: PipelineCase) {
+  return {
+    generator: Array.isArray(options.seeds) ? options.seeds.map(seeded) : seeded(options.seeds),
+    numInferenceSteps: options.steps,
+    guidanceScale: options.guidance_scale,
+    guidanceRescale: options.guidance_rescale,
+    negativePrompt: options.negative_prompt,
+    numImagesPerPrompt: options.num_images_per_prompt,
+    clipSkip: options.clip_skip,
+    outputType: 'latent' as const,
+  };
+}
+
+/** Pictures out of `[images, height, width, 3]` bytes. */
+export function goldenImages({ data, shape: [count, height, width] }: Values): Image[] {
+  const size = height * width * 3;
+  return Array.from({ length: count }, (_, i) => new Image(Uint8Array.from(data).slice(i * size, (i + 1) * size), width, height));
+}
+
+/** `[images, height, width, 3]` bytes as a tensor within [0, 1]. */
+export function goldenPixels({ data, shape }: Values): tf.Tensor {
+  return tf.tidy(() => tf.tensor(Float32Array.from(data), [...shape]).div(255));
+}
