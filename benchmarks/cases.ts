@@ -1,0 +1,50 @@
+/** What is measured: the same on both sides, at the sizes of Stable Diffusion 1.5. */
+export type Case =
+  | { kind: 'unet'; batch: number; size: number }
+  | { kind: 'vae-decode'; batch: number; size: number }
+  | { kind: 'text-encoder'; batch: number; tokens: number }
+  | { kind: 'attention'; batch: number; tokens: number; features: number; heads: number }
+  | { kind: 'group-norm-silu'; batch: number; size: number; channels: number }
+  | { kind: 'geglu'; batch: number; tokens: number; features: number }
+  | { kind: 'generate'; steps: number; batch: number };
+
+/** By the name that the command line takes. Sizes of latents: 64 is a picture of 512x512. */
+export const CASES: Record<string, Case> = {
+  'unet': { kind: 'unet', batch: 2, size: 64 },
+  'unet-batch-1': { kind: 'unet', batch: 1, size: 64 },
+  'unet-256': { kind: 'unet', batch: 2, size: 32 },
+  'unet-768': { kind: 'unet', batch: 2, size: 96 },
+  'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
+  'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
+  'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
+  'attention-1024': { kind: 'attention', batch: 2, tokens: 1024, features: 640, heads: 8 },
+  'attention-256': { kind: 'attention', batch: 2, tokens: 256, features: 1280, heads: 8 },
+  'attention-64': { kind: 'attention', batch: 2, tokens: 64, features: 1280, heads: 8 },
+  'group-norm-silu': { kind: 'group-norm-silu', batch: 2, size: 64, channels: 320 },
+  'geglu': { kind: 'geglu', batch: 2, tokens: 4096, features: 320 },
+  'generate': { kind: 'generate', steps: 20, batch: 1 },
+};
+
+/** The model that a case needs: the name of one with random weights, or the folder of a real one. */
+export const MODELS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder', 'generate': 'models/shapes' };
+
+/** What a worker answers to each line of its input, as one line of JSON. */
+export interface Prepared {
+  /** Seconds to load the weights. */
+  load: number;
+}
+
+export interface Run {
+  /** Seconds on the clock, and seconds of all cores. */
+  wall: number;
+  cpu: number;
+}
+
+export interface Finished {
+  /** Highest resident memory of the process, in bytes. */
+  peakRss: number;
+  /** Floating-point operations of one run, where the worker counts them. */
+  flops?: number;
+  tensors?: number;
+  tensorBytes?: number;
+}

@@ -1,0 +1,28 @@
+import * as tf from '@tensorflow/tfjs';
+
+/** Runs `work` and counts the multiplications and additions of its convolutions and matrix products, which are nearly all there are. */
+export async function countFlops(work: () => tf.Tensor | Promise<tf.Tensor>): Promise<{ result: tf.Tensor; flops: number }> {
+  let flops = 0;
+  const engine = tf.engine();
+  const runKernel = engine.runKernel.bind(engine);
+  engine.runKernel = ((kernel: string, inputs: tf.NamedTensorMap, attrs: { transposeA?: boolean }) => {
+    const out = runKernel(kernel, inputs, attrs as never);
+    if (out instanceof tf.Tensor) flops += 2 * out.size * termsPerElement(kernel, inputs, attrs);
+    return out;
+  }) as typeof engine.runKernel;
+  try {
+    return { result: await work(), flops };
+  } finally {
+    engine.runKernel = runKernel;
+  }
+}
+
+/** How many products each element of the output sums. */
+function termsPerElement(kernel: string, inputs: tf.NamedTensorMap, attrs: { transposeA?: boolean }): number {
+  if (kernel === tf.Conv2D || kernel === tf.FusedConv2D) {
+    const [height, width, channels] = inputs.filter.shape;
+    return height * width * channels!;
+  }
+  if (kernel === tf.BatchMatMul || kernel === tf._FusedMatMul) return inputs.a.shape.at(attrs.transposeA ? -2 : -1)!;
+  return 0;
+}
