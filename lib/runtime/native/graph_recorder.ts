@@ -107,6 +107,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
     const [id] = backend.getInputTensorIds([result]);
     return { inputs: names, output: known.get(id)!.name, captured, result };
   } finally {
-    Object.assign(backend, { binding, move, getInputTensorIds });
+    Object.assign(backend, { binding });
+    for (const method of ['move', 'getInputTensorIds']) Reflect.deleteProperty(backend, method); // back to the class's own
   }
 }
