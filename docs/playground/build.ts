@@ -48,7 +48,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   const files = (await listFiles(folder)).filter(path => !path.startsWith('models/') && !path.endsWith('/tfjs-backend-wasm.wasm')); // browsers without SIMD are rare
   const version = `playground-${await hashFiles(folder, files)}`;
   const offline = ['.', ...files.filter(path => path !== 'index.html')];
-  await bundle(join(compiled, 'page/service_worker.js'), { VERSION: version, FILES: offline }, { entryNames: '[name]', splitting: false, format: 'iife' });
+  await bundle(join(compiled, 'page/service_worker.js'), { VERSION: version, FILES: offline, MODEL: model.url }, { entryNames: '[name]', splitting: false, format: 'iife' });
   return { modules: metafiles.flatMap(({ inputs }) => Object.keys(inputs)), scriptBytes: countScripts(metafiles) };
 }
 

@@ -66,6 +66,8 @@ function load(from: ModelSource): void {
   endRun();
   generateButton.disabled = true;
   showError();
+  byId('model').textContent = 'Loading';
+  byId('model-note').textContent = '';
   stage.showText('Fetching the model');
   stage.showProgress(0);
   engine.load(source, deviceSelect.value as Device | 'auto');
@@ -98,7 +100,7 @@ function endRun(): void {
 function clear(): void {
   shown = undefined;
   gallery.mark();
-  stage.showText('Your picture appears here');
+  stage.showText(generateButton.disabled ? 'No model is loaded' : 'Your picture appears here');
   stage.showProgress(null);
 }
 
@@ -153,6 +155,7 @@ async function onReply(reply: Reply): Promise<void> {
       endRun();
       clear();
       showError(reply.message);
+      if (generateButton.disabled) byId('model').textContent = 'None';
       break;
   }
 }

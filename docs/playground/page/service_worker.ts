@@ -1,6 +1,7 @@
-/** Set by the bundler: a name for this version of the site, and its files. */
+/** Set by the bundler: a name for this version of the site, its files, and where its model is. */
 declare const VERSION: string;
 declare const FILES: string[];
+declare const MODEL: string;
 
 /** As much of a service worker as is used here; TypeScript keeps its types apart from those of pages. */
 interface ServiceWorker {
@@ -30,6 +31,9 @@ async function install(): Promise<void> {
 async function activate(): Promise<void> {
   const old = (await caches.keys()).filter(name => name.startsWith('playground-') && name !== VERSION);
   await Promise.all(old.map(name => caches.delete(name)));
+  const models = await caches.open('tfjs-diffusers'); // where the library keeps what it fetches
+  const isOld = ({ url }: globalThis.Request) => url.startsWith(`${worker.registration.scope}models/`) && !url.includes(`/${MODEL}/`);
+  await Promise.all((await models.keys()).filter(isOld).map(key => models.delete(key)));
   await worker.clients.claim();
 }
 
@@ -41,7 +45,7 @@ function isOurs(url: string): boolean {
 async function answer(request: globalThis.Request): Promise<Response> {
   const cache = await caches.open(VERSION);
   const cached = () => cache.match(request, { ignoreSearch: true });
-  if (request.mode !== 'navigate') return await cached() ?? fetch(request);
+  if (request.mode !== 'navigate') return isolated(await cached() ?? await fetch(request));
   try {
     return isolated(await fetch(request));
   } catch (error) {
@@ -51,10 +55,10 @@ async function answer(request: globalThis.Request): Promise<Response> {
   }
 }
 
-/** A page with the headers that allow threads, also where the server does not send them. */
-function isolated(page: Response): Response {
-  const headers = new Headers(page.headers);
-  headers.set('Cross-Origin-Opener-Policy', 'same-origin');
-  headers.set('Cross-Origin-Embedder-Policy', 'require-corp');
-  return new Response(page.body, { status: page.status, statusText: page.statusText, headers });
+/** The same with the headers that allow threads, also where the server does not send them: a page takes them, and its workers. */
+function isolated({ body, status, statusText, headers }: Response): Response {
+  const more = new Headers(headers);
+  more.set('Cross-Origin-Opener-Policy', 'same-origin');
+  more.set('Cross-Origin-Embedder-Policy', 'require-corp');
+  return new Response(body, { status, statusText, headers: more });
 }

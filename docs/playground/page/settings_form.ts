@@ -1,7 +1,8 @@
 import type { DeviceInfo, ModelInfo, Settings } from '../protocol.js';
 import { byId } from './dom.js';
 
-const PREFERRED = { scheduler: 'DPMSolverMultistepScheduler', sizes: [[1, 1], [1.5, 1], [1, 1.5], [1.5, 1.5], [2, 2]] };
+/** Offered sizes, relative to what the model was trained on. */
+const SIZES = [[1, 1], [1.5, 1], [1, 1.5], [1.5, 1.5], [2, 2]];
 
 /** The form with everything that a picture is made of. */
 export class SettingsForm {
@@ -55,12 +56,12 @@ export class SettingsForm {
 
   /** Offers what the model can do; keeps what was chosen if it still can. */
   offerModel({ schedulers, width, height, vaeScaleFactor }: ModelInfo): void {
-    const scheduler = this.scheduler.value || PREFERRED.scheduler;
+    const scheduler = this.scheduler.value;
     this.scheduler.replaceChildren(...schedulers.map((name, i) => new Option(i ? name : `${name} (the model's own)`, name)));
     choose(this.scheduler, scheduler);
     const size = this.size.value;
     const multiple = (pixels: number) => Math.round(pixels / vaeScaleFactor / 8) * vaeScaleFactor * 8 || vaeScaleFactor * 8;
-    this.size.replaceChildren(...PREFERRED.sizes.map(([x, y]) => {
+    this.size.replaceChildren(...SIZES.map(([x, y]) => {
       const [w, h] = [multiple(width * x), multiple(height * y)];
       return new Option(`${w} × ${h}`, `${w}x${h}`);
     }));

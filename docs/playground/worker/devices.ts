@@ -7,7 +7,7 @@ interface Gpu {
   requestAdapter(): Promise<{ info?: { vendor?: string; architecture?: string; description?: string; isFallbackAdapter?: boolean } } | null>;
 }
 
-const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
+const SOFTWARE = 'in software';
 
 /**
  * What this browser can run on, best first: GPUs, WebAssembly, and last what only pretends to be a GPU.
@@ -16,7 +16,7 @@ const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
 export async function findDevices(wasmFolder: string): Promise<DeviceInfo[]> {
   setWasmPaths(wasmFolder);
   const gpus = [await webgpu(), webgl()].filter(device => device !== undefined);
-  const isSoftware = ({ detail }: DeviceInfo) => SOFTWARE.test(detail);
+  const isSoftware = ({ detail }: DeviceInfo) => detail === SOFTWARE;
   return [...gpus.filter(gpu => !isSoftware(gpu)), await wasm(), ...gpus.filter(isSoftware)];
 }
 
@@ -33,7 +33,7 @@ async function webgpu(): Promise<DeviceInfo | undefined> {
   await import('@tensorflow/tfjs-backend-webgpu'); // registers itself
   const { description, vendor, architecture, isFallbackAdapter } = adapter.info ?? {};
   const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'GPU';
-  return { device: 'webgpu', label: 'WebGPU', detail: isFallbackAdapter && !SOFTWARE.test(name) ? `${name}, software` : name };
+  return { device: 'webgpu', label: 'WebGPU', detail: isFallbackAdapter ? SOFTWARE : chipName(name) };
 }
 
 function webgl(): DeviceInfo | undefined {
@@ -42,12 +42,14 @@ function webgl(): DeviceInfo | undefined {
   const known = gl.getExtension('WEBGL_debug_renderer_info');
   const renderer = String(gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
   gl.getExtension('WEBGL_lose_context')?.loseContext(); // browsers allow few at a time
-  return { device: 'webgl', label: 'WebGL', detail: shortName(renderer) };
+  return { device: 'webgl', label: 'WebGL', detail: chipName(renderer) };
 }
 
-/** 'ANGLE (Vendor, Chip (0x1234), Driver)' -> 'Chip' */
-function shortName(renderer: string): string {
-  return (/^ANGLE \([^,]*, (.*?)(?: \(0x|,|\)$)/.exec(renderer)?.[1] ?? renderer).replace(/ Direct3D.*| OpenGL.*/, '');
+/** 'ANGLE (Vendor, Chip (0x1234) Driver, Version)' -> 'Chip' */
+function chipName(renderer: string): string {
+  if (/swiftshader|llvmpipe|software|basic render/i.test(renderer)) return SOFTWARE;
+  const chip = /^ANGLE \([^,]*, (.*?)(?: \(0x|,|\)$)/.exec(renderer)?.[1] ?? renderer;
+  return chip.replace(/^.*Renderer: | Direct3D.*| OpenGL.*/g, '');
 }
 
 async function wasm(): Promise<DeviceInfo> {
@@ -58,10 +60,8 @@ async function wasm(): Promise<DeviceInfo> {
 
 /** How many threads WebAssembly gets. It takes a page that is isolated from others to have several. */
 async function useThreads(): Promise<number> {
-  const cores = navigator.hardwareConcurrency ?? 1;
-  if (cores === 1 || !await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT')) return 1;
-  const threads = Math.min(8, Math.max(2, Math.floor(cores / 2))); // two cores of many are often one
-  Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 * threads }); // half of this is all that tfjs ever takes
+  if (!await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT')) return 1;
+  const threads = Math.min(8, Math.max(1, Math.floor(navigator.hardwareConcurrency / 2))); // more than half of the cores tfjs never takes
   setThreadsCount(threads);
   return threads;
 }

@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { PNG } from 'pngjs';
+import { buildSite, type Site } from '../../docs/playground/build.js';
+import { StaticServer } from '../../docs/playground/server.js';
+import { DiffusionPipeline, Generator, schedulerClass, type StableDiffusionPipeline } from '../../lib/index.js';
+import { describeInBrowser, startChromium } from '../support/chromium.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
+
+const SITE = '.build/playground';
+
+interface Settings {
+  prompt: string;
+  steps: number;
+  guidance: number;
+  seed: number;
+  scheduler: string;
+  side: number;
+}
+
+const SETTINGS: Settings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
+
+describe('Playground site', () => {
+  let site: Site;
+  before(async () => { site = await buildSite(SITE, DEMO_MODEL); });
+
+  it('has no module of Node, nor any of ours that takes one', () => {
+    const taken = site.modules.filter(path => !path.startsWith('(disabled):'));
+    const ofNode = /^node:|lib\/(runtime\/native|cli)\/|\/(local_folder|open_by_name|hub_\w+folder|hub_cache|hub_client|read_file|write_file)\.js$|cli-progress|commander/;
+    assert.deepEqual(taken.filter(path => ofNode.test(path)), []);
+    for (const name of readdirSync(SITE).filter(file => file.endsWith('.js'))) {
+      assert.doesNotMatch(readFileSync(`${SITE}/${name}`, 'utf8'), /["'`]node:|import ?["'](fs|path|os|util)["']/, name);
+    }
+  });
+
+  it('is as small as the docs say, about', () => {
+    const { page, worker, webgpu } = site.scriptBytes;
+    assert.ok(page < 15_000 && worker < 1_500_000 && webgpu < 340_000, JSON.stringify(site.scriptBytes));
+  });
+});
+
+describeInBrowser('Playground', () => {
+  let browser: Browser;
+  let server: StaticServer;
+  let context: BrowserContext;
+  let page: Page;
+  let problems: string[];
+
+  before(async () => {
+    await buildSite(SITE, DEMO_MODEL);
+    [browser, server] = await Promise.all([startChromium(), StaticServer.start(SITE)]);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+  beforeEach(async () => {
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    page = await context.newPage();
+    problems = [];
+    page.on('pageerror', error => problems.push(error.message));
+    page.on('console', message => message.type() === 'error' && problems.push(message.text()));
+  });
+  afterEach(async () => {
+    await context.close();
+    assert.deepEqual(problems, []);
+  });
+
+  const ready = () => page.waitForSelector('#generate:enabled');
+  const open = async (url = server.url) => {
+    await page.goto(url);
+    await ready();
+  };
+
+  async function fill({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<void> {
+    await page.getByLabel('Prompt', { exact: true }).fill(prompt);
+    await page.getByLabel('Steps').fill(String(steps));
+    await page.getByLabel('Guidance').fill(String(guidance));
+    await page.getByRole('spinbutton', { name: 'Seed' }).fill(String(seed));
+    await page.getByLabel('Scheduler').selectOption(scheduler);
+    await page.$eval('#size', (select, value) => { (select as HTMLSelectElement).append(new Option(value, value)); }, `${side}x${side}`);
+    await page.getByLabel('Size').selectOption(`${side}x${side}`);
+  }
+
+  /** The file that the page offers. */
+  async function download(): Promise<Buffer> {
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download PNG' }).click()]);
+    return readFileSync((await file.path())!);
+  }
+
+  async function expectSamePicture(png: Buffer, settings: Settings): Promise<void> {
+    const pixels = PNG.sync.read(png).data.filter((_, i) => i % 4 !== 3);
+    const expected = await inNode(settings);
+    assert.equal(pixels.length, expected.length);
+    const worst = pixels.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
+    assert.ok(worst <= 2, `differs by ${worst}`);
+  }
+
+  it('makes the picture that Node makes, by keyboard alone, and says so to those who listen', async () => {
+    await open();
+    await fill(SETTINGS);
+    await page.getByLabel('Prompt', { exact: true }).press('Control+Enter');
+    await page.getByText(/step \d of 3/).waitFor();
+    const canvas = page.getByRole('img', { name: SETTINGS.prompt, exact: true });
+    await canvas.waitFor();
+    await page.getByRole('status').getByText('The picture is ready').waitFor();
+    const png = await download();
+    await expectSamePicture(png, SETTINGS);
+    assert.ok(png.includes('tEXtparameters\0a red circle on a white background\nSteps: 3, Sampler: EulerDiscreteScheduler, CFG scale: 5, Seed: 7, Size: 64x64, Model: shapes'));
+    const facts = await page.locator('#facts').textContent();
+    assert.match(facts!, /seed 7 · 3 steps · guidance 5 · EulerDiscreteScheduler · 64 × 64 · shapes · WebAssembly \(SIMD, [^)]*threads?\) · \d+ ms a step · .* in all · \d+ MB of memory/);
+  });
+
+  it('keeps its pictures for the next visit, and takes their settings again', async () => {
+    await open();
+    await fill(SETTINGS);
+    await page.getByRole('button', { name: 'Generate' }).click();
+    const thumbnail = page.getByRole('button', { name: `${SETTINGS.prompt}, seed 7` });
+    await thumbnail.waitFor();
+    await page.reload();
+    await ready();
+    await thumbnail.click();
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    assert.equal(await page.getByRole('spinbutton', { name: 'Seed' }).inputValue(), '7');
+    assert.equal(await page.getByLabel('Scheduler').inputValue(), SETTINGS.scheduler);
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await thumbnail.waitFor({ state: 'detached' });
+    assert.equal(await page.locator('#pictures').isVisible(), false);
+  });
+
+  it('stops within a step when asked, and goes on', async () => {
+    await open();
+    await fill({ ...SETTINGS, steps: 60 });
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByText(/step \d+ of 60/).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('status').getByText('Cancelled').waitFor();
+    await fill({ ...SETTINGS, steps: 1 });
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+  });
+
+  for (const [device, label] of [['webgl', 'WebGL'], ['webgpu', 'WebGPU']]) {
+    it(`makes the same picture on ${label}`, async function () {
+      this.timeout(300_000);
+      await open();
+      if (!await page.locator(`#device option[value=${device}]`).count()) this.skip();
+      const settings = { ...SETTINGS, steps: 2, guidance: 1, side: 32 };
+      page.setDefaultTimeout(280_000);
+      await page.getByLabel('Runs on').selectOption(device);
+      await page.getByText(`Now: ${label}`).waitFor();
+      await fill(settings);
+      await page.getByRole('button', { name: 'Generate' }).click();
+      await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+      await expectSamePicture(await download(), settings);
+    });
+  }
+
+  it('makes the same picture on half of the cores, where there are several', async () => {
+    await page.route('**/worker-*.js', async route => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `Object.defineProperty(navigator, 'hardwareConcurrency', { value: 4 });${await response.text()}` });
+    });
+    await open();
+    await page.getByText('Now: WebAssembly, SIMD, 2 threads.').waitFor();
+    await fill(SETTINGS);
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+    await expectSamePicture(await download(), SETTINGS);
+  });
+
+  it('works without a connection after the first visit', async () => {
+    const gone = await StaticServer.start(SITE);
+    await open(gone.url);
+    await page.evaluate(() => navigator.serviceWorker.ready);
+    await gone.close();
+    await page.reload();
+    await ready();
+    await fill({ ...SETTINGS, steps: 1 });
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+  });
+
+  it('says that there is one thread where the server does not isolate the page, and isolates it itself the next time', async () => {
+    const plain = await StaticServer.start(SITE, { isolated: false });
+    try {
+      await open(plain.url);
+      await page.getByText('Now: WebAssembly, SIMD, one thread. More threads take a page').waitFor();
+      await page.evaluate(() => navigator.serviceWorker.ready);
+      await page.reload();
+      await ready();
+      await page.getByText(/Now: WebAssembly, SIMD, [^.]*\.$/).waitFor();
+      assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+    } finally {
+      await context.close();
+      await plain.close();
+    }
+  });
+
+  it('loads a folder that the user picks, and a model by its address', async () => {
+    await open();
+    await page.getByRole('button', { name: 'Load another model' }).click();
+    await page.getByLabel('Folder on this device').setInputFiles(resolve(DEMO_MODEL));
+    await page.getByText(/^shapes, .* million parameters$/).waitFor();
+    await ready();
+
+    const [url] = await page.evaluate(async () => (await (await caches.open('tfjs-diffusers')).keys()).map(request => request.url));
+    await page.getByRole('button', { name: 'Load another model' }).click();
+    await page.getByLabel('Hub id or address').fill(url.replace(/(models\/[^/]*).*/, '$1'));
+    await page.getByRole('button', { name: 'Load', exact: true }).click();
+    await page.getByText(/^http.*shapes-\w+, .* million parameters$/).waitFor();
+    problems = []; // the browser tells of each file that was looked for in vain
+
+    await page.getByRole('button', { name: 'Load another model' }).click();
+    await page.getByLabel('Hub id or address').fill(`${server.url}none`);
+    await page.getByRole('button', { name: 'Load', exact: true }).click();
+    await page.getByRole('alert').getByText('none: has no model_index.json').waitFor();
+    problems = [];
+  });
+
+  for (const colorScheme of ['light', 'dark'] as const) {
+    it(`has names, roles and contrasts as the guidelines ask, in ${colorScheme}`, async () => {
+      await page.emulateMedia({ colorScheme });
+      await open();
+      await fill({ ...SETTINGS, steps: 1 });
+      await page.getByRole('button', { name: 'Generate' }).click();
+      await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+      const audit = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
+      const violations = () => page.evaluate(`(async () => {
+        ${audit};
+        const { violations } = await axe.run();
+        return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html));
+      })()`);
+      assert.deepEqual(await violations(), []);
+      await page.getByRole('button', { name: 'Load another model' }).click();
+      assert.deepEqual(await violations(), []);
+    });
+  }
+
+  it('fits a narrow phone', async () => {
+    await page.setViewportSize({ width: 320, height: 640 });
+    await open();
+    await fill({ ...SETTINGS, steps: 1 });
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+  });
+});
+
+let pipe: StableDiffusionPipeline | undefined;
+
+/** The bytes of the picture that Node makes on WebAssembly. */
+async function inNode({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<Uint8Array> {
+  pipe ??= await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+  await pipe.to('wasm');
+  pipe.scheduler = schedulerClass(scheduler).fromConfig(pipe.scheduler.config);
+  const { images } = await pipe.generate(prompt, {
+    numInferenceSteps: steps, guidanceScale: guidance, generator: new Generator().manualSeed(seed), height: side, width: side,
+  });
+  return images[0].data;
+}
+after(() => pipe?.dispose());
