@@ -15,7 +15,7 @@ export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './to
 export * from './schedulers/index.js';
 
 export { Image } from './image/image.js';
-export { PngError } from './image/decode_png.js';
+export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './image/latents_preview.js';
 export { formatGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';

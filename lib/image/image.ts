@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
-import { decodePng } from './decode_png.js';
-import { encodePng } from './png.js';
+import { decodePixels, encodePixels } from './png.js';
+import { readChunks } from './png_chunks.js';
+import { addTexts, readTexts } from './png_text.js';
 import { resizeLanczos } from './resize.js';
 
 /** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
@@ -47,12 +48,13 @@ export class Image {
   }
 
   /**
-   * Reads a PNG file's bytes, of any kind; transparency is left out. Its texts come in `text`.
+   * Reads a PNG file's bytes, of any kind; transparency is left out. Its texts come in `text`, other than compressed ones.
    * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
    */
   static async fromPng(bytes: Uint8Array): Promise<Image> {
-    const { data, width, height, text } = await decodePng(bytes);
-    return new Image(data, width, height, text);
+    const chunks = readChunks(bytes);
+    const { data, width, height } = await decodePixels(chunks);
+    return new Image(data, width, height, readTexts(chunks));
   }
 
   /** Reads a PNG file (Node). @throws Error for a file that cannot be read, PngError as fromPng. */
@@ -70,10 +72,11 @@ export class Image {
 
   /**
    * The picture as the bytes of a PNG file.
-   * @param text what to write beside the pixels, by keyword.
+   * @param text what to write beside the pixels, by keyword: `parameters` is where many tools look for how a picture was generated.
+   * @throws RangeError for a keyword that is not 1 to 79 letters of ASCII.
    */
-  toPng(text: Readonly<Record<string, string>> = this.text): Promise<Uint8Array> {
-    return encodePng(this, text);
+  async toPng(text: Readonly<Record<string, string>> = this.text): Promise<Uint8Array> {
+    return addTexts(await encodePixels(this), text);
   }
 
   /** The picture as a `data:image/png;base64,...` URL, for an `<img>` or a notebook. */

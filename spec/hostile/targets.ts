@@ -128,7 +128,7 @@ export async function hostileTargets(): Promise<Target[]> {
     {
       name: 'PNG behind its checksums', isJson: false, seeds: [Uint8Array.of(0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 1, ...Array<number>(52).fill(1))],
       read: async bytes => void await Image.fromPng(pngFile(
-        pngChunk('IHDR', bytes.subarray(0, 13)), pngChunk('PLTE', bytes.subarray(13, 25)), idat(bytes.subarray(13)), pngChunk('zTXt', bytes.subarray(20)))),
+        pngChunk('IHDR', bytes.subarray(0, 13)), pngChunk('PLTE', bytes.subarray(13, 25)), idat(bytes.subarray(13)), pngChunk('iTXt', bytes.subarray(20)))),
     },
   ];
 }

@@ -1,0 +1,50 @@
+import { concat, makeChunk, type Chunk } from './png_chunks.js';
+
+const HEADER_END = 8 + 25; // the signature, and the header with what is around it
+const MAX_BYTES = 1e6;
+
+/**
+ * A PNG file with texts, by keyword: `parameters` is where many tools look for how a picture was generated.
+ * @throws RangeError for a keyword that is none.
+ */
+export function addTexts(png: Uint8Array, texts: Readonly<Record<string, string>>): Uint8Array {
+  const chunks = Object.entries(texts).map(([keyword, text]) => textChunk(keyword, text.replaceAll('\0', '')));
+  return concat([png.subarray(0, HEADER_END), ...chunks, png.subarray(HEADER_END)]);
+}
+
+/** tEXt where Latin-1 can say it, which every reader knows, else iTXt, not compressed and of no language. */
+function textChunk(keyword: string, text: string): Uint8Array {
+  if (!/^[\x20-\x7e]{1,79}$/.test(keyword)) throw new RangeError(`PNG keyword: got '${keyword}', takes 1 to 79 letters of ASCII`);
+  // eslint-disable-next-line no-control-regex -- the range of Latin-1
+  if (!/^[\x00-\xff]*$/.test(text)) return makeChunk('iTXt', new TextEncoder().encode(`${keyword}\0\0\0\0\0${text}`));
+  return makeChunk('tEXt', Uint8Array.from(`${keyword}\0${text}`, letter => letter.charCodeAt(0)));
+}
+
+/** tEXt and iTXt. What is compressed, broken or over a million bytes is left out: the picture does not depend on it. */
+export function readTexts(chunks: readonly Chunk[]): Record<string, string> {
+  return Object.fromEntries(chunks.flatMap(({ type, data }) => {
+    const end = data.indexOf(0);
+    if (end < 1 || data.length > MAX_BYTES) return [];
+    const rest = data.subarray(end + 1);
+    const text = type === 'tEXt' ? latin1(rest) : type === 'iTXt' ? international(rest) : undefined;
+    return text === undefined ? [] : [[latin1(data.subarray(0, end)), text]];
+  }));
+}
+
+/** What follows an iTXt's keyword: whether it is compressed and how, then language and translated keyword, each ended by 0, then the text. */
+function international(data: Uint8Array): string | undefined {
+  const language = data.indexOf(0, 2);
+  const translated = data.indexOf(0, language + 1);
+  if (data[0] !== 0 || language < 0 || translated < 0) return undefined;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data.subarray(translated + 1));
+  } catch {
+    return undefined;
+  }
+}
+
+function latin1(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
