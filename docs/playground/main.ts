@@ -8,6 +8,11 @@ const kilobytes = Object.entries(scriptBytes).map(([what, bytes]) => `${what} ${
 console.log(`${folder}: scripts of ${kilobytes.join(', ')}`);
 if (!process.argv.includes('--build')) {
   const port = Number(process.argv[process.argv.indexOf('--port') + 1] || 8080);
-  const { url } = await StaticServer.start(folder, { port });
-  console.log(`The playground is at ${url} (Ctrl-C ends it)`);
+  try {
+    const { url } = await StaticServer.start(folder, { port });
+    console.log(`The playground is at ${url} (Ctrl-C ends it)`);
+  } catch (error) {
+    console.error(`Port ${port} cannot be taken: ${(error as Error).message}; choose another with -- --port`);
+    process.exitCode = 1;
+  }
 }
