@@ -13,10 +13,9 @@ const program = new Command('tfjs-diffusers')
 program.command('generate')
   .description('make pictures of prompts; without a prompt, a gallery of what the bundled demo model knows')
   .argument('[prompts...]', 'what to show')
-  .option('--model <folder or id>', 'a Stable Diffusion model: a folder in diffusers\' layout, or the id of one on the Hugging Face hub,'
-    + ' as in owner/name (default: the bundled demo model)')
-  .option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)')
-  .option('--variant <name>', 'as in fp16: the model\'s files of that name, which are smaller')
+  .option('--model <source>', 'a Stable Diffusion model: a folder in diffusers\' layout, a .safetensors or .ckpt file, or an id on the Hugging Face'
+    + ' hub, as in owner/name (default: the bundled demo model)')
+  .addOption(revision()).addOption(variant()).addOption(predictionType())
   .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
   .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
   .option('--scheduler <class>', 'as in DPMSolverMultistepScheduler (default: the model\'s own)')
@@ -36,11 +35,12 @@ program.command('generate')
   .action(async (prompts, options) => (await import('./cli/generate.js')).generate(prompts, options));
 
 program.command('convert')
-  .description('write a model in the layout that loads fastest')
-  .argument('<source>', 'a model in diffusers\' folder layout')
+  .description('write any model as a folder in the layout that loads fastest')
+  .argument('<source>', 'a model, as --model of generate takes it; or a single network of one, as a VAE')
   .argument('<target>', 'the new folder')
   .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: as in the source)').choices(['float32', 'float16', 'bfloat16']))
   .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
+  .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--verify', 'read everything back and compare')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
@@ -58,6 +58,19 @@ program.command('info')
   .option('--json', 'print it as JSON')
   .option('--verbose', 'print where an error comes from')
   .action(async options => (await import('./cli/info.js')).info(options));
+
+function revision(): Option {
+  return new Option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');
+}
+
+function variant(): Option {
+  return new Option('--variant <name>', 'as in fp16: the model\'s files of that name, which are smaller');
+}
+
+function predictionType(): Option {
+  return new Option('--prediction-type <type>', 'what the model of a single file was trained to predict, where that is inferred wrongly')
+    .choices(['epsilon', 'v_prediction']);
+}
 
 function wholeNumber(min: number): (text: string) => number {
   return text => {

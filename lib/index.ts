@@ -14,6 +14,8 @@ export { Model, type FromPretrainedOptions as ModelFromPretrainedOptions } from 
 export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
 export * from './schedulers/index.js';
 
+export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';
+
 export { Image } from './image/image.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';

@@ -1,23 +1,20 @@
-import { printable } from '../lib/core/checks.js';
+import { checkOneOf, printable } from '../lib/core/checks.js';
 import { parseJson } from '../lib/core/json.js';
-import { checkRelativePath, ModelFileError, type ModelFolder } from '../lib/hub/model_folder.js';
+import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import type { ByteSource } from '../lib/weights/safetensors.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { clipVocabulary } from './clip_vocabulary.js';
 import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
 
-export interface CheckpointOptions {
-  /** What the model was trained to predict, where the file does not tell. Default: as diffusers infers it. */
-  predictionType?: 'epsilon' | 'v_prediction';
-}
+export type CheckpointOptions = Pick<OpenOptions, 'predictionType'>;
 
 type Tensors = Map<string, CheckpointTensor>;
 
 /**
  * A single-file checkpoint of Stable Diffusion 1.x or 2.x, or of its VAE alone, as the folder that diffusers would make of it:
  * configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
- * @throws ModelFileError, RangeError for a checkpoint of another model or with a part missing.
+ * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
 export async function checkpointFolder(checkpoint: Checkpoint, options: CheckpointOptions = {}): Promise<ModelFolder> {
   const { name, tensors } = checkpoint;
@@ -29,6 +26,9 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
     throw new ModelFileError(printable(`${name}: ${(error as Error).message}`), { cause: error });
   }
   const first = [...tensors.keys()].slice(0, 3).join(', ') || 'no tensor at all';
+  if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model)\./.test(key))) {
+    throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
+  }
   throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x or 2.x, nor of its VAE: it holds ${first}`));
 }
 
@@ -36,28 +36,28 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
   const { tensors, globalStep } = checkpoint;
   const unet = below(tensors, ldmPrefixes.unet);
   const second = unet.get('input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight')?.shape[1] === 1024;
-  const prediction = predictionType ?? (second && globalStep !== 875000 ? 'v_prediction' : 'epsilon'); // 875,000: SD2 base, as diffusers knows it
+  const inpaint = unet.get('input_blocks.0.0.weight')?.shape[1] === 9;
+  const prediction = checkOneOf('predictionType', predictionType ?? inferPrediction(second, inpaint, globalStep), ['epsilon', 'v_prediction'] as const);
   const imageSize = prediction === 'epsilon' ? 512 : 768;
   const unetJson = { ...unetConfig(shapesOf(unet), imageSize), upcast_attention: second };
   const vae = below(tensors, ldmPrefixes.vae);
-  if (vae.size === 0) throw new RangeError(`has no VAE: no ${ldmPrefixes.vae}*`);
-  const vaeJson = vaeConfig(shapesOf(vae), imageSize);
-  const { config: textJson, weights: text } = textEncoder(tensors);
+  const vaeJson = vae.size ? vaeConfig(shapesOf(vae), imageSize) : undefined;
+  const text = textEncoder(tensors);
   const { merges, vocab } = await clipVocabulary();
-  if (textJson.vocab_size !== Object.keys(vocab).length) {
-    throw new RangeError(`its text encoder knows ${String(textJson.vocab_size)} tokens, takes CLIP's ${Object.keys(vocab).length}`);
+  if (text && text.config.vocab_size !== Object.keys(vocab).length) {
+    throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${Object.keys(vocab).length}`);
   }
   const special = (content: string) => ({ __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false });
   const scheduler = schedulerConfig(prediction);
   const files = {
     'model_index.json': {
-      _class_name: 'StableDiffusionPipeline', unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
+      _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline', unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
       text_encoder: ['transformers', 'CLIPTextModel'], tokenizer: ['transformers', 'CLIPTokenizer'], scheduler: ['diffusers', scheduler._class_name],
       safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
     },
     'unet/config.json': unetJson,
     'vae/config.json': vaeJson,
-    'text_encoder/config.json': textJson,
+    'text_encoder/config.json': text?.config,
     'scheduler/scheduler_config.json': scheduler,
     'tokenizer/vocab.json': vocab,
     'tokenizer/merges.txt': merges,
@@ -66,11 +66,20 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
       unk_token: special('<|endoftext|>'), pad_token: second ? '!' : '<|endoftext|>',
     },
   };
+  const missing = {
+    ...!vaeJson && { vae: `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae` },
+    ...!text && { text_encoder: `has no text encoder (${ldmPrefixes.clip}* or ${ldmPrefixes.openClip}*); fromSingleFile takes one as the option textEncoder` },
+  };
   return new VirtualFolder(checkpoint, files, {
     'unet/diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, unetJson.layers_per_block)),
-    'vae/diffusion_pytorch_model.safetensors': vaeWeights(vae, vaeJson.block_out_channels.length),
-    'text_encoder/model.safetensors': text,
-  });
+    'vae/diffusion_pytorch_model.safetensors': vaeJson ? vaeWeights(vae, vaeJson.block_out_channels.length) : new Map(),
+    'text_encoder/model.safetensors': text?.weights ?? new Map(),
+  }, missing);
+}
+
+/** As diffusers does: SD2 was trained for the velocity, but for its base, which is known by its training steps, and for inpainting. */
+function inferPrediction(second: boolean, inpaint: boolean, globalStep?: number): 'epsilon' | 'v_prediction' {
+  return second && !inpaint && globalStep !== 875000 ? 'v_prediction' : 'epsilon';
 }
 
 function vaeFolder(checkpoint: Checkpoint, vae: Tensors): ModelFolder {
@@ -86,11 +95,11 @@ function vaeWeights(vae: Tensors, levels: number): Tensors {
   return renamed(new Map(own), key => vaeKey(key, levels));
 }
 
-function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weights: Tensors } {
+function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
   const clip = below(tensors, ldmPrefixes.clip);
   if (clip.size > 0) return { config: clipConfig(shapesOf(clip)), weights: clip };
   const openClip = below(tensors, ldmPrefixes.openClip);
-  if (openClip.size === 0) throw new RangeError(`has no text encoder: no ${ldmPrefixes.clip}* or ${ldmPrefixes.openClip}*`);
+  if (openClip.size === 0) return undefined;
   const config = openClipConfig(shapesOf(openClip));
   const weights: Tensors = new Map();
   for (const [key, tensor] of openClip) {
@@ -134,7 +143,7 @@ function shapesOf(tensors: Tensors): Shapes {
   return key => tensors.get(key)?.shape;
 }
 
-/** Texts (or values, as JSON) in memory and weights in a checkpoint. */
+/** Texts (or values, as JSON) in memory and weights in a checkpoint; `missing` says of a component what is wrong. */
 class VirtualFolder implements ModelFolder {
   readonly name: string;
 
@@ -142,12 +151,14 @@ class VirtualFolder implements ModelFolder {
     private readonly checkpoint: Checkpoint,
     private readonly texts: Record<string, unknown>,
     private readonly weights: Record<string, Tensors>,
+    private readonly missing: Record<string, string> = {},
   ) {
     this.name = checkpoint.name;
   }
 
   async has(path: string): Promise<boolean> {
-    checkRelativePath(path);
+    const [component] = checkRelativePath(path).split('/');
+    if (Object.hasOwn(this.missing, component)) throw new ModelFileError(`${this.name}: ${this.missing[component]}`);
     return Object.hasOwn(this.texts, path) || Object.hasOwn(this.weights, path);
   }
 
@@ -156,7 +167,7 @@ class VirtualFolder implements ModelFolder {
   }
 
   async readText(path: string): Promise<string> {
-    if (!Object.hasOwn(this.texts, path)) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
+    if (!await this.has(path)) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
     const content = this.texts[path];
     return typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`;
   }

@@ -2,25 +2,22 @@ import { packageVersion } from '../lib/cli/package.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { LocalFolder } from '../lib/hub/local_folder.js';
-import { ModelFileError, type ModelFolder } from '../lib/hub/model_folder.js';
+import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
+import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights, type FoundWeight } from '../lib/weights/load_weights.js';
 import { readWeight } from '../lib/weights/weight_reader.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
-import { closeWeightFiles, openWeightFiles, type WeightFile } from '../lib/weights/weight_files.js';
-import type { CheckpointOptions } from './checkpoint_folder.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFile, type WeightFilesOptions } from '../lib/weights/weight_files.js';
 import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
-import { openSource } from './open_source.js';
 import { makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork } from './verify.js';
 
-export interface ConvertOptions extends CheckpointOptions {
+export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 'subfolder'> {
   /** What the weights become; each keeps its own by default. */
   dtype?: FloatName;
-  /** As in 'fp16', to read `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string;
   /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
   maxShardSize?: number;
   /** Whether to read all weights again and compare every name, shape and value. */
@@ -39,33 +36,38 @@ export interface Network {
 const networks = { CLIPTextModel, UNet2DConditionModel, AutoencoderKL };
 type NetworkName = keyof typeof networks;
 
-const tokenizerFiles = ['tokenizer.json', 'vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
 const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
 
 /**
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs.
- * @param source the folder of a pipeline or of a single network in the diffusers layout, or a single-file checkpoint.
+ * @param source whatever `fromPretrained` takes: a folder of a pipeline or of a single network, a single-file checkpoint, a hub id.
  * @param out a folder that is new or empty; nothing is there until all of it is.
- * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.
+ * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written; WeightsError if what was
+ *   written is not what `verify` reads.
  */
 export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
   const dtype = options.dtype && dtypeOf(options.dtype);
-  const folder = await openSource(source, options);
+  const folder = await openModelFolder(source, options);
   const opened: WeightFile[] = [];
   try {
     const { found, copies, index } = await planConversion(folder, options, opened);
-    const size = found.flatMap(network => network.weights).reduce((sum, { info }) => sum + info.byteLength, 0);
+    const weights = found.flatMap(network => network.weights);
+    const size = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
+    const newSize = weights.reduce((sum, { info, spec }) => sum + byteSize({ dtype: dtype ?? info.dtype, shape: spec.shape }), 0);
     let loaded = 0;
-    const advance = (bytes: number) => options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
-    await makeFolder(out, async (write, folderSoFar) => {
+    const advance = (bytes: number) => {
+      options.signal?.throwIfAborted();
+      options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
+    };
+    await makeFolder(out, newSize, async (write, folderSoFar) => {
       for (const network of found) await writeNetwork(write, network, { dtype, maxShardSize: options.maxShardSize, advance });
-      for (const path of copies) await write(path, await readAll(folder, path));
-      if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
       if (options.verify) {
-        const written = await LocalFolder.open(folderSoFar);
+        const written = await LocalFolder.open(folderSoFar, out);
         for (const network of found) await verifyNetwork(written, network, { dtype, advance });
       }
+      for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them
+      if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
     });
   } finally {
     await closeWeightFiles(opened);
@@ -81,40 +83,43 @@ interface Plan {
 }
 
 /** Looks at every config and every header, so that what cannot be converted fails at once. */
-async function planConversion(folder: ModelFolder, { variant }: ConvertOptions, opened: WeightFile[]): Promise<Plan> {
+async function planConversion(folder: ModelFolder, options: ConvertOptions, opened: WeightFile[]): Promise<Plan> {
   const copies: string[] = [];
   const copy = async (...paths: string[]) => {
     for (const path of paths) if (await folder.has(path)) copies.push(path);
   };
+  const index = await folder.has('model_index.json') ? await folder.readJson('model_index.json') : undefined;
   await copy('README.md', 'LICENSE', 'LICENSE.md');
-  if (!await folder.has('model_index.json')) {
+  const parts: Array<[subfolder: string, className?: NetworkName]> = [];
+  if (index === undefined) {
     if (!await folder.has('config.json')) throw new ModelFileError(`${folder.name}: has neither model_index.json nor config.json`);
-    const found = await findNetwork(folder, '', { variant }, opened);
-    return { found: [found], copies: [...copies, 'config.json'] };
+    parts.push(['']);
+  } else if (!isObject(index)) {
+    throw new ModelFileError(`${folder.name}/model_index.json: got ${show(index)}, takes an object`);
   }
-  const index = await folder.readJson('model_index.json');
-  if (!isObject(index)) throw new ModelFileError(`${folder.name}/model_index.json: got ${show(index)}, takes an object`);
-  const found: Network[] = [];
-  for (const [name, entry] of Object.entries(index)) {
+  for (const [name, entry] of Object.entries(index ?? {})) {
     const className = Array.isArray(entry) ? entry[1] : undefined;
     if (typeof className !== 'string' || unused.includes(name)) continue;
-    if (Object.hasOwn(networks, className)) {
-      found.push(await findNetwork(folder, name, { variant, className: className as NetworkName }, opened));
-      copies.push(`${name}/config.json`);
-    } else if (className.startsWith('CLIPTokenizer')) {
-      await copy(...tokenizerFiles.map(file => `${name}/${file}`));
-    } else if (className.endsWith('Scheduler')) {
-      copies.push(`${name}/scheduler_config.json`);
-    } else {
-      throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);
-    }
+    if (Object.hasOwn(networks, className)) parts.push([name, className as NetworkName]);
+    else if (className.startsWith('CLIPTokenizer')) await copy(...CLIPTokenizer.fileNames.map(file => `${name}/${file}`));
+    else if (className.endsWith('Scheduler')) copies.push(`${name}/scheduler_config.json`);
+    else throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);
   }
+  const files = [...copies];
+  for (const [subfolder] of parts) files.push(...await modelFiles(folder, { ...options, subfolder }));
+  await folder.prefetch?.(files);
+  const found: Network[] = [];
+  for (const [subfolder, className] of parts) {
+    found.push(await findNetwork(folder, subfolder, { ...options, className }, opened));
+    copies.push(subfolder ? `${subfolder}/config.json` : 'config.json');
+  }
+  if (!index) return { found, copies };
   const dropped = unused.filter(name => Object.hasOwn(index, name)).map(name => [name, [null, null]]);
   return { found, copies, index: { ...index, ...Object.fromEntries(dropped), requires_safety_checker: false } };
 }
 
 async function findNetwork(
-  folder: ModelFolder, subfolder: string, options: { variant?: string; className?: NetworkName }, opened: WeightFile[],
+  folder: ModelFolder, subfolder: string, options: WeightFilesOptions & { className?: NetworkName }, opened: WeightFile[],
 ): Promise<Network> {
   const path = subfolder ? `${subfolder}/config.json` : 'config.json';
   const config = await folder.readJson(path);
@@ -123,7 +128,7 @@ async function findNetwork(
   if (typeof className !== 'string' || !Object.hasOwn(networks, className)) {
     throw new ModelFileError(`${folder.name}/${path}: is a ${show(className)}, takes ${Object.keys(networks).join(', ')}`);
   }
-  const files = await openWeightFiles(folder, { subfolder, variant: options.variant });
+  const files = await openWeightFiles(folder, { ...options, subfolder });
   opened.push(...files);
   const specs = new networks[className as NetworkName](config).parameterSpecs();
   return { subfolder, className: className as NetworkName, weights: await matchWeights(className, specs, files) };

@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { formatBytes } from '../lib/core/format.js';
 
 /** Writes a file below the folder that is being made. */
 export type WriteFile = (path: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) => Promise<void>;
 
 /**
  * Makes the folder `out` with what `work` writes, all or nothing: it is written beside and renamed when all of it is on the disk.
- * @param work also gets the place of the unfinished folder.
+ * @param bytes how much is to be written, about.
+ * @param work also gets the place of the unfinished folder, `<out>.<random>.part`. A killed process leaves it, for the user to delete.
  * @throws Error if `out` exists and is not empty, or cannot be written.
  */
-export async function makeFolder(out: string, work: (write: WriteFile, folder: string) => Promise<void>): Promise<void> {
+export async function makeFolder(out: string, bytes: number, work: (write: WriteFile, folder: string) => Promise<void>): Promise<void> {
   const there = await readdir(out).catch((error: NodeJS.ErrnoException) => error.code === 'ENOENT' ? [] : [error]);
   if (there.length > 0) throw new Error(`${out}: exists already; name a folder that is new or empty`);
   const part = `${resolve(out)}.${randomBytes(4).toString('hex')}.part`;
@@ -26,11 +28,19 @@ export async function makeFolder(out: string, work: (write: WriteFile, folder: s
   };
   try {
     await mkdir(part, { recursive: true });
+    const { bavail, bsize } = await statfs(part);
+    if (bytes > bavail * bsize) throw noSpace(out, `it takes ${formatBytes(bytes)}, ${formatBytes(bavail * bsize)} are free`);
     await work(write, part);
     await rename(part, out);
   } catch (error) {
     await rm(part, { recursive: true, force: true });
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw code ? new Error(`${out}: cannot be written: ${message.replace(`${part}`, out)}`, { cause: error }) : error;
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    if (!syscall || syscall === 'read') throw error; // not of writing
+    if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code!)) throw noSpace(out, 'no space is left', error);
+    throw new Error(`${out}: cannot be written: ${message.replace(part, out)}`, { cause: error });
   }
+}
+
+function noSpace(out: string, why: string, cause?: unknown): Error {
+  return new Error(`${out}: does not fit on the disk: ${why}; make room, or name a folder elsewhere`, { cause });
 }

@@ -1,26 +1,44 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DownloadBar } from './download_bar.js';
 import { UsageError } from './usage_error.js';
 
 export interface ConvertCommandOptions {
   dtype?: 'float32' | 'float16' | 'bfloat16';
   maxShardSize?: string;
+  revision?: string;
+  variant?: string;
+  predictionType?: 'epsilon' | 'v_prediction';
   verify?: boolean;
   quiet?: boolean;
 }
 
 /** `tfjs-diffusers convert` */
-export async function convert(source: string, target: string, { dtype, maxShardSize, verify, quiet }: ConvertCommandOptions): Promise<void> {
-  const bytes = maxShardSize === undefined ? undefined : parseSize(maxShardSize);
+export async function convert(source: string, target: string, options: ConvertCommandOptions): Promise<void> {
+  const { dtype, revision, variant, predictionType, verify, quiet } = options;
+  const maxShardSize = options.maxShardSize === undefined ? undefined : parseSize(options.maxShardSize);
   const { convertModel } = await import('../../weights-converter/convert.js');
   const { startProgressBar } = await import('../pipelines/progress_bar.js');
-  const bar = await startProgressBar(100, { disable: quiet, desc: source });
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
+  const download = new DownloadBar(source, quiet ? () => undefined : console.log, quiet);
+  let bar: ReturnType<typeof startProgressBar> | undefined; // not before the download's ends
   try {
     await convertModel(source, target, {
-      dtype, verify, maxShardSize: bytes, onProgress: ({ loaded, total }) => bar.update(Math.floor(100 * loaded / total)),
+      dtype, revision, variant, predictionType, verify, maxShardSize, signal: interrupted.signal,
+      progressCallback: progress => download.update(progress),
+      onProgress: ({ loaded, total }) => {
+        bar ??= startProgressBar(100, { disable: quiet, desc: target });
+        void bar.then(each => each.update(Math.floor(100 * loaded / total)));
+      },
     });
   } finally {
-    bar.stop();
+    download.stop();
+    (await bar)?.stop();
   }
-  if (!quiet) console.log(`${target}  is ready${verify ? ' and verified' : ''}: tfjs-diffusers generate "..." --model ${target}`);
+  if (quiet) return;
+  const use = existsSync(join(target, 'model_index.json')) ? `: tfjs-diffusers generate "..." --model ${target}` : '';
+  console.log(`${target}  is ready${verify ? ' and verified' : ''}${use}`);
 }
 
 /** 2GB -> 2e9; powers of ten, as in diffusers. */

@@ -14,6 +14,7 @@ export interface GenerateCommandOptions {
   model?: string;
   revision?: string;
   variant?: string;
+  predictionType?: 'epsilon' | 'v_prediction';
   device: Device | 'auto';
   dtype: 'float32' | 'float16' | 'bfloat16';
   scheduler?: string;
@@ -72,7 +73,8 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const started = performance.now();
   const download = new DownloadBar(model, say, options.quiet);
   const pipe = await DiffusionPipeline.fromPretrained(model, {
-    device: options.device, dtype: options.dtype, revision: options.revision, variant: options.variant, signal: interrupted.signal,
+    device: options.device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
+    signal: interrupted.signal,
     progressCallback: progress => { if (progress.stage === 'download') download.update(progress); },
   }).finally(() => download.stop());
   try {

@@ -38,6 +38,12 @@ export interface HubOptions {
   signal?: AbortSignal;
 }
 
+/** How a model is found and opened. */
+export interface OpenOptions extends HubOptions {
+  /** What the model of a single file was trained to predict, where the file does not tell. Default: as diffusers infers it. */
+  predictionType?: 'epsilon' | 'v_prediction';
+}
+
 /** How far the fetching of all of a model's files is. */
 export interface DownloadProgress {
   stage: 'download';
@@ -65,8 +71,11 @@ export function checkRelativePath(path: string): string {
   return path;
 }
 
-/** A folder by its path, else a model on the hub by its id, as in 'owner/name'; or the given model folder itself. */
-export async function openModelFolder(source: string | ModelFolder, options: HubOptions = {}): Promise<ModelFolder> {
+/**
+ * A folder or a single-file checkpoint by its path, else a model on the hub by its id, as in 'owner/name', or a file there by its address;
+ * or the given model folder itself.
+ */
+export async function openModelFolder(source: string | ModelFolder, options: OpenOptions = {}): Promise<ModelFolder> {
   if (typeof source !== 'string') return source;
   const { openByName } = await import('./open_by_name.js'); // only Node has files
   return openByName(source, options);

@@ -1,11 +1,21 @@
 import { stat } from 'node:fs/promises';
+import { show } from '../core/checks.js';
 import { isHubId } from './hub_id.js';
 import { LocalFolder } from './local_folder.js';
-import type { HubOptions, ModelFolder } from './model_folder.js';
+import type { ModelFolder, OpenOptions } from './model_folder.js';
 
-/** A folder of this machine, or where there is none of that name, a model on the hub. */
-export async function openByName(name: string, options: HubOptions): Promise<ModelFolder> {
-  if (!isHubId(name) || await stat(name).catch(() => undefined)) return LocalFolder.open(name);
+/** A folder or a single-file checkpoint of this machine, or where there is none of that name, a model on the hub. */
+export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {
+  const there = await stat(name).catch(() => undefined);
+  const isFile = /\.(safetensors|ckpt|pt|pth|bin)$/i.test(name) && !there?.isDirectory();
+  if (isFile || /^https?:/i.test(name)) {
+    const { openSingleFile } = await import('../../weights-converter/open_single_file.js');
+    return openSingleFile(name, options);
+  }
+  if (options.predictionType) {
+    throw new RangeError(`predictionType: got ${show(options.predictionType)} for a folder, takes none: the config of its scheduler says it`);
+  }
+  if (there || !isHubId(name)) return LocalFolder.open(name);
   const { HubFolder } = await import('./hub_folder.js');
   return HubFolder.open(name, options);
 }

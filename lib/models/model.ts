@@ -1,20 +1,25 @@
 import * as tf from '@tensorflow/tfjs';
+import { ensureBackend } from '../core/backend.js';
 import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphBody } from '../core/graph.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, openModelFolder, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../weights/weight_files.js';
 
-export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & HubOptions;
+export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
+
+type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
 
 /** A whole network: a Block with the config that it was made from. */
 export abstract class Model<Config> extends Block {
   /** What `config.json` says, defaults filled in. */
   readonly config: Readonly<Config>;
   private graphs?: GraphCache;
+  /** Of the parameters that are changed for a while. */
+  private readonly originals = new Map<string, tf.Tensor>();
 
   constructor(config: Config) {
     super();
@@ -23,28 +28,39 @@ export abstract class Model<Config> extends Block {
 
   /**
    * Makes the network that a folder's `config.json` describes and loads its safetensors weights.
-   * @param source a folder in the diffusers layout or ours, or else a model on the hub, as in 'stabilityai/sd-vae-ft-mse';
-   *   `subfolder` names the model inside a pipeline's folder.
+   * @param source a folder in the diffusers layout or ours, a single-file checkpoint, or else a model on the hub, as in
+   *   'stabilityai/sd-vae-ft-mse'; `subfolder` names the model inside a pipeline's folder, by default what model_index.json calls it.
    * @throws ModelFileError for files that are missing or unreadable (HubError if the hub says so), WeightsError for weights that do not fit,
    *   TypeError or RangeError for a config that cannot be.
    */
   static async fromPretrained<M extends Model<unknown>>(
-    this: (new (config: never) => M) & { className: string }, source: string | ModelFolder, options: FromPretrainedOptions = {},
+    this: ModelClass<M>, source: string | ModelFolder, options: FromPretrainedOptions = {},
   ): Promise<M> {
     const folder = await openModelFolder(source, options);
+    const subfolder = options.subfolder ?? await findInPipeline(folder, this.className);
+    options = { ...options, subfolder };
     if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
-    const path = options.subfolder ? `${options.subfolder}/config.json` : 'config.json';
+    const path = subfolder ? `${subfolder}/config.json` : 'config.json';
     const config = await folder.readJson(path);
     if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);
     if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, [this.className]);
     const model = new this(config as never);
     const files = await openWeightFiles(folder, options);
     try {
+      await ensureBackend();
       await loadWeights(model, files, options);
     } finally {
       await closeWeightFiles(files);
     }
     return model;
+  }
+
+  /**
+   * As `fromPretrained`, under the name that diffusers has for single files: a VAE by itself, or the network's part of a whole checkpoint.
+   * @param file a `.safetensors` or `.ckpt` file, or the address of one on the hub.
+   */
+  static fromSingleFile<M extends Model<unknown>>(this: ModelClass<M>, file: string, options?: FromPretrainedOptions): Promise<M> {
+    return Model.fromPretrained.call(this, file, options) as Promise<M>;
   }
 
   /**
@@ -61,12 +77,38 @@ export abstract class Model<Config> extends Block {
   }
 
   override setParameter(path: string, value: tf.Tensor): void {
+    this.replaceParameter(path, value);
+    this.originals.get(path)?.dispose();
+    this.originals.delete(path);
+  }
+
+  /** Puts `change(original)` in the place of a parameter. The original is kept, and what a later change begins from. */
+  changeParameter(path: string, change: (original: tf.Tensor) => tf.Tensor): void {
+    const original = this.originals.get(path) ?? tf.keep(this.getParameter(path).clone());
+    this.originals.set(path, original);
+    this.replaceParameter(path, tf.tidy(() => change(original).clone()));
+  }
+
+  /** Takes all of `changeParameter` back. */
+  restoreParameters(): void {
+    this.originals.forEach((original, path) => this.replaceParameter(path, original));
+    this.originals.clear();
+  }
+
+  /** Makes all of `changeParameter` last. */
+  keepParameters(): void {
+    this.originals.forEach(original => original.dispose());
+    this.originals.clear();
+  }
+
+  private replaceParameter(path: string, value: tf.Tensor): void {
     this.graphs?.clear(); // they hold the old value
     super.setParameter(path, value);
   }
 
   override dispose(): ReturnType<Block['dispose']> {
     this.graphs?.clear();
+    this.keepParameters();
     return super.dispose();
   }
 
@@ -80,4 +122,11 @@ export abstract class Model<Config> extends Block {
     this.graphs?.clear();
     setAttentionSlice(this, slice);
   }
+}
+
+/** Where a pipeline's folder has the model of a class; undefined for a folder of one model. */
+async function findInPipeline(folder: ModelFolder, className: string): Promise<string | undefined> {
+  if (await folder.has('config.json') || !await folder.has('model_index.json')) return undefined;
+  const index = await folder.readJson('model_index.json');
+  return Object.entries(isObject(index) ? index : {}).find(([, entry]) => Array.isArray(entry) && entry[1] === className)?.[0];
 }

@@ -20,8 +20,9 @@ export abstract class DiffusionPipeline {
   private busy = false;
 
   /**
-   * Loads a pipeline in diffusers' folder layout, with torch's weights or our own: `DiffusionPipeline.fromPretrained` as the class that the
-   * folder names, and that of another class as that class. Components that are passed in are taken instead of the folder's.
+   * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
+   * `DiffusionPipeline.fromPretrained` makes the class that the folder names, that of another class this class. Components that are passed in
+   * are taken instead of the folder's.
    * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
    */
   static fromPretrained<P extends StableDiffusionPipeline>(
@@ -34,6 +35,17 @@ export abstract class DiffusionPipeline {
     const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
     pipe.runsOn = device;
     return pipe;
+  }
+
+  /**
+   * As `fromPretrained`, under the name that diffusers has for single files.
+   * @param file a `.safetensors` or `.ckpt` file of Stable Diffusion 1.x or 2.x, or the address of one on the hub; `predictionType` says what the
+   *   file does not tell.
+   */
+  static fromSingleFile<P extends StableDiffusionPipeline>(this: PipelineClass<P>, file: string, options?: FromPretrainedOptions): Promise<P>;
+  static fromSingleFile(file: string, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
+  static fromSingleFile(file: string, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
+    return DiffusionPipeline.fromPretrained.call(this as never, file, options);
   }
 
   /** Makes the pipeline run on `device`; the weights follow at their first use there. */

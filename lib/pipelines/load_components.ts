@@ -1,6 +1,6 @@
 import { checkOneOf, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, openModelFolder, type DownloadProgress, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type DownloadProgress, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
@@ -18,7 +18,7 @@ export type LoadingProgress = DownloadProgress | { stage: 'load'; component: str
 
 /** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
 export interface FromPretrainedOptions
-  extends Partial<StableDiffusionComponents>, Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<HubOptions, 'progressCallback'> {
+  extends Partial<StableDiffusionComponents>, Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
   /** Called while files are fetched, and then while weights are read. */
@@ -36,7 +36,7 @@ export async function loadPipeline(
 ): Promise<StableDiffusionPipeline> {
   const folder = await openModelFolder(source, options);
   if (!await folder.has('model_index.json')) {
-    throw new ModelFileError(`${folder.name}: has no model_index.json, takes the folder of a whole pipeline`);
+    throw new ModelFileError(`${folder.name}: has no model_index.json, takes a whole pipeline`);
   }
   const index = await folder.readJson('model_index.json');
   const path = `${folder.name}/model_index.json`;
@@ -67,10 +67,10 @@ export async function loadPipeline(
 
   const loaded: Model<unknown>[] = [];
   const network = async <M extends Model<unknown>>(subfolder: string, Network: NetworkClass<M>): Promise<M> => {
-    const { dtype, variant, signal, progressCallback } = options;
+    const { dtype, variant, useSafetensors, signal, progressCallback } = options;
     signal?.throwIfAborted();
     const model = await Network.fromPretrained(folder, {
-      subfolder, dtype, variant, onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
+      subfolder, dtype, variant, useSafetensors, onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
     });
     loaded.push(model);
     return model;

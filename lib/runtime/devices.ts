@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
+import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf } from '../core/checks.js';
 
 /**
@@ -66,6 +67,8 @@ export async function useDevice(device: Device | 'auto'): Promise<Device> {
   }
   throw new DeviceError('wasm', 'no device works here');
 }
+
+setDefaultBackend(() => useDevice('auto'));
 
 /** The device that `useDevice` made current; null before it was called. */
 export function currentDevice(): Device | null {

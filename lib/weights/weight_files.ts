@@ -14,15 +14,18 @@ export interface WeightFilesOptions {
   subfolder?: string;
   /** As in 'fp16', for `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string;
-  /** Weights are read from safetensors in any case: false is refused. */
+  /** Whether to read safetensors files only (true) or pickles only (false). Default: pickles where there is nothing else. */
   useSafetensors?: boolean;
 }
 
-const stems = ['diffusion_pytorch_model', 'model'];
-const pickles = ['diffusion_pytorch_model.bin', 'pytorch_model.bin', 'diffusion_pytorch_model.bin.index.json', 'pytorch_model.bin.index.json'];
+/** The names that diffusers and transformers give a model's weights. */
+const names = [
+  { stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'model', end: 'safetensors' },
+  { stem: 'diffusion_pytorch_model', end: 'bin' }, { stem: 'pytorch_model', end: 'bin' },
+];
 
 /**
- * Opens the safetensors file of a model, or all of its shards, under the names that diffusers and transformers give them.
+ * Opens the file of a model's weights, or all of its shards: safetensors, or where there are none pickles, of which nothing is executed.
  * The caller closes them.
  * @throws ModelFileError if there is none.
  */
@@ -30,12 +33,20 @@ export async function openWeightFiles(folder: ModelFolder, options: WeightFilesO
   const prefix = options.subfolder ? `${options.subfolder}/` : '';
   const files: WeightFile[] = [];
   try {
-    for (const path of await findWeightFiles(folder, options)) files.push({ name: `${folder.name}/${prefix}${path}`, source: await folder.open(prefix + path) });
+    for (const path of await findWeightFiles(folder, options)) files.push(await openWeightFile(folder, prefix + path));
     return files;
   } catch (error) {
     await closeWeightFiles(files);
     throw error;
   }
+}
+
+/** Opens one file of weights, safetensors or pickled. */
+export async function openWeightFile(folder: ModelFolder, path: string): Promise<WeightFile> {
+  const name = `${folder.name}/${path}`;
+  if (path.endsWith('.safetensors')) return { name, source: await folder.open(path) };
+  const { openPickle } = await import('../../weights-converter/open_pickle.js'); // rare, and needs Node
+  return { name, source: await openPickle(name, () => folder.open(path)) };
 }
 
 export async function closeWeightFiles(files: WeightFile[]): Promise<void> {
@@ -49,35 +60,33 @@ export async function modelFiles(folder: ModelFolder, options: WeightFilesOption
 
 /** The names, inside `subfolder`, of the files that openWeightFiles opens. */
 export async function findWeightFiles(folder: ModelFolder, { subfolder, variant, useSafetensors }: WeightFilesOptions = {}): Promise<string[]> {
-  if (useSafetensors === false) throw new RangeError('useSafetensors: got false, takes true: weights are read from safetensors only');
   const prefix = subfolder ? `${subfolder}/` : '';
   const dotVariant = variant ? `.${variant}` : '';
-  for (const stem of stems) {
-    const whole = `${stem}${dotVariant}.safetensors`;
+  const name = subfolder ? `${folder.name}/${subfolder}` : folder.name;
+  const accepted = names.filter(({ end }) => useSafetensors === undefined || (end === 'safetensors') === useSafetensors);
+  for (const { stem, end } of accepted) {
+    const whole = `${stem}${dotVariant}.${end}`;
     if (await folder.has(prefix + whole)) return [whole];
-    for (const index of [`${stem}.safetensors.index${dotVariant}.json`, `${stem}.safetensors${dotVariant}.index.json`]) {
-      if (await folder.has(prefix + index)) return shardNames(`${folder.name}/${prefix}${index}`, await folder.readJson(prefix + index));
+    for (const index of [`${stem}.${end}.index${dotVariant}.json`, `${stem}.${end}${dotVariant}.index.json`]) {
+      if (await folder.has(prefix + index)) return shardNames(`${folder.name}/${prefix}${index}`, await folder.readJson(prefix + index), end);
     }
   }
-  const name = subfolder ? `${folder.name}/${subfolder}` : folder.name;
-  if (variant && await findWeightFiles(folder, { subfolder }).catch(() => undefined)) {
+  if (variant && await findWeightFiles(folder, { subfolder, useSafetensors }).catch(() => undefined)) {
     throw new ModelFileError(`${name}: has no weights of the variant ${show(variant)}, only without a variant`);
   }
-  for (const pickle of pickles) {
-    if (await folder.has(prefix + pickle)) {
-      throw new ModelFileError(`${name}: has its weights only as ${pickle}, a pickle; convert the model first, with tfjs-diffusers convert`);
-    }
+  if (useSafetensors && await findWeightFiles(folder, { subfolder, variant }).catch(() => undefined)) {
+    throw new ModelFileError(`${name}: has its weights only as pickles, which useSafetensors: true refuses`);
   }
-  throw new ModelFileError(`${name}: has no weights: there is no ${stems.map(stem => `${stem}${dotVariant}.safetensors`).join(' or ')}`);
+  throw new ModelFileError(`${name}: has no weights: there is none of ${accepted.map(({ stem, end }) => `${stem}${dotVariant}.${end}`).join(', ')}`);
 }
 
 /** The distinct files that an index names; a shard lies beside its index. */
-function shardNames(name: string, index: unknown): string[] {
+function shardNames(name: string, index: unknown, end: string): string[] {
   if (!isObject(index) || !isObject(index.weight_map)) throw new ModelFileError(`${name}: takes { weight_map: { ... } }`);
   const shards = [...new Set(Object.values(index.weight_map))];
   for (const shard of shards) {
-    if (typeof shard !== 'string' || !/^[\w-][\w.-]*\.safetensors$/.test(shard)) {
-      throw new ModelFileError(`${name}: names the shard ${show(shard)}, takes a .safetensors file beside it`);
+    if (typeof shard !== 'string' || !/^[\w-][\w.-]*$/.test(shard) || !shard.endsWith(`.${end}`)) {
+      throw new ModelFileError(`${name}: names the shard ${show(shard)}, takes a .${end} file beside it`);
     }
   }
   return shards as string[];

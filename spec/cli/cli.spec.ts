@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, readFileSync, readdirSync, truncateSync } from 'node:fs';
+import { cpSync, readFileSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
@@ -22,7 +22,7 @@ describe('tfjs-diffusers', () => {
   const folder = temporaryFolder();
 
   /** Runs the command line in an empty folder. */
-  function run(args: string[], { interruptAfter = '' } = {}): Promise<Run> {
+  function run(args: string[], { interruptAfter = '', interruptWhen = (): boolean => false } = {}): Promise<Run> {
     return new Promise(resolve => {
       const child = spawn(process.execPath, [cli, ...args], { cwd: folder(), env: { ...process.env, npm_lifecycle_event: '' } });
       const output: Run = { code: null, stdout: '', stderr: '' };
@@ -31,7 +31,15 @@ describe('tfjs-diffusers', () => {
         if (interruptAfter && output.stdout.includes(interruptAfter)) child.kill('SIGINT');
       });
       child.stderr.on('data', text => { output.stderr += text; });
-      child.on('close', code => resolve({ ...output, code }));
+      const timer = setInterval(() => {
+        if (!interruptWhen()) return;
+        clearInterval(timer);
+        child.kill('SIGINT');
+      }, 1);
+      child.on('close', code => {
+        clearInterval(timer);
+        resolve({ ...output, code });
+      });
     });
   }
 
@@ -158,9 +166,36 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual([made.code, made.stdout, made.stderr], [0, '', '']);
     });
 
+    it('splits weights into files of a size', async () => {
+      const { code, stderr } = await run(['convert', resolve(DEMO_MODEL), 'mine', '--max-shard-size', '2MB']);
+      assert.deepEqual([code, stderr], [0, '']);
+      const sizes = readdirSync(join(folder(), 'mine/unet')).filter(name => name.endsWith('.safetensors')).map(name => statSync(join(folder(), 'mine/unet', name)).size);
+      assert.ok(sizes.length > 3 && sizes.every(size => size < 2_100_000), `${sizes}`);
+    });
+
+    it('takes a single file, which generate takes too', async () => {
+      const file = resolve('spec/golden/checkpoints/vae.ckpt');
+      const { code, stdout, stderr } = await run(['convert', file, 'vae', '--dtype', 'float32', '--verify']);
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.match(stdout, /^vae {2}is ready and verified$/m);
+      const made = await run(['generate', 'a star', '--model', file]);
+      assert.equal(made.code, 1);
+      assert.match(made.stderr, /^error: .*vae\.ckpt: has no model_index\.json, takes a whole pipeline\n$/);
+    });
+
+    it('ends when interrupted, and leaves nothing', async () => {
+      const child = run(['convert', resolve(DEMO_MODEL), 'mine', '--verify'], { interruptWhen: () => readdirSync(folder()).length > 0 });
+      const { code, stderr } = await child;
+      assert.deepEqual([code, stderr], [130, 'interrupted\n']);
+      assert.deepEqual(readdirSync(folder()), []);
+    });
+
     it('names what is wrong', async () => {
       await fails(['convert', 'none', 'mine'], 1, /^error: none: /);
       await fails(['convert', resolve(DEMO_MODEL), 'mine', '--max-shard-size', 'big'], 2, /--max-shard-size: got 'big', takes a size as in 500MB or 2GB/);
+      await fails(['convert', resolve(DEMO_MODEL), 'mine', '--prediction-type', 'sample'], 2, /argument 'sample' is invalid\. Allowed choices are epsilon, v_prediction\./);
+      await fails(['convert', resolve(DEMO_MODEL), 'mine', '--prediction-type', 'epsilon'], 1, /^error: predictionType: got 'epsilon' for a folder, takes none/);
+      await fails(['convert', resolve(DEMO_MODEL), '/dev/null/mine'], 1, /^error: \/dev\/null\/mine: (exists already|cannot be written)/);
       await fails(['convert', resolve(DEMO_MODEL)], 2, /^error: missing required argument 'target'/);
     });
   });

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,11 +8,14 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import type { Model } from '../../lib/models/model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { torchShape } from '../../lib/weights/layouts.js';
 import { byteSize, readSafetensors, readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices } from '../support/backends.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 
 const unet = {
   _class_name: 'UNet2DConditionModel', block_out_channels: [8, 16], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
@@ -63,6 +67,30 @@ async function pipelineFiles(): Promise<Record<string, Uint8Array | string>> {
     'scheduler/scheduler_config.json': '{}',
   };
 }
+
+describe('convertModel', () => {
+  const folder = temporaryFolder();
+
+  for (const [moment, after] of [['at its first weight', 0], ['while it writes', 0.3], ['while it verifies', 0.7], ['at its last', 1]] as const) {
+    it(`leaves nothing that loads when it is killed ${moment}`, async () => {
+      const script = `import { convertModel } from ${JSON.stringify(new URL('../../weights-converter/convert.js', import.meta.url))};
+        const onProgress = ({ loaded, total }) => { if (loaded >= ${after} * total) process.kill(process.pid, 'SIGKILL'); };
+        await convertModel(${JSON.stringify(DEMO_MODEL)}, ${JSON.stringify(join(folder(), 'out'))}, { verify: true, onProgress });`;
+      const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+      assert.equal(signal, 'SIGKILL');
+      const [left, ...others] = readdirSync(folder());
+      assert.match(left, /^out\.\w+\.part$/);
+      assert.deepEqual(others, []);
+      const part = join(folder(), left);
+      await assert.rejects(DiffusionPipeline.fromPretrained(part, { device: 'wasm' }), /has no model_index\.json/);
+      for (const [Network, subfolder] of [[UNet2DConditionModel, 'unet'], [AutoencoderKL, 'vae'], [CLIPTextModel, 'text_encoder']] as const) {
+        await assert.rejects((Network as typeof UNet2DConditionModel).fromPretrained(part, { subfolder }), { name: 'ModelFileError' });
+      }
+      await convertModel(DEMO_MODEL, join(folder(), 'out'));
+      assert.ok(existsSync(join(folder(), 'out/model_index.json')));
+    });
+  }
+});
 
 describeOnDevices('convertModel', () => {
   let root: string;
@@ -138,7 +166,17 @@ describeOnDevices('convertModel', () => {
     const shards = readdirSync(join(out, 'unet')).filter(name => name.endsWith('.safetensors')).sort();
     assert.ok(shards.length > 1);
     assert.equal(shards[0], `diffusion_pytorch_model-00001-of-${String(shards.length).padStart(5, '0')}.safetensors`);
-    for (const shard of shards) assert.ok(readFileSync(join(out, 'unet', shard)).length < 40_000);
+    const index = JSON.parse(readFileSync(join(out, 'unet/diffusion_pytorch_model.safetensors.index.json'), 'utf8'));
+    let total = 0;
+    for (const shard of shards) {
+      const { tensors } = await readSafetensorsHeader(bytesSource(readFileSync(join(out, 'unet', shard))));
+      const sizes = [...tensors.values()].map(({ byteLength }) => byteLength);
+      const size = sizes.reduce((sum, each) => sum + each, 0);
+      assert.ok(size <= 20_000 || sizes.length === 1, `${shard} has ${size} bytes`);
+      for (const name of tensors.keys()) assert.equal(index.weight_map[name], shard);
+      total += size;
+    }
+    assert.equal(index.metadata.total_size, total);
     assert.deepEqual(await values(out), await values(folder));
   });
 
@@ -165,6 +203,28 @@ describeOnDevices('convertModel', () => {
     assert.equal(breaking.openSources, 0);
   });
 
+  it('leaves nothing behind when it is aborted', async () => {
+    const aborted = new AbortController();
+    await assert.rejects(convertModel(folder, out, { signal: aborted.signal, onProgress: () => aborted.abort() }), { name: 'AbortError' });
+    assert.ok(!existsSync(out));
+  });
+
+  it('finds what a faulty disk changed', async () => {
+    let damaged = false;
+    const damage = ({ loaded, total }: { loaded: number; total: number }) => {
+      if (damaged || loaded < total / 2) return;
+      damaged = true; // all is written, and is now read back
+      const [part] = readdirSync(root).filter(name => name.endsWith('.part'));
+      const file = join(root, part, 'vae/diffusion_pytorch_model.safetensors');
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 1] ^= 1;
+      writeFileSync(file, bytes);
+    };
+    await assert.rejects(convertModel(folder, out, { verify: true, onProgress: damage }),
+      /^WeightsError: .*out\d+\/vae\/diffusion_pytorch_model\.safetensors: [\w.]+ is not what was written; the disk or its memory may be faulty$/);
+    assert.ok(!existsSync(out));
+  });
+
   it('writes over nothing', async () => {
     mkdirSync(out);
     await convertModel(folder, out); // empty
@@ -174,6 +234,20 @@ describeOnDevices('convertModel', () => {
     await assert.rejects(convertModel(folder, file), /file: exists already/);
     await assert.rejects(convertModel(folder, join(file, 'out')), /file\/out: (exists already|cannot be written)/);
     assert.equal(readFileSync(file, 'utf8'), 'mine');
+  });
+
+  it('says in a line that a disk is full', async () => {
+    const full = new MemoryFolder(files);
+    const open = full.open.bind(full);
+    full.open = async path => { // as if a write had failed
+      const source = await open(path);
+      return path.startsWith('unet') ? { ...source, read: async (offset, length) => {
+        if (offset > 20_000) throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
+        return source.read(offset, length);
+      } } : source;
+    };
+    await assert.rejects(convertModel(full, out), /^Error: .*out\d+: does not fit on the disk: no space is left; make room, or name a folder elsewhere$/);
+    assert.ok(!existsSync(out));
   });
 
   const refuses: Array<[string, Record<string, Uint8Array | string | undefined>, RegExp]> = [

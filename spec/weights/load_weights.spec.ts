@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { Block } from '../../lib/core/block.js';
 import { loadWeights } from '../../lib/weights/load_weights.js';
-import { writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
-import { closeWeightFiles, openWeightFiles } from '../../lib/weights/weight_files.js';
+import { readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
+import { closeWeightFiles, findWeightFiles, openWeightFiles } from '../../lib/weights/weight_files.js';
 import { describeOnDevices } from '../support/backends.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 
@@ -169,10 +170,40 @@ describeOnDevices('loadWeights', () => {
 });
 
 describe('openWeightFiles', () => {
+  const pickle = readFileSync('spec/golden/checkpoints/state.ckpt');
+
+  it('reads pickles where there is nothing else, of any variant and in shards', async () => {
+    const folder = new MemoryFolder({
+      'unet/diffusion_pytorch_model.bin': pickle, 'text_encoder/pytorch_model.fp16.bin': pickle,
+      'shards/pytorch_model.bin.index.json': '{"weight_map":{"a":"pytorch_model-00001-of-00001.bin"}}', 'shards/pytorch_model-00001-of-00001.bin': pickle,
+    });
+    for (const options of [{ subfolder: 'unet' }, { subfolder: 'text_encoder', variant: 'fp16' }, { subfolder: 'shards', useSafetensors: false }]) {
+      const [file] = await openWeightFiles(folder, options);
+      assert.match(file.name, /\.bin$/);
+      const { tensors } = await readSafetensorsHeader(file.source);
+      assert.deepEqual(tensors.get('float16')!.shape, [3, 4]);
+      await closeWeightFiles([file]);
+    }
+    assert.equal(folder.openSources, 0);
+    await assert.rejects(openWeightFiles(folder, { subfolder: 'unet', useSafetensors: true }),
+      /^ModelFileError: memory\/unet: has its weights only as pickles, which useSafetensors: true refuses$/);
+  });
+
+  it('prefers safetensors', async () => {
+    const folder = new MemoryFolder({ 'model.safetensors': 'abc', 'pytorch_model.bin': pickle });
+    assert.deepEqual(await findWeightFiles(folder), ['model.safetensors']);
+    assert.deepEqual(await findWeightFiles(folder, { useSafetensors: false }), ['pytorch_model.bin']);
+  });
+
+  it('closes a pickle that is refused, and names it', async () => {
+    const folder = new MemoryFolder({ 'unet/diffusion_pytorch_model.bin': pickle.subarray(0, 500) });
+    await assert.rejects(openWeightFiles(folder, { subfolder: 'unet' }), /^PickleError: memory\/unet\/diffusion_pytorch_model\.bin: cannot be read as a zip/);
+    assert.equal(folder.openSources, 0);
+  });
+
   const refuses: Array<[string, Record<string, string>, string | undefined, RegExp]> = [
-    ['no weights', {}, undefined, /^ModelFileError: memory: has no weights: there is no diffusion_pytorch_model\.safetensors or model\.safetensors$/],
+    ['no weights', {}, undefined, /^ModelFileError: memory: has no weights: there is none of diffusion_pytorch_model\.safetensors, model\.safetensors, diffusion_pytorch_model\.bin, pytorch_model\.bin$/],
     ['a missing variant', { 'model.safetensors': '' }, 'fp16', /memory: has no weights of the variant 'fp16', only without a variant/],
-    ['a pickle', { 'diffusion_pytorch_model.bin': '' }, undefined, /only as diffusion_pytorch_model\.bin, a pickle; convert the model first/],
     ['an index without a map', { 'model.safetensors.index.json': '[]' }, undefined, /memory\/model\.safetensors\.index\.json: takes \{ weight_map/],
     ['a shard elsewhere', { 'model.safetensors.index.json': '{"weight_map":{"a":"../b.safetensors"}}' }, undefined, /names the shard '\.\.\/b\.safetensors'/],
     ['a shard that is no name', { 'model.safetensors.index.json': '{"weight_map":{"a":1}}' }, undefined, /names the shard 1/],

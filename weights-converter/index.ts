@@ -1,0 +1,16 @@
+import type { ModelFolder } from '../lib/hub/model_folder.js';
+import type { ConvertOptions } from './convert.js';
+
+export type { ConvertOptions } from './convert.js';
+export { PickleError } from './unpickle.js';
+
+/**
+ * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs. Needs Node.
+ * @param source whatever `fromPretrained` takes: a folder of a pipeline or of a single network, a single-file checkpoint, a hub id.
+ * @param out a folder that is new or empty; nothing is there until all of it is.
+ * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.
+ */
+export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
+  const converter = await import('./convert.js');
+  await converter.convertModel(source, out, options);
+}
