@@ -67,6 +67,12 @@ export abstract class Block extends tf.layers.Layer {
     return Object.fromEntries(this.locate().map(([path, block, name]) => [path, block.parameter(name)]));
   }
 
+  /** The parameter at `path`: the live value, not a copy. @throws RangeError if there is no such parameter. */
+  getParameter(path: string): tf.Tensor {
+    const [block, name] = this.find(path);
+    return block.parameter(name);
+  }
+
   /** This block and every block below it. */
   *descendants(): Generator<Block> {
     yield this;

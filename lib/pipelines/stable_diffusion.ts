@@ -6,8 +6,8 @@ import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { AdaptablePipeline } from './adaptable_pipeline.js';
 import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
-import { DiffusionPipeline } from './diffusion_pipeline.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
@@ -36,7 +36,7 @@ export interface DenoisingStart {
  * Text to image by latent diffusion (arXiv:2112.10752).
  * Equals diffusers' StableDiffusionPipeline without safety checker.
  */
-export class StableDiffusionPipeline extends DiffusionPipeline implements StableDiffusionComponents {
+export class StableDiffusionPipeline extends AdaptablePipeline implements StableDiffusionComponents {
   vae: AutoencoderKL;
   textEncoder: CLIPTextModel;
   tokenizer: CLIPTokenizer;

@@ -1,0 +1,144 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { Model } from '../../lib/models/model.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
+import { MemoryFolder } from '../support/memory_folder.js';
+import { seeded, TINY } from '../support/tiny_pipeline.js';
+import { writeSafetensors } from '../../lib/weights/safetensors.js';
+
+const FOLDER = 'spec/golden/lora';
+const close = { atol: 5e-4, rtol: 5e-4 };
+
+/** A LoRA file of zeros. */
+async function file(shapes: Record<string, number[]>): Promise<MemoryFolder> {
+  const pieces: Uint8Array[] = [];
+  const tensors = Object.entries(shapes).map(([name, shape]) => ({
+    name, dtype: 'F32' as const, shape, bytes: () => new Uint8Array(4 * shape.reduce((product, size) => product * size, 1)),
+  }));
+  for await (const piece of writeSafetensors(tensors, {})) pieces.push(piece);
+  return new MemoryFolder({ 'pytorch_lora_weights.safetensors': Buffer.concat(pieces) });
+}
+
+/** The values of all weights. */
+function values(network: Model<unknown>): Record<string, number[]> {
+  return Object.fromEntries(Object.entries(network.stateDict()).map(([path, value]) => [path, [...value.dataSync()]]));
+}
+
+describeOnDevices('LoRA equals diffusers', device => {
+  const { tensors } = loadGolden('lora/out');
+  let pipe: StableDiffusionPipeline;
+  let before_: Array<Record<string, number[]>>;
+  before(async () => {
+    pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    before_ = [values(pipe.unet), values(pipe.textEncoder)];
+  });
+  after(() => pipe.dispose());
+  afterEach(async () => {
+    await pipe.unloadLoraWeights();
+    assert.deepEqual([values(pipe.unet), values(pipe.textEncoder)], before_, 'weights are back, to the last bit');
+  });
+
+  const makes = async (name: string) => {
+    const { images } = await pipe.generate('a road and a tree on it', { numInferenceSteps: 2, generator: seeded(0), outputType: 'latent' });
+    expectClose(images, tensors[name], close);
+    images.dispose();
+  };
+
+  it('in peft\'s keys, with its scale in the metadata', async () => {
+    await makes('base');
+    await pipe.loadLoraWeights(FOLDER);
+    await makes('peft');
+    await pipe.setLoraScale(0.4);
+    await makes('peft scaled');
+    await pipe.setLoraScale(0);
+    await makes('base');
+  });
+
+  it('in kohya\'s keys, with convolutions and an alpha for each module', async () => {
+    await pipe.loadLoraWeights(`${FOLDER}/kohya.safetensors`);
+    await makes('kohya');
+  });
+
+  it('in the keys of attention processors', async () => {
+    await pipe.loadLoraWeights(FOLDER, { weightName: 'old.safetensors' });
+    await makes('old');
+  });
+
+  it('pickled, for the UNet alone', async () => {
+    await pipe.loadLoraWeights(`${FOLDER}/unet.bin`);
+    await makes('bin');
+  });
+
+  it('several at once, each with a scale', async () => {
+    await pipe.loadLoraWeights(FOLDER, { adapterName: 'style', adapterScale: 0.7 });
+    await pipe.loadLoraWeights(`${FOLDER}/kohya.safetensors`, { adapterName: 'subject' });
+    await pipe.setLoraScale(-0.3, 'subject');
+    await makes('peft and kohya');
+    await assert.rejects(pipe.setLoraScale(1, 'other'), /RangeError: adapterName: got 'other', takes one that is loaded: 'style', 'subject'/);
+    await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterName: 'style' }), /RangeError: adapterName: got 'style', which is loaded already/);
+  });
+
+  it('fused and unfused', async () => {
+    await pipe.loadLoraWeights(FOLDER);
+    await pipe.fuseLora({ loraScale: 0.6 });
+    await makes('peft fused');
+    await assert.rejects(pipe.setLoraScale(1), /^Error: LoRA: is fused; call unfuseLora or unloadLoraWeights first$/);
+    await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterName: 'second' }), /LoRA: is fused/);
+    await pipe.unfuseLora();
+    await makes('peft');
+  });
+
+  it('compiled', async () => {
+    await pipe.compile();
+    await makes('base');
+    await pipe.loadLoraWeights(FOLDER);
+    await makes('peft');
+  });
+});
+
+describeOnDevices('LoRA', device => {
+  it('stays when it is fused and then unloaded, and leaves no tensor behind', () => expectNoLeak(async () => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const count = tf.memory().numTensors;
+    await pipe.loadLoraWeights(FOLDER);
+    const fused = values(pipe.unet);
+    await pipe.fuseLora();
+    await pipe.unloadLoraWeights();
+    assert.equal(tf.memory().numTensors, count);
+    assert.deepEqual(values(pipe.unet), fused);
+    await pipe.loadLoraWeights(FOLDER);
+    await pipe.unloadLoraWeights();
+    assert.deepEqual(values(pipe.unet), fused);
+    await pipe.loadLoraWeights(FOLDER); // and is freed with the pipeline
+    pipe.dispose();
+    return [];
+  }));
+
+  it('names what does not fit, and changes nothing', async () => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const q = 'down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q';
+    const cases: Array<[Record<string, number[]>, RegExp]> = [
+      [{}, /^WeightsError: memory\/pytorch_lora_weights\.safetensors: is no LoRA for this model: it is empty$/],
+      [{ 'a.weight': [1] }, /is no LoRA for this model: unexpected a\.weight$/],
+      [{ 'lora_unet_input_blocks_1_1_proj_in.lora_down.weight': [1, 8] }, /unexpected lora_unet_input_blocks_1_1_proj_in\.lora_down\.weight$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 8] }, /to_q has no up$/],
+      [{ [`unet.${q}.lora_B.weight`]: [8, 2] }, /to_q has no down$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 320], [`unet.${q}.lora_B.weight`]: [320, 2] },
+        /to_q has factors \[2, 320\] and \[320, 2\], the weight is \[8, 8\]$/],
+      [{ [`unet.${q}.lora_A.weight`]: [0, 8], [`unet.${q}.lora_B.weight`]: [8, 0] }, /to_q has factors \[0, 8\] and \[8, 0\]/],
+      [{ 'unet.conv_norm_out.lora_A.weight': [2, 8], 'unet.conv_norm_out.lora_B.weight': [8, 2] }, /conv_norm_out has factors .* the weight is \[8\]$/],
+      [{ [`unet.${q}.dora_scale`]: [8] }, /unexpected unet\..*dora_scale$/],
+    ];
+    for (const [shapes, message] of cases) await expectNoLeak(async () => {
+      await assert.rejects(pipe.loadLoraWeights(await file(shapes)), message);
+      return [];
+    });
+    await assert.rejects(pipe.loadLoraWeights(TINY), /tiny: has no pytorch_lora_weights\.safetensors or .*; say which file it is by weightName$/);
+    await assert.rejects(pipe.loadLoraWeights('spec/no.safetensors'), /^ModelFileError: spec: has no no\.safetensors$/);
+    await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterScale: NaN }), /adapterScale: got NaN, takes a number/);
+    pipe.dispose();
+  });
+});
