@@ -33,7 +33,7 @@ export class WeightsError extends Error {
  */
 export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', onProgress }: LoadWeightsOptions = {}): Promise<void> {
   checkOneOf('dtype', dtype, WEIGHT_DTYPES);
-  const weights = await matchWeights(block.constructor.name, block.parameterSpecs(), files);
+  const weights = await matchWeights(block.getClassName(), block.parameterSpecs(), files);
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
   const reader = openWeightReader(dtype);
   let loaded = 0;
