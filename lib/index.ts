@@ -3,7 +3,7 @@ export { StableDiffusionPipeline, type StableDiffusionComponents } from './pipel
 export { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
 export type { ImageInput } from './pipelines/image_input.js';
-export type { LoadLoraOptions } from './pipelines/adaptable_pipeline.js';
+export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';

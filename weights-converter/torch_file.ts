@@ -120,9 +120,9 @@ function collect(value: unknown, storageOffset: (storage: StorageRef) => number)
   return { tensors, globalStep: typeof globalStep === 'number' ? globalStep : undefined };
 }
 
-/** The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it. */
+/** The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words have. */
 function tensorRefs(value: unknown): Map<string, TensorRef> {
-  for (let depth = 0; depth < 8 && value instanceof Map && value.has('state_dict'); depth++) value = value.get('state_dict');
+  for (let depth = 0; depth < 8 && value instanceof Map; depth++) value = value.get('state_dict') ?? value.get('string_to_param') ?? value;
   if (!(value instanceof Map)) throw new PickleError('holds no dictionary of tensors');
   const tensors = new Map<string, TensorRef>();
   for (const [name, ref] of value) if (typeof name === 'string' && ref instanceof TensorRef) tensors.set(name, ref);

@@ -52,6 +52,15 @@ export abstract class Block extends tf.layers.Layer {
     this.specs.set(name, { shape, layout });
   }
 
+  /** Gives an own parameter a value of whatever shape, which is its shape from now on. Takes ownership of the tensor. */
+  protected redeclareParameter(name: string, value: tf.Tensor): void {
+    const variable = this.variables.get(name);
+    this._trainableWeights = this._trainableWeights.filter(each => each !== variable);
+    variable?.dispose();
+    this.specs.set(name, { ...this.specs.get(name)!, shape: value.shape });
+    this.allocate(name, () => value, `${name}_${value.shape.join('x')}`); // tf.layers takes no name twice
+  }
+
   /** The value of an own parameter, initialised if it has none yet. Owned by the layer: do not dispose. */
   protected parameter(name: string): tf.Tensor {
     return (this.variables.get(name) ?? this.initialize(name)).read();
@@ -168,11 +177,11 @@ export abstract class Block extends tf.layers.Layer {
   }
 
   /** addWeight calls the initializer once and keeps what it returns, so that no second copy is ever allocated. */
-  private allocate(name: string, value: () => tf.Tensor): LayerVariable {
+  private allocate(name: string, value: () => tf.Tensor, label = name): LayerVariable {
     if (this.disposed) throw new Error(`${this.constructor.name}: was disposed`);
     const initializer = { apply: value } as unknown as Initializer;
     const { shape } = this.specs.get(name)!;
-    const variable = this.addWeight(name, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
+    const variable = this.addWeight(label, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
     this.variables.set(name, variable);
     return variable;
   }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { narrow } from '../core/precision.js';
 
 /**
  * Rows of a table.
@@ -10,9 +11,20 @@ import { Block } from '../core/block.js';
 export class Embedding extends Block {
   static className = 'Embedding';
 
-  constructor(readonly count: number, readonly features: number) {
+  constructor(private rows: number, readonly features: number) {
     super();
-    this.addParameter('weight', [count, features]);
+    this.addParameter('weight', [rows, features]);
+  }
+
+  get count(): number {
+    return this.rows;
+  }
+
+  /** Adds rows `[added, features]` to the end of the table. They stay the caller's. */
+  append(rows: tf.Tensor): void {
+    const weight = this.parameter('weight');
+    this.redeclareParameter('weight', tf.tidy(() => tf.concat([weight, narrow(rows, weight)])));
+    this.rows += rows.shape[0];
   }
 
   forward(indices: tf.Tensor): tf.Tensor {

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { checkShape } from '../core/checks.js';
 import { widen } from '../core/precision.js';
 import { type Activation, getActivation } from '../layers/activations.js';
 import { Embedding } from '../layers/embedding.js';
@@ -77,6 +78,17 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
       const states = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
       return { lastHiddenState: widen(this.finalLayerNorm.forward(hidden)), hiddenStates: states.map(widen) };
     });
+  }
+
+  /** How many tokens it knows, learned ones among them: their ids are below. */
+  get tokens(): number {
+    return this.tokenEmbedding.count;
+  }
+
+  /** Learns tokens: the table of embeddings grows by `embeddings`, `[tokens, hidden_size]`, which stay the caller's. */
+  addTokenEmbeddings(embeddings: tf.Tensor): void {
+    checkShape('token embeddings', embeddings.shape, [null, this.config.hidden_size]);
+    this.tokenEmbedding.append(embeddings);
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {

@@ -1,8 +1,10 @@
-import { show } from '../core/checks.js';
+import * as tf from '@tensorflow/tfjs';
+import { printable, show } from '../core/checks.js';
 import { locateFile } from '../hub/locate_file.js';
 import type { HubOptions, ModelFolder } from '../hub/model_folder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { WeightsError } from '../weights/load_weights.js';
 import { parseLora } from '../weights/lora_weights.js';
 import { readStateDict } from '../weights/state_dict.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
@@ -18,6 +20,16 @@ export interface LoadLoraOptions extends HubOptions {
   adapterScale?: number;
 }
 
+/** Options of `loadTextualInversion`. */
+export interface LoadTextualInversionOptions extends HubOptions {
+  /** What stands for it in prompts, as in '<cat>'; by default what the file calls it. */
+  token?: string;
+  /** The file in the folder; `learned_embeds.safetensors` by default. */
+  weightName?: string;
+}
+
+const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
+const NAMELESS = ['*', 'emb_params']; // what other tools call it, whichever it is
 const LORA_FILES = ['pytorch_lora_weights.safetensors', 'pytorch_lora_weights.bin'];
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
@@ -67,6 +79,31 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
   /** Removes all LoRAs; the weights are then what they were, to the last bit. Those that are fused stay. */
   async unloadLoraWeights(): Promise<void> {
     await this.forAdapters(network => network.unload());
+  }
+
+  /**
+   * Learns a word (textual inversion, arXiv:2208.01618): one embedding or several, which prompts call `token`.
+   * @param source the file, its folder or a model on the hub.
+   * @throws RangeError for a token that is known already, WeightsError for a file of something else.
+   */
+  async loadTextualInversion(source: string | ModelFolder, options: LoadTextualInversionOptions = {}): Promise<void> {
+    const { token: given, weightName, ...hubOptions } = options;
+    const { folder, path } = await locateFile(source, weightName, EMBEDDING_FILES, hubOptions);
+    const { name, tensors } = await readStateDict(folder, path);
+    const features = this.textEncoder.config.hidden_size;
+    const [[key, { shape, data }] = ['', { shape: [], data: undefined }], ...others] = tensors;
+    if (!data || others.length || shape.length > 2 || shape.at(-1) !== features || data.length === 0) {
+      const found = [...tensors].map(([each, tensor]) => `${each} [${tensor.shape.join(', ')}]`).slice(0, 6).join(', ');
+      throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found || 'nothing'}, takes one tensor [tokens, ${features}]`));
+    }
+    const token = given ?? key;
+    if (given === undefined && NAMELESS.includes(key)) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);
+    const { tokenizer, textEncoder } = this;
+    await this.exclusively(async () => {
+      const first = textEncoder.tokens;
+      tokenizer.addToken(token, Array.from({ length: data.length / features }, (_, i) => first + i));
+      tf.tidy(() => textEncoder.addTokenEmbeddings(tf.tensor2d(data, [data.length / features, features])));
+    });
   }
 
   private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>) => void): Promise<void> {

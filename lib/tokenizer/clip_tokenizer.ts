@@ -29,6 +29,11 @@ interface AddedToken {
   single_word?: boolean;
 }
 
+/** The steps of a tokenizer, in the words of a tokenizer.json. */
+interface TokenizerPipeline extends Record<string, unknown> {
+  added_tokens: AddedToken[];
+}
+
 interface Vocabulary {
   vocab: Map<string, number>;
   merges: Array<[string, string]>;
@@ -43,13 +48,19 @@ export class CLIPTokenizer {
   /** Where it may be written down. */
   static readonly fileNames: readonly string[] = ['tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json', 'vocab.json', 'merges.txt'];
 
+  private tokenizer: Tokenizer;
+  /** The ids of a learned token of several vectors, by the first. */
+  private readonly vectors = new Map<number, readonly number[]>();
+
   private constructor(
-    private readonly tokenizer: Tokenizer,
+    private readonly pipeline: TokenizerPipeline,
     readonly modelMaxLength: number,
     readonly bosTokenId: number,
     readonly eosTokenId: number,
     readonly padTokenId: number,
-  ) {}
+  ) {
+    this.tokenizer = new Tokenizer(pipeline, {});
+  }
 
   /**
    * @param tokenizerConfig the parsed tokenizer_config.json, with what special_tokens_map.json says taking precedence, as transformers reads them.
@@ -75,7 +86,7 @@ export class CLIPTokenizer {
     const pad = named('pad_token', '<|endoftext|>'); // the last of two names of a token decides on its flags
     const maxLength = tokenizerConfig.model_max_length;
     const pipeline = tokenizerPipeline(vocab, merges, [...added.values()]);
-    return new CLIPTokenizer(new Tokenizer(pipeline, {}), typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, bos, eos, pad);
+    return new CLIPTokenizer(pipeline, typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, bos, eos, pad);
   }
 
   /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
@@ -114,14 +125,30 @@ export class CLIPTokenizer {
     return this.tokenizer.decode([...ids], { clean_up_tokenization_spaces: false }).trim();
   }
 
+  /**
+   * Learns a token, which stands for as many ids as are given: `<cat>`, or `<cat>`, `<cat>_1`, `<cat>_2`, ...
+   * @throws RangeError for a token or an id that it knows already.
+   */
+  addToken(token: string, ids: readonly number[]): void {
+    if (typeof token !== 'string' || token.trim() === '') throw new TypeError(`token: got ${show(token)}, takes a text, as in '<cat>'`);
+    const added = ids.map((id, i) => ({ id, content: i === 0 ? token : `${token}_${i}`, normalized: true }));
+    for (const { id, content } of added) {
+      const known = this.tokenizer.token_to_id(content) !== undefined ? content : this.tokenizer.id_to_token(id);
+      if (known !== undefined) throw new RangeError(`token: got ${show(token)} with the id ${id}; the tokenizer knows ${show(known)} already`);
+    }
+    this.pipeline.added_tokens.push(...added);
+    this.tokenizer = new Tokenizer(this.pipeline, {});
+    if (ids.length > 1) this.vectors.set(ids[0], ids);
+  }
+
   private textIds(text: string): number[] {
     if (typeof text !== 'string') throw new TypeError(`text: got ${show(text)}, takes a string`);
-    return this.tokenizer.encode(text, { add_special_tokens: false }).ids;
+    return this.tokenizer.encode(text, { add_special_tokens: false }).ids.flatMap((id: number) => this.vectors.get(id) ?? [id]);
   }
 }
 
 /** The steps of transformers' CLIPTokenizer, in the words of a tokenizer.json. */
-function tokenizerPipeline(vocab: Vocabulary['vocab'], merges: Vocabulary['merges'], addedTokens: AddedToken[]): object {
+function tokenizerPipeline(vocab: Vocabulary['vocab'], merges: Vocabulary['merges'], addedTokens: AddedToken[]): TokenizerPipeline {
   const regex = (pattern: string) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Removed', invert: true });
   return {
     added_tokens: addedTokens,
