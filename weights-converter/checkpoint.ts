@@ -30,30 +30,34 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
 async function readSafetensorsFile(source: ByteSource): Promise<TorchFile> {
   const { tensors } = await readSafetensorsHeader(source);
   const entries = [...tensors].map(([name, { dtype, shape, offset, byteLength }]): [string, CheckpointTensor] =>
-    [name, { dtype, shape, read: from => from.read(offset, byteLength) }]);
+    [name, { dtype, shape, offset, read: from => from.read(offset, byteLength) }]);
   return { tensors: new Map(entries) };
 }
 
 /** The tensors of a checkpoint under other names, as if they were a safetensors file of their own, read as needed. */
 export function safetensorsView(tensors: ReadonlyMap<string, CheckpointTensor>, source: ByteSource): ByteSource {
   const header: Record<string, unknown> = Object.create(null);
-  const ranges: Array<{ begin: number; end: number; read: () => Promise<Uint8Array> | Uint8Array }> = [];
+  const ranges: Array<{ begin: number; end: number; place?: number; read: () => Promise<Uint8Array> | Uint8Array }> = [];
   let end = 0;
   header.__metadata__ = { format: 'pt' };
   for (const [name, tensor] of tensors) {
     const begin = end;
     end += byteSize(tensor);
     header[name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] };
-    ranges.push({ begin, end, read: () => tensor.read(source) });
+    ranges.push({ begin, end, place: tensor.offset, read: () => tensor.read(source) });
   }
   const json = new TextEncoder().encode(JSON.stringify(header));
   const head = new Uint8Array(8 + json.length);
   new DataView(head.buffer).setBigUint64(0, BigInt(json.length), true);
   head.set(json, 8);
-  const parts = [{ begin: 0, end: head.length, read: () => head },
+  const parts = [{ begin: 0, end: head.length, place: undefined, read: () => head },
     ...ranges.map(range => ({ ...range, begin: range.begin + head.length, end: range.end + head.length }))];
   return {
     size: head.length + end,
+    locate: (offset, length) => {
+      const part = parts.find(({ begin, end }) => begin <= offset && offset + length <= end);
+      return part?.place === undefined ? undefined : source.locate?.(part.place + offset - part.begin, length);
+    },
     read: async (offset, length) => {
       const touched = parts.filter(part => part.begin < offset + length && part.end > offset);
       if (touched.length === 1) return (await touched[0].read()).subarray(offset - touched[0].begin, offset - touched[0].begin + length);

@@ -1,7 +1,7 @@
 import { checkOneOf, printable } from '../lib/core/checks.js';
 import { parseJson } from '../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
-import type { ByteSource } from '../lib/weights/safetensors.js';
+import { byteSize, type ByteSource } from '../lib/weights/safetensors.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { clipVocabulary } from './clip_vocabulary.js';
 import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
@@ -117,6 +117,7 @@ function slice(tensor: CheckpointTensor, i: number, parts: number): CheckpointTe
   return {
     dtype: tensor.dtype,
     shape: [rows / parts, ...rest],
+    offset: tensor.offset === undefined ? undefined : tensor.offset + i * byteSize(tensor) / parts,
     read: async source => {
       const bytes = await tensor.read(source);
       return bytes.subarray(i * bytes.length / parts, (i + 1) * bytes.length / parts);

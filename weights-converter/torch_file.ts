@@ -7,6 +7,8 @@ import { PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
 export interface CheckpointTensor {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
+  /** Where they begin in the file, if they lie there one behind the other in that order. */
+  readonly offset?: number;
   read(source: ByteSource): Promise<Uint8Array>;
 }
 
@@ -134,14 +136,10 @@ function checkpointTensor({ storage, offset, shape, strides }: TensorRef, storag
   const size = elementSizes[dtype];
   const count = shape.reduce((product, length) => product * length, 1);
   const last = count === 0 ? offset - 1 : shape.reduce((sum, length, axis) => sum + (length - 1) * strides[axis], offset);
-  return {
-    dtype,
-    shape,
-    read: async source => {
-      const bytes = await source.read(storageOffset + offset * size, (last + 1 - offset) * size);
-      return isContiguous(shape, strides) ? bytes : gather(bytes, size, shape, strides);
-    },
-  };
+  const begin = storageOffset + offset * size;
+  const read = (source: ByteSource) => source.read(begin, (last + 1 - offset) * size);
+  if (isContiguous(shape, strides)) return { dtype, shape, offset: begin, read };
+  return { dtype, shape, read: async source => gather(await read(source), size, shape, strides) };
 }
 
 function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {

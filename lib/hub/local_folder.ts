@@ -1,7 +1,7 @@
 import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { parseJson } from '../core/json.js';
-import type { ByteSource } from '../weights/safetensors.js';
+import type { ByteSource, FilePlace } from '../weights/safetensors.js';
 import { checkRelativePath, ModelFileError, type ModelFolder } from './model_folder.js';
 
 const maxTextBytes = 50_000_000;
@@ -69,8 +69,8 @@ export class FileSource implements ByteSource {
   private constructor(private readonly handle: FileHandle, private readonly name: string, readonly size: number, private readonly place: string) {}
 
   /** On Linux by the open file itself: what was checked is what is mapped, whatever takes its name meanwhile. */
-  get path(): string {
-    return process.platform === 'linux' ? `/proc/self/fd/${this.handle.fd}` : this.place;
+  locate(offset: number): FilePlace {
+    return { path: process.platform === 'linux' ? `/proc/self/fd/${this.handle.fd}` : this.place, size: this.size, offset };
   }
 
   /** @param name what errors call the file. */

@@ -140,6 +140,7 @@ describeOnDevices('A single file', device => {
     const [file, out] = [join(folder(), 'model.safetensors'), join(folder(), 'out')];
     await writeFile(file, await singleFile(golden.sd2.shapes));
     await convertModel(file, out, { predictionType: 'epsilon' });
+    const values: Array<Record<string, tf.TypedArray>> = [];
     for (const [source, options] of [[file, { predictionType: 'epsilon' as const }], [out, {}]] as const) {
       const pipe = await DiffusionPipeline.fromPretrained(source, { ...options, device });
       const { prediction_type: prediction } = pipe.scheduler.config as { prediction_type: string };
@@ -151,8 +152,10 @@ describeOnDevices('A single file', device => {
         assert.deepEqual(value.dataSync(), network.stateDict()[path].dataSync());
         alone.dispose();
       }
+      values.push(Object.fromEntries(Object.entries(pipe.textEncoder.stateDict()).map(([path, value]) => [path, value.dataSync()])));
       pipe.dispose();
     }
+    assert.deepEqual(values[0], values[1], 'queries, keys and values are cut out of one tensor');
   });
 });
 

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { torchShape } from '../../weights/layouts.js';
 import type { FoundWeight } from '../../weights/load_weights.js';
-import { elementSizes, type ByteSource, type Dtype } from '../../weights/safetensors.js';
+import { elementSizes, type ByteSource, type Dtype, type FilePlace } from '../../weights/safetensors.js';
 import type { WeightDtype, WeightReader } from '../../weights/weight_reader.js';
 import { Ops, TF, type NativeBackend } from './backend.js';
 
@@ -12,7 +12,7 @@ const WANTED: Record<WeightDtype, number> = { float32: TF.FLOAT, float16: TF.HAL
 const AXES = { plain: undefined, linear: [1, 0], conv: [2, 3, 1, 0] };
 
 /** Pages of a mapped file count as the process's memory until it is unmapped: what is only converted is mapped anew after so many bytes. */
-const WINDOW = 256 * 2 ** 20;
+const WINDOW = 64 * 2 ** 20;
 
 interface Mapping {
   readonly id: number;
@@ -65,19 +65,18 @@ export class NativeWeightReader implements WeightReader {
   /** A tensor `[length]` of the file's bytes. A GPU would fetch all of a mapped file: there, and without a file, bytes are read. */
   private async bytes(source: ByteSource, offset: number, length: number, keep: boolean): Promise<number> {
     const { binding } = this.backend;
-    if (source.path === undefined || binding.isUsingGpuDevice() || length === 0) {
-      return binding.createTensor([length], TF.UINT8, await source.read(offset, length));
-    }
-    const mapping = this.mapping(source, source.path, keep ? this.kept : this.passing);
+    const place = binding.isUsingGpuDevice() || length === 0 ? undefined : source.locate?.(offset, length);
+    if (!place) return binding.createTensor([length], TF.UINT8, await source.read(offset, length));
+    const mapping = this.mapping(source, place, keep ? this.kept : this.passing);
     mapping.used += length;
-    return this.ops.sliceBytes(mapping.id, offset, length);
+    return this.ops.sliceBytes(mapping.id, place.offset, length);
   }
 
-  private mapping(source: ByteSource, path: string, mappings: Map<ByteSource, Mapping>): Mapping {
+  private mapping(source: ByteSource, { path, size }: FilePlace, mappings: Map<ByteSource, Mapping>): Mapping {
     const open = mappings.get(source);
     if (open && (mappings === this.kept || open.used < WINDOW)) return open;
     if (open) this.backend.binding.deleteTensor(open.id);
-    const mapping = { id: this.ops.mapFile(path, source.size), used: 0 };
+    const mapping = { id: this.ops.mapFile(path, size), used: 0 };
     mappings.set(source, mapping);
     return mapping;
   }
