@@ -2,6 +2,8 @@ export { DiffusionPipeline } from './pipelines/diffusion_pipeline.js';
 export { StableDiffusionPipeline, type StableDiffusionComponents } from './pipelines/stable_diffusion.js';
 export { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
+export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from './pipelines/weighted_prompt.js';
+export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';

@@ -21,7 +21,11 @@ export function encodePrompt(
     const cut = tokenizer.truncatedText(text, tokens);
     if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
   }
-  const ids = tokenizer.encode(texts, { maxLength: tokens });
+  return encodeIds(textEncoder, tokenizer.encode(texts, { maxLength: tokens }), clipSkip);
+}
+
+/** Token ids -> hidden states `[texts, tokens, hiddenSize]`, float; those of `clipSkip` layers before the last. */
+export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
   return tf.tidy(() => {
     const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
     if (clipSkip === 0) return lastHiddenState;
