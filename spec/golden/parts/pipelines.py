@@ -26,7 +26,7 @@ SCHEDULER = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linea
 RULES = "a t|a t</w>|r e|re d</w>|s t|st a|sta r</w>|o n</w>|a n|an d</w>"
 
 
-def tokenizer(folder):
+def tokenizer(folder, **kwargs):
     """Letters, and a few rules that join them."""
     letters = list(bytes_to_unicode().values())
     merges = [tuple(rule.split()) for rule in RULES.split("|")]
@@ -34,13 +34,13 @@ def tokenizer(folder):
     folder.mkdir(parents=True)
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(vocab)}))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges), ""]))
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77, **kwargs)
 
 
-def tiny(unet=UNET, text=TEXT, scheduler=SCHEDULER, folder=TINY):
+def tiny(unet=UNET, text=TEXT, scheduler=SCHEDULER, folder=TINY, **kwargs):
     """Makes the pipeline, keeps it in `folder` in half precision, and returns it as read from there, in single."""
     with tempfile.TemporaryDirectory() as tmp:
-        tokens = tokenizer(Path(tmp) / "tokenizer")
+        tokens = tokenizer(Path(tmp) / "tokenizer", **kwargs)
     end = tokens.eos_token_id
     pipe = StableDiffusionPipeline(
         vae=randomize(AutoencoderKL(**VAE)), unet=randomize(UNet2DConditionModel(**unet)),
