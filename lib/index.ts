@@ -23,7 +23,7 @@ export { Image } from './image/image.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './image/latents_preview.js';
-export { formatGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
+export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { Generator, randn } from './core/random.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 

@@ -22,6 +22,8 @@ export interface GenerateRequest {
   latentShape: [number, number, number, number];
   latents?: tf.Tensor;
   generator?: Generator | Generator[];
+  /** How much of a picture to give up, where one is begun from. */
+  strength?: number;
   outputType: OutputType;
   callbackOnStepEnd?: StepCallback;
   signal?: AbortSignal;

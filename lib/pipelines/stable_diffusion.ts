@@ -8,6 +8,7 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
 import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
+import { describeImages } from './describe_images.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
@@ -86,7 +87,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       const encoderHiddenStates = this.encodePrompts(request);
       try {
         const latents = await this.denoise(start(), encoderHiddenStates, request);
-        return { images: await this.toOutput(latents, request.outputType) } as GenerateOutput<T>;
+        return { images: await this.toOutput(latents, request) } as GenerateOutput<T>;
       } finally {
         encoderHiddenStates.dispose();
         this.scheduler.dispose();
@@ -151,7 +152,8 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   }
 
   /** Latents (taken over) -> what was asked for. */
-  private async toOutput(latents: tf.Tensor, outputType: OutputType): Promise<Image[] | tf.Tensor> {
+  private async toOutput(latents: tf.Tensor, request: GenerateRequest): Promise<Image[] | tf.Tensor> {
+    const { outputType } = request;
     if (outputType === 'latent') return latents;
     let pixels: tf.Tensor;
     try {
@@ -159,7 +161,8 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     } finally {
       latents.dispose();
     }
-    return outputType === 'tensor' ? pixels : Image.fromTensor(pixels).finally(() => pixels.dispose());
+    if (outputType === 'tensor') return pixels;
+    return describeImages(await Image.fromTensor(pixels).finally(() => pixels.dispose()), request, this.scheduler);
   }
 }
 

@@ -40,7 +40,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, latentShape[0]);
 
-    return this.run(request, () => tf.tidy(() => {
+    return this.run({ ...request, strength }, () => tf.tidy(() => {
       const timesteps = lastTimesteps(this.scheduler, numInferenceSteps, left);
       const original = areLatents ? image : drawLatents(this.vae, toPixels(image, height, width), generator);
       const noise = randn(latentShape, generator);

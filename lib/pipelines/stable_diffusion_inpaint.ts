@@ -42,7 +42,7 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
     checkTurns('image', count, images);
     checkTurns('maskImage', masks, images);
 
-    return this.run(request, () => tf.tidy(() => {
+    return this.run({ ...request, strength }, () => tf.tidy(() => {
       const { vae, scheduler, vaeScaleFactor } = this;
       const generators = Array.isArray(generator) ? generator.slice(0, count) : generator;
       const draw = (picture: tf.Tensor) => inTurn(drawLatents(vae, picture, generators), images);

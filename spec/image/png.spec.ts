@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { crc32, inflateSync } from 'node:zlib';
 import { PNG } from 'pngjs';
-import { formatGenerationParameters } from '../../lib/image/generation_parameters.js';
+import { formatGenerationParameters, parseGenerationParameters } from '../../lib/image/generation_parameters.js';
 import { Image } from '../../lib/image/image.js';
 
 interface Chunk {
@@ -56,11 +56,36 @@ describe('PNG', () => {
   });
 });
 
-describe('formatGenerationParameters', () => {
-  it('says what other tools look for', () => {
-    const parameters = { prompt: 'a red circle', numInferenceSteps: 20, scheduler: 'PNDMScheduler', guidanceScale: 7.5, seed: 3, width: 64, height: 48 };
+describe('Generation parameters', () => {
+  const parameters = { prompt: 'a red circle', numInferenceSteps: 20, scheduler: 'PNDMScheduler', guidanceScale: 7.5, seed: 3, width: 64, height: 48 };
+  const all = {
+    ...parameters, prompt: 'a (red:1.3) circle,\non the first Step: one', negativePrompt: 'blue,\nSteps and stairs', seed: 2n ** 63n, model: 'shapes, "fine"',
+    clipSkip: 1, strength: 0.6,
+  };
+
+  it('are written as other tools look for them', () => {
     assert.equal(formatGenerationParameters(parameters), 'a red circle\nSteps: 20, Sampler: PNDMScheduler, CFG scale: 7.5, Seed: 3, Size: 64x48');
-    assert.equal(formatGenerationParameters({ ...parameters, negativePrompt: 'blue', model: 'shapes' }),
-      'a red circle\nNegative prompt: blue\nSteps: 20, Sampler: PNDMScheduler, CFG scale: 7.5, Seed: 3, Size: 64x48, Model: shapes');
+    assert.equal(formatGenerationParameters(all),
+      'a (red:1.3) circle,\non the first Step: one\nNegative prompt: blue,\nSteps and stairs\n' +
+      'Steps: 20, Sampler: PNDMScheduler, CFG scale: 7.5, Seed: 9223372036854775808, Size: 64x48, Model: "shapes, \\"fine\\"", ' +
+      'Denoising strength: 0.6, Clip skip: 2');
+  });
+
+  it('are read back', () => {
+    for (const each of [parameters, all, { ...parameters, prompt: '' }]) assert.deepEqual(parseGenerationParameters(formatGenerationParameters(each)), each);
+  });
+
+  it('are read as others write them', () => {
+    assert.deepEqual(parseGenerationParameters(
+      'masterpiece, a cat\nNegative prompt: dog\nSteps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 42, Size: 512x768, ' +
+      'Model hash: 6ce0161689, Model: v1-5, Lora hashes: "style: 1a2b, subject: 3c4d", Version: v1.10.1'), {
+      prompt: 'masterpiece, a cat', negativePrompt: 'dog', numInferenceSteps: 30, scheduler: 'DPM++ 2M', guidanceScale: 5, seed: 42, width: 512,
+      height: 768, model: 'v1-5',
+    });
+    assert.deepEqual(parseGenerationParameters('only words'), { prompt: 'only words' });
+    assert.deepEqual(parseGenerationParameters(''), { prompt: '' });
+    assert.deepEqual(parseGenerationParameters('a\nSteps: many, Seed: x, Size: 1x'), { prompt: 'a' });
+    assert.deepEqual(parseGenerationParameters(`a\nSteps: 3${':'.repeat(1e6)}`), { prompt: 'a' });
+    assert.deepEqual(parseGenerationParameters(`a\nSteps: ${'b'.repeat(1e6)}`), { prompt: 'a' });
   });
 });

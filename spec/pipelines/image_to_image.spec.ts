@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { parseGenerationParameters } from '../../lib/image/generation_parameters.js';
 import { Image } from '../../lib/image/image.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
@@ -116,6 +117,21 @@ describeOnDevices('Pipelines that begin from a picture', device => {
     }), /AbortError/);
     return [];
   }));
+
+  it('say in their files how they were made', async () => {
+    const options = { numInferenceSteps: 2, guidanceScale: 5 };
+    const { images } = await text.generate(['a star', 'a road'], {
+      ...options, numImagesPerPrompt: 2, generator: [1, 2, 3, 4].map(seeded), negativePrompt: ['red', ''],
+    });
+    const read = await Promise.all(images.map(async image => parseGenerationParameters((await Image.fromPng(await image.toPng())).text.parameters)));
+    const common = { numInferenceSteps: 2, scheduler: 'PNDMScheduler', guidanceScale: 5, width: 16, height: 16 };
+    assert.deepEqual(read, [
+      { prompt: 'a star', negativePrompt: 'red', ...common, seed: 1 }, { prompt: 'a star', negativePrompt: 'red', ...common, seed: 2 },
+      { prompt: 'a road', ...common, seed: 3 }, { prompt: 'a road', ...common, seed: 4 },
+    ]);
+    const changed = await img2img.generate('a star', { ...options, image: red, strength: 0.5 });
+    assert.deepEqual(parseGenerationParameters(changed.images[0].text.parameters), { prompt: 'a star', ...common, strength: 0.5 });
+  });
 
   it('leave a picture as the autoencoder knows it where the mask is black', async () => {
     const black = new Image(new Uint8Array(16 * 16 * 3), 16, 16);
