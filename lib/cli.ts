@@ -22,6 +22,12 @@ program.command('generate')
   .option('--steps <n>', 'denoising steps (default: 50)', wholeNumber(1))
   .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: 7.5)', number)
   .option('--negative-prompt <text>', 'what not to show')
+  .option('--image <file>', 'a PNG to begin from, instead of noise alone')
+  .option('--mask <file>', 'a PNG that is white where --image is to change')
+  .option('--strength <x>', 'how much of --image to give up, from 0 to 1 (default: 0.8; with --mask 1)', number)
+  .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
+  .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
+  .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
   .option('--seed <n>', 'image i has seed n + i', wholeNumber(0), 0)
   .option('--num-images <n>', 'pictures of each prompt', wholeNumber(1), 1)
   .option('--height <pixels>', 'default: what the model was trained on', wholeNumber(1))
@@ -84,6 +90,10 @@ function number(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It takes a number.');
   return value;
+}
+
+function several(value: string, before: string[] = []): string[] {
+  return [...before, value];
 }
 
 function rowsAndColumns(text: string): { rows: number; cols: number } {

@@ -2,8 +2,11 @@ import { access, constants } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
-import type { Image } from '../image/image.js';
+import { Image } from '../image/image.js';
 import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
+import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline, type InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
 import type { Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { DownloadBar } from './download_bar.js';
@@ -21,6 +24,13 @@ export interface GenerateCommandOptions {
   steps?: number;
   guidanceScale?: number;
   negativePrompt?: string;
+  image?: string;
+  mask?: string;
+  strength?: number;
+  lora?: string[];
+  loraScale?: number;
+  /** `token=source` each. */
+  embedding?: string[];
   seed: number;
   numImages: number;
   height?: number;
@@ -64,7 +74,10 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   if (options.grid && options.grid.rows * options.grid.cols !== count) {
     throw new UsageError(`--grid: got ${options.grid.rows}x${options.grid.cols}, takes rows and columns for ${count} images`);
   }
+  if ((options.mask || options.strength !== undefined) && !options.image) throw new UsageError(`${options.mask ? '--mask' : '--strength'}: takes --image too`);
   await checkOutput(options.output);
+  const embeddings = (options.embedding ?? []).map(parseEmbedding);
+  const start = await readStart(options);
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
 
@@ -72,13 +85,16 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const model = options.model ?? join(packageFolder(), 'models', 'shapes');
   const started = performance.now();
   const download = new DownloadBar(model, say, options.quiet);
-  const pipe = await DiffusionPipeline.fromPretrained(model, {
+  const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : DiffusionPipeline;
+  const pipe: StableDiffusionPipeline = await Pipeline.fromPretrained(model, {
     device: options.device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
     signal: interrupted.signal,
     progressCallback: progress => { if (progress.stage === 'download') download.update(progress); },
   }).finally(() => download.stop());
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
+    for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });
+    for (const [token, source] of embeddings) await pipe.loadTextualInversion(source, { token });
     if (options.compile) pipe.compile();
     const loaded = performance.now();
     say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
@@ -87,7 +103,8 @@ export async function generate(prompts: string[], options: GenerateCommandOption
     for (const [i, prompt] of prompts.entries()) {
       pipe.setProgressBarConfig({ disable: options.quiet, desc: prompts.length > 1 ? `${i + 1}/${prompts.length}` : '' });
       const firstSeed = options.seed + images.length;
-      const made = await pipe.generate(prompt, {
+      const settings = {
+        ...start,
         negativePrompt: options.negativePrompt,
         numInferenceSteps: options.steps,
         guidanceScale: options.guidanceScale,
@@ -96,7 +113,8 @@ export async function generate(prompts: string[], options: GenerateCommandOption
         numImagesPerPrompt: options.numImages,
         generator: Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(firstSeed + k)),
         signal: interrupted.signal,
-      });
+      };
+      const made = await pipe.generate(prompt, settings);
       for (const [k, image] of made.images.entries()) {
         const file = count === 1 ? options.output : numbered(options.output, images.length);
         await image.save(file);
@@ -122,6 +140,19 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   } finally {
     pipe.dispose();
   }
+}
+
+/** What to begin from besides noise. */
+async function readStart({ image, mask, strength }: GenerateCommandOptions): Promise<Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'>>> {
+  if (!image) return {};
+  return { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength };
+}
+
+/** '<cat>=cat.safetensors' -> its parts. */
+function parseEmbedding(text: string): [token: string, source: string] {
+  const [, token, source] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (!token) throw new UsageError(`--embedding: got '${text}', takes what prompts call it and its file, as in '<cat>=cat.safetensors'`);
+  return [token, source];
 }
 
 /** @throws UsageError, Error if nothing could be saved there: better now than after the work. */

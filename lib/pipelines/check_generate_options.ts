@@ -37,8 +37,8 @@ export const OPTIONS: readonly string[] = [
 
 /** @throws TypeError for an option that is none of `names`. */
 export function checkOptionNames(options: object, names: readonly string[]): void {
-  for (const option of Object.keys(options)) {
-    if (!names.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${names.join(', ')}`);
+  for (const [option, value] of Object.entries(options)) {
+    if (value !== undefined && !names.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${names.join(', ')}`);
   }
 }
 

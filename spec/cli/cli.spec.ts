@@ -5,10 +5,14 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { Generator } from '../../lib/core/random.js';
+import { Image } from '../../lib/image/image.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
+import { TINY } from '../support/tiny_pipeline.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
@@ -111,6 +115,29 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual(pixels('out.png'), pixels('pictures-3.PNG'), 'seed + index');
     });
 
+    it('begins from pictures, wears LoRAs, knows learned words, and writes down how', async () => {
+      const red = new Image(new Uint8Array(16 * 16 * 3).map((_, i) => i % 3 ? 0 : 255), 16, 16);
+      const white = new Image(new Uint8Array(16 * 16 * 3).fill(255), 16, 16);
+      await red.save(join(folder(), 'red.png'));
+      await white.save(join(folder(), 'white.png'));
+      const more = ['--lora', resolve('spec/golden/lora'), '--lora-scale', '0.5', '--embedding', `<hat>=${resolve('spec/golden/textual_inversion/hat.pt')}`];
+      const common = ['generate', 'a <hat>', '--model', resolve(TINY), '--device', 'wasm', '--steps', '4', '--seed', '5', '--quiet'];
+      assert.deepEqual(await run([...common, ...more, '--image', 'red.png', '--strength', '0.5', '--output', 'changed.png']), { code: 0, stdout: '', stderr: '' });
+      assert.deepEqual(await run([...common, '--image', 'red.png', '--mask', 'white.png', '--output', 'painted.png']), { code: 0, stdout: '', stderr: '' });
+      const [changed, painted] = await Promise.all(['changed.png', 'painted.png'].map(file => Image.open(join(folder(), file))));
+
+      const pipe = await StableDiffusionImg2ImgPipeline.fromPretrained(TINY, { device: 'wasm' });
+      const options = { numInferenceSteps: 4, generator: new Generator().manualSeed(5) };
+      const inpaint = new StableDiffusionInpaintPipeline(pipe.components);
+      assert.deepEqual((await inpaint.generate('a <hat>', { ...options, image: red, maskImage: white })).images, [painted]);
+      await pipe.loadLoraWeights('spec/golden/lora', { adapterScale: 0.5 });
+      await pipe.loadTextualInversion('spec/golden/textual_inversion/hat.pt', { token: '<hat>' });
+      options.generator.manualSeed(5);
+      assert.deepEqual((await pipe.generate('a <hat>', { ...options, image: red, strength: 0.5 })).images, [changed]);
+      pipe.dispose();
+      assert.match(changed.text.parameters, /^a <hat>\nSteps: 4, Sampler: PNDMScheduler, CFG scale: 7\.5, Seed: 5, Size: 16x16, Denoising strength: 0\.5$/);
+    });
+
     it('shows a gallery when asked for nothing', async () => {
       const { code, stdout } = await run(['generate', '--steps', '1']);
       assert.equal(code, 0);
@@ -137,6 +164,11 @@ describe('tfjs-diffusers', () => {
       ['a grid of another size', ['a star', '--grid', '2x2'], 2, /^error: --grid: got 2x2, takes rows and columns for 1 images$/m],
       ['an option', ['a star', '--stesp', '1'], 2, /^error: unknown option '--stesp'/],
       ['a device', ['a star', '--device', 'tpu'], 2, /argument 'tpu' is invalid\. Allowed choices are auto, cuda, cpu, wasm\./],
+      ['a mask alone', ['a star', '--mask', 'a.png'], 2, /^error: --mask: takes --image too$/m],
+      ['a strength alone', ['a star', '--strength', '0.5'], 2, /^error: --strength: takes --image too$/m],
+      ['a picture', ['a star', '--image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
+      ['an embedding', ['a star', '--embedding', 'cat.pt'], 2, /^error: --embedding: got 'cat\.pt', takes what prompts call it and its file, as in '<cat>=cat\.safetensors'$/m],
+      ['a LoRA', ['a star', '--lora', 'none.safetensors'], 1, /^error: \.: has no none\.safetensors$/m],
       ['an output', ['a star', '--output', 'a.gif'], 2, /^error: --output: got 'a\.gif', takes a name that ends in \.png$/m],
       ['a prompt for another model', ['--model', resolve(DEMO_MODEL)], 2, /^error: prompt: got none, takes at least one with --model$/m],
       ['an output folder', ['a star', '--output', 'none/a.png'], 1, /^error: --output: cannot write into none: there is no such folder$/m],
