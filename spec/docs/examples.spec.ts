@@ -11,7 +11,7 @@ const library = new URL('../../lib/index.js', import.meta.url).href;
 describe('Examples in the docs', () => {
   const folder = temporaryFolder();
 
-  for (const page of ['README.md', 'docs/getting_started.md']) {
+  for (const page of ['README.md', 'docs/getting_started.md', 'docs/beyond_the_prompt.md']) {
     const text = readFileSync(page, 'utf8');
 
     it(`${page} runs from top to bottom`, async () => {
