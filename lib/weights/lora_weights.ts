@@ -46,7 +46,7 @@ export function parseLora({ name, tensors, metadata }: StateDict, specs: Record<
     const id = `${found.network}.${path}`;
     modules.set(id, { ...modules.get(id), network: found.network, module: found.module, [found.part]: tensor });
   }
-  const adapter = adapterMetadata(metadata);
+  const adapter = adapterMetadata(name, metadata);
   const weights: Record<LoraNetwork, LoraWeights> = { unet: new Map(), text_encoder: new Map() };
   for (const { network, module, down, up, alpha } of modules.values()) {
     const path = `${module}.weight`;
@@ -94,9 +94,9 @@ function parseKey(key: string, flat: Record<LoraNetwork, Map<string, string>>): 
 }
 
 /** The scale of a module as peft's metadata say it, 1 where they say nothing. */
-function adapterMetadata(metadata: Readonly<Record<string, string>>): (network: LoraNetwork, module: string, rank: number) => number {
+function adapterMetadata(name: string, metadata: Readonly<Record<string, string>>): (network: LoraNetwork, module: string, rank: number) => number {
   const text = metadata.lora_adapter_metadata;
-  const config = text === undefined ? {} : parseJson('lora_adapter_metadata', text);
+  const config = text === undefined ? {} : parseJson(`${name}: lora_adapter_metadata`, text);
   if (!isObject(config)) return () => 1;
   return (network, module, rank) => {
     const pattern = config[`${network}.alpha_pattern`];

@@ -6,6 +6,8 @@ import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { decodeTensor, readSafetensors, readSafetensorsHeader, writeSafetensors } from '../../lib/weights/safetensors.js';
+import { parseLora } from '../../lib/weights/lora_weights.js';
+import { readStateDict } from '../../lib/weights/state_dict.js';
 import { matchWeights } from '../../lib/weights/load_weights.js';
 import { closeWeightFiles, openWeightFiles } from '../../lib/weights/weight_files.js';
 import { readCheckpoint } from '../../weights-converter/checkpoint.js';
@@ -31,6 +33,16 @@ async function smallSafetensors(names: string[]): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   const tensors = names.map((name, i) => ({ name, dtype: 'F16' as const, shape: [2, i], bytes: () => new Uint8Array(4 * i) }));
   for await (const chunk of writeSafetensors(tensors, { format: 'pt', note: 'x' })) chunks.push(chunk);
+  return new Uint8Array(Buffer.concat(chunks));
+}
+
+/** A LoRA of one layer, as peft writes it. */
+async function smallLora(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const tensors = [['unet.a.lora_A.weight', 1, 4], ['unet.a.lora_B.weight', 2, 1], ['unet.a.alpha', 1, 1]].map(([name, ...shape]) =>
+    ({ name: name as string, dtype: 'F32' as const, shape: shape as number[], bytes: () => new Uint8Array(4 * (shape as number[])[0] * (shape as number[])[1]) }));
+  const metadata = { lora_adapter_metadata: JSON.stringify({ 'unet.lora_alpha': 2, 'unet.alpha_pattern': { a: 3 }, 'unet.use_rslora': true }) };
+  for await (const chunk of writeSafetensors(tensors, metadata)) chunks.push(chunk);
   return new Uint8Array(Buffer.concat(chunks));
 }
 
@@ -123,6 +135,13 @@ export async function hostileTargets(): Promise<Target[]> {
       name: 'merges.txt', isJson: false, seeds: [new TextEncoder().encode('#version: 0.2\na b\nab c</w>\n')],
       read: bytes => void CLIPTokenizer.fromFiles({ vocab: { a: 0, b: 1, ab: 2, 'c</w>': 3, 'abc</w>': 4, '<|startoftext|>': 5, '<|endoftext|>': 6 },
         merges: new TextDecoder().decode(bytes) }).encode('abc'),
+    },
+    {
+      name: 'LoRA', isJson: false, seeds: [await smallLora()],
+      read: async bytes => {
+        const stateDict = await readStateDict(new MemoryFolder({ 'lora.safetensors': bytes }), 'lora.safetensors');
+        parseLora(stateDict, { unet: new Map([['a.weight', { shape: [4, 2], layout: 'linear' }]]), text_encoder: new Map() });
+      },
     },
     { name: 'PNG', isJson: false, seeds: [picture('texts'), picture('colour 3, 4 bits, interlaced')], read: async bytes => void await Image.fromPng(bytes) },
     {

@@ -117,6 +117,23 @@ describeOnDevices('LoRA', device => {
     return [];
   }));
 
+  it('adds to half weights, and leaves them as they were', () => expectNoLeak(async () => {
+    const [pipe, wide] = await Promise.all((['float16', 'float32'] as const).map(dtype => StableDiffusionPipeline.fromPretrained(TINY, { device, dtype })));
+    const untouched = values(pipe.unet);
+    await pipe.loadLoraWeights(FOLDER);
+    await wide.loadLoraWeights(FOLDER);
+    const changed = values(wide.unet);
+    for (const [path, half] of Object.entries(values(pipe.unet))) half.forEach((value, i) => assert.ok(Math.abs(value - changed[path][i]) < 5e-3, path));
+    await pipe.generate('a road', { numInferenceSteps: 1 });
+    await pipe.unloadLoraWeights();
+    assert.deepEqual(values(pipe.unet), untouched);
+    await pipe.loadTextualInversion('spec/golden/textual_inversion');
+    await pipe.generate('a <Cat>', { numInferenceSteps: 1 });
+    pipe.dispose();
+    wide.dispose();
+    return [];
+  }));
+
   it('names what does not fit, and changes nothing', async () => {
     const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
     const q = 'down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q';
