@@ -5,14 +5,14 @@ const maxValues = 5_000_000;
 
 /**
  * Parses JSON text from a file that nobody vouches for. JSON.parse alone keeps the last of two equal keys
- * and takes any depth and count of values, so a scan looks first.
+ * and takes any depth and count of values, so a scan looks first. Infinity is read as Python writes it, in configs of schedulers.
  * @param name what the errors call the text.
  * @throws SyntaxError for what is not JSON, RangeError for a duplicate key or more than a real file can hold.
  */
 export function parseJson(name: string, text: string): unknown {
   scan(name, text);
   try {
-    return JSON.parse(text);
+    return JSON.parse(text.includes('Infinity') ? text.replace(/"(?:[^"\\]|\\.)*"|(?<!\w)Infinity(?!\w)/gs, token => token === 'Infinity' ? '1e999' : token) : text);
   } catch (error) {
     throw new SyntaxError(`${name}: is not JSON: ${printable((error as Error).message)}`, { cause: error });
   }

@@ -1,3 +1,5 @@
+import { show } from '../core/checks.js';
+
 /** How much noise there is at each training step: betas and what follows from them, in float32 where diffusers has float32. */
 
 export const betaSchedules = ['linear', 'scaled_linear', 'squaredcos_cap_v2', 'exp', 'laplace', 'sigmoid'] as const;
@@ -16,15 +18,18 @@ const { fround } = Math;
 
 /**
  * The share of the clean sample's variance that is left at each training step: `[num_train_timesteps]`, falling.
- * @throws RangeError if `trained_betas` are not as many as `num_train_timesteps`.
+ * @throws RangeError for numbers that make no schedule, as `trained_betas` that are not as many as `num_train_timesteps`.
  */
 export function alphasCumprodOf(config: NoiseScheduleConfig): Float32Array {
   const { num_train_timesteps: count, trained_betas: trained } = config;
+  if (trained && !(Array.isArray(trained) && trained.every(Number.isFinite))) throw new RangeError(`trained_betas: got ${show(trained)}, takes a list of numbers`);
   if (trained && trained.length !== count) {
     throw new RangeError(`trained_betas: got ${trained.length}, takes as many as num_train_timesteps, ${count}`);
   }
   const betas = trained ? Float32Array.from(trained) : betasOf(config);
-  return cumulativeProduct((config.rescale_betas_zero_snr ? rescaleZeroTerminalSnr(betas) : betas).map(beta => 1 - beta));
+  const alphas = cumulativeProduct((config.rescale_betas_zero_snr ? rescaleZeroTerminalSnr(betas) : betas).map(beta => 1 - beta));
+  if (!alphas.every(Number.isFinite)) throw new RangeError(`betas: from ${config.beta_start} to ${config.beta_end} (beta_start, beta_end) make no schedule`);
+  return alphas;
 }
 
 function betasOf(config: NoiseScheduleConfig): Float32Array {

@@ -25,10 +25,19 @@ export function completeConfig(name: string, { defaults, choices, synonyms }: Co
   for (const [key, accepted] of Object.entries(choices)) {
     if (key in defaults) checkOneOf(`${name} ${key}`, config[key], accepted);
   }
-  checkInteger(`${name} num_train_timesteps`, config.num_train_timesteps as number, 1);
+  for (const [key, value] of Object.entries(defaults)) checkKind(`${name} ${key}`, config[key], value);
+  checkInteger(`${name} num_train_timesteps`, config.num_train_timesteps as number, 1, 100_000);
   const respacings = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'].filter(key => config[key]);
   if (respacings.length > 1) throw new RangeError(`${name}: got ${respacings.join(' and ')}, takes one of them`);
   return { ...config, _class_name: name, _use_default_values: Object.keys(defaults).filter(key => !(key in given)) };
+}
+
+/** A number stands for a number, true or false for either; JSON writes an infinite number as null. */
+function checkKind(name: string, value: unknown, usual: unknown): void {
+  if (typeof usual === 'number' && !(Number.isFinite(value) || value === usual || (value === null && !Number.isFinite(usual)))) {
+    throw new RangeError(`${name}: got ${show(value)}, takes a number, as in ${usual}`);
+  }
+  if (typeof usual === 'boolean' && typeof value !== 'boolean') throw new RangeError(`${name}: got ${show(value)}, takes true or false`);
 }
 
 /**

@@ -8,6 +8,11 @@ describe('parseJson', () => {
     }
   });
 
+  it('parses Infinity as Python writes it', () => {
+    assert.deepEqual(parseJson('f', '{"a":-Infinity,"b":[Infinity],"Infinity":"-Infinity\\"Infinity"}'), { a: -Infinity, b: [Infinity], Infinity: '-Infinity"Infinity' });
+    for (const text of ['{"a":-Infinit}', '{"a":Infinity1}', '[1Infinity]', 'xInfinity']) assert.throws(() => parseJson('f', text), /^SyntaxError: f: is not JSON/);
+  });
+
   it('refuses two equal keys, however they are written', () => {
     assert.throws(() => parseJson('config.json', '{"a":1,"b":2,"a" :3}'), /^RangeError: config\.json: has the key 'a' twice$/);
     assert.throws(() => parseJson('f', '{"x":{"a":1,"\\u0061":3}}'), /has the key 'a' twice/);

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { parseJson } from '../../lib/core/json.js';
 import { Generator } from '../../lib/core/random.js';
 import {
   DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
@@ -125,6 +126,12 @@ describe('scheduler configs', () => {
     expectClose({ shape: [4], data: solver.sigmas }, { shape: [4], data: [8, 2.2922444, 0.5, 0] });
   });
 
+  it('come from a file as diffusers writes it, infinite numbers and all', () => {
+    const text = '{ "_class_name": "DPMSolverMultistepScheduler", "_diffusers_version": "0.42.1", "lambda_min_clipped": -Infinity, "solver_order": 2 }';
+    const solver = DPMSolverMultistepScheduler.fromConfig(parseJson('scheduler_config.json', text) as object);
+    assert.equal(solver.config.lambda_min_clipped, -Infinity);
+  });
+
   it('take null, as in JSON, for infinity', () => {
     const solver = DPMSolverMultistepScheduler.fromConfig(JSON.parse(JSON.stringify(new DPMSolverMultistepScheduler().config)));
     solver.setTimesteps(2);
@@ -141,7 +148,12 @@ describe('scheduler configs', () => {
       [() => new DDIMScheduler({ beta_schedule: 'quadratic' as 'linear' }), RangeError,
         /^DDIMScheduler beta_schedule: got 'quadratic', takes 'linear'/],
       [() => new DDIMScheduler({ num_train_timesteps: 0 }), RangeError,
-        /^DDIMScheduler num_train_timesteps: got 0, takes a whole number, 1 or more$/],
+        /^DDIMScheduler num_train_timesteps: got 0, takes a whole number, from 1 to 100000$/],
+      [() => new DDIMScheduler({ beta_start: '0.1' as unknown as number }), RangeError, /^DDIMScheduler beta_start: got '0\.1', takes a number, as in 0\.0001$/],
+      [() => new DDIMScheduler({ clip_sample: 1 as unknown as boolean }), RangeError, /^DDIMScheduler clip_sample: got 1, takes true or false$/],
+      [() => new DDIMScheduler({ beta_start: -1, beta_schedule: 'scaled_linear' }), RangeError,
+        /^betas: from -1 to 0\.02 \(beta_start, beta_end\) make no schedule$/],
+      [() => new DDIMScheduler({ trained_betas: 'x' as never }), RangeError, /^trained_betas: got 'x', takes a list of numbers$/],
       [() => new DDIMScheduler({ trained_betas: [0.1] }), RangeError, /^trained_betas: got 1, takes as many as num_train_timesteps, 1000$/],
       [() => new EulerDiscreteScheduler({ use_karras_sigmas: true, use_beta_sigmas: true }), RangeError,
         /^EulerDiscreteScheduler: got use_karras_sigmas and use_beta_sigmas, takes one of them$/],
