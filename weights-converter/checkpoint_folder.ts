@@ -3,7 +3,7 @@ import { parseJson } from '../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import { byteSize, type ByteSource } from '../lib/weights/safetensors.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
-import { clipVocabulary } from './clip_vocabulary.js';
+import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
 import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
 
@@ -43,9 +43,8 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
   const vae = below(tensors, ldmPrefixes.vae);
   const vaeJson = vae.size ? vaeConfig(shapesOf(vae), imageSize) : undefined;
   const text = textEncoder(tensors);
-  const { merges, vocab } = await clipVocabulary();
-  if (text && text.config.vocab_size !== Object.keys(vocab).length) {
-    throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${Object.keys(vocab).length}`);
+  if (text && text.config.vocab_size !== CLIP_TOKENS) {
+    throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${CLIP_TOKENS}`);
   }
   const special = (content: string) => ({ __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false });
   const scheduler = schedulerConfig(prediction);
@@ -59,8 +58,8 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
     'vae/config.json': vaeJson,
     'text_encoder/config.json': text?.config,
     'scheduler/scheduler_config.json': scheduler,
-    'tokenizer/vocab.json': vocab,
-    'tokenizer/merges.txt': merges,
+    'tokenizer/vocab.json': async () => (await clipVocabulary()).vocab,
+    'tokenizer/merges.txt': async () => (await clipVocabulary()).merges,
     'tokenizer/tokenizer_config.json': {
       tokenizer_class: 'CLIPTokenizer', model_max_length: 77, bos_token: special('<|startoftext|>'), eos_token: special('<|endoftext|>'),
       unk_token: special('<|endoftext|>'), pad_token: second ? '!' : '<|endoftext|>',
@@ -144,7 +143,7 @@ function shapesOf(tensors: Tensors): Shapes {
   return key => tensors.get(key)?.shape;
 }
 
-/** Texts (or values, as JSON) in memory and weights in a checkpoint; `missing` says of a component what is wrong. */
+/** Texts (or values, as JSON, or what gives one) in memory and weights in a checkpoint; `missing` says of a component what is wrong. */
 class VirtualFolder implements ModelFolder {
   readonly name: string;
 
@@ -169,7 +168,8 @@ class VirtualFolder implements ModelFolder {
 
   async readText(path: string): Promise<string> {
     if (!await this.has(path)) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
-    const content = this.texts[path];
+    const text = this.texts[path];
+    const content: unknown = typeof text === 'function' ? await text() : text;
     return typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`;
   }
 

@@ -12,6 +12,9 @@ export interface ClipVocabulary {
   readonly vocab: Record<string, number>;
 }
 
+/** How many tokens it has. */
+export const CLIP_TOKENS = 49408;
+
 export async function clipVocabulary(): Promise<ClipVocabulary> {
   const merges = (await promisify(gunzip)(await readFile(join(packageFolder(), 'models/clip-tokenizer/merges.txt.gz')))).toString();
   const printable = [...range(0x21, 0x7f), ...range(0xa1, 0xad), ...range(0xae, 0x100)];

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { formatBytes } from '../lib/core/format.js';
@@ -13,11 +14,11 @@ export type WriteFile = (path: string, content: string | Uint8Array | AsyncItera
  * @throws Error if `out` exists and is not empty, or cannot be written.
  */
 export async function makeFolder(out: string, bytes: number, work: (write: WriteFile, folder: string) => Promise<void>): Promise<void> {
-  const there = await readdir(out).catch((error: NodeJS.ErrnoException) => error.code === 'ENOENT' ? [] : [error]);
+  const there = await readdir(out).catch(() => existsSync(out) ? [out] : []);
   if (there.length > 0) throw new Error(`${out}: exists already; name a folder that is new or empty`);
   const part = `${resolve(out)}.${randomBytes(4).toString('hex')}.part`;
   const write: WriteFile = async (path, content) => {
-    await mkdir(dirname(join(part, path)), { recursive: true });
+    await makeFolders(dirname(join(part, path)));
     const file = await open(join(part, path), 'wx');
     try {
       await writeFile(file, content);
@@ -27,13 +28,13 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
     }
   };
   try {
-    await mkdir(part, { recursive: true });
+    await makeFolders(part);
     const { bavail, bsize } = await statfs(part);
     if (bytes > bavail * bsize) throw noSpace(out, `it takes ${formatBytes(bytes)}, ${formatBytes(bavail * bsize)} are free`);
     await work(write, part);
     await rename(part, out);
   } catch (error) {
-    await rm(part, { recursive: true, force: true });
+    await rm(part, { recursive: true, force: true }).catch(() => undefined);
     const { code, syscall, message } = error as NodeJS.ErrnoException;
     if (!syscall || syscall === 'read') throw error; // not of writing
     if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code!)) throw noSpace(out, 'no space is left', error);
@@ -43,4 +44,17 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
 
 function noSpace(out: string, why: string, cause?: unknown): Error {
   return new Error(`${out}: does not fit on the disk: ${why}; make room, or name a folder elsewhere`, { cause });
+}
+
+/** A folder and those above it. Node's own `recursive` never returns where none can be made, as in /proc. */
+async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolders(dirname(path));
+    await mkdir(path);
+  }
 }

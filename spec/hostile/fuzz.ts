@@ -1,8 +1,9 @@
 import { mutate, seeded } from './mutate.js';
-import { hostileTargets, type Target } from './targets.js';
+import type { Target } from './target.js';
+import { hostileTargets } from './targets.js';
 
 /** Errors that tell a user what is wrong with his file. */
-const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'PngError', 'SyntaxError', 'RangeError', 'TypeError'];
+const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'HubError', 'PngError', 'SyntaxError', 'RangeError', 'TypeError'];
 
 /** What engines say of bugs, not of files. */
 const accident = /Cannot (read properties|set properties|convert|mix)|is not (a function|iterable|defined|a constructor)|Invalid (array|typed|string|code)|Maximum call|outside the bounds|out of memory|start offset|byte length of|\n/;

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { parseJson } from '../../lib/core/json.js';
 import { Image } from '../../lib/image/image.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
@@ -15,17 +14,10 @@ import { checkpointFolder } from '../../weights-converter/checkpoint_folder.js';
 import { unpickle } from '../../weights-converter/unpickle.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
 import { idat, pngChunk, pngFile } from '../support/png.js';
+import { hubTargets } from './hub_targets.js';
+import { pipelineTargets } from './pipeline_targets.js';
+import { json, object, parse, type Target } from './target.js';
 
-/** A reader of files, with good ones to spoil. */
-export interface Target {
-  readonly name: string;
-  readonly seeds: Uint8Array[];
-  readonly isJson: boolean;
-  read(bytes: Uint8Array): Promise<void> | void;
-}
-
-const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-const parse = (name: string, bytes: Uint8Array): unknown => parseJson(name, new TextDecoder().decode(bytes));
 const file = (path: string): Uint8Array => new Uint8Array(readFileSync(`spec/golden/${path}`));
 
 /** A small safetensors file, whose header is most of it. */
@@ -149,12 +141,7 @@ export async function hostileTargets(): Promise<Target[]> {
       read: async bytes => void await Image.fromPng(pngFile(
         pngChunk('IHDR', bytes.subarray(0, 13)), pngChunk('PLTE', bytes.subarray(13, 25)), idat(bytes.subarray(13)), pngChunk('iTXt', bytes.subarray(20)))),
     },
+    ...pipelineTargets(),
+    ...hubTargets(),
   ];
-}
-
-/** As Model.fromPretrained checks before it makes a network. */
-function object(bytes: Uint8Array): object {
-  const value = parse('config.json', bytes);
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('config.json: takes an object');
-  return value;
 }
