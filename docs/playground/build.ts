@@ -36,7 +36,8 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
     });
     const { outputs } = metafile!;
     metafiles.push(metafile!);
-    return basename(Object.keys(outputs).find(path => outputs[path].entryPoint !== undefined)!);
+    const source = relative('.', entry).split(sep).join('/'); // chunks that are imported later are entry points too
+    return basename(Object.keys(outputs).find(path => outputs[path].entryPoint === source)!);
   };
   const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, WASM_FOLDER: wasmFolder });
   const main = await bundle(join(compiled, 'page/main.js'), { WORKER: worker });
