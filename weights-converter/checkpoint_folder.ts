@@ -1,4 +1,4 @@
-import { checkOneOf, printable } from '../lib/core/checks.js';
+import { brief, checkOneOf, printable } from '../lib/core/checks.js';
 import { parseJson } from '../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import { byteSize, type ByteSource } from '../lib/weights/safetensors.js';
@@ -25,7 +25,7 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
   } catch (error) {
     throw new ModelFileError(printable(`${name}: ${(error as Error).message}`), { cause: error });
   }
-  const first = [...tensors.keys()].slice(0, 3).join(', ') || 'no tensor at all';
+  const first = [...tensors.keys()].slice(0, 3).map(brief).join(', ') || 'no tensor at all';
   if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model)\./.test(key))) {
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
@@ -133,7 +133,7 @@ function renamed(tensors: Tensors, rename: (key: string) => string): Tensors {
   const result: Tensors = new Map();
   for (const [key, tensor] of tensors) {
     const name = rename(key);
-    if (result.has(name)) throw new RangeError(`${key}: another weight is called ${name} already`);
+    if (result.has(name)) throw new RangeError(`${brief(key)}: another weight is called ${brief(name)} already`);
     result.set(name, tensor);
   }
   return result;

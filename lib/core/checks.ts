@@ -3,7 +3,12 @@
 /** Shows any value on one line, short enough for an error message. */
 export function show(value: unknown): string {
   const text = printable(typeof value === 'string' ? `'${value}'` : plain(value));
-  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+  return brief(text);
+}
+
+/** A name from a file for a message, without the end of an endless one. */
+export function brief(name: string): string {
+  return name.length > 120 ? `${name.slice(0, 117)}...` : name;
 }
 
 /** Text from a file for a message: no line breaks, and nothing that a terminal would obey. */

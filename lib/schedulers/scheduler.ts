@@ -87,7 +87,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     this.numInferenceSteps = countSteps(this.name, steps, this.takes, this.settings.num_train_timesteps);
     this.plan(steps, options);
     const trained = this.settings.num_train_timesteps;
-    const outside = this.timesteps.find(t => t >= trained);
+    const outside = this.timesteps.find(t => !(t < trained)); // or no number, of strange betas
     if (outside !== undefined) {
       throw new RangeError(`${this.name} timesteps: got ${outside}, takes less than num_train_timesteps, ${trained}`);
     }

@@ -1,5 +1,5 @@
 import type { Block, ParameterSpec } from '../core/block.js';
-import { checkOneOf, printable } from '../core/checks.js';
+import { brief, checkOneOf, printable } from '../core/checks.js';
 import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
 import type { WeightFile } from './weight_files.js';
@@ -65,14 +65,14 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
     for (const [key, info] of header.tensors) {
       const path = parameterPath(key, specs);
       if (path === undefined) {
-        if (!/(^|\.)position_ids$/.test(key)) unexpected.push(key); // a constant that older files hold
+        if (!/(^|\.)position_ids$/.test(key)) unexpected.push(brief(key)); // a constant that older files hold
         continue;
       }
       const spec = specs.get(path)!;
-      if (found.has(path)) problems.push(`${key} comes twice`);
-      if (!floatDtypes.includes(info.dtype)) problems.push(`${key} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
+      if (found.has(path)) problems.push(`${brief(key)} comes twice`);
+      if (!floatDtypes.includes(info.dtype)) problems.push(`${brief(key)} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
       else if (!fits(info.shape, spec, layout)) {
-        problems.push(`${key} has shape [${info.shape.join(', ')}], takes [${(layout === 'tfjs' ? spec.shape : torchShape(spec)).join(', ')}]`);
+        problems.push(`${brief(key)} has shape [${brief(info.shape.join(', '))}], takes [${(layout === 'tfjs' ? spec.shape : torchShape(spec)).join(', ')}]`);
       }
       found.set(path, { path, spec, file, info, layout });
     }
