@@ -1,0 +1,44 @@
+"""The other side of loading.ts.
+
+    python loading_worker.py FOLDER DTYPE    loads the UNet, runs it once, small, and prints what that took as JSON
+    python loading_worker.py evict FOLDER    drops the folder's files from the page cache
+"""
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+
+def peak():
+    """GiB, of the process's whole life."""
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**20
+
+
+def main(folder, dtype):
+    warnings.filterwarnings("ignore")
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    dtype = getattr(torch, dtype)
+    started = time.perf_counter()
+    unet = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype)
+    loaded, peak_loaded = time.perf_counter(), peak()
+    with torch.no_grad():
+        unet(torch.zeros(1, 4, 8, 8, dtype=dtype), 1, torch.zeros(1, 77, 768, dtype=dtype))
+    print(json.dumps({"load": loaded - started, "firstOutput": time.perf_counter() - started, "peakLoaded": peak_loaded, "peakRan": peak()}))
+
+
+def evict(folder):
+    for file in Path(folder).iterdir():
+        fd = os.open(file, os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+if sys.argv[1] == "evict":
+    evict(sys.argv[2])
+else:
+    main(*sys.argv[1:3])
