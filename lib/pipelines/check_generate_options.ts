@@ -2,6 +2,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { Generator } from '../core/random.js';
 import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
+import type { Steps } from '../schedulers/steps.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What `generate` was asked for: checked, with every default filled in. */
@@ -11,6 +12,9 @@ export interface GenerateRequest {
   negativePrompts: string[];
   negativePromptEmbeds?: tf.Tensor;
   numImagesPerPrompt: number;
+  /** For the scheduler. */
+  steps: Steps;
+  /** How many those are. */
   numInferenceSteps: number;
   guidanceScale: number;
   /** Whether to guide: the networks then see everything twice. */
@@ -31,7 +35,7 @@ export interface GenerateRequest {
 
 /** The options of text to image. */
 export const OPTIONS: readonly string[] = [
-  'negativePrompt', 'numInferenceSteps', 'guidanceScale', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
+  'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
   'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'signal',
 ] satisfies Array<keyof GenerateOptions>;
 
@@ -67,6 +71,7 @@ export function checkGenerateOptions(
   if (options.negativePrompt !== undefined && negativePromptEmbeds) {
     throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
   }
+  const steps = chooseSteps(options);
   if (promptEmbeds) checkShape('promptEmbeds', promptEmbeds.shape, [null, null, features]);
 
   const prompts = prompt === undefined ? undefined : checkTexts('prompt', prompt);
@@ -93,12 +98,19 @@ export function checkGenerateOptions(
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
     guided: guidanceScale > 1,
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
-    numInferenceSteps: checkInteger('numInferenceSteps', options.numInferenceSteps ?? 50, 1),
+    steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
     eta: checkNumber('eta', options.eta ?? 0, 0, 1),
     outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
     latentShape, latents, generator, callbackOnStepEnd, signal,
   };
+}
+
+/** @throws TypeError for more than one of the three ways to say the steps. */
+function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions): Steps {
+  const given = Object.entries({ numInferenceSteps, timesteps, sigmas }).filter(([, value]) => value !== undefined).map(([name]) => name);
+  if (given.length > 1) throw new TypeError(`${given[0]}: got both ${given[0]} and ${given[1]}, takes one of the two`);
+  return timesteps ? { timesteps } : sigmas ? { sigmas } : checkInteger('numInferenceSteps', numInferenceSteps ?? 50, 1);
 }
 
 /** One text or several -> `count` texts (one stands for all), or as many as there are. */

@@ -11,6 +11,10 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   negativePrompt?: string | string[];
   /** 50 by default. */
   numInferenceSteps?: number;
+  /** Instead of their number: the steps themselves, in falling order, for schedulers that take such a list. */
+  timesteps?: readonly number[];
+  /** The same by their noise levels; for EulerDiscreteScheduler with the last at the end, as in `[14.6, 3.2, 0.9, 0]`. */
+  sigmas?: readonly number[];
   /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
   guidanceScale?: number;
   /** Pixels; by default what the UNet was trained on. */

@@ -83,7 +83,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   protected async run<T extends OutputType>(request: GenerateRequest, start: () => DenoisingStart): Promise<GenerateOutput<T>> {
     return this.exclusively(async () => {
       request.signal?.throwIfAborted();
-      this.scheduler.setTimesteps(request.numInferenceSteps);
+      this.scheduler.setTimesteps(request.steps);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
         const latents = await this.denoise(start(), encoderHiddenStates, request);

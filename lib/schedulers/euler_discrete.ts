@@ -33,12 +33,18 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
   };
   protected override readonly takes = ['timesteps', 'sigmas'] as const;
 
+  override countSteps(steps: Steps): number {
+    const count = super.countSteps(steps);
+    if (!customList(steps, 'sigmas')) return count;
+    if (count < 2) throw new RangeError(`${this.name} sigmas: got ${count}, takes 2 or more, the last to end at`);
+    return count - 1;
+  }
+
   protected override plan(steps: Steps): void {
     const { settings, table } = this;
     const given = customList(steps, 'sigmas');
     if (given) {
       this.sigmas = Float32Array.from(given);
-      this.numInferenceSteps = this.sigmas.length - 1;
       this.timesteps = Array.from(this.sigmas.slice(0, -1), sigma => Math.fround(timestepAt(table, sigma)));
     } else {
       const { timesteps, sigmas } = settings.interpolation_type === 'linear' ? this.spaced(steps) : this.logSpaced(steps);

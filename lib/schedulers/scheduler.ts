@@ -74,17 +74,23 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return 1;
   }
 
+  /** How many steps `setTimesteps` makes of these. @throws RangeError as it does. */
+  countSteps(steps: Steps): number {
+    if (customList(steps, 'timesteps') && respaces(this.respacing)) {
+      throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
+    }
+    return countSteps(this.name, steps, this.takes, this.settings.num_train_timesteps);
+  }
+
   /**
    * Begins a run of so many steps.
    * @throws RangeError for a number below 1 or above num_train_timesteps, or a list that this scheduler does not take.
    */
   setTimesteps(steps: Steps, options: StepsOptions = {}): void {
-    if (customList(steps, 'timesteps') && respaces(this.respacing)) {
-      throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
-    }
+    const count = this.countSteps(steps);
     this.dispose();
     [this.stepIndex, this.beginIndex] = [null, null];
-    this.numInferenceSteps = countSteps(this.name, steps, this.takes, this.settings.num_train_timesteps);
+    this.numInferenceSteps = count;
     this.plan(steps, options);
     const trained = this.settings.num_train_timesteps;
     const outside = this.timesteps.find(t => !(t < trained)); // or no number, of strange betas

@@ -24,7 +24,7 @@ export function countSteps(name: string, steps: Steps, takes: StepLists, trained
   if (typeof steps !== 'object') return checkInteger(`${name} numInferenceSteps`, steps, 1, trained);
   const [[kind, list]] = Object.entries(steps) as Array<[StepLists[number], readonly number[]]>;
   if (!takes.includes(kind)) throw new RangeError(`${name}: got a list of ${kind}, takes ${['a number', ...takes].join(', ')}`);
-  if (list.length === 0 || list.some((value, i) => !(value >= 0) || value > (list[i - 1] ?? Infinity))) {
+  if (!Array.isArray(list) || list.length === 0 || list.some((value, i) => !(value >= 0) || value > (list[i - 1] ?? Infinity))) {
     throw new RangeError(`${name} ${kind}: got ${show(list)}, takes numbers from 0, in falling order`);
   }
   return list.length;

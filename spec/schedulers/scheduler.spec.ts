@@ -229,6 +229,10 @@ describe('setTimesteps', () => {
       new RangeError('EulerDiscreteScheduler timesteps: got [1, 2], takes numbers from 0, in falling order'));
     assert.throws(() => euler.setTimesteps({ sigmas: [] }),
       new RangeError('EulerDiscreteScheduler sigmas: got [], takes numbers from 0, in falling order'));
+    assert.throws(() => euler.setTimesteps({ sigmas: [3] }),
+      new RangeError('EulerDiscreteScheduler sigmas: got 1, takes 2 or more, the last to end at'));
+    assert.throws(() => euler.setTimesteps({ timesteps: 'all' as never }),
+      new RangeError('EulerDiscreteScheduler timesteps: got \'all\', takes numbers from 0, in falling order'));
     assert.throws(() => new EulerDiscreteScheduler({ use_karras_sigmas: true }).setTimesteps({ timesteps: [2, 1] }),
       new RangeError('EulerDiscreteScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
     assert.throws(() => new DPMSolverMultistepScheduler({ use_lu_lambdas: true }).setTimesteps({ timesteps: [2, 1] }),
