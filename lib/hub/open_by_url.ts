@@ -43,5 +43,6 @@ async function list(id: string, url: string, init: RequestInit): Promise<Listing
   const answer: unknown = await response.json().catch(() => undefined);
   if (!isObject(answer) || !isCommit(answer.sha) || !Array.isArray(answer.siblings)) throw new ModelFileError(`${id}: what answers is no hub`);
   await cache?.put(url, copy);
-  return { commit: answer.sha, files: answer.siblings.map(({ rfilename, size }) => [rfilename, size]) };
+  const files = answer.siblings.filter(isObject).map(({ rfilename, size }): Listing['files'][0] => [String(rfilename), typeof size === 'number' ? size : undefined]);
+  return { commit: answer.sha, files };
 }

@@ -1,5 +1,5 @@
 import type { ParameterSpec } from '../core/block.js';
-import { printable } from '../core/checks.js';
+import { brief, printable } from '../core/checks.js';
 import { isObject, parseJson } from '../core/json.js';
 import { fits, torchToTfjs } from './layouts.js';
 import { WeightsError } from './load_weights.js';
@@ -40,7 +40,7 @@ export function parseLora({ name, tensors, metadata }: StateDict, specs: Record<
     const found = parseKey(key, flat);
     const path = found && `${found.module}.weight`;
     if (!found || !specs[found.network].has(path!)) {
-      problems.push(`unexpected ${key}`);
+      problems.push(`unexpected ${brief(key)}`);
       continue;
     }
     const id = `${found.network}.${path}`;
@@ -86,7 +86,7 @@ function parseKey(key: string, flat: Record<LoraNetwork, Map<string, string>>): 
     const module = flat[network].get(kohya[2]);
     return module === undefined ? undefined : { network, module, part };
   }
-  const [, prefix = 'unet', rest] = /^(?:(unet|text_encoder)\.)?(?:base_model\.model\.)?(?:text_model\.)?(.*)$/.exec(name)!;
+  const [, prefix = 'unet', rest] = /^(?:(unet|text_encoder)\.)?(?:base_model\.model\.)?(?:text_model\.)?(.*)$/s.exec(name)!;
   const network = prefix as LoraNetwork;
   const old = rest.replace('.processor.', '.');
   const module = network === 'unet' ? old.replace(/\.to_out$/, '.to_out.0') : old.replace(/\.to_(q|k|v|out)$/, '.$1_proj');

@@ -6,7 +6,7 @@ import { hostileTargets } from './targets.js';
 const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'HubError', 'PngError', 'SyntaxError', 'RangeError', 'TypeError'];
 
 /** What engines say of bugs, not of files. */
-const accident = /Cannot (read properties|set properties|convert|mix)|is not (a function|iterable|defined|a constructor)|Invalid (array|typed|string|code)|Maximum call|outside the bounds|out of memory|start offset|byte length of|\n/;
+const accident = /Cannot (read properties|set properties|destructure|convert|mix)|is not (a function|iterable|defined|a constructor)|Invalid (array|typed|string|code)|Maximum call|outside the bounds|out of memory|start offset|byte length of|\n/;
 
 export interface FuzzResult {
   readonly cases: number;

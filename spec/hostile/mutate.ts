@@ -25,9 +25,20 @@ function changeValue(bytes: Uint8Array, random: () => number): Uint8Array {
   const text = new TextDecoder().decode(bytes);
   const values = [...text.matchAll(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|true|false|null|[[{]/g)];
   if (values.length === 0) return bytes;
-  const { index, 0: old } = values[random() % values.length];
-  const other = random() % 4 === 0 ? values[random() % values.length][0] : nastyWords[random() % nastyWords.length];
-  return new TextEncoder().encode(text.slice(0, index) + other + text.slice(index + old.length));
+  const whole = ({ index, 0: token }: RegExpExecArray) => text.slice(index, /[[{]/.test(token) ? closing(text, index) : index + token.length);
+  const one = values[random() % values.length];
+  const other = random() % 4 === 0 ? whole(values[random() % values.length]) : nastyWords[random() % nastyWords.length];
+  return new TextEncoder().encode(text.slice(0, one.index) + other + text.slice(one.index + whole(one).length));
+}
+
+/** The end of the list or object that begins at `start`; brackets in texts count, too. */
+function closing(text: string, start: number): number {
+  let depth = 0;
+  for (let i = start; i < text.length; i++) {
+    depth += '[{'.includes(text[i]) ? 1 : ']}'.includes(text[i]) ? -1 : 0;
+    if (depth === 0) return i + 1;
+  }
+  return text.length;
 }
 
 function changeBytes(bytes: Uint8Array, random: () => number): Uint8Array {

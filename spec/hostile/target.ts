@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { parseJson } from '../../lib/core/json.js';
+import { byteSize, writeSafetensors } from '../../lib/weights/safetensors.js';
 
 /** A reader of files, with good ones to spoil. */
 export interface Target {
@@ -8,6 +10,7 @@ export interface Target {
   read(bytes: Uint8Array): Promise<void> | void;
 }
 
+export const golden = (path: string): Uint8Array => new Uint8Array(readFileSync(`spec/golden/${path}`));
 export const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 export const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 export const parse = (name: string, bytes: Uint8Array): unknown => parseJson(name, text(bytes));
@@ -17,4 +20,13 @@ export function object(bytes: Uint8Array): object {
   const value = parse('config.json', bytes);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('config.json: takes an object');
   return value;
+}
+
+/** A small safetensors file of zeros, whose header is most of it. */
+export async function safetensors(shapes: Record<string, number[]>, metadata: Record<string, string> = {}): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: 'F32' as const, shape }));
+  const bytes = tensors.map(tensor => ({ ...tensor, bytes: () => new Uint8Array(byteSize(tensor)) }));
+  for await (const chunk of writeSafetensors(bytes, metadata)) chunks.push(chunk);
+  return new Uint8Array(Buffer.concat(chunks));
 }

@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { matchWeights } from '../../lib/weights/load_weights.js';
+import { decodeTensor } from '../../lib/weights/safetensors.js';
+import { openWeightFiles } from '../../lib/weights/weight_files.js';
+import { readCheckpoint } from '../../weights-converter/checkpoint.js';
+import { checkpointFolder } from '../../weights-converter/checkpoint_folder.js';
+import { unpickle } from '../../weights-converter/unpickle.js';
+import { bytesSource } from '../support/memory_folder.js';
+import { golden, json, object, type Target } from './target.js';
+
+const networks = { unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel };
+
+/** Pickles, the zips around them, and single files, whose configs come from the shapes of strangers. */
+export function checkpointTargets(): Target[] {
+  const zip = golden('checkpoints/state.ckpt');
+  const pickle = zip.subarray(zip.indexOf(0x80), zip.indexOf(0x80) + 2500);
+  const saved = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
+  const shapes = ['sd1', 'sd2'].map(generation => Object.fromEntries(
+    Object.entries<number[]>(saved[generation].shapes).filter(([key]) => !key.startsWith('model_ema'))));
+  return [
+    { name: 'torch zip', isJson: false, seeds: [zip], read: readAll },
+    { name: 'old torch file', isJson: false, seeds: [golden('checkpoints/legacy.bin')], read: readAll },
+    { name: 'pickle', isJson: false, seeds: [pickle, pickle.subarray(0, 300)], read: bytes => void unpickle(bytes) },
+    {
+      name: 'VAE checkpoint', isJson: false, seeds: [golden('checkpoints/vae.ckpt')],
+      read: async bytes => {
+        const folder = await checkpointFolder(await readCheckpoint('file', async () => bytesSource(bytes)));
+        const files = await openWeightFiles(folder);
+        await matchWeights('vae', new AutoencoderKL(await folder.readJson('config.json') as object).parameterSpecs(), files);
+      },
+    },
+    {
+      name: 'single-file pipeline', isJson: true, seeds: shapes.map(json),
+      read: async bytes => {
+        const entries = Object.entries(object(bytes));
+        if (!entries.every(([, shape]) => Array.isArray(shape) && shape.every(size => Number.isSafeInteger(size) && size >= 0))) throw new TypeError('shape'); // as the header's reader checks
+        const tensors = new Map(entries.map(([key, shape]) => [key, { dtype: 'F16' as const, shape, read: async () => new Uint8Array() }]));
+        const folder = await checkpointFolder({ name: 'file', tensors, open: async () => bytesSource(new Uint8Array()) });
+        for (const [subfolder, Network] of Object.entries(networks)) {
+          const config = await folder.readJson(`${subfolder}/config.json`) as object;
+          await matchWeights(subfolder, new Network(config).parameterSpecs(), await openWeightFiles(folder, { subfolder }));
+        }
+      },
+    },
+  ];
+}
+
+async function readAll(bytes: Uint8Array): Promise<void> {
+  const checkpoint = await readCheckpoint('file', async () => bytesSource(bytes));
+  const source = await checkpoint.open();
+  for (const { dtype, read } of checkpoint.tensors.values()) decodeTensor(dtype, await read(source));
+}

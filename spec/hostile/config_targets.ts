@@ -1,0 +1,49 @@
+import { readFileSync } from 'node:fs';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { loadPipeline } from '../../lib/pipelines/load_components.js';
+import { schedulerClass, schedulerClasses } from '../../lib/schedulers/index.js';
+import { MemoryFolder } from '../support/memory_folder.js';
+import { captureWarnings } from '../support/warnings.js';
+import { json, object, type Target } from './target.js';
+import { merges, vocab } from './tokenizer_targets.js';
+
+/** The configs of a pipeline's folder. */
+export function configTargets(): Target[] {
+  const scheduler = readFileSync('models/shapes/scheduler/scheduler_config.json');
+  const given = { unet: new UNet2DConditionModel({}), vae: new AutoencoderKL({}), textEncoder: new CLIPTextModel({}) };
+  const unet = { block_out_channels: [32, 64], layers_per_block: 1, cross_attention_dim: 8, attention_head_dim: [2, 4], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
+    up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'], norm_num_groups: 8, norm_eps: 1e-5, use_linear_projection: true, sample_size: 8, act_fn: 'silu', mid_block_type: null };
+  const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
+    up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, latents_mean: null };
+  const text = { vocab_size: 30, hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, max_position_embeddings: 7, hidden_act: 'gelu' };
+  return [
+    {
+      name: 'model_index.json', isJson: true, seeds: [new Uint8Array(readFileSync('models/shapes/model_index.json'))],
+      read: async bytes => {
+        const files = { 'model_index.json': bytes, 'scheduler/scheduler_config.json': scheduler, 'tokenizer/vocab.json': json(vocab), 'tokenizer/merges.txt': merges };
+        await loadPipeline(new MemoryFolder(files), given);
+        await loadPipeline(new MemoryFolder(files), {}).catch(error => {
+          if (!/has no weights/.test(error.message)) throw error;
+        });
+      },
+    },
+    {
+      name: 'scheduler_config.json', isJson: true,
+      seeds: [new Uint8Array(scheduler), ...Object.values(schedulerClasses).map(Class => json(new Class().config))],
+      read: async bytes => {
+        const config = object(bytes) as { _class_name?: unknown };
+        await captureWarnings(() => {
+          const made = schedulerClass(String(config._class_name)).fromConfig(config);
+          made.setTimesteps(5);
+          if (!made.timesteps.every(t => Number.isFinite(t)) || made.timesteps.length > 200) throw new Error(`timesteps ${made.timesteps}`);
+          if (!Number.isFinite(made.initNoiseSigma)) throw new Error(`initNoiseSigma ${made.initNoiseSigma}`);
+        });
+      },
+    },
+    { name: 'UNet config', isJson: true, seeds: [json(unet)], read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
+    { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
+    { name: 'text encoder config', isJson: true, seeds: [json(text)], read: bytes => void new CLIPTextModel(object(bytes)).parameterSpecs() },
+  ];
+}
