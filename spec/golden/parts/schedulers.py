@@ -14,7 +14,10 @@ SPACINGS = ["linspace", "leading", "trailing"]
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 ALL = ["epsilon", "sample", "v_prediction"]
 RESPACED = [{f"use_{kind}_sigmas": True} for kind in ("karras", "exponential", "beta")]
-THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5}
+THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+DYNAMIC = [({**FLOW, "use_dynamic_shifting": True, "time_shift_type": shift}, {"extra": {"mu": 1.2}}) for shift in ("exponential", "linear")]
+TRAINED = {"trained_betas": [0.01 * i / 100 for i in range(1, 101)], "num_train_timesteps": 100}
 
 
 def snake_case(options):
@@ -107,7 +110,7 @@ CASES = {
         ALL, {"clip_sample": True}, {"clip_sample": True, "clip_sample_range": 2.0}, {"set_alpha_to_one": False, "steps_offset": 1}, THRESHOLDED,
         *[({"clip_sample": clip}, {"options": {"eta": eta}}) for eta in (0.4, 1.0) for clip in (False, True)],
         ({"clip_sample": True}, {"options": {"useClippedModelOutput": True, "eta": 0.5}}), {"beta_schedule": "linear"},
-        {"beta_schedule": "squaredcos_cap_v2"}, {"trained_betas": [0.01 * i / 100 for i in range(1, 101)], "num_train_timesteps": 100},
+        {"beta_schedule": "squaredcos_cap_v2"}, 
         {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"})],
     "DPMSolverMultistepScheduler": dpm_multistep,
     "EulerDiscreteScheduler": lambda: combinations(
@@ -135,9 +138,7 @@ CASES = {
         {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"},
         {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "shift_terminal": 0.02},
         ({"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, {"steps": {"sigmas": [0.98, 0.9, 0.7, 0.5, 0.2, 0.1]}}),
-        *[({"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_dynamic_shifting": True, "time_shift_type": shift},
-           {"extra": {"mu": 1.2}}) for shift in ("exponential", "linear")],
-        ({}, {"begin": 4})),
+        *DYNAMIC, ({}, {"begin": 4})),
     "DPMSolverSinglestepScheduler": lambda: [case for case in combinations(
         ALL, *[({"algorithm_type": a, "solver_order": o, "solver_type": s, "final_sigmas_type": f}, {"steps": n})
                for a, f in (("dpmsolver", "sigma_min"), ("dpmsolver++", "zero"), ("sde-dpmsolver++", "zero"))
@@ -175,6 +176,24 @@ CASES = {
         ["epsilon", "v_prediction"], {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"},
         {"beta_schedule": "linear"}, ({}, {"begin": 4})),
 }
+
+MORE = {
+    "DDPMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}],
+    "HeunDiscreteScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}],
+    "DEISMultistepScheduler": DYNAMIC[:1],
+    "DPMSolverMultistepScheduler": DYNAMIC[:1],
+    "DPMSolverSinglestepScheduler": DYNAMIC[:1],
+    "LCMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}, {"timestep_scaling": 3.0}, {"timestep_spacing": "trailing", "steps_offset": 1},
+                     {"beta_schedule": "squaredcos_cap_v2"}],
+    "TCDScheduler": [{"clip_sample": True, "clip_sample_range": 0.5}, THRESHOLDED, {"timestep_scaling": 3.0}, {"set_alpha_to_one": False},
+                     {"timestep_spacing": "trailing", "steps_offset": 1}, {"beta_schedule": "squaredcos_cap_v2"}],
+}
+
+
+def all_cases(name):
+    """Those of the class, and betas from a list."""
+    more = [each if isinstance(each, tuple) else (each, {}) for each in [*MORE.get(name, []), TRAINED]]
+    return CASES[name]() + [(config, {"steps": 8} | arguments) for config, arguments in more]
 
 
 def spacings():
@@ -220,9 +239,9 @@ def generate():
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     spacings()
     configs()
-    for name, cases in CASES.items():
+    for name in CASES:
         meta, tensors = [], {}
-        for i, (config, arguments) in enumerate(cases()):
+        for i, (config, arguments) in enumerate(all_cases(name)):
             case, values = loop(name, config, **arguments)
             meta.append(case)
             tensors |= {f"{i}.{key}": value for key, value in values.items()}
