@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
+import { displayPng, enlargePixels } from './display.js';
 import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
 import { addTexts, readTexts } from './png_text.js';
@@ -85,6 +86,17 @@ export class Image {
     let binary = '';
     for (let i = 0; i < png.length; i += 8192) binary += String.fromCharCode(...png.subarray(i, i + 8192)); // arguments are limited
     return `data:image/png;base64,${btoa(binary)}`;
+  }
+
+  /**
+   * Shows the picture below the cell that runs, in a notebook of tslab, Jupyter's TypeScript kernel.
+   * @param options.scale how many pixels wide and high each pixel is shown, for small pictures.
+   * @throws Error where there is no such notebook; RangeError unless `scale` is a whole number from 1 to 64.
+   */
+  async display({ scale = 1 }: { scale?: number } = {}): Promise<void> {
+    checkInteger('scale', scale, 1, 64);
+    const { width, height } = this;
+    displayPng(await new Image(enlargePixels(this, scale), width * scale, height * scale, this.text).toPng());
   }
 
   /**
