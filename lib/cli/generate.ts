@@ -1,4 +1,4 @@
-import { access, constants } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
@@ -38,6 +38,8 @@ export interface GenerateCommandOptions {
   output: string;
   grid?: { rows: number; cols: number };
   compile?: boolean;
+  /** A file for the trace, or true for the tables alone. */
+  profile?: string | true;
   json?: boolean;
   quiet?: boolean;
 }
@@ -75,7 +77,8 @@ export async function generate(prompts: string[], options: GenerateCommandOption
     throw new UsageError(`--grid: got ${options.grid.rows}x${options.grid.cols}, takes rows and columns for ${count} images`);
   }
   if ((options.mask || options.strength !== undefined) && !options.image) throw new UsageError(`${options.mask ? '--mask' : '--strength'}: takes --image too`);
-  await checkOutput(options.output);
+  await checkOutput('--output', options.output, 'png');
+  if (typeof options.profile === 'string') await checkOutput('--profile', options.profile, 'json');
   const embeddings = (options.embedding ?? []).map(parseEmbedding);
   const start = await readStart(options);
   const interrupted = new AbortController();
@@ -100,30 +103,34 @@ export async function generate(prompts: string[], options: GenerateCommandOption
     say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
     const images: Image[] = [];
     const saved: SavedImage[] = [];
-    for (const [i, prompt] of prompts.entries()) {
-      pipe.setProgressBarConfig({ disable: options.quiet, desc: prompts.length > 1 ? `${i + 1}/${prompts.length}` : '' });
-      const firstSeed = options.seed + images.length;
-      const settings = {
-        ...start,
-        negativePrompt: options.negativePrompt,
-        numInferenceSteps: options.steps,
-        guidanceScale: options.guidanceScale,
-        height: options.height,
-        width: options.width,
-        numImagesPerPrompt: options.numImages,
-        generator: Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(firstSeed + k)),
-        signal: interrupted.signal,
-      };
-      const made = await pipe.generate(prompt, settings);
-      for (const [k, image] of made.images.entries()) {
-        const file = count === 1 ? options.output : numbered(options.output, images.length);
-        await image.save(file);
-        images.push(image);
-        saved.push({ file, prompt, seed: firstSeed + k, width: image.width, height: image.height });
-        say(`${file}  ${prompt}  (seed ${firstSeed + k})`);
+    const drawAll = async () => {
+      for (const [i, prompt] of prompts.entries()) {
+        pipe.setProgressBarConfig({ disable: options.quiet, desc: prompts.length > 1 ? `${i + 1}/${prompts.length}` : '' });
+        const firstSeed = options.seed + images.length;
+        const settings = {
+          ...start,
+          negativePrompt: options.negativePrompt,
+          numInferenceSteps: options.steps,
+          guidanceScale: options.guidanceScale,
+          height: options.height,
+          width: options.width,
+          numImagesPerPrompt: options.numImages,
+          generator: Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(firstSeed + k)),
+          signal: interrupted.signal,
+        };
+        const made = await pipe.generate(prompt, settings);
+        for (const [k, image] of made.images.entries()) {
+          const file = count === 1 ? options.output : numbered(options.output, images.length);
+          await image.save(file);
+          images.push(image);
+          saved.push({ file, prompt, seed: firstSeed + k, width: image.width, height: image.height });
+          say(`${file}  ${prompt}  (seed ${firstSeed + k})`);
+        }
+        interrupted.signal.throwIfAborted();
       }
-      interrupted.signal.throwIfAborted();
-    }
+    };
+    const profile = options.profile ? (await pipe.profile(drawAll)).profile : void await drawAll();
+    if (profile && typeof options.profile === 'string') await writeFile(options.profile, JSON.stringify(profile.toTrace()));
     const grid = options.grid && numbered(options.output, 'grid');
     if (grid) await makeImageGrid(images, options.grid!).save(grid);
     if (grid) say(`${grid}  all of them`);
@@ -132,8 +139,12 @@ export async function generate(prompts: string[], options: GenerateCommandOption
         model, device: pipe.device, scheduler: pipe.scheduler.constructor.name,
         steps: options.steps ?? 50, guidanceScale: options.guidanceScale ?? 7.5, images: saved, grid,
         seconds: { load: seconds(started, loaded), generate: seconds(loaded, performance.now()) },
+        profile: profile && { networks: profile.networks, layers: profile.layers },
       }));
     }
+    if (profile) say(`\n${profile}`);
+    if (profile && pipe.device === 'cuda') say('A GPU works on when a call has returned: these are the times in which work is handed to it.');
+    if (typeof options.profile === 'string') say(`\n${options.profile}  every call in time, for ui.perfetto.dev`);
     say(`\nThe files are in ${resolve(dirname(options.output))}`);
     if (pipe.device === 'wasm') say(`This ran on plain WASM; the native backend is several times as fast: ${commandName('setup')}`);
     if (prompts === GALLERY) say(`Try your own: ${commandName('generate')} "a large blue star on an orange background" --seed 3`);
@@ -156,11 +167,11 @@ function parseEmbedding(text: string): [token: string, source: string] {
 }
 
 /** @throws UsageError, Error if nothing could be saved there: better now than after the work. */
-async function checkOutput(output: string): Promise<void> {
-  if (!/\.png$/i.test(output)) throw new UsageError(`--output: got '${output}', takes a name that ends in .png`);
+async function checkOutput(option: string, output: string, extension: string): Promise<void> {
+  if (!output.toLowerCase().endsWith(`.${extension}`)) throw new UsageError(`${option}: got '${output}', takes a name that ends in .${extension}`);
   const folder = dirname(output);
   await access(folder, constants.W_OK).catch(error => {
-    throw new Error(`--output: cannot write into ${folder}: ${error.code === 'ENOENT' ? 'there is no such folder' : 'no permission'}`, { cause: error });
+    throw new Error(`${option}: cannot write into ${folder}: ${error.code === 'ENOENT' ? 'there is no such folder' : 'no permission'}`, { cause: error });
   });
 }
 

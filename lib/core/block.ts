@@ -84,8 +84,13 @@ export abstract class Block extends tf.layers.Layer {
 
   /** This block and every block below it. */
   *descendants(): Generator<Block> {
-    yield this;
-    for (const child of this.children.values()) yield* child.descendants();
+    for (const [, block] of this.namedDescendants()) yield block;
+  }
+
+  /** This block and every block below it, each with its path, which begins with this block's. */
+  *namedDescendants(path = ''): Generator<[string, Block]> {
+    yield [path, this];
+    for (const [name, child] of this.children) yield* child.namedDescendants(path ? `${path}.${name}` : name);
   }
 
   /**

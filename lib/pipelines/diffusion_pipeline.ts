@@ -1,4 +1,5 @@
 import { canCompile } from '../core/graph.js';
+import type { Profile } from '../core/profile.js';
 import type { AttentionSlice } from '../layers/attention.js';
 import type { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { Model } from '../models/model.js';
@@ -6,6 +7,7 @@ import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js'
 import type { ModelFolder } from '../hub/model_folder.js';
 import { currentDevice, useDevice, type Device } from '../runtime/devices.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
+import { profileComponents } from './profile_pipeline.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -104,6 +106,14 @@ export abstract class DiffusionPipeline {
   compile(): void {
     if (!canCompile()) console.warn('compile: only the native backend has graphs (cuda, cpu); this pipeline runs as before');
     this.networks.forEach(network => network.compile());
+  }
+
+  /**
+   * Runs `work` and tells where its time went: `const { result, profile } = await pipe.profile(() => pipe.generate('a red circle'))`.
+   * Networks that run as graphs (`compile`) are timed as a whole.
+   */
+  profile<T>(work: () => T | Promise<T>): Promise<{ result: T; profile: Profile }> {
+    return profileComponents(this.components, work);
   }
 
   /** How to show progress; see ProgressBarConfig. */

@@ -115,6 +115,17 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual(pixels('out.png'), pixels('pictures-3.PNG'), 'seed + index');
     });
 
+    it('tells where the time went, and writes a trace of it', async () => {
+      const { code, stdout } = await run(['generate', 'a red star', '--steps', '2', '--device', 'wasm', '--profile', 'trace.json']);
+      assert.equal(code, 0);
+      assert.match(stdout, /^unet +3 +[\d.]+ +[\d.]+%$/m);
+      assert.match(stdout, /^Conv2d +\d+ +[\d.]+ +[\d.]+%$/m);
+      const { traceEvents } = JSON.parse(readFileSync(join(folder(), 'trace.json'), 'utf8'));
+      assert.ok(traceEvents.some(({ name }: { name: string }) => name === 'unet.mid_block.attentions.0'));
+      const report = JSON.parse((await run(['generate', 'a red star', '--steps', '1', '--json', '--profile'])).stdout);
+      assert.equal(report.profile.networks[0].name, 'unet');
+    });
+
     it('begins from pictures, wears LoRAs, knows learned words, and writes down how', async () => {
       const red = new Image(new Uint8Array(16 * 16 * 3).map((_, i) => i % 3 ? 0 : 255), 16, 16);
       const white = new Image(new Uint8Array(16 * 16 * 3).fill(255), 16, 16);
@@ -170,6 +181,7 @@ describe('tfjs-diffusers', () => {
       ['an embedding', ['a star', '--embedding', 'cat.pt'], 2, /^error: --embedding: got 'cat\.pt', takes what prompts call it and its file, as in '<cat>=cat\.safetensors'$/m],
       ['a LoRA', ['a star', '--lora', 'none.safetensors'], 1, /^error: \.: has no none\.safetensors$/m],
       ['an output', ['a star', '--output', 'a.gif'], 2, /^error: --output: got 'a\.gif', takes a name that ends in \.png$/m],
+      ['a trace', ['--profile', 'a star'], 2, /^error: --profile: got 'a star', takes a name that ends in \.json$/m],
       ['a prompt for another model', ['--model', resolve(DEMO_MODEL)], 2, /^error: prompt: got none, takes at least one with --model$/m],
       ['an output folder', ['a star', '--output', 'none/a.png'], 1, /^error: --output: cannot write into none: there is no such folder$/m],
       ['a model', ['a star', '--model', 'none'], 1, /^error: none: there is no such folder$/m],
