@@ -1,6 +1,6 @@
 import yauzl from 'yauzl';
 import { show } from '../lib/core/checks.js';
-import { elementSizes, type ByteSource, type Dtype } from '../lib/weights/safetensors.js';
+import { byteSize, elementSizes, type ByteSource, type Dtype } from '../lib/weights/safetensors.js';
 import { PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
 
 /** A tensor of a checkpoint: `read` gives its elements in torch's order, from a source of that checkpoint. */
@@ -44,7 +44,7 @@ async function readZip(source: ByteSource): Promise<TorchFile> {
   const { offset, length } = entries.get(pickles[0])!;
   if (length > maxPickleLength) throw new PickleError(`its data.pkl has ${length} bytes, takes up to ${maxPickleLength}`);
   const { value } = unpickle(await source.read(offset, length));
-  return collect(value, ({ key, dtype, elements }) => {
+  return collect(value, source.size, ({ key, dtype, elements }) => {
     const entry = entries.get(`${folder}data/${key}`);
     const size = elements * elementSizes[dtype];
     if (!entry || entry.length < size) throw new PickleError(`its storage ${show(key)} is ${entry ? 'too short' : 'missing'}`);
@@ -108,16 +108,23 @@ async function readLegacy(source: ByteSource): Promise<TorchFile> {
     offsets.set(key as string, { offset: end + 8, elements });
     end += 8 + elements * size;
   }
-  return collect(object.value, ({ key, elements }) => {
+  return collect(object.value, source.size, ({ key, elements }) => {
     const found = offsets.get(key);
     if (!found || found.elements !== elements) throw new PickleError(`its storage ${show(key)} is ${found ? 'of another length' : 'missing'}`);
     return found.offset;
   });
 }
 
-function collect(value: unknown, storageOffset: (storage: StorageRef) => number): TorchFile {
+/** @throws PickleError for tensors that together unfold to more than the file holds: tied weights share storages, but few of them. */
+function collect(value: unknown, fileSize: number, storageOffset: (storage: StorageRef) => number): TorchFile {
   const tensors = new Map<string, CheckpointTensor>();
-  for (const [name, ref] of tensorRefs(value)) tensors.set(name, checkpointTensor(ref, storageOffset(ref.storage)));
+  let size = 0;
+  for (const [name, ref] of tensorRefs(value)) {
+    const tensor = checkpointTensor(ref, storageOffset(ref.storage));
+    tensors.set(name, tensor);
+    size += byteSize(tensor);
+  }
+  if (size > 2 * fileSize) throw new PickleError(`its tensors share their values: ${size} bytes of them in a file of ${fileSize}`);
   const globalStep = value instanceof Map ? value.get('global_step') : undefined;
   return { tensors, globalStep: typeof globalStep === 'number' ? globalStep : undefined };
 }

@@ -1,3 +1,4 @@
+import { formatBytes } from '../core/format.js';
 import type { ModelFolder } from '../hub/model_folder.js';
 import { closeWeightFiles, openWeightFile } from './weight_files.js';
 import { readSafetensors, SafetensorsError } from './safetensors.js';
@@ -16,10 +17,13 @@ export interface StateDict {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
+const maxBytes = 2e9; // several times the largest LoRA
+
 /** Reads a safetensors file or a pickle, of which nothing is executed. @throws SafetensorsError, PickleError naming the file. */
 export async function readStateDict(folder: ModelFolder, path: string): Promise<StateDict> {
   const file = await openWeightFile(folder, path);
   try {
+    if (file.source.size > maxBytes) throw new SafetensorsError(`has ${formatBytes(file.source.size)}, takes up to ${formatBytes(maxBytes)}: is it a whole model?`);
     const { metadata, tensors } = readSafetensors(await file.source.read(0, file.source.size));
     const entries = Object.entries(tensors).map(([key, { shape, data }]) =>
       [key, { shape, data: data instanceof Float32Array ? data : Float32Array.from(data) }] as const);

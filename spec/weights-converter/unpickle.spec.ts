@@ -1,20 +1,8 @@
 import assert from 'node:assert/strict';
 import { StorageRef, TensorRef, unpickle } from '../../weights-converter/unpickle.js';
+import { pickle, pickledTensor as tensor, pickledText as text } from '../support/pickle.js';
 
-/** Opcodes as text, with \x escapes; numbers as bytes. */
-function pickle(...parts: Array<string | number>): Uint8Array {
-  return Buffer.concat(parts.map(part => typeof part === 'number' ? Buffer.from([part]) : Buffer.from(part, 'latin1')));
-}
-
-const text = (value: string) => `X${String.fromCharCode(value.length)}\0\0\0${value}`;
 const value = (...parts: Array<string | number>) => unpickle(pickle('\x80\x02', ...parts, '.')).value;
-
-/** torch._utils._rebuild_tensor_v2 of a storage of 12 floats. */
-function tensor(offset: number, shape: number[], strides: number[]): string {
-  const tuple = (sizes: number[]) => `(${sizes.map(size => `J${String.fromCharCode(size & 255, (size >> 8) & 255, (size >> 16) & 255, (size >> 24) & 255)}`).join('')}t`;
-  return `ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nFloatStorage\n${text('0')}${text('cpu')}K\x0ctQK${String.fromCharCode(offset)}` +
-    `${tuple(shape)}${tuple(strides)}\x89ccollections\nOrderedDict\n)RtR`;
-}
 
 describe('unpickle', () => {
   it('reads numbers, texts and containers', () => {
