@@ -39,9 +39,10 @@ export interface StepOptions {
   order?: number;
 }
 
-export interface StepOutput {
+/** A type, not an interface: so `tf.tidy` can return it. */
+export type StepOutput = {
   /** The sample at the next timestep. */
   prevSample: tf.Tensor;
   /** The noiseless sample as predicted now, from schedulers that compute it. */
   predOriginalSample?: tf.Tensor;
-}
+};
