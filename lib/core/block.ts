@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
+import type { TensorSource } from './offload.js';
 
 type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
 type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
@@ -28,7 +29,9 @@ export interface ParameterSpec {
 export abstract class Block extends tf.layers.Layer {
   private readonly specs = new Map<string, ParameterSpec>();
   private readonly variables = new Map<string, LayerVariable>();
+  private readonly sources = new Map<string, TensorSource>();
   private readonly children = new Map<string, Block>();
+  private releasing = false;
   private disposed = false;
 
   /** The computation itself. Callers dispose what it returns; it leaves no other tensor behind. */
@@ -54,11 +57,10 @@ export abstract class Block extends tf.layers.Layer {
 
   /** Gives an own parameter a value of whatever shape, which is its shape from now on. Takes ownership of the tensor. */
   protected redeclareParameter(name: string, value: tf.Tensor): void {
-    const variable = this.variables.get(name);
-    this._trainableWeights = this._trainableWeights.filter(each => each !== variable);
-    variable?.dispose();
+    this.free(name);
+    this.sources.delete(name);
     this.specs.set(name, { ...this.specs.get(name)!, shape: value.shape });
-    this.allocate(name, () => value, `${name}_${value.shape.join('x')}`); // tf.layers takes no name twice
+    this.allocate(name, () => value);
   }
 
   /** The value of an own parameter, initialised if it has none yet. Owned by the layer: do not dispose. */
@@ -104,11 +106,57 @@ export abstract class Block extends tf.layers.Layer {
       throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
     }
     const variable = block.variables.get(name);
+    block.sources.delete(name);
     if (variable) {
       variable.write(value);
       value.dispose();
     } else {
       block.allocate(name, () => value);
+    }
+  }
+
+  /** Says where the value of the parameter at `path` can be had again, so that it may be released. A new value forgets it. */
+  setSource(path: string, source: TensorSource): void {
+    const [block, name] = this.find(path);
+    block.sources.set(name, source);
+  }
+
+  /** Where the value of the parameter at `path` can be had again, if that was said. */
+  getSource(path: string): TensorSource | undefined {
+    const [block, name] = this.find(path);
+    return block.sources.get(name);
+  }
+
+  /** Whether the parameter at `path` holds a value now: loaded or made, and not released. */
+  isAllocated(path: string): boolean {
+    const [block, name] = this.find(path);
+    return block.variables.has(name);
+  }
+
+  /** Frees every value below this block that has a source: it is made again when it is next used. */
+  release(): void {
+    for (const block of this.descendants()) block.releaseOwn();
+  }
+
+  /** Whether each layer releases its parameters as soon as it has run: then hardly more than one layer's are there at a time. */
+  releaseAfterUse(release: boolean): void {
+    for (const block of this.descendants()) {
+      if (block.specs.size === 0 || block.releasing === release) continue;
+      block.releasing = release;
+      const { forward } = block;
+      if (release) {
+        Object.assign(block, {
+          forward: (...inputs: unknown[]) => {
+            try {
+              return forward.apply(block, inputs);
+            } finally {
+              block.releaseOwn();
+            }
+          },
+        });
+      } else {
+        Reflect.deleteProperty(block, 'forward'); // back to the class's own
+      }
     }
   }
 
@@ -149,6 +197,7 @@ export abstract class Block extends tf.layers.Layer {
     let numDisposedVariables = this.variables.size;
     this.variables.forEach(variable => variable.dispose());
     this.variables.clear();
+    this.sources.clear();
     this.disposed = true;
     for (const child of this.childList()) numDisposedVariables += child.dispose().numDisposedVariables;
     return { refCountAfterDispose: 0, numDisposedVariables };
@@ -172,7 +221,25 @@ export abstract class Block extends tf.layers.Layer {
     return this.children ? [...this.children.values()] : []; // the base constructor runs before our fields exist
   }
 
+  private releaseOwn(): void {
+    for (const name of this.sources.keys()) this.free(name);
+  }
+
+  /** As if the parameter had no value yet, also for tf.layers, which takes no name twice. */
+  private free(name: string): void {
+    const variable = this.variables.get(name);
+    if (!variable) return;
+    const layer = this as unknown as { _trainableWeights: LayerVariable[]; _nonTrainableWeights: LayerVariable[]; _addedWeightNames: string[] };
+    layer._trainableWeights = layer._trainableWeights.filter(each => each !== variable);
+    layer._nonTrainableWeights = layer._nonTrainableWeights.filter(each => each !== variable);
+    layer._addedWeightNames = layer._addedWeightNames.filter(each => each !== name);
+    this.variables.delete(name);
+    variable.dispose();
+  }
+
   private initialize(name: string): LayerVariable {
+    const source = this.sources.get(name);
+    if (source) return this.allocate(name, source);
     const { shape, layout } = this.specs.get(name)!;
     return this.allocate(name, () => {
       if (layout === 'plain') return name === 'weight' && shape.length === 1 ? tf.ones([...shape]) : tf.zeros([...shape]);
@@ -182,11 +249,12 @@ export abstract class Block extends tf.layers.Layer {
   }
 
   /** addWeight calls the initializer once and keeps what it returns, so that no second copy is ever allocated. */
-  private allocate(name: string, value: () => tf.Tensor, label = name): LayerVariable {
+  private allocate(name: string, value: () => tf.Tensor): LayerVariable {
     if (this.disposed) throw new Error(`${this.constructor.name}: was disposed`);
-    const initializer = { apply: value } as unknown as Initializer;
+    const initial = value();
+    const initializer = { apply: () => initial } as unknown as Initializer;
     const { shape } = this.specs.get(name)!;
-    const variable = this.addWeight(label, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
+    const variable = this.addWeight(name, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
     this.variables.set(name, variable);
     return variable;
   }

@@ -40,6 +40,10 @@ export class GraphCache {
     return result;
   }
 
+  get isEmpty(): boolean {
+    return this.graphs.size === 0;
+  }
+
   /** Forgets all graphs: what they were made of has changed. */
   clear(): void {
     this.graphs.forEach(graph => graph.dispose());

@@ -107,6 +107,14 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     return this.inPieces(z, sizes, piece => this.graph('decode', this.decodeLatents, piece));
   }
 
+  get usesSlicing(): boolean {
+    return this.slicing;
+  }
+
+  get usesTiling(): boolean {
+    return this.tiling;
+  }
+
   /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
   enableSlicing(): void {
     this.slicing = true;

@@ -4,9 +4,11 @@ import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphBody } from '../core/graph.js';
 import { isObject } from '../core/json.js';
+import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
+import type { WeightDtype } from '../weights/weight_reader.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../weights/weight_files.js';
 
 export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
@@ -17,9 +19,12 @@ type ModelClass<M> = (new (config: never) => M) & { readonly className: string }
 export abstract class Model<Config> extends Block {
   /** What `config.json` says, defaults filled in. */
   readonly config: Readonly<Config>;
-  private graphs?: GraphCache;
+  protected graphs?: GraphCache;
+  private sequential = false;
+  private loadedAs: WeightDtype = 'float32';
+  private slice: AttentionSlice = null;
   /** Of the parameters that are changed for a while. */
-  private readonly originals = new Map<string, tf.Tensor>();
+  private readonly originals = new Map<string, tf.Tensor | TensorSource>();
 
   constructor(config: Config) {
     super();
@@ -49,6 +54,7 @@ export abstract class Model<Config> extends Block {
     try {
       await ensureBackend();
       await loadWeights(model, files, options);
+      model.loadedAs = options.dtype ?? 'float32';
     } finally {
       await closeWeightFiles(files);
     }
@@ -68,36 +74,77 @@ export abstract class Model<Config> extends Block {
    * gives the same and spends no time between ops.
    */
   compile(): void {
+    this.checkCompile(true, this.sequential);
     this.graphs ??= new GraphCache();
   }
 
   /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
   protected graph(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor {
-    return this.graphs ? this.graphs.run(name, body, inputs) : tf.tidy(() => body(...inputs));
+    if (!this.graphs) return tf.tidy(() => body(...inputs));
+    if (this.graphs.isEmpty) this.stateDict(); // a graph holds the weights themselves, not where they come from
+    return this.graphs.run(name, body, inputs);
+  }
+
+  /**
+   * Frees the weights on the device: each comes back when it is next used, from its file (the native CPU backend, where device memory is the
+   * host's) or from a copy in host memory, which is made the first time.
+   */
+  async offload(): Promise<void> {
+    for (const path of this.parameterSpecs().keys()) {
+      if (this.isAllocated(path) && !this.getSource(path)) this.setSource(path, await park(this.getParameter(path)));
+    }
+    await this.parkOriginals();
+    this.release();
+  }
+
+  /** As `offload`, of what has been read back already. */
+  override release(): void {
+    this.graphs?.clear();
+    super.release();
+  }
+
+  override releaseAfterUse(release: boolean): void {
+    this.checkCompile(this.graphs !== undefined, release);
+    this.sequential = release;
+    super.releaseAfterUse(release);
+  }
+
+  /** Brings the weights to the current backend and frees them on the one where they are. */
+  async move(): Promise<void> {
+    for (const path of this.parameterSpecs().keys()) {
+      if (!this.isAllocated(path)) continue;
+      const value = this.getParameter(path);
+      if (tf.backend().refCount(value.dataId) === 0) this.replaceParameter(path, (await parkAnywhere(value))());
+    }
+    await this.parkOriginals();
   }
 
   override setParameter(path: string, value: tf.Tensor): void {
     this.replaceParameter(path, value);
-    this.originals.get(path)?.dispose();
+    tf.dispose(this.originals.get(path) as tf.Tensor);
     this.originals.delete(path);
   }
 
   /** Puts `change(original)` in the place of a parameter. The original is kept, and what a later change begins from. */
   changeParameter(path: string, change: (original: tf.Tensor) => tf.Tensor): void {
-    const original = this.originals.get(path) ?? tf.keep(this.getParameter(path).clone());
+    const original = this.originals.get(path) ?? (this.isAllocated(path) ? undefined : this.getSource(path)) ??
+      tf.keep(this.getParameter(path).clone());
     this.originals.set(path, original);
-    this.replaceParameter(path, tf.tidy(() => change(original).clone()));
+    this.replaceParameter(path, tf.tidy(() => change(valueOf(original)).clone()));
   }
 
   /** Takes all of `changeParameter` back. */
   restoreParameters(): void {
-    this.originals.forEach((original, path) => this.replaceParameter(path, original));
+    this.originals.forEach((original, path) => {
+      this.replaceParameter(path, valueOf(original));
+      if (typeof original === 'function') this.setSource(path, original);
+    });
     this.originals.clear();
   }
 
   /** Makes all of `changeParameter` last. */
   keepParameters(): void {
-    this.originals.forEach(original => original.dispose());
+    this.originals.forEach(original => tf.dispose(original as tf.Tensor));
     this.originals.clear();
   }
 
@@ -106,10 +153,27 @@ export abstract class Model<Config> extends Block {
     super.setParameter(path, value);
   }
 
+  private async parkOriginals(): Promise<void> {
+    for (const [path, original] of this.originals) {
+      if (!(original instanceof tf.Tensor)) continue;
+      this.originals.set(path, await park(original));
+      original.dispose();
+    }
+  }
+
+  private checkCompile(compiled: boolean, sequential: boolean): void {
+    if (compiled && sequential) throw new Error('compile: a graph holds all weights of its network; use it with enableModelCpuOffload, not with enableSequentialCpuOffload');
+  }
+
   override dispose(): ReturnType<Block['dispose']> {
     this.graphs?.clear();
     this.keepParameters();
     return super.dispose();
+  }
+
+  /** What the weights were loaded as. */
+  get weightDtype(): WeightDtype {
+    return this.loadedAs;
   }
 
   /** How many numbers the parameters hold. */
@@ -121,7 +185,16 @@ export abstract class Model<Config> extends Block {
   setAttentionSlice(slice: AttentionSlice): void {
     this.graphs?.clear();
     setAttentionSlice(this, slice);
+    this.slice = slice;
   }
+
+  get attentionSlice(): AttentionSlice {
+    return this.slice;
+  }
+}
+
+function valueOf(original: tf.Tensor | TensorSource): tf.Tensor {
+  return typeof original === 'function' ? original() : original;
 }
 
 /** Where a pipeline's folder has the model of a class; undefined for a folder of one model. */

@@ -8,6 +8,7 @@ import type { ModelFolder } from '../hub/model_folder.js';
 import { currentDevice, useDevice, type Device } from '../runtime/devices.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
 import { profileComponents } from './profile_pipeline.js';
+import type { MemorySaver } from './out_of_memory.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -20,6 +21,7 @@ export abstract class DiffusionPipeline {
   protected progressBarConfig: ProgressBarConfig = {};
   private runsOn?: Device;
   private busy = false;
+  private offload?: 'model' | 'sequential';
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
@@ -36,6 +38,7 @@ export abstract class DiffusionPipeline {
     const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
     const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
     pipe.runsOn = device;
+    if (options.cpuOffload) pipe.setOffload(options.cpuOffload);
     return pipe;
   }
 
@@ -50,9 +53,19 @@ export abstract class DiffusionPipeline {
     return DiffusionPipeline.fromPretrained.call(this as never, file, options);
   }
 
-  /** Makes the pipeline run on `device`; the weights follow at their first use there. */
+  /**
+   * Makes the pipeline run on `device` and moves the weights there; what they took elsewhere is free. With enableModelCpuOffload, networks go
+   * on taking turns there.
+   * @throws Error with enableSequentialCpuOffload, as in diffusers.
+   */
   async to(device: Device | 'auto'): Promise<this> {
-    this.runsOn = await useDevice(device);
+    if (this.offload === 'sequential') {
+      throw new Error('to: does not go together with enableSequentialCpuOffload, which brings weights to the device itself; call removeAllHooks first');
+    }
+    await this.alone(async () => {
+      this.runsOn = await useDevice(device);
+      for (const network of this.networks) await (this.offload ? network.offload() : network.move());
+    });
     return this;
   }
 
@@ -100,6 +113,40 @@ export abstract class DiffusionPipeline {
   }
 
   /**
+   * Keeps the weights of a network on the device only while that network runs: text encoder, UNet, autoencoder, in turn. For less memory at
+   * hardly any cost. Where they are meanwhile: on cpu in the files that they came from, else in host memory. Changes no result.
+   */
+  enableModelCpuOffload(): void {
+    this.setOffload('model');
+  }
+
+  /**
+   * Keeps the weights of a layer on the device only while that layer runs: for the least memory, at a cost in time for each step.
+   * Changes no result.
+   * @throws Error after compile().
+   */
+  enableSequentialCpuOffload(): void {
+    this.setOffload('sequential');
+  }
+
+  /** Takes enableModelCpuOffload and enableSequentialCpuOffload back: weights stay on the device once they are used. */
+  removeAllHooks(): void {
+    this.setOffload(undefined);
+  }
+
+  /** Which of the ways to save memory are on, in the names of the methods that turn them on. */
+  get memorySavers(): ReadonlySet<MemorySaver> {
+    const on: Record<MemorySaver, boolean> = {
+      enableAttentionSlicing: this.unet.attentionSlice !== null,
+      enableVaeSlicing: this.vae.usesSlicing,
+      enableVaeTiling: this.vae.usesTiling,
+      enableModelCpuOffload: this.offload !== undefined,
+      enableSequentialCpuOffload: this.offload === 'sequential',
+    };
+    return new Set((Object.keys(on) as MemorySaver[]).filter(name => on[name]));
+  }
+
+  /**
    * Runs each network as one graph instead of thousands of ops, from its second run at a size on: the same pictures, and no time spent between
    * ops, which is most of it for small networks and on GPUs. Recording takes about a run. Only the native backend has graphs.
    */
@@ -126,12 +173,43 @@ export abstract class DiffusionPipeline {
     this.networks.forEach(network => network.dispose());
   }
 
+  /** Before `network` runs: with enableModelCpuOffload, the others leave the device. */
+  protected makeRoom(network: Model<unknown>): void {
+    if (this.offload === 'model') this.networks.filter(each => each !== network).forEach(each => each.release());
+  }
+
+  private setOffload(offload?: 'model' | 'sequential'): void {
+    this.networks.forEach(network => network.releaseAfterUse(offload === 'sequential'));
+    this.offload = offload;
+    if (offload) this.networks.forEach(network => network.release());
+  }
+
+  /** Frees the device of weights, if they are to be offloaded: also those that changed, or whose network is new here. */
+  private async offloadAll(): Promise<void> {
+    if (!this.offload) return;
+    for (const network of this.networks) {
+      network.releaseAfterUse(this.offload === 'sequential');
+      await network.offload();
+    }
+  }
+
   /** Runs `work` on the pipeline's device, unless it is at work already: a scheduler holds the state of one run. */
   protected async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.alone(async () => {
+      this.runsOn = await useDevice(this.runsOn ?? currentDevice() ?? 'auto');
+      await this.offloadAll();
+      try {
+        return await work();
+      } finally {
+        await this.offloadAll();
+      }
+    });
+  }
+
+  private async alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.busy) throw new Error('generate: is at work already; await it first, or pass a list of prompts');
     this.busy = true;
     try {
-      this.runsOn = await useDevice(this.runsOn ?? currentDevice() ?? 'auto');
       return await work();
     } finally {
       this.busy = false;

@@ -21,6 +21,11 @@ export interface FromPretrainedOptions
   extends Partial<StableDiffusionComponents>, Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
+  /**
+   * As enableModelCpuOffload or enableSequentialCpuOffload, and from the start: no weight is put on the device before it is used. For models
+   * that do not fit there as a whole.
+   */
+  cpuOffload?: 'model' | 'sequential';
   /** Called while files are fetched, and then while weights are read. */
   progressCallback?: (progress: LoadingProgress) => void;
 }
@@ -34,6 +39,7 @@ const pipelineClasses: Record<string, PipelineClass> = { StableDiffusionPipeline
 export async function loadPipeline(
   source: string | ModelFolder, options: FromPretrainedOptions, Pipeline?: PipelineClass,
 ): Promise<StableDiffusionPipeline> {
+  if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
   const folder = await openModelFolder(source, options);
   if (!await folder.has('model_index.json')) {
     throw new ModelFileError(`${folder.name}: has no model_index.json, takes a whole pipeline`);
@@ -67,10 +73,11 @@ export async function loadPipeline(
 
   const loaded: Model<unknown>[] = [];
   const network = async <M extends Model<unknown>>(subfolder: string, Network: NetworkClass<M>): Promise<M> => {
-    const { dtype, variant, useSafetensors, signal, progressCallback } = options;
+    const { dtype, variant, useSafetensors, cpuOffload, signal, progressCallback } = options;
     signal?.throwIfAborted();
     const model = await Network.fromPretrained(folder, {
-      subfolder, dtype, variant, useSafetensors, onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
+      subfolder, dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
+      onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
     });
     loaded.push(model);
     return model;

@@ -12,6 +12,7 @@ import { describeImages } from './describe_images.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
+import { explainOutOfMemory } from './out_of_memory.js';
 import { startProgressBar } from './progress_bar.js';
 
 export interface StableDiffusionComponents {
@@ -86,13 +87,15 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       this.scheduler.setTimesteps(request.steps);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
+        this.makeRoom(this.vae); // some starts encode pictures
         const latents = await this.denoise(start(), encoderHiddenStates, request);
+        this.makeRoom(this.vae);
         return { images: await this.toOutput(latents, request) } as GenerateOutput<T>;
       } finally {
         encoderHiddenStates.dispose();
         this.scheduler.dispose();
       }
-    });
+    }).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
   }
 
   /** The text that guides: `[images, tokens, features]`, or with guidance `[2 * images, ...]`, what to avoid first. */
@@ -127,6 +130,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     try {
       for (const [i, t] of timesteps.entries()) {
         if (this.interrupt) break;
+        this.makeRoom(unet);
         replaceLatents(tf.tidy(() => {
           const input = scheduler.scaleModelInput(latents, t);
           const sample = condition ? tf.concat([input, condition], -1) : input;

@@ -1,5 +1,6 @@
 import type { Block, ParameterSpec } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
+import { park } from '../core/offload.js';
 import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
 import type { WeightFile } from './weight_files.js';
@@ -8,6 +9,8 @@ import { openWeightReader, WEIGHT_DTYPES, type WeightDtype } from './weight_read
 export interface LoadWeightsOptions {
   /** What the parameters become; other float types of the file are converted. */
   dtype?: WeightDtype;
+  /** Whether to leave each weight off the device until it is used: in its file on the native CPU backend, elsewhere in host memory. */
+  offload?: boolean;
   /** Called after every parameter, with bytes of the files. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
@@ -31,7 +34,7 @@ export class WeightsError extends Error {
  * All files are checked before the first value is read; a read that fails disposes the block.
  * @throws WeightsError naming the missing, unexpected and misshapen weights; SafetensorsError for a broken file.
  */
-export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', onProgress }: LoadWeightsOptions = {}): Promise<void> {
+export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', offload = false, onProgress }: LoadWeightsOptions = {}): Promise<void> {
   checkOneOf('dtype', dtype, WEIGHT_DTYPES);
   const weights = await matchWeights(block.getClassName(), block.parameterSpecs(), files);
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
@@ -39,7 +42,15 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
   let loaded = 0;
   try {
     for (const weight of weights) {
-      block.setParameter(weight.path, await reader.read(weight));
+      let source = reader.source?.(weight);
+      if (!offload) {
+        block.setParameter(weight.path, await reader.read(weight));
+      } else if (!source) {
+        const value = await reader.read(weight);
+        source = await park(value);
+        value.dispose();
+      }
+      if (source) block.setSource(weight.path, source);
       onProgress?.({ loaded: loaded += weight.info.byteLength, total });
     }
   } catch (error) {

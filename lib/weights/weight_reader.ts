@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import type { TensorSource } from '../core/offload.js';
 import { torchToTfjs } from './layouts.js';
 import type { FoundWeight } from './load_weights.js';
 import { decodeTensor, elementSizes } from './safetensors.js';
@@ -10,6 +11,8 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = ['float32', 'float16', 'bfl
 /** Turns weights of files into tensors, in our layout. Used for one load, then closed. */
 export interface WeightReader {
   read(weight: FoundWeight): Promise<tf.Tensor>;
+  /** How to read a weight again, at any time later, without another copy in memory; undefined where that cannot be. */
+  source?(weight: FoundWeight): TensorSource | undefined;
   close(): void;
 }
 

@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 
 /** TensorFlow's numbers for the types that appear here. */
 export const TF = { FLOAT: 1, DOUBLE: 2, INT32: 3, UINT8: 4, INT64: 9, BFLOAT16: 14, HALF: 19 } as const;
@@ -48,12 +48,19 @@ export interface TensorRecord {
 /** What is used here of tfjs-node's backend. */
 export interface NativeBackend extends tf.KernelBackend {
   readonly binding: Binding;
-  readonly tensorMap: { get(dataId: object): TensorRecord; set(dataId: object, record: TensorRecord): void };
+  readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): TensorRecord; set(dataId: object, record: TensorRecord): void };
   createOutputTensor(metadata: Metadata): tf.Tensor;
   getInputTensorIds(tensors: tf.Tensor[]): number[];
   executeSingleOutput(name: string, attributes: Attribute[], inputs: tf.Tensor[]): tf.Tensor;
   executeMultipleOutputs(name: string, attributes: Attribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[];
   move(dataId: object, values: tf.BackendValues, shape: number[], dtype: tf.DataType, refCount: number): void;
+}
+
+/** A tfjs tensor around one of TensorFlow, whichever backend is the current one. Halves are float32 by its word. */
+export function makeTensor(backend: NativeBackend, { id, shape, dtype }: Metadata): tf.Tensor {
+  const dataId = {};
+  backend.tensorMap.set(dataId, { shape, dtype, id, values: null, refCount: 1 });
+  return tf.engine().makeTensorFromTensorInfo({ dataId, shape, dtype: 'float32' }, backend);
 }
 
 /** The ops below tfjs's kernels that are needed here, on TensorFlow's own tensors (ids, which the caller deletes). */

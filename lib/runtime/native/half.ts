@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { registerPrecision } from '../../core/precision.js';
-import { Ops, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
+import { makeTensor, Ops, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
 
 /** Types that stay what their attribute says, whatever the inputs are: FusedBatchNorm's statistics, and what Cast makes. */
 const FIXED_ATTRIBUTES = ['U', 'DstT'];
@@ -42,7 +42,7 @@ export function installHalf(backend: NativeBackend): void {
   Object.assign(backend, {
     executeSingleOutput: (name: string, attributes: Attribute[], inputs: tf.Tensor[]) => execute(name, attributes, inputs, 1)[0],
     executeMultipleOutputs: execute,
-    createOutputTensor: (metadata: Metadata) => isHalf(metadata.dtype) ? wrapHalf(backend, metadata) : createOutputTensor(metadata),
+    createOutputTensor: (metadata: Metadata) => isHalf(metadata.dtype) ? makeTensor(backend, metadata) : createOutputTensor(metadata),
     readSync(dataId: object) {
       const { id, dtype } = tensorMap.get(dataId);
       if (!isHalf(dtype)) return readSync(dataId);
@@ -70,13 +70,6 @@ export function installHalf(backend: NativeBackend): void {
   });
 }
 
-/** A tfjs tensor, float32 by its word, around a half of TensorFlow. */
-function wrapHalf({ tensorMap }: NativeBackend, { id, shape, dtype }: Metadata): tf.Tensor {
-  const dataId = {};
-  tensorMap.set(dataId, { shape, dtype, id, values: null, refCount: 1 });
-  return tf.engine().makeTensorFromTensorInfo({ dataId, shape, dtype: 'float32' });
-}
-
-function isHalf(dtype: number | undefined): dtype is number {
+export function isHalf(dtype: number | undefined): dtype is number {
   return dtype === TF.HALF || dtype === TF.BFLOAT16;
 }

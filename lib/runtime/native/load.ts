@@ -4,12 +4,14 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import util from 'node:util';
 import { registerGraphCompiler } from '../../core/graph.js';
+import { registerParking } from '../../core/offload.js';
 import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
 import { graphCompiler } from './graph.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
+import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './weight_reader.js';
 
 export type NativeDevice = 'cuda' | 'cpu';
@@ -49,6 +51,7 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
 function checkSizes(folder: string, sizes: Record<string, number>): void {
   for (const [file, size] of Object.entries(sizes)) {
     if (statSync(join(folder, 'lib', file)).size !== size) throw new Error(`${file} is damaged`);
+    registerParking(BACKEND, nativeParking(backend));
   }
 }
 

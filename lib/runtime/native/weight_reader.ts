@@ -1,9 +1,11 @@
 import type * as tf from '@tensorflow/tfjs';
+import type { TensorSource } from '../../core/offload.js';
 import { torchShape } from '../../weights/layouts.js';
 import type { FoundWeight } from '../../weights/load_weights.js';
 import { elementSizes, type ByteSource, type Dtype, type FilePlace } from '../../weights/safetensors.js';
 import type { WeightDtype, WeightReader } from '../../weights/weight_reader.js';
-import { Ops, TF, type NativeBackend } from './backend.js';
+import { makeTensor, Ops, TF, type Binding, type NativeBackend } from './backend.js';
+import { SeenFile } from './seen_file.js';
 
 const TF_TYPES: Partial<Record<Dtype, number>> = { F64: TF.DOUBLE, F32: TF.FLOAT, F16: TF.HALF, BF16: TF.BFLOAT16 };
 const WANTED: Record<WeightDtype, number> = { float32: TF.FLOAT, float16: TF.HALF, bfloat16: TF.BFLOAT16 };
@@ -29,23 +31,47 @@ export class NativeWeightReader implements WeightReader {
   /** By file: one mapping whose views stay, one that only passes through. */
   private readonly kept = new Map<ByteSource, Mapping>();
   private readonly passing = new Map<ByteSource, Mapping>();
+  private readonly seen = new Map<ByteSource, SeenFile>();
 
   constructor(private readonly backend: NativeBackend, dtype: WeightDtype) {
     this.ops = new Ops(backend);
     this.wanted = WANTED[dtype];
   }
 
-  async read({ spec, file, info, layout }: FoundWeight): Promise<tf.Tensor> {
+  async read(weight: FoundWeight): Promise<tf.Tensor> {
+    const { spec, file, info, layout } = weight;
+    const asIs = (layout === 'tfjs' || spec.layout === 'plain') && TF_TYPES[info.dtype] === this.wanted;
+    return this.convert(weight, await this.bytes(file.source, info.offset, info.byteLength, asIs));
+  }
+
+  /** The file's place, mapped for the moment: what comes of it is a view of the map or, converted, a copy. */
+  source(weight: FoundWeight): TensorSource | undefined {
+    const { file, info } = weight;
+    const place = this.binding.isUsingGpuDevice() || info.byteLength === 0 ? undefined : file.source.locate?.(info.offset, info.byteLength);
+    if (!place) return undefined;
+    const seen = this.seen.get(file.source) ?? new SeenFile(file.name, place.path);
+    this.seen.set(file.source, seen);
+    return () => seen.open(path => {
+      const mapped = this.ops.mapFile(path, place.size);
+      try {
+        return this.convert(weight, this.ops.sliceBytes(mapped, place.offset, info.byteLength));
+      } finally {
+        this.binding.deleteTensor(mapped);
+      }
+    });
+  }
+
+  /** Bytes of the file (taken over) to what is wanted of them. */
+  private convert({ spec, info, layout }: FoundWeight, bytes: number): tf.Tensor {
     const stored = TF_TYPES[info.dtype]!;
     const axes = layout === 'tfjs' ? undefined : AXES[spec.layout];
-    const asIs = axes === undefined && stored === this.wanted;
-    let id = await this.bytes(file.source, info.offset, info.byteLength, asIs);
+    let id = bytes;
     const then = (next: (id: number) => number) => {
       const previous = id;
       try {
         id = next(previous);
       } finally {
-        this.backend.binding.deleteTensor(previous);
+        this.binding.deleteTensor(previous);
       }
     };
     const shape = axes ? torchShape(spec) : spec.shape;
@@ -53,18 +79,22 @@ export class NativeWeightReader implements WeightReader {
     then(bytes => this.ops.bitcast(bytes, TF.UINT8, stored));
     if (axes) then(values => this.ops.transpose(values, stored, axes));
     if (stored !== this.wanted) then(values => this.ops.cast(values, stored, this.wanted));
-    return this.backend.createOutputTensor({ id, shape: [...spec.shape], dtype: this.wanted });
+    return makeTensor(this.backend, { id, shape: [...spec.shape], dtype: this.wanted });
+  }
+
+  private get binding(): Binding {
+    return this.backend.binding;
   }
 
   close(): void {
-    for (const { id } of [...this.kept.values(), ...this.passing.values()]) this.backend.binding.deleteTensor(id);
+    for (const { id } of [...this.kept.values(), ...this.passing.values()]) this.binding.deleteTensor(id);
     this.kept.clear();
     this.passing.clear();
   }
 
   /** A tensor `[length]` of the file's bytes. A GPU would fetch all of a mapped file: there, and without a file, bytes are read. */
   private async bytes(source: ByteSource, offset: number, length: number, keep: boolean): Promise<number> {
-    const { binding } = this.backend;
+    const { binding } = this;
     const place = binding.isUsingGpuDevice() || length === 0 ? undefined : source.locate?.(offset, length);
     if (!place) return binding.createTensor([length], TF.UINT8, await source.read(offset, length));
     const mapping = this.mapping(source, place, keep ? this.kept : this.passing);
@@ -75,7 +105,7 @@ export class NativeWeightReader implements WeightReader {
   private mapping(source: ByteSource, { path, size }: FilePlace, mappings: Map<ByteSource, Mapping>): Mapping {
     const open = mappings.get(source);
     if (open && (mappings === this.kept || open.used < WINDOW)) return open;
-    if (open) this.backend.binding.deleteTensor(open.id);
+    if (open) this.binding.deleteTensor(open.id);
     const mapping = { id: this.ops.mapFile(path, size), used: 0 };
     mappings.set(source, mapping);
     return mapping;
