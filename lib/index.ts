@@ -28,7 +28,7 @@ export { LatentsPreview } from './image/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { Generator, randn } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
-export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
+export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 
 export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './hub/model_folder.js';
 export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';

@@ -7,7 +7,7 @@ import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
-import type { Device } from '../runtime/devices.js';
+import { useDevice, type Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { DownloadBar } from './download_bar.js';
 import { packageFolder } from './package.js';
@@ -19,6 +19,7 @@ export interface GenerateCommandOptions {
   variant?: string;
   predictionType?: 'epsilon' | 'v_prediction';
   device: Device | 'auto';
+  gpuMemoryFraction?: number;
   dtype: 'float32' | 'float16' | 'bfloat16';
   scheduler?: string;
   steps?: number;
@@ -88,9 +89,10 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const model = options.model ?? join(packageFolder(), 'models', 'shapes');
   const started = performance.now();
   const download = new DownloadBar(model, say, options.quiet);
+  const device = await useDevice(options.device, { memoryFraction: options.gpuMemoryFraction });
   const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : DiffusionPipeline;
   const pipe: StableDiffusionPipeline = await Pipeline.fromPretrained(model, {
-    device: options.device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
+    device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
     signal: interrupted.signal,
     progressCallback: progress => { if (progress.stage === 'download') download.update(progress); },
   }).finally(() => download.stop());

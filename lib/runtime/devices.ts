@@ -1,13 +1,22 @@
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { setDefaultBackend } from '../core/backend.js';
-import { checkOneOf } from '../core/checks.js';
+import { checkOneOf, show } from '../core/checks.js';
 
 /**
  * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,
  * `webgpu` with a page that imports `@tensorflow/tfjs-backend-webgpu`.
  */
 export type Device = 'cuda' | 'cpu' | 'wasm' | 'webgpu' | 'webgl';
+
+/** How to use a device. */
+export interface DeviceOptions {
+  /**
+   * `cuda`: the most of the GPU's memory that this process may take for tensors, above 0 and at most 1; no limit by default. Either way memory is
+   * taken as it is needed. Holds from the first use of `cuda` on, for all of the process. As torch.cuda.set_per_process_memory_fraction.
+   */
+  memoryFraction?: number;
+}
 
 export interface DeviceStatus {
   readonly device: Device;
@@ -45,21 +54,27 @@ const importNative = () => import('./native/native.js'); // only ever in Node: a
 /**
  * Makes `device` the one that every later op runs on. Tensors made on another one move when they are first used.
  * `auto` takes the best that works, and says on the console if that is not the best present.
- * @throws RangeError for a name that is no device.
+ * @throws RangeError for a name that is no device, or a fraction that is none.
  * @throws DeviceError naming what is missing and how to get it.
  */
-export async function useDevice(device: Device | 'auto'): Promise<Device> {
+export async function useDevice(device: Device | 'auto', { memoryFraction }: DeviceOptions = {}): Promise<Device> {
   checkOneOf('device', device, ['auto', ...DEVICES]);
+  if (memoryFraction !== undefined && !(memoryFraction > 0 && memoryFraction <= 1)) {
+    throw new RangeError(`memoryFraction: got ${show(memoryFraction)}, takes a number above 0, 1 at most`);
+  }
+  if (memoryFraction !== undefined && device !== 'auto' && device !== 'cuda') {
+    throw new RangeError(`memoryFraction: got ${memoryFraction} for ${device}, which has no such limit; takes it for cuda and auto`);
+  }
   const statuses = await deviceStatuses();
   if (device !== 'auto') {
     const { available, detail } = statuses.find(status => status.device === device)!;
     if (!available) throw new DeviceError(device, detail);
-    await start(device);
+    await start(device, memoryFraction);
     return device;
   }
   for (const candidate of statuses.filter(status => status.available)) {
     try {
-      await start(candidate.device);
+      await start(candidate.device, memoryFraction);
       return candidate.device;
     } catch (error) {
       console.warn((error as Error).message);
@@ -75,9 +90,9 @@ export function currentDevice(): Device | null {
   return current;
 }
 
-async function start(device: Device): Promise<void> {
+async function start(device: Device, memoryFraction?: number): Promise<void> {
   try {
-    if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device);
+    if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device, memoryFraction);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
     current = device;
   } catch (error) {

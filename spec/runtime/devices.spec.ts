@@ -25,6 +25,13 @@ describe('devices', () => {
       new RangeError("device: got 'tpu', takes 'auto', 'cuda', 'webgpu', 'webgl', 'cpu', 'wasm'"));
   });
 
+  it('refuses a limit of memory that is none, or for a device that has none', async () => {
+    await assert.rejects(useDevice('cuda', { memoryFraction: 1.5 }), new RangeError('memoryFraction: got 1.5, takes a number above 0, 1 at most'));
+    await assert.rejects(useDevice('cuda', { memoryFraction: 0 }), /got 0, takes/);
+    await assert.rejects(useDevice('wasm', { memoryFraction: 0.5 }),
+      new RangeError('memoryFraction: got 0.5 for wasm, which has no such limit; takes it for cuda and auto'));
+  });
+
   it('says what a device of pages lacks in Node', async () => {
     await assert.rejects(useDevice('webgl'), new DeviceError('webgl', 'needs a browser'));
     await assert.rejects(useDevice('webgpu'), new DeviceError('webgpu', 'import @tensorflow/tfjs-backend-webgpu first'));

@@ -4,19 +4,47 @@ import { BINDING_PACKAGE } from './build_folder.js';
 import { LIBRARIES } from './download.js';
 import { runTool } from './tools.js';
 
-/** TensorFlow logs while it is being loaded, before any log level counts: this addon loads it with stderr closed. */
+/**
+ * TensorFlow logs while it is being loaded, before any log level counts: this addon loads it with stderr closed.
+ * Its `configure` makes a context with a serialized ConfigProto. What that says of GPU memory holds for the process, also for the contexts and
+ * sessions that the binding makes later without a config: TensorFlow has one allocator for each GPU, which its first user sets up.
+ */
 const QUIET = `#include <dlfcn.h>
 #include <fcntl.h>
 #include <node_api.h>
 #include <unistd.h>
+#include "tensorflow/c/eager/c_api.h"
+
+static void* library;
+
+#define TENSORFLOW(name) reinterpret_cast<decltype(&name)>(dlsym(library, #name))
+
+static napi_value Configure(napi_env env, napi_callback_info info) {
+  size_t count = 1, length = 0;
+  napi_value argument;
+  void* config = nullptr;
+  napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
+  napi_get_typedarray_info(env, argument, nullptr, &length, &config, nullptr, nullptr);
+  TF_Status* status = TENSORFLOW(TF_NewStatus)();
+  TFE_ContextOptions* options = TENSORFLOW(TFE_NewContextOptions)();
+  TENSORFLOW(TFE_ContextOptionsSetConfig)(options, config, length, status);
+  if (TENSORFLOW(TF_GetCode)(status) == TF_OK) TENSORFLOW(TFE_NewContext)(options, status);
+  if (TENSORFLOW(TF_GetCode)(status) != TF_OK) napi_throw_error(env, nullptr, TENSORFLOW(TF_Message)(status));
+  TENSORFLOW(TFE_DeleteContextOptions)(options);
+  TENSORFLOW(TF_DeleteStatus)(status);
+  return nullptr;
+}
 
 NAPI_MODULE_INIT() {
   int saved = dup(2), null = open("/dev/null", O_WRONLY);
   dup2(null, 2);
-  dlopen("${LIBRARIES[0]}", RTLD_LAZY);
+  library = dlopen("${LIBRARIES[0]}", RTLD_LAZY);
   dup2(saved, 2);
   close(saved);
   close(null);
+  napi_value configure;
+  napi_create_function(env, "configure", NAPI_AUTO_LENGTH, Configure, nullptr, &configure);
+  napi_set_named_property(env, exports, "configure", configure);
   return exports;
 }
 `;

@@ -18,8 +18,14 @@ export type NativeDevice = 'cuda' | 'cpu';
 
 const BACKEND = 'tensorflow';
 
+export interface LoadOptions {
+  hideGpu?: boolean;
+  /** The most of each GPU's memory that TensorFlow may take, from 0 to 1. */
+  memoryFraction?: number;
+}
+
 /** Makes a build tfjs's backend 'tensorflow'. Once per process: TensorFlow takes its settings and its device when it is loaded. */
-export function loadBuild(folder: string, { hideGpu = false } = {}): void {
+export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: LoadOptions = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= hideGpu ? '3' : '2'; // errors; without a GPU not even those, for CUDA would tell of its absence
@@ -31,7 +37,11 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
   try {
     const require = createRequire(join(folder, 'build.cjs'));
     checkSizes(folder, require('./sizes.json') as Record<string, number>);
-    require('./lib/quiet.node');
+    const { configure } = require('./lib/quiet.node') as { configure?: (config: Uint8Array) => void };
+    if (memoryFraction !== undefined) {
+      if (!configure) throw new Error('it is older than memory limits');
+      configure(gpuConfig(memoryFraction));
+    }
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
     const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
@@ -45,6 +55,13 @@ export function loadBuild(folder: string, { hideGpu = false } = {}): void {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
     else process.env.CUDA_VISIBLE_DEVICES = visible;
   }
+}
+
+/** TensorFlow's ConfigProto { gpu_options { per_process_gpu_memory_fraction } }, serialized. */
+export function gpuConfig(memoryFraction: number): Uint8Array {
+  const fraction = new Uint8Array(8);
+  new DataView(fraction.buffer).setFloat64(0, memoryFraction, true);
+  return Uint8Array.of(6 << 3 | 2, 9, 1 << 3 | 1, ...fraction);
 }
 
 /** A truncated library would not fail to load: it would end the process later. */

@@ -3,15 +3,18 @@ import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_f
 import { loadBuild, running, type NativeDevice } from './load.js';
 import { nvidiaGpus } from './nvidia.js';
 
+let limit: number | undefined;
+
 /**
- * Loads the native backend on `device`, if it is not loaded yet.
+ * Loads the native backend on `device`, if it is not loaded yet; on `cuda` with at most a fraction of each GPU's memory.
  * @throws Error saying in one line why that cannot be.
  */
-export function loadNative(device: NativeDevice): void {
+export function loadNative(device: NativeDevice, memoryFraction?: number): void {
   if (running() === null) {
     const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
     try {
-      loadBuild(folder, { hideGpu: device === 'cpu' });
+      loadBuild(folder, device === 'cpu' ? { hideGpu: true } : { memoryFraction });
+      limit = memoryFraction;
     } catch (error) {
       const [reason] = (error as Error).message.split('\n');
       throw new Error(`the native build does not load (${reason}); run \`npx tfjs-diffusers setup\` to build it anew`, { cause: error });
@@ -21,6 +24,9 @@ export function loadNative(device: NativeDevice): void {
     }
   }
   if (running()!.device !== device) throw new Error(takenBy(running()!.device));
+  if (device === 'cuda' && memoryFraction !== undefined && memoryFraction !== limit) {
+    throw new Error(`memoryFraction: got ${memoryFraction}, but TensorFlow runs already, with ${limit ?? 'no limit'}; say it before all else`);
+  }
 }
 
 function takenBy(device: NativeDevice): string {

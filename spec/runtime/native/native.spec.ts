@@ -4,11 +4,13 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { buildFolder, isBuilt } from '../../../lib/runtime/native/build_folder.js';
+import { gpuConfig } from '../../../lib/runtime/native/load.js';
 
 const cache = mkdtempSync(join(tmpdir(), 'native-spec-'));
 const bin = join(cache, 'bin');
 const fakeBuild = join(cache, 'tfjs-diffusers', 'native', basename(buildFolder('cpu')));
 const devices = new URL('../../../lib/runtime/devices.js', import.meta.url).href;
+const load = new URL('../../../lib/runtime/native/load.js', import.meta.url).href;
 
 /** What a process of its own prints that asks for `device` and then runs `body`; TensorFlow cannot be loaded twice in one. */
 function ask(device: string, { body = '', env = {} }: { body?: string; env?: NodeJS.ProcessEnv } = {}): string {
@@ -65,6 +67,20 @@ describe('a native build', function () {
   it('lets a process run on one native device only', () => {
     const body = 'console.log((await describeDevices()).devices[0].detail);';
     assert.equal(ask('cpu', { body }), 'cpu\nTensorFlow runs on cpu in this process and cannot change; use another process');
+  });
+
+  it('hands a limit of GPU memory to TensorFlow before all else, which takes it', () => {
+    assert.equal(Buffer.from(gpuConfig(0.5)).toString('hex'), '320909000000000000e03f'); // 6: { 1: 0.5 }
+    const script = (use: string) => {
+      const program = `import { loadBuild } from '${load}'; import { createRequire } from 'node:module'; import * as tf from '@tensorflow/tfjs';
+        try { ${use} } catch (error) { console.log(error.message); }`;
+      return spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' }).stdout.trim();
+    };
+    const folder = JSON.stringify(buildFolder('cpu'));
+    const computes = "await tf.setBackend('tensorflow'); console.log(tf.sum(tf.ones([3])).dataSync()[0]);";
+    assert.equal(script(`loadBuild(${folder}, { memoryFraction: 0.5 }); ${computes}`), '3');
+    const configure = `createRequire(${folder} + '/build.cjs')('./lib/quiet.node').configure`;
+    assert.equal(script(`${configure}(new Uint8Array([255])); console.log('none')`), 'Unparseable ConfigProto');
   });
 
   it('keeps settings of TensorFlow that were made before', () => {
