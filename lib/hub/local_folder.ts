@@ -18,7 +18,7 @@ export class LocalFolder implements ModelFolder {
   static async open(path: string, name = path): Promise<LocalFolder> {
     const root = await realpath(path).catch(() => undefined);
     if (!root) throw new ModelFileError(`${path}: there is no such folder`);
-    if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model`);
+    if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors or .ckpt file`);
     return new LocalFolder(name, root);
   }
 

@@ -184,7 +184,7 @@ describe('tfjs-diffusers', () => {
       ['a trace', ['--profile', 'a star'], 2, /^error: --profile: got 'a star', takes a name that ends in \.json$/m],
       ['a prompt for another model', ['--model', resolve(DEMO_MODEL)], 2, /^error: prompt: got none, takes at least one with --model$/m],
       ['an output folder', ['a star', '--output', 'none/a.png'], 1, /^error: --output: cannot write into none: there is no such folder$/m],
-      ['a model', ['a star', '--model', 'none'], 1, /^error: none: there is no such folder$/m],
+      ['a model', ['a star', '--model', 'none'], 1, /^error: none: there is no such folder, and no model on the hub is called so/m],
       ['a height', ['a star', '--height', '63'], 1, /^error: height: got 63, takes a number of pixels divisible by 4$/m],
       ['a scheduler', ['a star', '--scheduler', 'Magic'], 1, /^error: scheduler: got 'Magic', takes .*PNDMScheduler/m],
     ];

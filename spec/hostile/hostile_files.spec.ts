@@ -108,7 +108,7 @@ describe('A published attack', () => {
   it('is refused: a name on the hub that is a path', async () => {
     const options = { cacheDir: join(folder(), 'cache'), endpoint: 'http://127.0.0.1:9', token: false as const };
     for (const name of ['../../etc/passwd', '../name', 'owner/..', 'owner/name/..', 'owner/na--me', '/etc', 'owner\\name']) {
-      await assert.rejects(AutoencoderKL.fromPretrained(name, options), /ModelFileError: .*(there is no such folder|is a file|has no|config\.json: there is no such file)/, name);
+      await assert.rejects(AutoencoderKL.fromPretrained(name, options), /ModelFileError: .*(there is no such folder|is a file|config\.json: there is no such file)/, name);
     }
     for (const revision of ['../../main', 'a/../b', '/etc', 'main\0', '..']) {
       await assert.rejects(AutoencoderKL.fromPretrained('owner/name', { ...options, revision }), /^TypeError: revision: got /, revision);
