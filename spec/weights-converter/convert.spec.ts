@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
@@ -90,6 +90,33 @@ describe('convertModel', () => {
       assert.ok(existsSync(join(folder(), 'out/model_index.json')));
     });
   }
+
+  it('holds a tensor at a time, however large the model is', async () => {
+    const channels = Array<number>(3).fill(320);
+    const large = { ...unet, block_out_channels: channels, layers_per_block: 2, norm_num_groups: 32,
+      down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D', 'DownBlock2D'], up_block_types: ['UpBlock2D', 'UpBlock2D', 'CrossAttnUpBlock2D'] };
+    const header: Record<string, object> = {};
+    let size = 0;
+    for (const [name, spec] of new UNet2DConditionModel(large).parameterSpecs()) {
+      const shape = torchShape(spec);
+      header[name] = { dtype: 'F32', shape, data_offsets: [size, size += byteSize({ dtype: 'F32', shape })] };
+    }
+    const json = JSON.stringify(header);
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(json.length));
+    writeFileSync(join(folder(), 'config.json'), JSON.stringify(large));
+    writeFileSync(join(folder(), 'diffusion_pytorch_model.safetensors'), Buffer.concat([length, Buffer.from(json)]));
+    truncateSync(join(folder(), 'diffusion_pytorch_model.safetensors'), 8 + json.length + size); // zeros, which take no room on the disk
+    const script = `import { convertModel } from ${JSON.stringify(new URL('../../weights-converter/convert.js', import.meta.url))};
+      const peak = () => 1024 * process.resourceUsage().maxRSS;
+      const before = peak();
+      await convertModel(${JSON.stringify(folder())}, ${JSON.stringify(join(folder(), 'out'))}, { dtype: 'float16', maxShardSize: 50_000_000 });
+      console.log(peak() - before);`;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    assert.ok(size > 250e6, `the model has ${size} bytes`);
+    assert.ok(Number(stdout) > 0 && Number(stdout) < 120e6, `took ${stdout} bytes for a model of ${size}`);
+    assert.deepEqual(readdirSync(join(folder(), 'out')).length, 2 + 3);
+  });
 });
 
 describeOnDevices('convertModel', () => {
