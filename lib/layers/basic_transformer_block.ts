@@ -3,6 +3,7 @@ import { Block } from '../core/block.js';
 import { Attention } from './attention.js';
 import { FeedForward } from './feed_forward.js';
 import { LayerNorm } from './layer_norm.js';
+import { matchTokens, type TokenMergingOptions } from './token_merging.js';
 
 export interface BasicTransformerBlockConfig {
   dim: number;
@@ -21,6 +22,8 @@ export interface BasicTransformerBlockConfig {
  */
 export class BasicTransformerBlock extends Block {
   static className = 'BasicTransformerBlock';
+  /** Which layers see tokens merged, where any do. */
+  merging: Required<TokenMergingOptions> | null = null;
   private readonly norm1: LayerNorm;
   private readonly attn1: Attention;
   private readonly norm2: LayerNorm;
@@ -40,11 +43,17 @@ export class BasicTransformerBlock extends Block {
     this.ff = this.add('ff', new FeedForward(dim));
   }
 
-  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+  /** @param size height and width of the image that the tokens are of, by which they can be merged. */
+  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number]): tf.Tensor {
     return tf.tidy(() => {
-      x = tf.add(x, this.attn1.forward(this.norm1.forward(x), this.onlyCrossAttention ? encoderHiddenStates : undefined));
-      x = tf.add(x, this.attn2.forward(this.norm2.forward(x), encoderHiddenStates));
-      return tf.add(x, this.ff.forward(this.norm3.forward(x)));
+      const { merging } = this;
+      const match = merging && size ? matchTokens(x, size, merging.ratio) : undefined;
+      const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
+        match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
+      const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
+      x = tf.add(x, onMerged(merging?.mergeAttn, this.norm1.forward(x), tokens => this.attn1.forward(tokens, context)));
+      x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x), tokens => this.attn2.forward(tokens, encoderHiddenStates)));
+      return tf.add(x, onMerged(merging?.mergeMlp, this.norm3.forward(x), tokens => this.ff.forward(tokens)));
     });
   }
 }

@@ -10,26 +10,30 @@ export interface Conv2dOptions {
   stride?: number;
   /** Default: (kernelSize - 1) / 2 on every side. */
   padding?: Padding;
+  /** Whether there is a bias; true by default. */
+  bias?: boolean;
 }
 
 /**
- * Convolution with bias.
+ * Convolution.
  * - In: `[batch, height, width, inChannels]`; out: `[batch, height', width', outChannels]`.
- * - Weights: `weight` `[kernel, kernel, inChannels, outChannels]`, `bias` `[outChannels]`.
+ * - Weights: `weight` `[kernel, kernel, inChannels, outChannels]`, `bias` `[outChannels]` unless `bias: false`.
  * Equals torch.nn.Conv2d (whose padding at stride 2 is not TensorFlow's `same`). For a kernel of 1 use Linear.
  */
 export class Conv2d extends Block {
   static className = 'Conv2d';
   private readonly stride: number;
   private readonly padding: Padding;
+  private readonly biased: boolean;
 
-  constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding }: Conv2dOptions = {}) {
+  constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding, bias = true }: Conv2dOptions = {}) {
     super();
     const around = (kernelSize - 1) / 2;
     this.stride = stride;
     this.padding = padding ?? [around, around, around, around];
     this.addParameter('weight', [kernelSize, kernelSize, inChannels, outChannels], 'conv');
-    this.addParameter('bias', [outChannels]);
+    this.biased = bias;
+    if (bias) this.addParameter('bias', [outChannels]);
   }
 
   forward(x: tf.Tensor): tf.Tensor {
@@ -37,7 +41,7 @@ export class Conv2d extends Block {
     return tf.fused.conv2d({
       x: x as tf.Tensor4D,
       filter: this.parameter('weight') as tf.Tensor4D,
-      bias: this.parameter('bias'),
+      bias: this.biased ? this.parameter('bias') : undefined,
       strides: this.stride,
       pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
     });

@@ -40,7 +40,7 @@ export class Transformer2DModel extends Block {
     return tf.tidy(() => {
       const [batch, height, width, channels] = x.shape;
       let tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
-      for (const block of this.blocks) tokens = block.forward(tokens, encoderHiddenStates);
+      for (const block of this.blocks) tokens = block.forward(tokens, encoderHiddenStates, [height, width!]);
       return tf.add(tf.reshape(this.projOut.forward(tokens), x.shape), x);
     });
   }

@@ -14,6 +14,12 @@ export interface UNetBlockConfig {
   transformer?: Omit<Transformer2DConfig, 'channels' | 'groups'>;
 }
 
+/** A layer of the way down. The way up joins the state that it gives. */
+export type DownStep = (x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor) => tf.Tensor;
+
+/** A layer of the way up: joins the last of `skips`, which it takes off and frees. */
+export type UpStep = (x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor) => tf.Tensor;
+
 /**
  * Resnets, each followed by a transformer if there are any, then a halving.
  * - Weights below `resnets.N`, `attentions.N`, `downsamplers.0`.
@@ -21,25 +27,24 @@ export interface UNetBlockConfig {
  */
 export class DownBlock2D extends Block {
   static className = 'DownBlock2D';
-  private readonly resnets: ResnetBlock2D[];
-  private readonly attentions?: Transformer2DModel[];
-  private readonly downsampler?: Downsample2D;
+  readonly steps: readonly DownStep[];
 
   constructor(config: UNetBlockConfig & { inChannels: number; outChannels: number; layers: number; downsamplePadding?: Padding }) {
     super();
     const { inChannels, outChannels, layers, downsamplePadding, transformer, groups } = config;
-    this.resnets = this.addList('resnets', layers, i => new ResnetBlock2D({ ...config, inChannels: i === 0 ? inChannels : outChannels }));
-    if (transformer) this.attentions = this.addList('attentions', layers, () => new Transformer2DModel({ ...transformer, channels: outChannels, groups }));
-    if (downsamplePadding) this.downsampler = this.add('downsamplers.0', new Downsample2D(outChannels, downsamplePadding));
+    const resnets = this.addList('resnets', layers, i => new ResnetBlock2D({ ...config, inChannels: i === 0 ? inChannels : outChannels }));
+    const attentions = transformer && this.addList('attentions', layers, () => new Transformer2DModel({ ...transformer, channels: outChannels, groups }));
+    const downsampler = downsamplePadding && this.add('downsamplers.0', new Downsample2D(outChannels, downsamplePadding));
+    const steps: DownStep[] = resnets.map((resnet, i) => (x, temb, encoderHiddenStates) => tf.tidy(() => {
+      const hidden = resnet.forward(x, temb);
+      return attentions ? attentions[i].forward(hidden, encoderHiddenStates) : hidden;
+    }));
+    this.steps = downsampler ? [...steps, x => downsampler.forward(x)] : steps;
   }
 
   /** Every state that the way up joins again; the last one is the block's result. */
   forward(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor[] {
-    const states = this.resnets.map((resnet, i) => (x = tf.tidy(() => {
-      const hidden = resnet.forward(x, temb);
-      return this.attentions ? this.attentions[i].forward(hidden, encoderHiddenStates) : hidden;
-    })));
-    return this.downsampler ? [...states, this.downsampler.forward(x)] : states;
+    return this.steps.map(step => (x = step(x, temb, encoderHiddenStates)));
   }
 }
 
@@ -75,37 +80,33 @@ export class MidBlock2D extends Block {
  */
 export class UpBlock2D extends Block {
   static className = 'UpBlock2D';
-  private readonly resnets: ResnetBlock2D[];
-  private readonly attentions?: Transformer2DModel[];
-  private readonly upsampler?: Upsample2D;
+  readonly steps: readonly UpStep[];
 
   constructor(config: UNetBlockConfig & { inChannels: number; outChannels: number; skipChannels: number[]; upsample: boolean }) {
     super();
     const { inChannels, outChannels, skipChannels, upsample, transformer, groups } = config;
     const layers = skipChannels.length;
-    this.resnets = this.addList('resnets', layers,
+    const resnets = this.addList('resnets', layers,
       i => new ResnetBlock2D({ ...config, inChannels: (i === 0 ? inChannels : outChannels) + skipChannels[i] }));
-    if (transformer) this.attentions = this.addList('attentions', layers, () => new Transformer2DModel({ ...transformer, channels: outChannels, groups }));
-    if (upsample) this.upsampler = this.add('upsamplers.0', new Upsample2D(outChannels));
+    const attentions = transformer && this.addList('attentions', layers, () => new Transformer2DModel({ ...transformer, channels: outChannels, groups }));
+    const upsampler = upsample ? this.add('upsamplers.0', new Upsample2D(outChannels)) : undefined;
+    this.steps = resnets.map((resnet, i) => (x, skips, temb, encoderHiddenStates) => {
+      const skip = skips.pop()!;
+      const joined = tf.tidy(() => {
+        const hidden = resnet.forward(tf.concat([x, skip], -1), temb);
+        return attentions ? attentions[i].forward(hidden, encoderHiddenStates) : hidden;
+      });
+      skip.dispose();
+      if (!upsampler || i < layers - 1) return joined;
+      const [, height, width] = skips[skips.length - 1].shape; // of the state that is joined next
+      const doubled = upsampler.forward(joined, [height, width!]);
+      joined.dispose();
+      return doubled;
+    });
   }
 
-  /**
-   * Takes its states off the end of `skips` and frees them.
-   * The result has the height and width of the state that the next block joins.
-   */
+  /** Takes its states off the end of `skips` and frees them. */
   forward(x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      this.resnets.forEach((resnet, i) => {
-        const skip = skips.pop()!;
-        x = tf.tidy(() => {
-          const hidden = resnet.forward(tf.concat([x, skip], -1), temb);
-          return this.attentions ? this.attentions[i].forward(hidden, encoderHiddenStates) : hidden;
-        });
-        skip.dispose();
-      });
-      if (!this.upsampler) return x;
-      const [, height, width] = skips[skips.length - 1].shape;
-      return this.upsampler.forward(x, [height, width!]);
-    });
+    return tf.tidy(() => this.steps.reduce((state, step) => step(state, skips, temb, encoderHiddenStates), x));
   }
 }

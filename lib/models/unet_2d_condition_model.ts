@@ -1,13 +1,17 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Block } from '../core/block.js';
 import { checkOneOf, checkShape } from '../core/checks.js';
 import { widen } from '../core/precision.js';
 import { silu } from '../layers/activations.js';
+import { BasicTransformerBlock } from '../layers/basic_transformer_block.js';
 import { Conv2d, type Padding } from '../layers/conv2d.js';
 import { GroupNorm } from '../layers/group_norm.js';
 import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embedding.js';
+import { checkTokenMerging, type TokenMergingOptions } from '../layers/token_merging.js';
 import { mergeConfig, perBlock, type ConfigRules } from './config.js';
+import type { DeepCache } from './deep_cache.js';
 import { Model } from './model.js';
-import { DownBlock2D, MidBlock2D, UpBlock2D, type UNetBlockConfig } from './unet_2d_blocks.js';
+import { DownBlock2D, MidBlock2D, UpBlock2D, type DownStep, type UNetBlockConfig, type UpStep } from './unet_2d_blocks.js';
 
 /** What `unet/config.json` says, as far as SD1.x and SD2.x checkpoints set it. The defaults are diffusers'. */
 export interface UNet2DConditionConfig {
@@ -98,6 +102,8 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
   private readonly downBlocks: DownBlock2D[];
   private readonly midBlock?: MidBlock2D;
   private readonly upBlocks: UpBlock2D[];
+  private readonly downSteps: DownStep[];
+  private readonly upSteps: UpStep[];
   private readonly convNormOut: GroupNorm;
   private readonly convOut: Conv2d;
 
@@ -109,6 +115,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
     this.convIn = this.add('conv_in', new Conv2d(in_channels, first, { kernelSize: conv_in_kernel }));
     this.timeEmbedding = this.add('time_embedding', new TimestepEmbedding(first, tembChannels));
     [this.downBlocks, this.midBlock, this.upBlocks] = this.addBlocks(tembChannels);
+    [this.downSteps, this.upSteps] = [this.downBlocks.flatMap(block => block.steps), this.upBlocks.flatMap(block => block.steps)];
     this.convNormOut = this.add('conv_norm_out', new GroupNorm(norm_num_groups, first, norm_eps));
     this.convOut = this.add('conv_out', new Conv2d(first, out_channels, { kernelSize: conv_out_kernel }));
   }
@@ -118,9 +125,12 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
    * @param sample `[batch, height, width, in_channels]`, any height and width.
    * @param timestep one for all samples, or one for each.
    * @param options.encoderHiddenStates the text: `[batch, tokens, cross_attention_dim]`.
+   * @param options.deepCache what to take from earlier timesteps.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
-  forward(sample: tf.Tensor, timestep: number | readonly number[], { encoderHiddenStates }: { encoderHiddenStates: tf.Tensor }): tf.Tensor {
+  forward(
+    sample: tf.Tensor, timestep: number | readonly number[], { encoderHiddenStates, deepCache }: { encoderHiddenStates: tf.Tensor; deepCache?: DeepCache },
+  ): tf.Tensor {
     const { in_channels, center_input_sample, block_out_channels, flip_sin_to_cos, freq_shift } = this.config;
     checkShape('unet sample', sample.shape, [null, null, null, in_channels]);
     const batch = sample.shape[0];
@@ -131,27 +141,63 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
     }
     return tf.tidy(() => {
       const sinusoid = getTimestepEmbedding(timesteps, block_out_channels[0], { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
-      return this.graph('predict', this.predict, center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample, sinusoid, encoderHiddenStates);
+      const inputs = [center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample, sinusoid, encoderHiddenStates] as const;
+      if (!deepCache) return this.graph('predict', this.predict, ...inputs);
+      const joins = Math.min(deepCache.branchId + 1, this.skipConnections);
+      const deep = deepCache.features(timesteps[0], batch, () => this.graph(`deep ${joins}`, this.deep.bind(this, joins), ...inputs));
+      return this.graph(`shallow ${joins}`, this.shallow.bind(this, joins), ...inputs, deep);
     });
   }
 
+  /** How many states of the way down the way up joins. */
+  get skipConnections(): number {
+    return this.upSteps.length;
+  }
+
+  /** Attends to fewer tokens, of which the most alike are merged, or to all of them (null). See TokenMergingOptions. */
+  setTokenMerging(options: TokenMergingOptions | null): void {
+    const merging = options && checkTokenMerging(options);
+    this.graphs?.clear();
+    const deepest = this.downBlocks.length - 1;
+    const set = (root: Block | undefined, level: number) => {
+      for (const block of root?.descendants() ?? []) {
+        if (block instanceof BasicTransformerBlock) block.merging = merging && 2 ** level <= merging.maxDownsample ? merging : null;
+      }
+    };
+    this.downBlocks.forEach(set);
+    this.upBlocks.forEach((block, i) => set(block, deepest - i));
+    set(this.midBlock, deepest);
+  }
+
   /** All of the network that is tensors: what a graph can hold. */
-  private readonly predict = (sample: tf.Tensor, sinusoid: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor => {
+  private readonly predict = (sample: tf.Tensor, sinusoid: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor =>
+    this.finish(this.deep(0, sample, sinusoid, encoderHiddenStates));
+
+  /** All the way down, and up again as far as `joins` states are left to join. */
+  private deep(joins: number, sample: tf.Tensor, sinusoid: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
     const temb = this.timeEmbedding.forward(sinusoid); // [batch or 1, tembChannels]
+    const skips = this.goDown(this.downSteps, sample, temb, encoderHiddenStates);
+    const last = skips[skips.length - 1];
+    const bottom = this.midBlock ? this.midBlock.forward(last, temb, encoderHiddenStates) : last;
+    return goUp(this.upSteps.slice(0, this.upSteps.length - joins), bottom, skips, temb, encoderHiddenStates);
+  }
+
+  /** The rest of the way up from what `deep` gave, perhaps at another timestep: down only as far as the states reach that are joined. */
+  private shallow(joins: number, sample: tf.Tensor, sinusoid: tf.Tensor, encoderHiddenStates: tf.Tensor, deep: tf.Tensor): tf.Tensor {
+    const temb = this.timeEmbedding.forward(sinusoid);
+    const skips = this.goDown(this.downSteps.slice(0, joins - 1), sample, temb, encoderHiddenStates);
+    return this.finish(goUp(this.upSteps.slice(-joins), deep, skips, temb, encoderHiddenStates));
+  }
+
+  /** Every state that the way up joins again. */
+  private goDown(steps: readonly DownStep[], sample: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor[] {
     let x = this.convIn.forward(sample);
-    const skips = [x];
-    for (const block of this.downBlocks) {
-      skips.push(...block.forward(x, temb, encoderHiddenStates));
-      x = skips[skips.length - 1];
-    }
-    if (this.midBlock) x = this.midBlock.forward(x, temb, encoderHiddenStates);
-    for (const block of this.upBlocks) {
-      const below = x;
-      x = block.forward(below, skips, temb, encoderHiddenStates);
-      below.dispose();
-    }
+    return [x, ...steps.map(step => (x = step(x, temb, encoderHiddenStates)))];
+  }
+
+  private finish(x: tf.Tensor): tf.Tensor {
     return widen(this.convOut.forward(silu(this.convNormOut.forward(x))));
-  };
+  }
 
   /** The U: channels and skip connections as diffusers counts them. */
   private addBlocks(tembChannels: number): [DownBlock2D[], MidBlock2D | undefined, UpBlock2D[]] {
@@ -203,4 +249,13 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
     return [...(super.computeOutputShape(inputShape) as tf.Shape).slice(0, 3), this.config.out_channels];
   }
+}
+
+/** The states on the way are freed as soon as the next is there. */
+function goUp(steps: readonly UpStep[], from: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+  return steps.reduce((x, step) => {
+    const next = step(x, skips, temb, encoderHiddenStates);
+    if (x !== from) x.dispose();
+    return next;
+  }, from);
 }

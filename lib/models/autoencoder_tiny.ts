@@ -1,0 +1,181 @@
+import * as tf from '@tensorflow/tfjs';
+import { Block } from '../core/block.js';
+import { checkShape, show } from '../core/checks.js';
+import { widen } from '../core/precision.js';
+import { Conv2d } from '../layers/conv2d.js';
+import { mergeConfig, perBlock, type ConfigRules } from './config.js';
+import { Model } from './model.js';
+
+/** What the config of a tiny autoencoder says. The defaults are diffusers', and TAESD's. */
+export interface AutoencoderTinyConfig {
+  in_channels: number;
+  out_channels: number;
+  encoder_block_out_channels: number[];
+  decoder_block_out_channels: number[];
+  num_encoder_blocks: number[];
+  num_decoder_blocks: number[];
+  latent_channels: number;
+  /** What latents are multiplied by for the UNet: 1, for this autoencoder learned the UNet's own. */
+  scaling_factor: number;
+}
+
+const DEFAULTS: AutoencoderTinyConfig = {
+  in_channels: 3,
+  out_channels: 3,
+  encoder_block_out_channels: [64, 64, 64, 64],
+  decoder_block_out_channels: [64, 64, 64, 64],
+  num_encoder_blocks: [1, 3, 3, 3],
+  num_decoder_blocks: [3, 3, 3, 1],
+  latent_channels: 4,
+  scaling_factor: 1,
+};
+
+const RULES: ConfigRules<AutoencoderTinyConfig> = {
+  fixed: { act_fn: ['relu'], upsample_fn: ['nearest'], upsampling_scaling_factor: [2], shift_factor: [0] },
+};
+
+/** One layer after another, as torch's Sequential counts them. */
+type Layer = (x: tf.Tensor) => tf.Tensor;
+
+/**
+ * A small autoencoder that was taught by a large one: decodes in a fraction of the time, and loses details.
+ * Equals diffusers' AutoencoderTiny (TAESD), but that `forward` does not round the latents to bytes.
+ * @throws RangeError for a config of another architecture.
+ */
+export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
+  static className = 'AutoencoderTiny';
+  private readonly encoder: TinyStages;
+  private readonly decoder: TinyStages;
+  private slicing = false;
+
+  constructor(config: Partial<AutoencoderTinyConfig> = {}) {
+    super(mergeConfig('vae config', DEFAULTS, config, RULES));
+    const { in_channels, out_channels, latent_channels, num_encoder_blocks, num_decoder_blocks } = this.config;
+    const encoderChannels = sameInEvery('encoder_block_out_channels', this.config.encoder_block_out_channels);
+    const decoderChannels = sameInEvery('decoder_block_out_channels', this.config.decoder_block_out_channels);
+    perBlock('vae config: num_encoder_blocks', num_encoder_blocks, this.config.encoder_block_out_channels.length);
+    perBlock('vae config: num_decoder_blocks', num_decoder_blocks, this.config.decoder_block_out_channels.length);
+    this.encoder = this.add('encoder', new TinyStages('down', in_channels, encoderChannels, latent_channels, num_encoder_blocks));
+    this.decoder = this.add('decoder', new TinyStages('up', latent_channels, decoderChannels, out_channels, num_decoder_blocks));
+  }
+
+  /** How many pixels of the image, in height and in width, one latent stands for. */
+  get scaleFactor(): number {
+    return 2 ** (this.config.num_decoder_blocks.length - 1);
+  }
+
+  /**
+   * The latents of an image: no distribution.
+   * @param x `[batch, height, width, in_channels]` in [-1, 1].
+   * @returns `[batch, height / scaleFactor, width / scaleFactor, latent_channels]`; the caller disposes them.
+   */
+  encode(x: tf.Tensor): { latents: tf.Tensor } {
+    checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
+    return { latents: this.inSlices(x, image => this.graph('encode', this.encodeImage, image)) };
+  }
+
+  /**
+   * The image of latents.
+   * @param z `[batch, height, width, latent_channels]`.
+   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], float32 whatever the weights are; the caller disposes it.
+   */
+  decode(z: tf.Tensor): tf.Tensor {
+    checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
+    return this.inSlices(z, latents => this.graph('decode', this.decodeLatents, latents));
+  }
+
+  /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
+  enableSlicing(): void {
+    this.slicing = true;
+  }
+
+  /** Encodes and decodes a batch at once. */
+  disableSlicing(): void {
+    this.slicing = false;
+  }
+
+  /** @throws RangeError always: there is little to save. */
+  enableTiling(): never {
+    throw new RangeError('AutoencoderTiny: has no tiles; decode whole, which takes little memory');
+  }
+
+  disableTiling(): void { /* it never tiles */ }
+
+  /** Encodes and decodes. */
+  forward(x: tf.Tensor): tf.Tensor {
+    return tf.tidy(() => this.decode(this.encode(x).latents));
+  }
+
+  private readonly encodeImage = (image: tf.Tensor): tf.Tensor => widen(this.encoder.forward(tf.div(tf.add(image, 1), 2)));
+
+  private readonly decodeLatents = (latents: tf.Tensor): tf.Tensor =>
+    widen(tf.sub(tf.mul(this.decoder.forward(tf.mul(tf.tanh(tf.div(latents, 3)), 3)), 2), 1));
+
+  private inSlices(x: tf.Tensor, run: Layer): tf.Tensor {
+    return this.slicing && x.shape[0] > 1 ? tf.tidy(() => tf.concat(tf.split(x, x.shape[0]).map(run))) : run(x);
+  }
+}
+
+/**
+ * Stages of blocks, each with half the size of the one before, or twice.
+ * - In: `[batch, height, width, inChannels]`; out: `[batch, height', width', outChannels]`.
+ * - Weights below `layers.N`, where activations and doublings count as well.
+ * Equals diffusers' EncoderTiny and DecoderTiny, without what those do to the values before and after.
+ */
+class TinyStages extends Block {
+  static className = 'TinyStages';
+  private readonly layers: Layer[] = [];
+
+  constructor(direction: 'down' | 'up', inChannels: number, channels: number, outChannels: number, blocks: readonly number[]) {
+    super();
+    const append = (layer: Conv2d | TinyBlock) => {
+      this.add(`layers.${this.layers.length}`, layer);
+      this.layers.push(x => layer.forward(x));
+    };
+    append(new Conv2d(inChannels, channels));
+    if (direction === 'up') this.layers.push(tf.relu);
+    blocks.forEach((count, stage) => {
+      if (direction === 'down' && stage > 0) append(new Conv2d(channels, channels, { stride: 2, bias: false }));
+      for (let i = 0; i < count; i++) append(new TinyBlock(channels));
+      if (direction === 'down' || stage === blocks.length - 1) return;
+      this.layers.push(double);
+      append(new Conv2d(channels, channels, { bias: false }));
+    });
+    append(new Conv2d(channels, outChannels));
+  }
+
+  /** Each state is freed as soon as the next is there. */
+  forward(x: tf.Tensor): tf.Tensor {
+    return this.layers.reduce((state, layer) => {
+      const next = layer(state);
+      if (state !== x) state.dispose();
+      return next;
+    }, x);
+  }
+}
+
+/** Three convolutions, added to their input. Weights below `conv.0`, `conv.2`, `conv.4`. Equals diffusers' AutoencoderTinyBlock. */
+class TinyBlock extends Block {
+  static className = 'TinyBlock';
+  private readonly convs: Conv2d[];
+
+  constructor(channels: number) {
+    super();
+    this.convs = [0, 2, 4].map(i => this.add(`conv.${i}`, new Conv2d(channels, channels)));
+  }
+
+  forward(x: tf.Tensor): tf.Tensor {
+    const [first, second, third] = this.convs;
+    return tf.tidy(() => tf.relu(tf.add(third.forward(tf.relu(second.forward(tf.relu(first.forward(x))))), x)));
+  }
+}
+
+const double: Layer = x => tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
+
+/** The number of channels, which are the same in every stage: nothing in between changes them. */
+function sameInEvery(key: string, channels: readonly number[]): number {
+  if (channels.some(each => each !== channels[0])) {
+    throw new RangeError(`vae config: ${key}: got ${show(channels)}, takes the same number in every stage`);
+  }
+  return channels[0];
+}
