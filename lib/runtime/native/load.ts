@@ -50,6 +50,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
     registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto));
+    registerParking(BACKEND, nativeParking(backend));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
@@ -68,7 +69,6 @@ export function gpuConfig(memoryFraction: number): Uint8Array {
 function checkSizes(folder: string, sizes: Record<string, number>): void {
   for (const [file, size] of Object.entries(sizes)) {
     if (statSync(join(folder, 'lib', file)).size !== size) throw new Error(`${file} is damaged`);
-    registerParking(BACKEND, nativeParking(backend));
   }
 }
 
