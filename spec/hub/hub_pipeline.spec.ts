@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
@@ -96,21 +96,26 @@ describe('A model on the hub', () => {
     await assert.rejects(modelFiles(evil), /names the shard '\.\.\/\.\.\/\.\.\/x\.safetensors', takes a \.safetensors file beside it/);
   });
 
-  it('is drawn with from the command line', async () => {
+  it('is drawn with and converted from the command line', async () => {
     const run = (args: string[], variables: Record<string, string>) => new Promise<{ code: number | null; stdout: string; stderr: string }>(resolve => {
       const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
       const env = { ...process.env, HF_HOME: cacheDir(), HF_HUB_CACHE: '', HF_TOKEN: '', ...variables };
-      const child = spawn(process.execPath, [cli, 'generate', 'a red circle', '--device', 'wasm', '--steps', '1', '--height', '16', '--width', '16', ...args], { cwd: cacheDir(), env });
+      const child = spawn(process.execPath, [cli, ...args], { cwd: cacheDir(), env });
       const output = { code: null as number | null, stdout: '', stderr: '' };
       child.stdout.on('data', text => { output.stdout += text; });
       child.stderr.on('data', text => { output.stderr += text; });
       child.on('close', code => resolve({ ...output, code }));
     });
-    const online = await run(['--model', 'owner/shapes'], { HF_ENDPOINT: server.endpoint });
+    const draw = ['generate', 'a red circle', '--device', 'wasm', '--steps', '1', '--height', '16', '--width', '16'];
+    const online = await run([...draw, '--model', 'owner/shapes'], { HF_ENDPOINT: server.endpoint });
     assert.equal(online.stderr, '');
     assert.match(online.stdout, /^Downloading owner\/shapes: \d+ files, [\d.]+ MB\nowner\/shapes on wasm, /);
     assert.ok(existsSync(join(cacheDir(), 'out.png')));
-    const none = await run(['--model', 'owner/none', '--revision', 'v1', '--variant', 'fp16'], { HF_ENDPOINT: server.endpoint });
+    rmSync(join(cacheDir(), 'hub'), { recursive: true });
+    const converted = await run(['convert', 'owner/shapes', 'mine'], { HF_ENDPOINT: server.endpoint });
+    assert.equal(converted.stderr, '');
+    assert.match(converted.stdout, /^Downloading owner\/shapes: \d+ files, [\d.]+ MB\nmine {2}is ready: /);
+    const none = await run([...draw, '--model', 'owner/none', '--revision', 'v1', '--variant', 'fp16'], { HF_ENDPOINT: server.endpoint });
     assert.equal(none.code, 1);
     assert.match(none.stderr, /^error: owner\/none: there is no such folder here, and no such model on .*\n$/);
   });
