@@ -182,6 +182,7 @@ def main():
 
     def save(unet, text_encoder):
         scheduler = PNDMScheduler(**BETAS, set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1)
+        scheduler.register_to_config(clip_sample=False)  # for the schedulers that would: latents go beyond 1
         pipe = StableDiffusionPipeline(vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
                                        feature_extractor=None, requires_safety_checker=False)
         pipe.save_pretrained(args.out / "model")
