@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [case ...]`: times the networks at Stable Diffusion 1.5's size, with random weights, beside diffusers if asked.
+ * `npm run bench -- [case ...]`: times the networks at Stable Diffusion 1.5's size, with random weights, and loading them, beside diffusers if asked.
  * Each side is a process of its own; they take turns, so that a ratio holds where the machine's speed drifts.
  */
 import { Command, InvalidArgumentError } from 'commander';
@@ -10,6 +10,7 @@ import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CASES, MODELS } from './cases.js';
+import { loadingMarkdown, measureLoading, type LoadingResult } from './loading.js';
 import { markdown, median, type CaseResult, type SideResult } from './report.js';
 import { Side } from './side.js';
 
@@ -19,6 +20,7 @@ interface Options {
   vsDiffusers?: string[];
   python: string;
   models: string;
+  cold?: boolean;
   json?: string;
   markdown?: string;
 }
@@ -31,37 +33,48 @@ const positive = (text: string) => {
   return Number(text);
 };
 
+const LOAD = 'load';
+const known = [...Object.keys(CASES), LOAD];
+
 const program = new Command('npm run bench --')
-  .argument('[case...]', `of ${Object.keys(CASES).join(', ')}`, Object.keys(CASES))
+  .argument('[case...]', `of ${known.join(', ')}`, known)
   .option('--runs <n>', 'counted runs of each side, after one that is not', positive, 5)
   .option('--device <device>', 'ours: cpu, cuda or wasm', 'cpu')
   .option('--vs-diffusers [layout...]', `also diffusers on PyTorch: ${LAYOUTS.join(', ')}`)
   .option('--python <path>', 'a Python with spec/golden/requirements.txt', 'python3')
   .option('--models <folder>', 'where the random weights are kept', '.build/bench')
+  .option('--cold', `${LOAD}: from the disk, not from the page cache`)
   .option('--json <file>', 'write the figures')
   .option('--markdown <file>', 'write the table')
   .parse();
 const names = program.processedArgs[0] as string[];
 const given = program.opts<Options & { vsDiffusers?: true | string[] }>();
 const options: Options = { ...given, vsDiffusers: given.vsDiffusers === true ? LAYOUTS.slice(0, 2) : given.vsDiffusers };
-for (const name of names) if (!CASES[name]) program.error(`case: got '${name}', takes ${Object.keys(CASES).join(', ')}`);
+for (const name of names) if (!known.includes(name)) program.error(`case: got '${name}', takes ${known.join(', ')}`);
 for (const layout of options.vsDiffusers ?? []) if (!LAYOUTS.includes(layout)) program.error(`layout: got '${layout}', takes ${LAYOUTS.join(', ')}`);
 
 const results: CaseResult[] = [];
+let loading: LoadingResult[] | undefined;
 for (const name of names) {
   console.error(`${name}: ...`);
-  results.push(await measure(name));
-  console.log(markdown(results.slice(-1)));
+  if (name === LOAD) {
+    loading = await measureLoading(await weightsOf('unet'), options);
+    console.log(loadingMarkdown(loading));
+  } else {
+    results.push(await measure(name));
+    console.log(markdown(results.slice(-1)));
+  }
 }
-const report = { machine: cpus()[0].model, cores: cpus().length, node: process.version, date: new Date().toISOString().slice(0, 10), ...options, results };
+const tables = [...results.length ? [markdown(results)] : [], ...loading ? [loadingMarkdown(loading)] : []];
+const report = { machine: cpus()[0].model, cores: cpus().length, node: process.version, date: new Date().toISOString().slice(0, 10), ...options, results, loading };
 if (options.json) await writeFile(options.json, JSON.stringify(report, null, 2));
-if (options.markdown) await writeFile(options.markdown, markdown(results));
+if (options.markdown) await writeFile(options.markdown, `${tables.join('\n\n')}\n`);
 
 async function measure(name: string): Promise<CaseResult> {
   const folder = await mkdtemp(join(tmpdir(), 'bench-'));
   const sides: Side[] = [];
   try {
-    const weights = await weightsOf(name);
+    const weights = await weightsOf(MODELS[CASES[name].kind]);
     const starts: Array<[string, string, string[]]> = [
       ['tfjs-diffusers', process.execPath, [join(here, 'worker.js'), name, weights, options.device]],
       ...(options.vsDiffusers ?? []).map(layout =>
@@ -89,8 +102,7 @@ async function measure(name: string): Promise<CaseResult> {
 }
 
 /** The folder of weights that both sides load; random ones are made if they are not there yet. */
-async function weightsOf(name: string): Promise<string> {
-  const model = MODELS[CASES[name].kind];
+async function weightsOf(model: string | undefined): Promise<string> {
   if (!model || model.includes('/')) return model ?? '';
   const folder = join(options.models, model);
   if (!existsSync(folder)) {

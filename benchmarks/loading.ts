@@ -1,17 +1,13 @@
-/**
- * `npm run bench:loading`: loads a UNet of Stable Diffusion 1.5's size, 1.7 GB of float16, beside diffusers. Linux.
- * Every load is a process of its own; the sides take turns, with the file in the page cache, and with --cold without.
- */
-import { Command } from 'commander';
 import { spawnSync } from 'node:child_process';
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertModel } from '../weights-converter/convert.js';
 import { median } from './report.js';
 
+/** What a worker prints, as JSON. */
 interface Loading {
-  /** Seconds until the network is loaded, and until it gave its first output. */
+  /** Seconds until the network is loaded, and until it gave its first output, for which every weight is read. */
   load: number;
   firstOutput: number;
   /** GiB, at the same moments. */
@@ -19,38 +15,59 @@ interface Loading {
   peakRan: number;
 }
 
-const { runs, python, models, cold } = new Command('npm run bench:loading --')
-  .option('--runs <n>', 'of each side', Number, 5)
-  .option('--python <path>', 'a Python with spec/golden/requirements.txt', 'python3')
-  .option('--models <folder>', 'where the random weights are kept', '.build/bench')
-  .option('--cold', 'read from the disk, not from the page cache')
-  .parse().opts<{ runs: number; python: string; models: string; cold?: boolean }>();
+export interface LoadingResult {
+  name: string;
+  runs: Loading[];
+}
+
+export interface LoadingOptions {
+  runs: number;
+  device: string;
+  python: string;
+  vsDiffusers?: string[];
+  /** Whether to read from the disk, not from the page cache. */
+  cold?: boolean;
+}
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [theirs, ours] = [join(models, 'unet'), join(models, 'unet-tfjs')];
-if (!existsSync(theirs)) {
-  run(python, 'benchmarks/diffusers_worker.py', 'export', 'unet', `${theirs}.partial`);
-  renameSync(`${theirs}.partial`, theirs);
-}
-if (!existsSync(ours)) await convertModel(theirs, ours);
+const pythonWorker = 'benchmarks/loading_worker.py';
 
-const sides = (['float16', 'float32'] as const).flatMap(dtype => [
-  { name: `tfjs-diffusers, converted, ${dtype}`, folder: ours, command: [process.execPath, join(here, 'loading_worker.js'), ours, dtype], found: [] as Loading[] },
-  { name: `tfjs-diffusers, ${dtype}`, folder: theirs, command: [process.execPath, join(here, 'loading_worker.js'), theirs, dtype], found: [] },
-  { name: `diffusers, ${dtype}`, folder: theirs, command: [python, 'benchmarks/loading_worker.py', theirs, dtype], found: [] },
-]);
-for (let i = 0; i < runs; i++) {
-  for (const { folder, command, found } of sides) {
-    if (cold) run(python, 'benchmarks/loading_worker.py', 'evict', folder);
-    found.push(JSON.parse(run(...command)) as Loading);
+/**
+ * The case `load`: a UNet is loaded from the folder that diffusers saved, and from the same converted. Every load is a process of its own,
+ * so that a peak is one load's; the sides take turns. Linux.
+ */
+export async function measureLoading(theirs: string, { runs, device, python, vsDiffusers, cold }: LoadingOptions): Promise<LoadingResult[]> {
+  const ours = `${theirs}-tfjs`;
+  if (!existsSync(ours)) await convertModel(theirs, ours);
+  const node = [process.execPath, join(here, 'loading_worker.js')];
+  const sides = ['float16', 'float32'].flatMap(dtype => [
+    { name: `tfjs-diffusers, converted, ${dtype}`, folder: ours, command: [...node, ours, dtype, device] },
+    { name: `tfjs-diffusers, ${dtype}`, folder: theirs, command: [...node, theirs, dtype, device] },
+    ...vsDiffusers ? [{ name: `diffusers, ${dtype}`, folder: theirs, command: [python, pythonWorker, theirs, dtype] }] : [],
+  ]);
+  const results = sides.map(({ name }): LoadingResult => ({ name, runs: [] }));
+  for (let i = 0; i < runs; i++) {
+    for (const [k, { folder, command }] of sides.entries()) {
+      if (cold) run(python, pythonWorker, 'evict', folder);
+      results[k].runs.push(JSON.parse(run(...command)) as Loading);
+    }
   }
+  return results;
 }
-const head = ['side', 'load s', 'to its first output s', 'peak GiB, loaded', 'peak GiB, first output'];
-const rows = sides.map(({ name, found }) => [name, ...(['load', 'firstOutput', 'peakLoaded', 'peakRan'] as const).map(key => {
-  const values = found.map(each => each[key]);
-  return key === 'load' || key === 'firstOutput' ? `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)}-${Math.max(...values).toFixed(2)})` : median(values).toFixed(2);
-})]);
-console.log([head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n'));
+
+/** One row for each side. */
+export function loadingMarkdown(results: LoadingResult[]): string {
+  const head = ['side', 'load s', 'to its first output s', 'peak GiB, loaded', 'peak GiB, first output'];
+  const rows = results.map(({ name, runs }) => {
+    const times = (['load', 'firstOutput'] as const).map(key => runs.map(each => each[key]));
+    const peaks = (['peakLoaded', 'peakRan'] as const).map(key => runs.map(each => each[key]));
+    return [
+      name, ...times.map(values => `${median(values).toFixed(2)} (${Math.min(...values).toFixed(2)}-${Math.max(...values).toFixed(2)})`),
+      ...peaks.map(values => median(values).toFixed(2)),
+    ];
+  });
+  return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
+}
 
 function run(...[command, ...args]: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });

@@ -1,13 +1,13 @@
-/** Our side of loading.ts: `node loading_worker.js <unet folder> <dtype>` loads it, runs it once, small, and prints what that took as JSON. */
+/** Our side of loading.ts: `node loading_worker.js <unet folder> <dtype> <device>` loads it, runs it once, small, and prints what that took as JSON. */
 import * as tf from '@tensorflow/tfjs';
 import { readFile } from 'node:fs/promises';
-import { UNet2DConditionModel, useDevice } from '../lib/index.js';
+import { UNet2DConditionModel, useDevice, type Device } from '../lib/index.js';
 
-const [folder, dtype] = process.argv.slice(2) as [string, 'float32' | 'float16'];
+const [folder, dtype, device] = process.argv.slice(2) as [string, 'float32' | 'float16', Device];
 /** GiB, of the process's whole life. */
 const peak = async () => Number(/VmHWM:\s+(\d+)/.exec(await readFile('/proc/self/status', 'utf8'))![1]) / 2 ** 20;
 
-await useDevice('cpu');
+await useDevice(device);
 const started = performance.now();
 const unet = await UNet2DConditionModel.fromPretrained(folder, { dtype });
 const loaded = performance.now();
