@@ -68,7 +68,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
         const results = binding.executeOp(op, attributes, ids, outputs);
         const from = ids.map(id => known.get(id)!);
         const typed = attributes.length ? attributes : (INFERRED_TYPES[op] ?? []).map((type, i) => graph.type(type, from[i].dtype));
-        const name = graph.add(`${op}_${count++}`, op, from.map(value => value.name), typed);
+        const name = graph.add(`op_${count++}`, op, from.map(value => value.name), typed);
         results.forEach(({ id, dtype }, i) => known.set(id, { name: i ? `${name}:${i}` : name, dtype }));
         return results;
       },
