@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:f
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cacheFolder } from '../../lib/runtime/native/build_folder.js';
-import { runTool, ToolError } from '../../lib/runtime/native/tools.js';
+import { runTool } from '../../lib/runtime/native/tools.js';
 
 // npm run notebooks: runs them from top to bottom in tslab under Jupyter, and keeps what they give.
 // -- --check: into a folder that is thrown away; fails if one fails, or shows other kinds of things than are kept.
@@ -88,6 +88,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  console.error(error instanceof ToolError ? `${error.message}\n${error.output}` : (error as Error).message);
+  const { message, output = '' } = error as Error & { output?: string };
+  console.error(`${message}\n${output.slice(Math.max(0, output.lastIndexOf('An error occurred while executing')))}`); // without Jupyter's own stack
   process.exitCode = 1;
 }
