@@ -27,7 +27,7 @@ export function isOutOfMemory(error: unknown): boolean {
 export function explainOutOfMemory(error: unknown, pipe: DiffusionPipeline, [images, height, width]: readonly number[]): unknown {
   if (!isOutOfMemory(error) || error instanceof OutOfMemoryError) return error;
   const { memorySavers: on, unet, vae, device } = pipe;
-  const isLarge = Math.max(height, width) * vae.scaleFactor > vae.config.sample_size;
+  const isLarge = 'sample_size' in vae.config && Math.max(height, width) * vae.scaleFactor > vae.config.sample_size;
   const savers: Array<[MemorySaver, boolean]> = [
     ['enableVaeSlicing', images > 1],
     ['enableVaeTiling', isLarge],

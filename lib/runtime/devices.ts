@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
+import { guardWasmMemory } from './wasm_memory.js';
 
 /**
  * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,
@@ -94,6 +95,7 @@ async function start(device: Device, memoryFraction?: number): Promise<void> {
   try {
     if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device, memoryFraction);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
+    if (device === 'wasm') guardWasmMemory();
     current = device;
   } catch (error) {
     throw new DeviceError(device, (error as Error).message, { cause: error });
