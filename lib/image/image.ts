@@ -90,7 +90,7 @@ export class Image {
 
   /**
    * Shows the picture below the cell that runs, in a notebook of tslab, Jupyter's TypeScript kernel.
-   * @param options.scale how many pixels wide and high each pixel is shown, for small pictures.
+   * @param options `scale`: how many pixels wide and high each pixel is shown, for small pictures.
    * @throws Error where there is no such notebook; RangeError unless `scale` is a whole number from 1 to 64.
    */
   async display({ scale = 1 }: { scale?: number } = {}): Promise<void> {

@@ -124,8 +124,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
    * What the scheduler's prediction type says (noise, velocity or sample), for noisy latents.
    * @param sample `[batch, height, width, in_channels]`, any height and width.
    * @param timestep one for all samples, or one for each.
-   * @param options.encoderHiddenStates the text: `[batch, tokens, cross_attention_dim]`.
-   * @param options.deepCache what to take from earlier timesteps.
+   * @param options `encoderHiddenStates`: the text, `[batch, tokens, cross_attention_dim]`; `deepCache`: what to take from earlier timesteps.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   forward(
