@@ -13,6 +13,9 @@ export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';
 
 export { AutoencoderKL, DiagonalGaussianDistribution, type AutoencoderKLConfig } from './models/autoencoder_kl.js';
+export { AutoencoderTiny, type AutoencoderTinyConfig } from './models/autoencoder_tiny.js';
+export type { Autoencoder } from './models/autoencoder.js';
+export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { UNet2DConditionModel, type UNet2DConditionConfig } from './models/unet_2d_condition_model.js';
 export { Model, type FromPretrainedOptions as ModelFromPretrainedOptions } from './models/model.js';
@@ -48,6 +51,7 @@ export { GroupNorm } from './layers/group_norm.js';
 export { LayerNorm } from './layers/layer_norm.js';
 export { Linear } from './layers/linear.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
+export type { TokenMergingOptions } from './layers/token_merging.js';
 export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';
 export { getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions } from './layers/timestep_embedding.js';
 export { Transformer2DModel, type Transformer2DConfig } from './layers/transformer_2d.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { AutoencoderKL } from '../models/autoencoder_kl.js';
+import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 import { Image } from './image.js';
 
 const LEVELS = 4; // of each of red, green and blue: 64 colours
@@ -18,13 +18,13 @@ export class LatentsPreview {
   ) {}
 
   /** Encodes the chart with `vae`, once: 128 x 128 pixels where the latents are 8 times smaller. */
-  static async fit(vae: AutoencoderKL): Promise<LatentsPreview> {
+  static async fit(vae: Autoencoder): Promise<LatentsPreview> {
     const side = PATCHES * PATCH;
     const colours = chart(side);
     const latents = tf.tidy(() => {
       const picture = tf.tensor4d(colours, [1, side, side, 3]);
       const pixels = tf.image.resizeNearestNeighbor(picture, [side * vae.scaleFactor, side * vae.scaleFactor]);
-      return vae.encode(pixels.mul(2).sub(1) as tf.Tensor4D).latentDist.mode().mul(vae.config.scaling_factor);
+      return retrieveLatents(vae.encode(pixels.mul(2).sub(1)), null).mul(vae.config.scaling_factor);
     });
     const values = await latents.data().finally(() => latents.dispose());
     const solution = leastSquares(values, colours, vae.config.latent_channels);

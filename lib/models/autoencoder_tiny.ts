@@ -46,6 +46,8 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
   static className = 'AutoencoderTiny';
   private readonly encoder: TinyStages;
   private readonly decoder: TinyStages;
+  /** It never tiles: there is little to save. */
+  readonly usesTiling = false;
   private slicing = false;
 
   constructor(config: Partial<AutoencoderTinyConfig> = {}) {
@@ -94,12 +96,16 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
     this.slicing = false;
   }
 
-  /** @throws RangeError always: there is little to save. */
+  get usesSlicing(): boolean {
+    return this.slicing;
+  }
+
+  /** @throws RangeError always. */
   enableTiling(): never {
     throw new RangeError('AutoencoderTiny: has no tiles; decode whole, which takes little memory');
   }
 
-  disableTiling(): void { /* it never tiles */ }
+  disableTiling(): void { /* as it is */ }
 
   /** Encodes and decodes. */
   forward(x: tf.Tensor): tf.Tensor {

@@ -17,6 +17,7 @@ export interface GenerateRequest {
   /** How many those are. */
   numInferenceSteps: number;
   guidanceScale: number;
+  guidanceStop: number;
   /** Whether to guide: the networks then see everything twice. */
   guided: boolean;
   guidanceRescale: number;
@@ -35,7 +36,7 @@ export interface GenerateRequest {
 
 /** The options of text to image. */
 export const OPTIONS: readonly string[] = [
-  'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
+  'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'guidanceStop', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
   'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'signal',
 ] satisfies Array<keyof GenerateOptions>;
 
@@ -97,6 +98,7 @@ export function checkGenerateOptions(
   return {
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
     guided: guidanceScale > 1,
+    guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),

@@ -17,6 +17,8 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   sigmas?: readonly number[];
   /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
   guidanceScale?: number;
+  /** After which share of the steps to go on without guidance, at half the work: 1 (never) by default. */
+  guidanceStop?: number;
   /** Pixels; by default what the UNet was trained on. */
   height?: number;
   width?: number;

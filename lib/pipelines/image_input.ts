@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import type { Generator } from '../core/random.js';
 import { Image } from '../image/image.js';
-import type { AutoencoderKL } from '../models/autoencoder_kl.js';
+import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 
 /** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], which stays the caller's. */
@@ -75,8 +75,8 @@ export function resizeNearest(x: tf.Tensor, height: number, width: number): tf.T
 }
 
 /** Draws latents of pictures, as the UNet knows them: `[images, height / scaleFactor, width / scaleFactor, channels]`. */
-export function drawLatents(vae: AutoencoderKL, pixels: tf.Tensor, generator?: Generator | Generator[]): tf.Tensor {
-  return tf.tidy(() => vae.encode(pixels).latentDist.sample(generator).mul(vae.config.scaling_factor));
+export function drawLatents(vae: Autoencoder, pixels: tf.Tensor, generator?: Generator | Generator[]): tf.Tensor {
+  return tf.tidy(() => retrieveLatents(vae.encode(pixels), generator).mul(vae.config.scaling_factor));
 }
 
 /** `images` of those that there are, one after the other and then from the first again. */

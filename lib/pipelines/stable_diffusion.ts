@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { denormalize, Image } from '../image/image.js';
-import type { AutoencoderKL } from '../models/autoencoder_kl.js';
+import type { Autoencoder } from '../models/autoencoder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
+import { DeepCache } from '../models/deep_cache.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -16,7 +17,7 @@ import { explainOutOfMemory } from './out_of_memory.js';
 import { startProgressBar } from './progress_bar.js';
 
 export interface StableDiffusionComponents {
-  vae: AutoencoderKL;
+  vae: Autoencoder;
   textEncoder: CLIPTextModel;
   tokenizer: CLIPTokenizer;
   unet: UNet2DConditionModel;
@@ -39,7 +40,7 @@ export interface DenoisingStart {
  * Equals diffusers' StableDiffusionPipeline without safety checker.
  */
 export class StableDiffusionPipeline extends AdaptablePipeline implements StableDiffusionComponents {
-  vae: AutoencoderKL;
+  vae: Autoencoder;
   textEncoder: CLIPTextModel;
   tokenizer: CLIPTokenizer;
   unet: UNet2DConditionModel;
@@ -116,7 +117,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 
   /** The loop: takes its start over, gives denoised latents. */
   private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, request: GenerateRequest): Promise<tf.Tensor> {
-    const { numInferenceSteps, guided, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, signal } = request;
+    const { numInferenceSteps, guided, guidanceStop, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, signal } = request;
     const { unet, scheduler } = this;
     const { timesteps, condition, known } = start;
     let { latents } = start;
@@ -126,6 +127,8 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     };
     const total = Math.min(numInferenceSteps, Math.ceil(timesteps.length / scheduler.order)); // some schedulers take a step twice
     const bar = await startProgressBar(total, this.progressBarConfig);
+    const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
+    const guidedSteps = guided ? Math.floor(guidanceStop * timesteps.length) : 0;
     this.interrupt = false;
     try {
       for (const [i, t] of timesteps.entries()) {
@@ -134,8 +137,10 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
         replaceLatents(tf.tidy(() => {
           const input = scheduler.scaleModelInput(latents, t);
           const sample = condition ? tf.concat([input, condition], -1) : input;
-          const output = unet.forward(guided ? tf.concat([sample, sample]) : sample, t, { encoderHiddenStates });
-          const prediction = guided ? guide(output, guidanceScale, guidanceRescale) : output;
+          const predict = (input: tf.Tensor, text: tf.Tensor) => unet.forward(input, t, { encoderHiddenStates: text, deepCache });
+          const prediction = i < guidedSteps
+            ? guide(predict(tf.concat([sample, sample]), encoderHiddenStates), guidanceScale, guidanceRescale)
+            : predict(sample, guided ? tf.split(encoderHiddenStates, 2)[1] : encoderHiddenStates);
           const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta });
           return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
@@ -151,6 +156,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       throw error;
     } finally {
       tf.dispose([condition ?? [], known ?? []]);
+      deepCache?.dispose();
       bar.stop();
     }
   }

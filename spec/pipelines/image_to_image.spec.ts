@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { parseGenerationParameters } from '../../lib/image/generation_parameters.js';
 import { Image } from '../../lib/image/image.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import type { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
@@ -137,7 +138,7 @@ describeOnDevices('Pipelines that begin from a picture', device => {
     const black = new Image(new Uint8Array(16 * 16 * 3), 16, 16);
     const options = { image: red, numInferenceSteps: 3, generator: seeded(1), outputType: 'latent' } as const;
     const { images } = await inpaint.generate('a star', { ...options, maskImage: black });
-    const { latentDist } = text.vae.encode(tf.tidy(() => Image.toTensor([red]).mul(2).sub(1)));
+    const { latentDist } = (text.vae as AutoencoderKL).encode(tf.tidy(() => Image.toTensor([red]).mul(2).sub(1)));
     const known = latentDist.sample(seeded(1)).mul(text.vae.config.scaling_factor);
     expectClose(images, { shape: known.shape, data: known.dataSync() });
     tf.dispose([images, known]);

@@ -65,7 +65,7 @@ def draw(pipe, prompt, options, **more):
 
 def pipelines():
     image = torch.frombuffer(bytearray(picture(1, 16, 16).tobytes()), dtype=torch.uint8).view(1, 16, 16, 3)
-    tensors = {"image": image}
+    tensors, calls = {"image": image}, {}
     for name, (prompt, options) in PIPELINES.items():
         pipe = load(options)
         helper = DeepCacheSDHelper(pipe=pipe)
@@ -73,6 +73,7 @@ def pipelines():
         helper.enable()
         tensors[f"{name}/deep_cache"] = draw(pipe, prompt, options)
         helper.disable()
+        calls[name] = pipe.num_timesteps
 
         def stop(pipe, i, t, kwargs):  # guidance for the first 3 calls of the UNet
             if i == 2:
@@ -82,7 +83,7 @@ def pipelines():
 
         if options.get("guidance_scale", 7.5) > 1:
             tensors[f"{name}/guidance_stop"] = draw(pipe, prompt, options, callback_on_step_end=stop, callback_on_step_end_tensor_inputs=["latents", "prompt_embeds"])
-    save("pipelines/approximations", tensors, {"cases": PIPELINES})
+    save("pipelines/approximations", tensors, {"cases": PIPELINES, "calls": calls})
 
 
 def token_merging():
