@@ -23,8 +23,10 @@ export class GroupNorm extends Block {
     return tf.tidy(() => {
       const [batch] = x.shape;
       const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
-      const mean = this.groupMean(pixels);
-      const variance = this.groupMean(tf.squaredDifference(pixels, mean)); // two passes: no cancellation where |mean| >> deviation
+      const size = pixels.shape[1]!;
+      const average = tf.fill([batch, 1, size], 1 / size); // a product with it is the fastest mean over pixels
+      const mean = this.groupMean(tf.matMul(average, pixels));
+      const variance = this.groupMean(tf.matMul(average, tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
       return narrow(tf.reshape(this.normalize(pixels, mean, variance), x.shape), x);
     });
   }
@@ -40,12 +42,10 @@ export class GroupNorm extends Block {
     return tf.add(tf.mul(pixels, scale), tf.sub(bias, tf.mul(mean, scale)));
   }
 
-  /** The mean of each sample's group, at each of its channels: `[batch, pixels, channels]` -> `[batch, 1, channels]`. */
-  private groupMean(pixels: tf.Tensor): tf.Tensor {
-    const [batch, size] = pixels.shape;
+  /** The mean of each group, at each of its channels: `[batch, 1, channels]` in and out. */
+  private groupMean(perChannel: tf.Tensor): tf.Tensor {
     const perGroup = this.channels / this.groups;
-    const perChannel = tf.matMul(tf.fill([batch, 1, size], 1 / size), pixels); // a product: the fastest sum over pixels
-    const perGroupMean = tf.mean(tf.reshape(perChannel, [batch, this.groups, perGroup]), 2, true);
-    return tf.reshape(tf.tile(perGroupMean, [1, 1, perGroup]), [batch, 1, this.channels]);
+    const mean = tf.mean(tf.reshape(perChannel, [-1, this.groups, perGroup]), 2, true);
+    return tf.reshape(tf.tile(mean, [1, 1, perGroup]), perChannel.shape);
   }
 }
