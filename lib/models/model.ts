@@ -8,7 +8,7 @@ import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
-import type { WeightDtype } from '../weights/weight_reader.js';
+import { keepHalf, widensHalves, type WeightDtype } from '../weights/weight_reader.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../weights/weight_files.js';
 
 export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
@@ -22,6 +22,8 @@ export abstract class Model<Config> extends Block {
   protected graphs?: GraphCache;
   private sequential = false;
   private loadedAs: WeightDtype = 'float32';
+  /** Weights are halves in host memory, which each layer widens while it runs. */
+  private widens = false;
   private slice: AttentionSlice = null;
   /** Of the parameters that are changed for a while. */
   private readonly originals = new Map<string, tf.Tensor | TensorSource>();
@@ -55,6 +57,7 @@ export abstract class Model<Config> extends Block {
       await ensureBackend();
       await loadWeights(model, files, options);
       model.loadedAs = options.dtype ?? 'float32';
+      model.widenWhereNeeded();
     } finally {
       await closeWeightFiles(files);
     }
@@ -80,7 +83,7 @@ export abstract class Model<Config> extends Block {
 
   /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
   protected graph(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor {
-    if (!this.graphs) return tf.tidy(() => body(...inputs));
+    if (!this.graphs || this.widens) return tf.tidy(() => body(...inputs));
     if (this.graphs.isEmpty) this.stateDict(); // a graph holds the weights themselves, not where they come from
     return this.graphs.run(name, body, inputs);
   }
@@ -106,11 +109,18 @@ export abstract class Model<Config> extends Block {
   override releaseAfterUse(release: boolean): void {
     this.checkCompile(this.graphs !== undefined, release);
     this.sequential = release;
-    super.releaseAfterUse(release);
+    super.releaseAfterUse(release || this.widens);
   }
 
   /** Brings the weights to the current backend and frees them on the one where they are. */
   async move(): Promise<void> {
+    const { loadedAs: dtype } = this;
+    if (this.widenWhereNeeded() && dtype !== 'float32') {
+      for (const [path, { shape }] of this.parameterSpecs()) {
+        if (this.isAllocated(path)) this.setSource(path, keepHalf(await this.getParameter(path).data<'float32'>(), shape, dtype));
+      }
+      this.release();
+    }
     for (const path of this.parameterSpecs().keys()) {
       if (!this.isAllocated(path)) continue;
       const value = this.getParameter(path);
@@ -159,6 +169,12 @@ export abstract class Model<Config> extends Block {
       this.originals.set(path, await park(original));
       original.dispose();
     }
+  }
+
+  private widenWhereNeeded(): boolean {
+    this.widens = widensHalves(this.loadedAs);
+    super.releaseAfterUse(this.sequential || this.widens);
+    return this.widens;
   }
 
   private checkCompile(compiled: boolean, sequential: boolean): void {

@@ -42,8 +42,8 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
   let loaded = 0;
   try {
     for (const weight of weights) {
-      let source = reader.source?.(weight);
-      if (!offload) {
+      let source = await reader.keep?.(weight) ?? reader.source?.(weight);
+      if (!offload && !reader.keep) {
         block.setParameter(weight.path, await reader.read(weight));
       } else if (!source) {
         const value = await reader.read(weight);

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorSource } from '../core/offload.js';
+import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './float16.js';
 import { torchToTfjs } from './layouts.js';
 import type { FoundWeight } from './load_weights.js';
 import { decodeTensor, elementSizes } from './safetensors.js';
 
-/** What parameters become. Where a backend has no half types, they are computed in float32 whatever is asked. */
+/** What parameters become. Where a backend has no half types, they are kept as halves and widened while their layer runs. */
 export type WeightDtype = 'float32' | 'float16' | 'bfloat16';
 export const WEIGHT_DTYPES: readonly WeightDtype[] = ['float32', 'float16', 'bfloat16'];
 
@@ -13,6 +14,8 @@ export interface WeightReader {
   read(weight: FoundWeight): Promise<tf.Tensor>;
   /** How to read a weight again, at any time later, without another copy in memory; undefined where that cannot be. */
   source?(weight: FoundWeight): TensorSource | undefined;
+  /** Keeps a weight as halves in host memory, instead of `read`: where halves are wanted of a backend that has none. */
+  keep?(weight: FoundWeight): Promise<TensorSource>;
   close(): void;
 }
 
@@ -26,12 +29,26 @@ export function registerWeightReader(backend: string, make: (dtype: WeightDtype)
 /** The current backend's way of reading, or the one that works on all: decode in JavaScript, hand over. */
 export function openWeightReader(dtype: WeightDtype): WeightReader {
   return readers.get(tf.getBackend())?.(dtype) ?? {
-    read: async weight => {
-      const values = decodeTensor(weight.info.dtype, await readWeight(weight));
-      return tf.tensor(values instanceof Float32Array ? values : Float32Array.from(values), [...weight.spec.shape]);
-    },
+    read: async weight => tf.tensor(await floats(weight), [...weight.spec.shape]),
+    ...(dtype !== 'float32' && { keep: async weight => keepHalf(await floats(weight), weight.spec.shape, dtype) }),
     close: () => undefined,
   };
+}
+
+/** Whether weights of this type are kept as halves and widened while their layer runs. */
+export function widensHalves(dtype: WeightDtype): boolean {
+  return dtype !== 'float32' && !readers.has(tf.getBackend());
+}
+
+/** Values as halves in memory, rounded to nearest, that widen each time they are asked for. */
+export function keepHalf(values: Float32Array, shape: readonly number[], dtype: 'float16' | 'bfloat16'): TensorSource {
+  const [bits, decode] = dtype === 'float16' ? [encodeFloat16(values), decodeFloat16] : [encodeBfloat16(values), decodeBfloat16];
+  return () => tf.tensor(decode(bits), [...shape]);
+}
+
+async function floats(weight: FoundWeight): Promise<Float32Array> {
+  const values = decodeTensor(weight.info.dtype, await readWeight(weight));
+  return values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
 /** The bytes of a weight, of the file's dtype, in our layout. */
