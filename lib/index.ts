@@ -3,6 +3,7 @@ export { StableDiffusionPipeline, type StableDiffusionComponents } from './pipel
 export { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
 export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from './pipelines/weighted_prompt.js';
+export type { PromptEncoder } from './pipelines/encode_prompt.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
@@ -36,8 +37,9 @@ export { availableDevices, currentDevice, describeDevices, useDevice, DeviceErro
 export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './hub/model_folder.js';
 export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';
 export { FileListFolder } from './hub/file_list_folder.js';
-export { SafetensorsError, type ByteSource } from './weights/safetensors.js';
+export { SafetensorsError, type ByteSource, type FilePlace } from './weights/safetensors.js';
 export { WeightsError } from './weights/load_weights.js';
+export type { WeightDtype } from './weights/weight_reader.js';
 
 export { Block, type ParameterLayout, type ParameterSpec } from './core/block.js';
 export { gelu, quickGelu, silu, type Activation } from './layers/activations.js';

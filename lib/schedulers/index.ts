@@ -21,6 +21,18 @@ Object.assign(schedulerClasses, {
   KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler, UniPCMultistepScheduler,
 });
 
+export type { DDIMConfig } from './ddim.js';
+export type { DDPMConfig } from './ddpm.js';
+export type { DEISMultistepConfig } from './deis_multistep.js';
+export type { DistilledConfig } from './distilled_scheduler.js';
+export type { DPMSolverMultistepConfig } from './dpm_solver_multistep.js';
+export type { DPMSolverSinglestepConfig } from './dpm_solver_singlestep.js';
+export type { EulerAncestralDiscreteConfig } from './euler_ancestral_discrete.js';
+export type { EulerDiscreteConfig } from './euler_discrete.js';
+export type { HeunDiscreteConfig } from './heun_discrete.js';
+export type { PNDMConfig } from './pndm.js';
+export type { SigmaSchedulerConfig } from './sigma_scheduler.js';
+export type { UniPCMultistepConfig } from './unipc_multistep.js';
 export { schedulerClass, schedulerClasses, type SchedulerClass } from './registry.js';
 export { Scheduler } from './scheduler.js';
 export type { Steps, StepsOptions } from './steps.js';

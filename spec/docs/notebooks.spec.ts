@@ -19,7 +19,7 @@ describe('Notebooks', () => {
 
   it('run from top to bottom in tslab under Jupyter, and show pictures where they are kept', async function () {
     this.timeout(600_000); // packages are installed the first time
-    await run(process.env.PYTHON ?? 'python3', ['-m', 'venv', '--help']).catch(() => this.skip());
+    await run(process.env.PYTHON ?? 'python3', ['-c', 'import ensurepip, venv']).catch(() => this.skip());
     const program = fileURLToPath(new URL('../../docs/notebooks/main.js', import.meta.url));
     const { stdout } = await run(process.execPath, [program, '--check']); // rejects with what went wrong
     assert.equal(stdout.trim().split('\n').length, names.length, stdout);
