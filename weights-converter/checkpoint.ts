@@ -1,11 +1,11 @@
 import { printable } from '../lib/core/checks.js';
 import { byteSize, readSafetensorsHeader, type ByteSource } from '../lib/weights/safetensors.js';
-import { readTorchFile, type CheckpointTensor, type TorchFile } from './torch_file.js';
+import { readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
 
 export type { CheckpointTensor } from './torch_file.js';
 
 /** A file of tensors, of whatever format. */
-export interface Checkpoint extends TorchFile {
+export interface Checkpoint extends CheckpointContent {
   /** What errors call the file. */
   readonly name: string;
   /** Opens the file, for the tensors to be read from. */
@@ -27,7 +27,7 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
   }
 }
 
-async function readSafetensorsFile(source: ByteSource): Promise<TorchFile> {
+async function readSafetensorsFile(source: ByteSource): Promise<CheckpointContent> {
   const { tensors } = await readSafetensorsHeader(source);
   const entries = [...tensors].map(([name, { dtype, shape, offset, byteLength }]): [string, CheckpointTensor] =>
     [name, { dtype, shape, offset, read: from => from.read(offset, byteLength) }]);

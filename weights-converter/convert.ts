@@ -1,4 +1,4 @@
-import { packageVersion } from '../lib/cli/package.js';
+import { packageVersion } from '../lib/package.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { LocalFolder } from '../lib/hub/local_folder.js';

@@ -12,7 +12,7 @@ export interface CheckpointTensor {
   read(source: ByteSource): Promise<Uint8Array>;
 }
 
-export interface TorchFile {
+export interface CheckpointContent {
   readonly tensors: Map<string, CheckpointTensor>;
   /** How many steps the model was trained, where the file says so. */
   readonly globalStep?: number;
@@ -27,12 +27,12 @@ const legacyMagic = 119547037146038801333356n;
  * Nothing in it is executed, and what is not a tensor is left out.
  * @throws PickleError if it is another file, broken, or asks for more than weights.
  */
-export async function readTorchFile(source: ByteSource): Promise<TorchFile> {
+export async function readTorchFile(source: ByteSource): Promise<CheckpointContent> {
   const start = await source.read(0, Math.min(4, source.size));
   return String.fromCharCode(...start) === 'PK\x03\x04' ? readZip(source) : readLegacy(source);
 }
 
-async function readZip(source: ByteSource): Promise<TorchFile> {
+async function readZip(source: ByteSource): Promise<CheckpointContent> {
   const entries = await zipEntries(source);
   const pickles = [...entries.keys()].filter(name => name.endsWith('/data.pkl'));
   if (pickles.length !== 1) throw new PickleError('is a zip, but not of torch.save: it has no data.pkl');
@@ -85,7 +85,7 @@ class SourceReader extends yauzl.RandomAccessReader {
 }
 
 /** Pickles one behind the other (magic number, version, system, object, storage keys), then each storage with its length. */
-async function readLegacy(source: ByteSource): Promise<TorchFile> {
+async function readLegacy(source: ByteSource): Promise<CheckpointContent> {
   const head = await source.read(0, Math.min(source.size, maxPickleLength));
   const magic = unpickle(head);
   if (magic.value !== legacyMagic) throw new PickleError('is no file of torch.save');
@@ -116,7 +116,7 @@ async function readLegacy(source: ByteSource): Promise<TorchFile> {
 }
 
 /** @throws PickleError for tensors that together unfold to more than the file holds: tied weights share storages, but few of them. */
-function collect(value: unknown, fileSize: number, storageOffset: (storage: StorageRef) => number): TorchFile {
+function collect(value: unknown, fileSize: number, storageOffset: (storage: StorageRef) => number): CheckpointContent {
   const tensors = new Map<string, CheckpointTensor>();
   let size = 0;
   for (const [name, ref] of tensorRefs(value)) {

@@ -20,7 +20,7 @@ export async function verifyNetwork(
     for (const weight of weights) {
       const other = byPath.get(weight.path)!;
       const expected = convertDtype(weight.path, await readWeight(weight), weight.info.dtype, dtype ?? weight.info.dtype);
-      if (!equalBytes(await readWeight(other), expected)) {
+      if (Buffer.compare(await readWeight(other), expected) !== 0) {
         throw new WeightsError(`${other.file.name}: ${weight.path} is not what was written; the disk or its memory may be faulty`);
       }
       advance(weight.info.byteLength);
@@ -28,8 +28,4 @@ export async function verifyNetwork(
   } finally {
     await closeWeightFiles(files);
   }
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0;
 }

@@ -10,7 +10,7 @@ import { StableDiffusionInpaintPipeline, type InpaintOptions } from '../pipeline
 import { useDevice, type Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { DownloadBar } from './download_bar.js';
-import { packageFolder } from './package.js';
+import { packageFolder } from '../package.js';
 import { UsageError } from './usage_error.js';
 
 export interface GenerateCommandOptions {

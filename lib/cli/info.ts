@@ -1,5 +1,5 @@
 import { describeDevices } from '../runtime/devices.js';
-import { packageVersion } from './package.js';
+import { packageVersion } from '../package.js';
 
 /** `tfjs-diffusers info` */
 export async function info({ json }: { json?: boolean }): Promise<void> {

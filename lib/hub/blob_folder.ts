@@ -1,8 +1,6 @@
 import { parseJson } from '../core/json.js';
 import type { ByteSource } from '../weights/safetensors.js';
-import { checkRelativePath, ModelFileError, type ModelFolder } from './model_folder.js';
-
-const maxTextBytes = 50_000_000;
+import { checkRelativePath, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
 /** A model whose files are blobs, as a page has them: downloaded, or picked by a user. */
 export abstract class BlobFolder implements ModelFolder {
@@ -20,13 +18,7 @@ export abstract class BlobFolder implements ModelFolder {
   }
 
   async readText(path: string): Promise<string> {
-    const blob = await this.get(path);
-    if (blob.size > maxTextBytes) throw new ModelFileError(`${this.name}/${path}: is ${blob.size} bytes long, takes up to ${maxTextBytes}`);
-    try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(await blob.arrayBuffer());
-    } catch (error) {
-      throw error instanceof TypeError ? new ModelFileError(`${this.name}/${path}: is not UTF-8 text`, { cause: error }) : error;
-    }
+    return readText(`${this.name}/${path}`, await this.open(path));
   }
 
   async open(path: string): Promise<ByteSource> {

@@ -2,9 +2,8 @@ import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { parseJson } from '../core/json.js';
 import type { ByteSource, FilePlace } from '../weights/safetensors.js';
-import { checkRelativePath, ModelFileError, type ModelFolder } from './model_folder.js';
+import { checkRelativePath, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
-const maxTextBytes = 50_000_000;
 const maxReadBytes = 1 << 30; // one read call takes less than 2 GiB
 
 /** A model in a folder of this machine. */
@@ -31,15 +30,7 @@ export class LocalFolder implements ModelFolder {
   }
 
   async readText(path: string): Promise<string> {
-    const source = await this.open(path);
-    try {
-      if (source.size > maxTextBytes) throw new ModelFileError(`${this.name}/${path}: is ${source.size} bytes long, takes up to ${maxTextBytes}`);
-      return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
-    } catch (error) {
-      throw error instanceof TypeError ? new ModelFileError(`${this.name}/${path}: is not UTF-8 text`, { cause: error }) : error;
-    } finally {
-      await source.close();
-    }
+    return readText(`${this.name}/${path}`, await this.open(path));
   }
 
   async open(path: string): Promise<ByteSource> {

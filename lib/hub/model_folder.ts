@@ -20,6 +20,20 @@ export interface ModelFolder {
   prefetch?(paths: readonly string[]): Promise<void>;
 }
 
+const maxTextBytes = 50_000_000;
+
+/** All of a source as UTF-8 text, and closes it: what `readText` of a folder gives. @param name what errors call it. */
+export async function readText(name: string, source: ByteSource): Promise<string> {
+  try {
+    if (source.size > maxTextBytes) throw new ModelFileError(`${name}: is ${source.size} bytes long, takes up to ${maxTextBytes}`);
+    return new TextDecoder('utf-8', { fatal: true }).decode(await source.read(0, source.size));
+  } catch (error) {
+    throw error instanceof TypeError ? new ModelFileError(`${name}: is not UTF-8 text`, { cause: error }) : error;
+  } finally {
+    await source.close();
+  }
+}
+
 /** How and from where a model on a hub is loaded; the names are diffusers'. What is not said comes from the environment. */
 export interface HubOptions {
   /** A branch, tag or commit; 'main' by default. */
@@ -69,6 +83,11 @@ export function checkRelativePath(path: string): string {
   const harmless = path.split('/').every(part => part !== '' && part !== '.' && part !== '..') && !/[\\:\0]/.test(path);
   if (!harmless) throw new ModelFileError(`path ${show(path)}: takes a path inside the model's folder, as in 'unet/config.json'`);
   return path;
+}
+
+/** Whether a name is that of a file of weights, by its end. */
+export function isWeightFile(name: string): boolean {
+  return /\.(safetensors|ckpt|pt|pth|bin)$/i.test(name);
 }
 
 /**

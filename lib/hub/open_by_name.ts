@@ -2,12 +2,12 @@ import { stat } from 'node:fs/promises';
 import { show } from '../core/checks.js';
 import { isHubId } from './hub_id.js';
 import { LocalFolder } from './local_folder.js';
-import { ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
+import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
 
 /** A folder or a single-file checkpoint of this machine, or where there is none of that name, a model on the hub. */
 export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {
   const there = await stat(name).catch(() => undefined);
-  const isFile = /\.(safetensors|ckpt|pt|pth|bin)$/i.test(name) && !there?.isDirectory();
+  const isFile = isWeightFile(name) && !there?.isDirectory();
   if (isFile || /^https?:/i.test(name)) {
     const { openSingleFile } = await import('../../weights-converter/open_single_file.js');
     return openSingleFile(name, options);

@@ -1,7 +1,7 @@
 import { isObject } from '../core/json.js';
 import { FetchFolder } from './fetch_folder.js';
 import { isCommit, isHubId } from './hub_id.js';
-import { ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
+import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
 
 const cacheName = 'tfjs-diffusers-hub';
 
@@ -18,7 +18,7 @@ interface Listing {
  */
 export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {
   const { signal, token, progressCallback, endpoint = 'https://huggingface.co', revision = 'main' } = options;
-  if (/\.(safetensors|ckpt|pt|bin)$/i.test(name)) throw new ModelFileError(`${name}: a page loads folders; convert the file first, with tfjs-diffusers convert`);
+  if (isWeightFile(name)) throw new ModelFileError(`${name}: a page loads folders; convert the file first, with tfjs-diffusers convert`);
   if (!isHubId(name)) return new FetchFolder(name, { progressCallback, signal });
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
   const { commit, files } = await list(name, `${endpoint}/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`, { headers, signal });

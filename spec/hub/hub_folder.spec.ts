@@ -204,7 +204,8 @@ describe('HubFolder', () => {
     it('gives up a server that begins anew for ever', async () => {
       onWeights((_, __, response) => { server.send(response, weights, undefined, 100_000); return true; });
       await assert.rejects(async () => bytesOf(await open()), /cannot be reached/);
-      assert.equal(server.requests.filter(({ host }) => host === 'cdn').length, 6);
+      const requests = server.requests.filter(({ host }) => host === 'cdn').length; // more than 6 if the first of them broke even earlier
+      assert.ok(requests >= 6 && requests <= 12, `${requests} requests`);
     });
 
     it('begins anew where the server has no such range', async () => {
