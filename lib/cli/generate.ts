@@ -10,6 +10,7 @@ import { StableDiffusionInpaintPipeline, type InpaintOptions } from '../pipeline
 import { useDevice, type Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { DownloadBar } from './download_bar.js';
+import { LoadingBar } from './loading_bar.js';
 import { packageFolder } from '../package.js';
 import { UsageError } from './usage_error.js';
 
@@ -89,13 +90,14 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const model = options.model ?? join(packageFolder(), 'models', 'shapes');
   const started = performance.now();
   const download = new DownloadBar(model, say, options.quiet);
+  const loading = new LoadingBar(options.quiet);
   const device = await useDevice(options.device, { memoryFraction: options.gpuMemoryFraction });
   const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : DiffusionPipeline;
   const pipe: StableDiffusionPipeline = await Pipeline.fromPretrained(model, {
     device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
     signal: interrupted.signal,
-    progressCallback: progress => { if (progress.stage === 'download') download.update(progress); },
-  }).finally(() => download.stop());
+    progressCallback: progress => { if (progress.stage === 'download') download.update(progress); else loading.update(progress); },
+  }).finally(() => [download, loading].forEach(bar => bar.stop()));
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
     for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });
