@@ -191,7 +191,18 @@ function putBack({ original, noise, mask }: Required<DenoisingStart>['known'], l
   return tf.add(around.mul(tf.sub(1, mask)), latents.mul(mask));
 }
 
-/** Lets timers, events and signals have their turn, in Node and in a page. */
+/** Lets timers, events and signals have their turn, in Node and in a page, without a timer's own wait: milliseconds in every step. */
 function nextTask(): Promise<void> {
-  return new Promise(resolve => { setTimeout(resolve); });
+  return new Promise(resolve => {
+    if (typeof setImmediate === 'function') {
+      setImmediate(resolve);
+      return;
+    }
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }
