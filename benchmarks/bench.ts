@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CASES, MODELS } from './cases.js';
 import { loadingMarkdown, measureLoading, type LoadingResult } from './loading.js';
+import { measureMemory, memoryMarkdown, type MemoryRow } from './memory.js';
 import { markdown, median, type CaseResult, type SideResult } from './report.js';
 import { Side } from './side.js';
 
@@ -36,7 +37,8 @@ const positive = (text: string) => {
 };
 
 const LOAD = 'load';
-const known = [...Object.keys(CASES), LOAD];
+const MEMORY = 'memory';
+const known = [...Object.keys(CASES), LOAD, MEMORY];
 
 const program = new Command('npm run bench --')
   .argument('[case...]', `of ${[...known, ...CHECKS].join(', ')} (these two only when asked for)`, known)
@@ -57,6 +59,7 @@ for (const layout of options.vsDiffusers ?? []) if (!LAYOUTS.includes(layout)) p
 
 const results: CaseResult[] = [];
 let loading: LoadingResult[] | undefined;
+let memory: MemoryRow[] | undefined;
 for (const name of names) {
   if (CHECKS.includes(name)) {
     process.exitCode ||= spawnSync(process.execPath, ['--expose-gc', join(here, `${name}.js`), options.device], { stdio: 'inherit' }).status ?? 1;
@@ -66,13 +69,17 @@ for (const name of names) {
   if (name === LOAD) {
     loading = await measureLoading(await weightsOf('unet'), options);
     console.log(loadingMarkdown(loading));
+  } else if (name === MEMORY) {
+    for (const model of ['text_encoder', 'unet', 'vae']) await weightsOf(model);
+    memory = measureMemory(options.models, options);
+    console.log(memoryMarkdown(memory));
   } else {
     results.push(await measure(name));
     console.log(markdown(results.slice(-1)));
   }
 }
-const tables = [...results.length ? [markdown(results)] : [], ...loading ? [loadingMarkdown(loading)] : []];
-const report = { machine: cpus()[0].model, cores: cpus().length, node: process.version, date: new Date().toISOString().slice(0, 10), ...options, results, loading };
+const tables = [...results.length ? [markdown(results)] : [], ...loading ? [loadingMarkdown(loading)] : [], ...memory ? [memoryMarkdown(memory)] : []];
+const report = { machine: cpus()[0].model, cores: cpus().length, node: process.version, date: new Date().toISOString().slice(0, 10), ...options, results, loading, memory };
 if (options.json) await writeFile(options.json, JSON.stringify(report, null, 2));
 if (options.markdown) await writeFile(options.markdown, `${tables.join('\n\n')}\n`);
 

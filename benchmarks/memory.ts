@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A picture of one step, guided, made with something turned on. */
+export interface MemoryCase {
+  /** What is turned on, in the words of both sides' methods. */
+  readonly on: ReadonlyArray<'AttentionSlicing' | 'VaeSlicing' | 'VaeTiling' | 'ModelCpuOffload' | 'SequentialCpuOffload'>;
+  readonly images: number;
+  /** Pixels along each side. */
+  readonly size: number;
+  readonly dtype: 'float32' | 'float16' | 'bfloat16';
+  /** Load with `cpuOffload`. */
+  readonly cpuOffload?: 'model' | 'sequential';
+}
+
+const PLAIN: MemoryCase = { on: [], images: 1, size: 512, dtype: 'float32' };
+
+/** A case that shows what something saves comes after one without it. Offloading is measured on our side: diffusers has it for GPUs only. */
+const CASES: Record<string, MemoryCase> = {
+  'one picture': PLAIN,
+  'attention slicing': { ...PLAIN, on: ['AttentionSlicing'] },
+  'model offload': { ...PLAIN, on: ['ModelCpuOffload'] },
+  'model offload from the start': { ...PLAIN, cpuOffload: 'model' },
+  'sequential offload from the start': { ...PLAIN, cpuOffload: 'sequential' },
+  'bfloat16': { ...PLAIN, dtype: 'bfloat16' },
+  'bfloat16, model offload from the start': { ...PLAIN, dtype: 'bfloat16', cpuOffload: 'model' },
+  'float16': { ...PLAIN, dtype: 'float16' },
+  'two pictures': { ...PLAIN, images: 2 },
+  'two pictures, VAE slicing': { ...PLAIN, images: 2, on: ['VaeSlicing'] },
+  'eight pictures, VAE slicing': { ...PLAIN, images: 8, on: ['VaeSlicing'] },
+  'eight pictures, VAE slicing, attention slicing, model offload': { ...PLAIN, images: 8, on: ['VaeSlicing', 'AttentionSlicing', 'ModelCpuOffload'] },
+  '768 x 768': { ...PLAIN, size: 768 },
+  '768 x 768, VAE tiling': { ...PLAIN, size: 768, on: ['VaeTiling'] },
+};
+
+/** What a worker prints, as JSON. */
+export interface MemoryResult {
+  /** Seconds to load and to make the pictures. */
+  load: number;
+  run: number;
+  /** Highest resident memory of the process, bytes. */
+  peakRss: number;
+}
+
+export interface MemoryRow {
+  name: string;
+  ours: MemoryResult;
+  theirs?: MemoryResult;
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** The case `memory`: each way to save memory in a process of its own, which makes pictures of one step with Stable Diffusion's three networks. */
+export function measureMemory(models: string, { device, python, vsDiffusers }: { device: string; python: string; vsDiffusers?: string[] }): MemoryRow[] {
+  return Object.entries(CASES).map(([name, job]) => {
+    console.error(`  ${name}`);
+    const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), models, device);
+    const isTheirs = vsDiffusers && !job.cpuOffload && !job.on.some(each => each.endsWith('Offload'));
+    return { name, ours, theirs: isTheirs ? measure(python, 'benchmarks/memory_worker.py', JSON.stringify(job), models) : undefined };
+  });
+}
+
+export function memoryMarkdown(rows: MemoryRow[]): string {
+  const head = ['', 'peak GiB', 'load s', 'picture s', 'diffusers: peak GiB', 'picture s'];
+  const gib = (result?: MemoryResult) => result ? (result.peakRss / 2 ** 30).toFixed(2) : '';
+  const lines = rows.map(({ name, ours, theirs }) => [name, gib(ours), ours.load.toFixed(1), ours.run.toFixed(0), gib(theirs), theirs?.run.toFixed(0) ?? '']);
+  return [head, head.map(() => '---'), ...lines].map(line => `| ${line.join(' | ')} |`).join('\n');
+}
+
+function measure(command: string, ...args: string[]): MemoryResult {
+  const { status, stdout, stderr, signal } = spawnSync(command, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${signal ?? stderr}`);
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as MemoryResult;
+}
