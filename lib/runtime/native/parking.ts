@@ -3,7 +3,10 @@ import { parkAnywhere, type TensorSource } from '../../core/offload.js';
 import { makeTensor, Ops, TF, type NativeBackend } from './backend.js';
 import { isHalf } from './half.js';
 
-/** Keeps halves as halves in host memory too: as integers of two each, for the binding reads no halves. An odd number of them is widened. */
+/**
+ * Halves stay halves in host memory: as integers of two each, for the binding reads no halves. An odd number of them is widened.
+ * Values come back through an op, whose result lies on the GPU alone: what JavaScript hands over would stay in host memory beside it.
+ */
 export function nativeParking(backend: NativeBackend): (x: tf.Tensor) => Promise<TensorSource> {
   const { binding, tensorMap } = backend;
   const ops = new Ops(backend);
@@ -18,7 +21,12 @@ export function nativeParking(backend: NativeBackend): (x: tf.Tensor) => Promise
   return async x => {
     const { shape, size } = x;
     const record = tensorMap.has(x.dataId) ? tensorMap.get(x.dataId) : undefined; // it may still be on another backend
-    if (!record || !isHalf(record.dtype) || size % 2 === 1) return parkAnywhere(x);
+    if (!record) return parkAnywhere(x);
+    if (!isHalf(record.dtype) || size % 2 === 1) {
+      const values = await x.data<'float32'>();
+      return () => using(binding.createTensor(shape, TF.FLOAT, values), id =>
+        makeTensor(backend, { id: ops.reshape(id, TF.FLOAT, shape), shape, dtype: TF.FLOAT }));
+    }
     const { id, dtype } = record;
     const values = using(ops.reshape(id, dtype, [size / 2, 2]), pairs =>
       using(ops.bitcast(pairs, dtype, TF.INT32), ints => binding.tensorDataSync(ints) as unknown as Int32Array));
