@@ -4,6 +4,7 @@ import { isObject } from '../lib/core/json.js';
 import { LocalFolder } from '../lib/hub/local_folder.js';
 import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
@@ -33,7 +34,7 @@ export interface Network {
   readonly weights: FoundWeight[];
 }
 
-const networks = { CLIPTextModel, UNet2DConditionModel, AutoencoderKL };
+const networks = { CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny };
 type NetworkName = keyof typeof networks;
 
 const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];

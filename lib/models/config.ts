@@ -2,8 +2,9 @@ import { checkOneOf, show } from '../core/checks.js';
 
 /** The highest number that any key of a config can mean; a config comes from strangers, and sizes beyond would only exhaust memory. */
 const MAX_NUMBER = 1e6;
-const MAX_LIST = 64;
+const MAX_LIST = 16;
 const MAX_LAYERS = 256;
+const MAX_LAYERS_PER_BLOCK = 16; // their product with the blocks is what counts
 
 /** What a model's config may hold, besides the types that its defaults show. */
 export interface ConfigRules<Config> {
@@ -31,7 +32,7 @@ export function mergeConfig<Config extends object>(
     if (!alike(value, like) && !(listable.includes(known) && alike(value, [like])) && !(nullable.includes(known) && value === null)) {
       throw new TypeError(`${name}: ${key}: got ${show(value)}, takes a value like ${show(like)}`);
     }
-    const most = key.includes('layers') ? MAX_LAYERS : MAX_NUMBER;
+    const most = /per_block$|^num_\w+_blocks$/.test(key) ? MAX_LAYERS_PER_BLOCK : key.includes('layers') ? MAX_LAYERS : MAX_NUMBER;
     const isCount = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most);
     if (!/(eps|factor|shift)$/.test(key) && ![value].flat().every(isCount)) {
       throw new RangeError(`${name}: ${key}: got ${show(value)}, takes whole numbers up to ${most}`);

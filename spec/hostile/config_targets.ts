@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { loadPipeline } from '../../lib/pipelines/load_components.js';
@@ -17,6 +18,7 @@ export function configTargets(): Target[] {
     up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'], norm_num_groups: 8, norm_eps: 1e-5, use_linear_projection: true, sample_size: 8, act_fn: 'silu', mid_block_type: null };
   const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
     up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, latents_mean: null };
+  const tinyVae = { encoder_block_out_channels: [8, 8], decoder_block_out_channels: [8, 8], num_encoder_blocks: [1, 2], num_decoder_blocks: [2, 1], act_fn: 'relu', scaling_factor: 1 };
   const text = { vocab_size: 30, hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, max_position_embeddings: 7, hidden_act: 'gelu' };
   return [
     {
@@ -44,6 +46,7 @@ export function configTargets(): Target[] {
     },
     { name: 'UNet config', isJson: true, seeds: [json(unet)], read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
+    { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text)], read: bytes => void new CLIPTextModel(object(bytes)).parameterSpecs() },
   ];
 }

@@ -55,6 +55,7 @@ describe('A published attack', () => {
     ['a deep header', { [weights]: file('{"a":'.repeat(100_000)) }, /header: is nested over 64 levels deep/],
     ['a deep config', { [weights]: file('{}'), 'config.json': '['.repeat(1_000_000) }, /config\.json: is nested over 64 levels deep/],
     ['a config that changes prototypes', { [weights]: file('{}'), 'config.json': '{"_class_name":"AutoencoderKL","__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"polluted":1}' }, /do not fit: missing encoder/],
+    ['a config of endless layers', { [weights]: file('{}'), 'config.json': '{"_class_name":"AutoencoderKL","layers_per_block":100000}' }, /layers_per_block: got 100000, takes whole numbers up to 16$/],
     ['a shard above the folder', { 'diffusion_pytorch_model.safetensors.index.json': index('../secret.safetensors') }, /names the shard '\.\.\/secret\.safetensors'/],
     ['a shard by its absolute path', { 'diffusion_pytorch_model.safetensors.index.json': index('/etc/passwd') }, /names the shard '\/etc\/passwd'/],
     ['a pickle that calls os.system', { 'model.ckpt': system('os\nsystem') }, /asks for 'os\.system', which weights do not need; it may be made to do harm, and nothing of it was run/],
