@@ -66,7 +66,9 @@ async function main(): Promise<void> {
     const env = await describeKernel(folder);
     if (open) {
       await runTool(jupyter, ['-m', 'pip', 'install', '--disable-pip-version-check', JUPYTERLAB]);
-      await new Promise(ended => spawn(jupyter, ['-m', 'jupyterlab', FOLDER], { env: { ...process.env, ...env }, stdio: 'inherit' }).on('close', ended));
+      process.on('SIGINT', () => undefined); // Jupyter's to answer
+      const root = process.getuid?.() === 0 ? ['--allow-root'] : []; // as in a container
+      await new Promise(ended => spawn(jupyter, ['-m', 'jupyterlab', FOLDER, ...root], { env: { ...process.env, ...env }, stdio: 'inherit' }).on('close', ended));
       return;
     }
     const all = (await readdir(FOLDER)).filter(name => name.endsWith('.ipynb')).sort();
