@@ -26,7 +26,7 @@ export function isOutOfMemory(error: unknown): boolean {
 /** What to throw instead of `error`, met at making latents of that shape: if memory ran out, an OutOfMemoryError that says what to turn on. */
 export function explainOutOfMemory(error: unknown, pipe: DiffusionPipeline, [images, height, width]: readonly number[]): unknown {
   if (!isOutOfMemory(error) || error instanceof OutOfMemoryError) return error;
-  const { memorySavers: on, unet, vae, device } = pipe;
+  const { memorySavers: on, unet, vae } = pipe;
   const isLarge = 'sample_size' in vae.config && Math.max(height, width) * vae.scaleFactor > vae.config.sample_size;
   const savers: Array<[MemorySaver, boolean]> = [
     ['enableVaeSlicing', images > 1],
@@ -37,7 +37,7 @@ export function explainOutOfMemory(error: unknown, pipe: DiffusionPipeline, [ima
   ];
   const help = savers.filter(([name, helps]) => helps && !on.has(name)).map(([name]) => `pipe.${name}()`);
   if (images > 1) help.unshift(`fewer images at once than ${images}`);
-  if ((device === 'cpu' || device === 'cuda') && unet.weightDtype === 'float32') help.push("dtype: 'float16'");
+  if (unet.weightDtype === 'float32') help.push("dtype: 'float16'");
   const line = (error as Error).message.split('\n').find(each => SIGNS.test(each))!;
   return new OutOfMemoryError(`out of memory: ${brief(line)}; to take less: ${[...help, 'a smaller height and width'].join(', ')}`, { cause: error });
 }
