@@ -47,7 +47,7 @@ export class BasicTransformerBlock extends Block {
   forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number]): tf.Tensor {
     return tf.tidy(() => {
       const { merging } = this;
-      const match = merging && size ? matchTokens(x, size, merging.ratio) : undefined;
+      const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
       const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
         match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
       const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
