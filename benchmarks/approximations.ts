@@ -1,11 +1,11 @@
 /**
- * `npm run bench:approximations [-- calls|pictures]`: what each approximation saves, and how far its pictures are from the full ones. At Stable Diffusion 1.5's size
+ * `npm run bench -- approximations`: what each approximation saves, and how far its pictures are from the full ones. At Stable Diffusion 1.5's size
  * with the random weights that `npm run bench -- unet vae-decode` makes, calls of the UNet take turns; pictures are the bundled model's. In seconds of all processors.
  */
 import * as tf from '@tensorflow/tfjs';
 import {
   AutoencoderKL, AutoencoderTiny, DeepCache, DPMSolverMultistepScheduler, Generator, StableDiffusionPipeline, UNet2DConditionModel, useDevice,
-  type TokenMergingOptions,
+  type Device, type TokenMergingOptions,
 } from '../lib/index.js';
 import { median } from './report.js';
 
@@ -121,7 +121,6 @@ async function comparePictures(): Promise<void> {
   pipe.dispose();
 }
 
-await useDevice('cpu');
-const [only] = process.argv.slice(2);
-if (only !== 'calls') await comparePictures();
-if (only !== 'pictures') await measureCalls();
+await useDevice(process.argv[2] as Device);
+await comparePictures();
+await measureCalls();

@@ -14,6 +14,7 @@ export const CASES: Record<string, Case> = {
   'unet-batch-1': { kind: 'unet', batch: 1, size: 64 },
   'unet-256': { kind: 'unet', batch: 2, size: 32 },
   'unet-768': { kind: 'unet', batch: 2, size: 96 },
+  'unet-batch-4': { kind: 'unet', batch: 4, size: 64 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -23,7 +24,16 @@ export const CASES: Record<string, Case> = {
   'group-norm-silu': { kind: 'group-norm-silu', batch: 2, size: 64, channels: 320 },
   'geglu': { kind: 'geglu', batch: 2, tokens: 4096, features: 320 },
   'generate': { kind: 'generate', steps: 20, batch: 1 },
+  'generate-10': { kind: 'generate', steps: 10, batch: 1 },
+  'generate-50': { kind: 'generate', steps: 50, batch: 1 },
 };
+
+/** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
+export const GROWTH: Array<{ title: string; amount: string; cases: Record<number, string> }> = [
+  { title: 'a UNet step, by the size of the picture', amount: 'pixels a side', cases: { 256: 'unet-256', 512: 'unet', 768: 'unet-768' } },
+  { title: 'a UNet step at 512x512, by batch', amount: 'batch', cases: { 1: 'unet-batch-1', 2: 'unet', 4: 'unet-batch-4' } },
+  { title: 'a picture of the bundled model, by steps', amount: 'steps', cases: { 10: 'generate-10', 20: 'generate', 50: 'generate-50' } },
+];
 
 /** The model that a case needs: the name of one with random weights, or the folder of a real one. */
 export const MODELS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder', 'generate': 'models/shapes' };

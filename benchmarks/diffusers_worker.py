@@ -2,7 +2,7 @@
 
     python diffusers_worker.py export MODEL FOLDER        random weights of SD1.5's size, float16 safetensors
     python diffusers_worker.py CASE_JSON WEIGHTS LAYOUT   reads `run` and `end FILE` lines, answers in JSON
-LAYOUT: default or channels_last (eager), or compile. Needs spec/golden/requirements.txt.
+LAYOUT: default or channels_last (eager), compile, or bfloat16 (channels_last). Needs spec/golden/requirements.txt.
 """
 import json
 import os
@@ -39,21 +39,22 @@ def export(model, folder):
 def prepare(job, weights, layout):
     kind = job["kind"]
     generator = torch.Generator().manual_seed(0)
-    randn = lambda *shape: torch.randn(*shape, generator=generator)
-    place = lambda m: (m.to(memory_format=torch.channels_last) if layout == "channels_last" else m).eval()
+    dtype = torch.bfloat16 if layout == "bfloat16" else torch.float32
+    randn = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
+    place = lambda m: (m.to(memory_format=torch.channels_last) if layout in ("channels_last", "bfloat16") else m).to(dtype).eval()
     faster = lambda f: torch.compile(f) if layout == "compile" else f
     if kind == "unet":
-        unet = place(UNet2DConditionModel.from_pretrained(weights, torch_dtype=torch.float32))
+        unet = place(UNet2DConditionModel.from_pretrained(weights, torch_dtype=dtype))
         sample, text = randn(job["batch"], 4, job["size"], job["size"]), randn(job["batch"], 77, 768)
         network = faster(unet)
         return lambda: network(sample, 981, text).sample
     if kind == "vae-decode":
-        vae = place(AutoencoderKL.from_pretrained(weights, torch_dtype=torch.float32))
+        vae = place(AutoencoderKL.from_pretrained(weights, torch_dtype=dtype))
         latents = randn(job["batch"], 4, job["size"], job["size"])
         decode = faster(vae.decode)
         return lambda: decode(latents).sample
     if kind == "text-encoder":
-        encoder = place(CLIPTextModel.from_pretrained(weights, dtype=torch.float32))
+        encoder = place(CLIPTextModel.from_pretrained(weights, dtype=dtype))
         ids = (320 + 7 * torch.arange(job["tokens"])).expand(job["batch"], -1)
         network = faster(encoder)
         return lambda: network(ids).last_hidden_state
@@ -62,12 +63,12 @@ def prepare(job, weights, layout):
         q, k, v = (randn(job["batch"], job["tokens"], job["features"]) for _ in range(3))
         return faster(lambda: F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2))
     if kind == "group-norm-silu":
-        norm = torch.nn.GroupNorm(32, job["channels"])
+        norm = place(torch.nn.GroupNorm(32, job["channels"]))
         x = randn(job["batch"], job["channels"], job["size"], job["size"])
-        x = x.to(memory_format=torch.channels_last) if layout == "channels_last" else x
+        x = x.to(memory_format=torch.channels_last) if layout in ("channels_last", "bfloat16") else x
         return faster(lambda: F.silu(norm(x)))
     if kind == "geglu":
-        ff = FeedForward(job["features"], activation_fn="geglu").eval()
+        ff = place(FeedForward(job["features"], activation_fn="geglu"))
         for p in ff.parameters():
             p.copy_(randn(*p.shape) * 0.02)
         x = randn(job["batch"], job["tokens"], job["features"])
@@ -78,6 +79,7 @@ def prepare(job, weights, layout):
         pipe = pipeline()
         pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
+        pipe.to(dtype)
         pipe.unet = faster(place(pipe.unet))
         prompts = ["a red circle on a blue background"] * job["batch"]
         seeds = lambda: [torch.Generator().manual_seed(i) for i in range(job["batch"])]
@@ -103,7 +105,7 @@ def main():
                 answer({"wall": wall, "cpu": after.user + after.system - cpu.user - cpu.system})
             if command == "end":
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                work().contiguous().numpy().tofile(file[0])
+                work().float().contiguous().numpy().tofile(file[0])
                 answer({"peakRss": peak})
                 break
 

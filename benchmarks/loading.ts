@@ -3,6 +3,8 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertModel } from '../weights-converter/convert.js';
+import type { Options } from './options.js';
+import { randomWeights } from './random_weights.js';
 import { median } from './report.js';
 
 /** What a worker prints, as JSON. */
@@ -20,15 +22,6 @@ export interface LoadingResult {
   runs: Loading[];
 }
 
-export interface LoadingOptions {
-  runs: number;
-  device: string;
-  python: string;
-  vsDiffusers?: string[];
-  /** Whether to read from the disk, not from the page cache. */
-  cold?: boolean;
-}
-
 const here = dirname(fileURLToPath(import.meta.url));
 const pythonWorker = 'benchmarks/loading_worker.py';
 
@@ -36,7 +29,9 @@ const pythonWorker = 'benchmarks/loading_worker.py';
  * The case `load`: a UNet is loaded from the folder that diffusers saved, and from the same converted. Every load is a process of its own,
  * so that a peak is one load's; the sides take turns. Linux.
  */
-export async function measureLoading(theirs: string, { runs, device, python, vsDiffusers, cold }: LoadingOptions): Promise<LoadingResult[]> {
+export async function measureLoading(options: Options): Promise<LoadingResult[]> {
+  const { runs, device, python, vsDiffusers, cold } = options;
+  const theirs = await randomWeights('unet', options);
   const ours = `${theirs}-tfjs`;
   if (!existsSync(ours)) await convertModel(theirs, ours);
   const node = [process.execPath, join(here, 'loading_worker.js')];

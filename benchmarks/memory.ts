@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Options } from './options.js';
+import { randomWeights } from './random_weights.js';
 
 /** A picture of one step, guided, made with something turned on. */
 export interface MemoryCase {
@@ -52,7 +54,9 @@ export interface MemoryRow {
 const here = dirname(fileURLToPath(import.meta.url));
 
 /** The case `memory`: each way to save memory in a process of its own, which makes pictures of one step with Stable Diffusion's three networks. */
-export function measureMemory(models: string, { device, python, vsDiffusers }: { device: string; python: string; vsDiffusers?: string[] }): MemoryRow[] {
+export async function measureMemory(options: Options): Promise<MemoryRow[]> {
+  const { models, device, python, vsDiffusers } = options;
+  for (const model of ['text_encoder', 'unet', 'vae']) await randomWeights(model, options);
   return Object.entries(CASES).map(([name, job]) => {
     console.error(`  ${name}`);
     const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), models, device);

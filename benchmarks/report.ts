@@ -1,4 +1,4 @@
-import type { Finished, Run } from './cases.js';
+import { GROWTH, type Finished, type Run } from './cases.js';
 
 export interface SideResult extends Finished {
   name: string;
@@ -35,6 +35,18 @@ export function markdown(results: CaseResult[]): string {
   }));
   const head = ['case', 'side', 'median s', 'spread', 'CPU s', 'ours / theirs', 'GFLOP/s (of matmul peak)', 'load s', 'peak GiB', 'difference'];
   return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
+}
+
+/** How cost grows, a line for each side in the order of the table, where all of a chart's cases were measured. Mermaid, which pages of repositories draw. */
+export function charts(results: CaseResult[]): string[] {
+  return GROWTH.flatMap(({ title, amount, cases }) => {
+    const measured = Object.values(cases).map(name => results.find(result => result.name === name));
+    if (measured.includes(undefined)) return [];
+    const sides = (measured as CaseResult[]).map(result => result.sides);
+    const lines = sides[0].map((_, side) => `  line [${sides.map(of => median(of[side].runs.map(run => run.wall)).toFixed(3)).join(', ')}]`);
+    const axes = [`  x-axis "${amount}" [${Object.keys(cases).join(', ')}]`, '  y-axis "seconds"'];
+    return ['```mermaid\nxychart-beta\n' + [`  title "${title}"`, ...axes, ...lines].join('\n') + '\n```'];
+  });
 }
 
 function seconds(value: number): string {

@@ -1,4 +1,4 @@
-/** Our side of a case: `node worker.js <case name> <weights folder> <device>`; reads `run`, `matmul` and `end <output file>` lines, answers in JSON. */
+/** Our side of a case: `node worker.js <case name> <weights folder> <device> <variant>`; reads `run`, `matmul` and `end <output file>` lines, answers in JSON. */
 import * as tf from '@tensorflow/tfjs';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
@@ -20,22 +20,27 @@ function inputs(): (...shape: number[]) => tf.Tensor {
   return (...shape) => tf.tensor(generator.randn(shape.reduce((product, size) => product * size, 1)), shape);
 }
 
-async function prepare(job: Case, weights: string): Promise<Work> {
+async function prepare(job: Case, weights: string, variant: string): Promise<Work> {
   const randn = inputs();
+  const dtype = (['bfloat16', 'float16'] as const).find(each => variant.startsWith(each));
+  const ready = <N extends { compile(): void }>(network: N) => {
+    if (variant.endsWith('compiled')) network.compile();
+    return network;
+  };
   switch (job.kind) {
     case 'unet': {
-      const unet = await UNet2DConditionModel.fromPretrained(weights);
+      const unet = ready(await UNet2DConditionModel.fromPretrained(weights, { dtype }));
       const sample = tf.transpose(randn(job.batch, 4, job.size, job.size), [0, 2, 3, 1]);
       const encoderHiddenStates = randn(job.batch, 77, 768);
       return () => unet.forward(sample, 981, { encoderHiddenStates });
     }
     case 'vae-decode': {
-      const vae = await AutoencoderKL.fromPretrained(weights);
+      const vae = ready(await AutoencoderKL.fromPretrained(weights, { dtype }));
       const latents = tf.transpose(randn(job.batch, 4, job.size, job.size), [0, 2, 3, 1]);
       return () => vae.decode(latents);
     }
     case 'text-encoder': {
-      const encoder = await CLIPTextModel.fromPretrained(weights);
+      const encoder = ready(await CLIPTextModel.fromPretrained(weights, { dtype }));
       const ids = Array.from({ length: job.batch }, () => Array.from({ length: job.tokens }, (_, i) => 320 + 7 * i));
       return () => tf.tidy(() => encoder.forward(ids).lastHiddenState);
     }
@@ -57,7 +62,7 @@ async function prepare(job: Case, weights: string): Promise<Work> {
       return () => feedForward.forward(x);
     }
     case 'generate': {
-      const pipe = await StableDiffusionPipeline.fromPretrained(weights);
+      const pipe = ready(await StableDiffusionPipeline.fromPretrained(weights, { dtype }));
       pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config);
       pipe.setProgressBarConfig({ disable: true });
       const prompts = Array<string>(job.batch).fill('a red circle on a blue background');
@@ -80,10 +85,10 @@ async function time(work: Work): Promise<Run> {
   return { wall: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 };
 }
 
-const [name, weights, device] = process.argv.slice(2);
+const [name, weights, device, variant] = process.argv.slice(2);
 await useDevice(device as Device);
 const start = performance.now();
-const work = await prepare(CASES[name], weights);
+const work = await prepare(CASES[name], weights, variant);
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ load: (performance.now() - start) / 1000 });
 
@@ -102,7 +107,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const { numTensors, numBytes } = tf.memory();
     const planar = result.rank === 4 ? tf.transpose(result, [0, 3, 1, 2]) : result;
     await writeFile(file, new Uint8Array((await planar.data()).buffer));
-    answer({ peakRss, flops, tensors: numTensors, tensorBytes: numBytes } satisfies Finished);
+    answer({ peakRss, flops: variant.endsWith('compiled') ? undefined : flops, tensors: numTensors, tensorBytes: numBytes } satisfies Finished);
     break;
   }
 }
