@@ -26,7 +26,8 @@ export class GroupNorm extends Block {
       const size = pixels.shape[1]!;
       const average = tf.fill([batch, 1, size], 1 / size); // a product with it is the fastest mean over pixels
       const mean = this.groupMean(tf.matMul(average, pixels));
-      const variance = this.groupMean(tf.matMul(average, tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
+      const deviations = tf.tidy(() => tf.matMul(average, tf.squaredDifference(pixels, mean)));
+      const variance = this.groupMean(deviations); // by two passes: no cancellation where |mean| >> deviation
       return narrow(tf.reshape(this.normalize(pixels, mean, variance), x.shape), x);
     });
   }

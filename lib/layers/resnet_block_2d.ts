@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { follow } from '../core/follow.js';
 import { silu } from './activations.js';
 import { Conv2d } from './conv2d.js';
 import { GroupNorm } from './group_norm.js';
@@ -46,12 +47,11 @@ export class ResnetBlock2D extends Block {
   }
 
   forward(x: tf.Tensor, temb?: tf.Tensor): tf.Tensor {
+    const { timeEmbProj } = this;
+    const addTime = (state: tf.Tensor) => timeEmbProj && temb
+      ? tf.add(state, tf.reshape(timeEmbProj.forward(silu(temb)), [-1, 1, 1, this.outChannels])) : state;
     return tf.tidy(() => {
-      let hidden = this.conv1.forward(silu(this.norm1.forward(x)));
-      if (this.timeEmbProj && temb) {
-        hidden = tf.add(hidden, tf.reshape(this.timeEmbProj.forward(silu(temb)), [-1, 1, 1, this.outChannels]));
-      }
-      hidden = this.conv2.forward(silu(this.norm2.forward(hidden)));
+      const hidden = follow(x, [this.norm1, silu, this.conv1, addTime, this.norm2, silu, this.conv2]);
       const sum = tf.add(this.convShortcut ? this.convShortcut.forward(x) : x, hidden);
       return this.outputScaleFactor === 1 ? sum : tf.div(sum, this.outputScaleFactor);
     });

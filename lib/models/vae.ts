@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { follow } from '../core/follow.js';
 import { silu } from '../layers/activations.js';
 import { SpatialAttention } from '../layers/attention.js';
 import { Conv2d } from '../layers/conv2d.js';
@@ -45,7 +46,7 @@ export class Encoder extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.convOut.forward(silu(this.convNormOut.forward(follow(this.path, x)))));
+    return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
   }
 }
 
@@ -76,7 +77,7 @@ export class Decoder extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.convOut.forward(silu(this.convNormOut.forward(follow(this.path, x)))));
+    return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
   }
 }
 
@@ -94,7 +95,7 @@ class VaeBlock extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
-    return follow(this.path, x);
+    return follow(x, this.path);
   }
 }
 
@@ -112,15 +113,6 @@ class VaeMidBlock extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
-    return follow(this.path, x);
+    return follow(x, this.path);
   }
-}
-
-/** One block after another, freeing each state as soon as the next is there. */
-function follow(path: readonly Block[], x: tf.Tensor): tf.Tensor {
-  return path.reduce((state, block) => {
-    const next = tf.tidy(() => block.forward(state) as tf.Tensor);
-    if (state !== x) state.dispose();
-    return next;
-  }, x);
 }
