@@ -51,7 +51,7 @@ export class Attention extends Block {
   }
 
   /**
-   * Trades speed for memory: fewer heads, and a quarter of the scores, at once.
+   * Trades speed for memory: fewer heads, and half of the scores, at once.
    * @throws RangeError unless a number is from 1 to the number of heads.
    */
   setSlice(slice: AttentionSlice): void {
@@ -62,7 +62,7 @@ export class Attention extends Block {
   private limits(): { maxHeads?: number; maxScoreBytes?: number } {
     if (this.slice === null) return {};
     const maxHeads = this.slice === 'max' ? 1 : this.slice === 'auto' ? Math.max(1, this.heads >> 1) : this.slice;
-    return { maxHeads, maxScoreBytes: MAX_SCORE_BYTES / 4 };
+    return { maxHeads, maxScoreBytes: MAX_SCORE_BYTES / 2 };
   }
 }
 

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { narrow, widen } from '../core/precision.js';
 
-/** Scores held at once where nothing else is asked for: 1024 queries against 4096 keys, the fastest size measured on CPUs. */
-export const MAX_SCORE_BYTES = 16 * 2 ** 20;
+/** Scores held at once where nothing else is asked for: 512 queries against 4096 keys, the fastest size measured on CPUs. */
+export const MAX_SCORE_BYTES = 8 * 2 ** 20;
 
 export interface AttentionOptions {
   heads: number;
