@@ -2,6 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { narrow, widen } from '../core/precision.js';
 
+/** From so many on, a product is the fastest way to their mean. */
+const MANY_PIXELS = 1024;
+
 /**
  * Group normalization: y = weight * (x - mean) / sqrt(variance + epsilon) + bias, over height x width x channels/groups of each sample.
  * - In and out: `[batch, height, width, channels]`, float.
@@ -23,11 +26,8 @@ export class GroupNorm extends Block {
     return tf.tidy(() => {
       const [batch] = x.shape;
       const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
-      const size = pixels.shape[1]!;
-      const average = tf.fill([batch, 1, size], 1 / size); // a product with it is the fastest mean over pixels
-      const mean = this.groupMean(tf.matMul(average, pixels));
-      const deviations = tf.tidy(() => tf.matMul(average, tf.squaredDifference(pixels, mean)));
-      const variance = this.groupMean(deviations); // by two passes: no cancellation where |mean| >> deviation
+      const mean = this.groupMean(pixels);
+      const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
       return narrow(tf.reshape(this.normalize(pixels, mean, variance), x.shape), x);
     });
   }
@@ -43,10 +43,12 @@ export class GroupNorm extends Block {
     return tf.add(tf.mul(pixels, scale), tf.sub(bias, tf.mul(mean, scale)));
   }
 
-  /** The mean of each group, at each of its channels: `[batch, 1, channels]` in and out. */
-  private groupMean(perChannel: tf.Tensor): tf.Tensor {
+  /** The mean of each sample's group, at each of its channels: `[batch, pixels, channels]` -> `[batch, 1, channels]`. */
+  private groupMean(pixels: tf.Tensor): tf.Tensor {
+    const [batch, size] = pixels.shape;
     const perGroup = this.channels / this.groups;
-    const mean = tf.mean(tf.reshape(perChannel, [-1, this.groups, perGroup]), 2, true);
-    return tf.reshape(tf.tile(mean, [1, 1, perGroup]), perChannel.shape);
+    const perChannel = size < MANY_PIXELS ? tf.mean(pixels, 1) : tf.matMul(tf.fill([batch, 1, size], 1 / size), pixels);
+    const mean = tf.mean(tf.reshape(perChannel, [batch, this.groups, perGroup]), 2, true);
+    return tf.reshape(tf.tile(mean, [1, 1, perGroup]), [batch, 1, this.channels]);
   }
 }

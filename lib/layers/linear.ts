@@ -18,9 +18,8 @@ export class Linear extends Block {
 
   forward(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const bias = this.options.bias === false ? undefined : this.parameter('bias');
-      const rows = tf.reshape(x, [-1, this.inFeatures]);
-      const y = tf.fused.matMul({ a: rows, b: this.parameter('weight') as tf.Tensor2D, bias });
+      const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), this.parameter('weight'));
+      const y = this.options.bias === false ? product : tf.add(product, this.parameter('bias'));
       return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
     });
   }

@@ -11,8 +11,8 @@ import { DEMO_MODEL } from '../support/demo_model.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
 
-/** Of the same ops, which a graph may fuse. */
-const TOLERANCES = { float32: { atol: 1e-5, rtol: 1e-5 }, float16: { atol: 1e-2, rtol: 1e-2 }, bfloat16: { atol: 3e-2, rtol: 3e-2 } };
+/** Of the same ops, which a graph may fuse, and then rounds less often: bfloat16 is as far from float32 in both ways. */
+const TOLERANCES = { float32: { atol: 1e-5, rtol: 1e-5 }, float16: { atol: 1e-2, rtol: 1e-2 }, bfloat16: { atol: 8e-2, rtol: 3e-2 } };
 
 /** How many graphs TensorFlow holds more after `work` than before. */
 async function graphsLeft(work: () => Promise<unknown>): Promise<number> {

@@ -11,7 +11,7 @@ import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
 import { graphCompiler } from './graph.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
-import { installOneDnn } from './onednn.js';
+import { installKernels } from './kernels.js';
 import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './weight_reader.js';
 
@@ -50,7 +50,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     const backend = new NodeJSKernelBackend(binding, BINDING_PACKAGE);
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
-    installOneDnn(BACKEND, backend);
+    installKernels(BACKEND, backend);
     registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto));
     registerParking(BACKEND, nativeParking(backend));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
