@@ -21,19 +21,20 @@ export function median(values: number[]): number {
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
-/** One row for each side of each case. Ratios are ours to theirs: below 1 we are ahead. */
+/** One row for each case. Ratios are ours to theirs, run by run: below 1 we are ahead. */
 export function markdown(results: CaseResult[]): string {
-  const rows = results.flatMap(({ name, matmulPeak, sides: [ours, ...theirs] }) => [ours, ...theirs].map(side => {
-    const walls = side.runs.map(run => run.wall);
-    const wall = median(walls);
-    const ratio = side === ours ? '' : median(side.runs.map((run, i) => ours.runs[i].wall / run.wall)).toFixed(2);
-    const speed = ours.flops ? `${(ours.flops / wall / 1e9).toFixed(0)} (${(100 * ours.flops / wall / matmulPeak).toFixed(0)}%)` : '';
+  const rows = results.map(({ name, matmulPeak, sides: [ours, ...theirs] }) => {
+    const speed = ours.flops ? ours.flops / median(walls(ours)) : undefined;
     return [
-      name, side.name, seconds(wall), `${seconds(Math.min(...walls))}-${seconds(Math.max(...walls))}`, seconds(median(side.runs.map(run => run.cpu))),
-      ratio, speed, seconds(side.load), (side.peakRss / 2 ** 30).toFixed(2), side.difference?.toExponential(1) ?? '',
+      name, range(walls(ours)), speed ? `${(speed / 1e9).toFixed(0)} (${(100 * speed / matmulPeak).toFixed(0)}%)` : '', gib(ours),
+      ...theirs.flatMap(side => {
+        const ratio = median(side.runs.map((run, i) => ours.runs[i].wall / run.wall));
+        return [range(walls(side)), ratio.toFixed(2), gib(side), side.difference!.toExponential(0)];
+      }),
     ];
-  }));
-  const head = ['case', 'side', 'median s', 'spread', 'CPU s', 'ours / theirs', 'GFLOP/s (of matmul peak)', 'load s', 'peak GiB', 'difference'];
+  });
+  const [ours, ...theirs] = results[0].sides.map(side => side.name);
+  const head = ['', `${ours} s`, 'GFLOP/s (of matmul peak)', 'peak GiB', ...theirs.flatMap(side => [`${side} s`, 'ours / theirs', 'peak GiB', 'difference'])];
   return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
 }
 
@@ -43,12 +44,22 @@ export function charts(results: CaseResult[]): string[] {
     const measured = Object.values(cases).map(name => results.find(result => result.name === name));
     if (measured.includes(undefined)) return [];
     const sides = (measured as CaseResult[]).map(result => result.sides);
-    const lines = sides[0].map((_, side) => `  line [${sides.map(of => median(of[side].runs.map(run => run.wall)).toFixed(3)).join(', ')}]`);
+    const lines = sides[0].map((_, side) => `  line [${sides.map(of => median(walls(of[side])).toFixed(3)).join(', ')}]`);
     const axes = [`  x-axis "${amount}" [${Object.keys(cases).join(', ')}]`, '  y-axis "seconds"'];
     return ['```mermaid\nxychart-beta\n' + [`  title "${title}"`, ...axes, ...lines].join('\n') + '\n```'];
   });
 }
 
-function seconds(value: number): string {
-  return value < 0.1 ? value.toFixed(4) : value.toFixed(2);
+function walls(side: SideResult): number[] {
+  return side.runs.map(run => run.wall);
+}
+
+/** The median, and from what to what. */
+function range(values: number[]): string {
+  const seconds = (value: number) => value < 0.1 ? value.toFixed(4) : value.toFixed(2);
+  return `${seconds(median(values))} (${seconds(Math.min(...values))}-${seconds(Math.max(...values))})`;
+}
+
+function gib({ peakRss }: SideResult): string {
+  return (peakRss / 2 ** 30).toFixed(2);
 }
