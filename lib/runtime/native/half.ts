@@ -5,9 +5,6 @@ import { makeTensor, Ops, TF, type Attribute, type Metadata, type NativeBackend 
 /** Types that stay what their attribute says, whatever the inputs are: FusedBatchNorm's statistics, and what Cast makes. */
 const FIXED_ATTRIBUTES = ['U', 'DstT'];
 
-/** For these CPUs have no float16 kernel but slow ones. They sum in float32 and round the result, as GPUs do. */
-const WIDE_ON_CPU = ['Conv2D', '_MklNativeConv2DWithBias', 'MatMul', 'BatchMatMulV2'];
-
 /**
  * Lets TensorFlow's float16 and bfloat16 tensors flow behind tfjs tensors that say float32: an op with a half input takes all its
  * float inputs as halves and gives halves; `tf.cast(x, 'float32')` makes true float32; values are read as float32.
@@ -25,22 +22,18 @@ export function installHalf(backend: NativeBackend): void {
     let ids = backend.getInputTensorIds(inputs);
     const half = halfOf(inputs);
     if (half === undefined) return binding.executeOp(name, attributes, ids, outputs).map(backend.createOutputTensor);
-    const computed = half === TF.HALF && !binding.isUsingGpuDevice() && WIDE_ON_CPU.includes(name) ? TF.FLOAT : half;
     const casts: number[] = [];
     ids = ids.map((id, i) => {
       const dtype = dtypeOf(inputs[i]);
-      if (dtype === computed || (dtype !== TF.FLOAT && !isHalf(dtype))) return id;
-      casts.push(ops.cast(id, dtype, computed));
+      if (dtype === half || (dtype !== TF.FLOAT && !isHalf(dtype))) return id;
+      casts.push(ops.cast(id, dtype, half));
       return casts[casts.length - 1];
     });
     const typed = attributes.map(attribute =>
       attribute.type === binding.TF_ATTR_TYPE && attribute.value === TF.FLOAT && !FIXED_ATTRIBUTES.includes(attribute.name)
-        ? { ...attribute, value: computed } : attribute);
+        ? { ...attribute, value: half } : attribute);
     try {
-      const results = binding.executeOp(name, typed, ids, outputs);
-      if (computed === half) return results.map(backend.createOutputTensor);
-      casts.push(...results.map(({ id }) => id));
-      return results.map(({ id, shape }) => backend.createOutputTensor({ id: ops.cast(id, computed, half), shape, dtype: half }));
+      return binding.executeOp(name, typed, ids, outputs).map(backend.createOutputTensor);
     } finally {
       casts.forEach(id => binding.deleteTensor(id));
     }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { NativeBackend } from './backend.js';
+import { TF, type NativeBackend } from './backend.js';
 
 /** tfjs's KernelFunc, whose backend is the one that runs the op. */
 type Kernel = (call: { inputs: tf.NamedTensorInfoMap; attrs?: tf.NamedAttrMap; backend: unknown }) => tf.TensorInfo;
@@ -23,7 +23,8 @@ export function installKernels(name: string, backend: NativeBackend): void {
     replace('Softmax', call => softmax({ ...call, backend: runningOneDnn(backend, '_MklSoftmax') }));
   }
   if (has(backend, '_MklNativeConv2DWithBias')) {
-    replace('FusedConv2D', call => call.inputs.bias && call.attrs?.activation === 'linear'
+    const isHalf = ({ dataId }: tf.TensorInfo) => backend.tensorMap.get(dataId).dtype === TF.HALF; // for which only few processors have it
+    replace('FusedConv2D', call => call.inputs.bias && call.attrs?.activation === 'linear' && !Object.values(call.inputs).some(x => x && isHalf(x))
       ? conv2d({ ...call, backend: runningOneDnn(backend, '_MklNativeConv2DWithBias', [call.inputs.bias as tf.Tensor]) })
       : fusedConv2d(call));
   }
