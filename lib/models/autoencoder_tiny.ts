@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape, show } from '../core/checks.js';
+import { follow, type Step } from '../core/follow.js';
 import { widen } from '../core/precision.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { mergeConfig, perBlock, type ConfigRules } from './config.js';
@@ -33,9 +34,6 @@ const DEFAULTS: AutoencoderTinyConfig = {
 const RULES: ConfigRules<AutoencoderTinyConfig> = {
   fixed: { act_fn: ['relu'], upsample_fn: ['nearest'], upsampling_scaling_factor: [2], shift_factor: [0] },
 };
-
-/** One layer after another, as torch's Sequential counts them. */
-type Layer = (x: tf.Tensor) => tf.Tensor;
 
 /**
  * A small autoencoder that was taught by a large one: decodes in a fraction of the time, and loses details.
@@ -117,7 +115,7 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
   private readonly decodeLatents = (latents: tf.Tensor): tf.Tensor =>
     widen(tf.sub(tf.mul(this.decoder.forward(tf.mul(tf.tanh(tf.div(latents, 3)), 3)), 2), 1));
 
-  private inSlices(x: tf.Tensor, run: Layer): tf.Tensor {
+  private inSlices(x: tf.Tensor, run: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
     return this.slicing && x.shape[0] > 1 ? tf.tidy(() => tf.concat(tf.split(x, x.shape[0]).map(run))) : run(x);
   }
 }
@@ -130,13 +128,13 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
  */
 class TinyStages extends Block {
   static className = 'TinyStages';
-  private readonly layers: Layer[] = [];
+  /** One after another, as torch's Sequential counts them. */
+  private readonly layers: Step[] = [];
 
   constructor(direction: 'down' | 'up', inChannels: number, channels: number, outChannels: number, blocks: readonly number[]) {
     super();
-    const append = (layer: Conv2d | TinyBlock) => {
-      this.add(`layers.${this.layers.length}`, layer);
-      this.layers.push(x => layer.forward(x));
+    const append = (layer: Block) => {
+      this.layers.push(this.add(`layers.${this.layers.length}`, layer));
     };
     append(new Conv2d(inChannels, channels));
     if (direction === 'up') this.layers.push(tf.relu);
@@ -150,13 +148,8 @@ class TinyStages extends Block {
     append(new Conv2d(channels, outChannels));
   }
 
-  /** Each state is freed as soon as the next is there. */
   forward(x: tf.Tensor): tf.Tensor {
-    return this.layers.reduce((state, layer) => {
-      const next = layer(state);
-      if (state !== x) state.dispose();
-      return next;
-    }, x);
+    return follow(x, this.layers);
   }
 }
 
@@ -172,11 +165,11 @@ class TinyBlock extends Block {
 
   forward(x: tf.Tensor): tf.Tensor {
     const [first, second, third] = this.convs;
-    return tf.tidy(() => tf.relu(tf.add(third.forward(tf.relu(second.forward(tf.relu(first.forward(x))))), x)));
+    return tf.tidy(() => tf.relu(tf.add(follow(x, [first, tf.relu, second, tf.relu, third]), x)));
   }
 }
 
-const double: Layer = x => tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
+const double = (x: tf.Tensor) => tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
 
 /** The number of channels, which are the same in every stage: nothing in between changes them. */
 function sameInEvery(key: string, channels: readonly number[]): number {
