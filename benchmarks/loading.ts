@@ -1,11 +1,11 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertModel } from '../weights-converter/convert.js';
 import type { Options } from './options.js';
 import { randomWeights } from './random_weights.js';
-import { median } from './report.js';
+import { lastLine } from './last_line.js';
+import { median, table } from './report.js';
 
 /** What a worker prints, as JSON. */
 interface Loading {
@@ -43,8 +43,8 @@ export async function measureLoading(options: Options): Promise<LoadingResult[]>
   const results = sides.map(({ name }): LoadingResult => ({ name, runs: [] }));
   for (let i = 0; i < runs; i++) {
     for (const [k, { folder, command }] of sides.entries()) {
-      if (cold) run(python, pythonWorker, 'evict', folder);
-      results[k].runs.push(JSON.parse(run(...command)) as Loading);
+      if (cold) lastLine(python, pythonWorker, 'evict', folder);
+      results[k].runs.push(JSON.parse(lastLine(...command)) as Loading);
     }
   }
   return results;
@@ -61,11 +61,5 @@ export function loadingMarkdown(results: LoadingResult[]): string {
       ...peaks.map(values => median(values).toFixed(2)),
     ];
   });
-  return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
-}
-
-function run(...[command, ...args]: string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? stderr}`);
-  return stdout.trim().split('\n').at(-1)!;
+  return table(head, rows);
 }

@@ -1,8 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { lastLine } from './last_line.js';
 import type { Options } from './options.js';
 import { randomWeights } from './random_weights.js';
+import { table } from './report.js';
 
 /** A picture of one step, guided, made with something turned on. */
 export interface MemoryCase {
@@ -71,11 +72,9 @@ export function memoryMarkdown(rows: MemoryRow[]): string {
   const head = ['', 'peak GiB', 'load s', 'picture s', 'diffusers: peak GiB', 'picture s'];
   const gib = (result?: MemoryResult) => result ? (result.peakRss / 2 ** 30).toFixed(2) : '';
   const lines = rows.map(({ name, ours, theirs }) => [name, gib(ours), ours.load.toFixed(1), ours.run.toFixed(0), gib(theirs), theirs?.run.toFixed(0) ?? '']);
-  return [head, head.map(() => '---'), ...lines].map(line => `| ${line.join(' | ')} |`).join('\n');
+  return table(head, lines);
 }
 
-function measure(command: string, ...args: string[]): MemoryResult {
-  const { status, stdout, stderr, signal } = spawnSync(command, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${signal ?? stderr}`);
-  return JSON.parse(stdout.trim().split('\n').at(-1)!) as MemoryResult;
+function measure(...command: string[]): MemoryResult {
+  return JSON.parse(lastLine(...command)) as MemoryResult;
 }

@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import { GraphCache } from '../lib/core/graph.js';
 import { DiffusionPipeline, Generator, type StableDiffusionPipeline } from '../lib/index.js';
 import type { Binding, NativeBackend } from '../lib/runtime/native/backend.js';
+import { table } from './report.js';
 
 const STEPS = 20;
 const PICTURES = 3;
@@ -66,7 +67,7 @@ const rows = [
   row('compiled', compiled, (eager.ops - compiled.ops) * perOp.compiled + compiled.ops * perOp.eager), // the graph has the ops that are not run one by one
 ];
 const head = ['step', 'ms', 'JavaScript ms', 'TensorFlow ms', 'of it dispatch ms', 'overhead'];
-console.log([head, head.map(() => '---'), ...rows.map(({ cells }) => cells)].map(cells => `| ${cells.join(' | ')} |`).join('\n'));
+console.log(table(head, rows.map(({ cells }) => cells)));
 console.log(`${eager.ops} ops; a tiny one takes ${(1000 * perOp.eager).toFixed(1)} us by itself and ${(1000 * perOp.compiled).toFixed(1)} us in a graph`);
 if (rows[1].overhead > LIMIT) {
   console.error(`overhead of the compiled step: ${(100 * rows[1].overhead).toFixed(0)}%, at most ${100 * LIMIT}% is wanted`);

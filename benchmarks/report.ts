@@ -35,7 +35,7 @@ export function markdown(results: CaseResult[]): string {
   });
   const [ours, ...theirs] = results[0].sides.map(side => side.name);
   const head = ['', `${ours} s`, 'GFLOP/s (of matmul peak)', 'peak GiB', ...theirs.flatMap(side => [`${side} s`, 'ours / theirs', 'peak GiB', 'difference'])];
-  return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
+  return table(head, rows);
 }
 
 /** How cost grows, a line for each side in the order of the table, where all of a chart's cases were measured. Mermaid, which pages of repositories draw. */
@@ -48,6 +48,11 @@ export function charts(results: CaseResult[]): string[] {
     const axes = [`  x-axis "${amount}" [${Object.keys(cases).join(', ')}]`, '  y-axis "seconds"'];
     return ['```mermaid\nxychart-beta\n' + [`  title "${title}"`, ...axes, ...lines].join('\n') + '\n```'];
   });
+}
+
+/** Markdown. */
+export function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
 }
 
 function walls(side: SideResult): number[] {
