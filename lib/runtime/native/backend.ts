@@ -108,6 +108,15 @@ export class Ops {
     }
   }
 
+  /** Takes `id` over: deletes it after `use`. */
+  using<T>(id: number, use: (id: number) => T): T {
+    try {
+      return use(id);
+    } finally {
+      this.binding.deleteTensor(id);
+    }
+  }
+
   private run(op: string, attributes: Attribute[], inputs: number[]): number {
     return this.binding.executeOp(op, attributes, inputs, 1)[0].id;
   }
@@ -117,11 +126,6 @@ export class Ops {
   }
 
   private withInts(values: readonly number[], use: (id: number) => number): number {
-    const id = this.binding.createTensor([values.length], TF.INT32, Int32Array.from(values));
-    try {
-      return use(id);
-    } finally {
-      this.binding.deleteTensor(id);
-    }
+    return this.using(this.binding.createTensor([values.length], TF.INT32, Int32Array.from(values)), use);
   }
 }

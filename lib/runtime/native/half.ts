@@ -46,12 +46,7 @@ export function installHalf(backend: NativeBackend): void {
     readSync(dataId: object) {
       const { id, dtype } = tensorMap.get(dataId);
       if (!isHalf(dtype)) return readSync(dataId);
-      const wide = ops.cast(id, dtype, TF.FLOAT);
-      try {
-        return backend.binding.tensorDataSync(wide);
-      } finally {
-        backend.binding.deleteTensor(wide);
-      }
+      return ops.using(ops.cast(id, dtype, TF.FLOAT), wide => backend.binding.tensorDataSync(wide));
     },
   });
 

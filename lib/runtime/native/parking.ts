@@ -10,27 +10,19 @@ import { isHalf } from './half.js';
 export function nativeParking(backend: NativeBackend): (x: tf.Tensor) => Promise<TensorSource> {
   const { binding, tensorMap } = backend;
   const ops = new Ops(backend);
-
-  const using = <T>(id: number, use: (id: number) => T): T => {
-    try {
-      return use(id);
-    } finally {
-      binding.deleteTensor(id);
-    }
-  };
   return async x => {
     const { shape, size } = x;
     const record = tensorMap.has(x.dataId) ? tensorMap.get(x.dataId) : undefined; // it may still be on another backend
     if (!record) return parkAnywhere(x);
     if (!isHalf(record.dtype) || size % 2 === 1) {
       const values = await x.data<'float32'>();
-      return () => using(binding.createTensor(shape, TF.FLOAT, values), id =>
+      return () => ops.using(binding.createTensor(shape, TF.FLOAT, values), id =>
         makeTensor(backend, { id: ops.reshape(id, TF.FLOAT, shape), shape, dtype: TF.FLOAT }));
     }
     const { id, dtype } = record;
-    const values = using(ops.reshape(id, dtype, [size / 2, 2]), pairs =>
-      using(ops.bitcast(pairs, dtype, TF.INT32), ints => binding.tensorDataSync(ints) as unknown as Int32Array));
-    return () => using(binding.createTensor([size / 2], TF.INT32, values), ints =>
-      using(ops.bitcast(ints, TF.INT32, dtype), pairs => makeTensor(backend, { id: ops.reshape(pairs, dtype, shape), shape, dtype })));
+    const values = ops.using(ops.reshape(id, dtype, [size / 2, 2]), pairs =>
+      ops.using(ops.bitcast(pairs, dtype, TF.INT32), ints => binding.tensorDataSync(ints) as unknown as Int32Array));
+    return () => ops.using(binding.createTensor([size / 2], TF.INT32, values), ints =>
+      ops.using(ops.bitcast(ints, TF.INT32, dtype), pairs => makeTensor(backend, { id: ops.reshape(pairs, dtype, shape), shape, dtype })));
   };
 }

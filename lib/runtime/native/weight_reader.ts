@@ -51,14 +51,8 @@ export class NativeWeightReader implements WeightReader {
     if (!place) return undefined;
     const seen = this.seen.get(file.source) ?? new SeenFile(file.name, place.path);
     this.seen.set(file.source, seen);
-    return () => seen.open(path => {
-      const mapped = this.ops.mapFile(path, place.size);
-      try {
-        return this.convert(weight, this.ops.sliceBytes(mapped, place.offset, info.byteLength));
-      } finally {
-        this.binding.deleteTensor(mapped);
-      }
-    });
+    return () => seen.open(path => this.ops.using(this.ops.mapFile(path, place.size), mapped =>
+      this.convert(weight, this.ops.sliceBytes(mapped, place.offset, info.byteLength))));
   }
 
   /** Bytes of the file (taken over) to what is wanted of them. */
@@ -66,14 +60,7 @@ export class NativeWeightReader implements WeightReader {
     const stored = TF_TYPES[info.dtype]!;
     const axes = layout === 'tfjs' ? undefined : AXES[spec.layout];
     let id = bytes;
-    const then = (next: (id: number) => number) => {
-      const previous = id;
-      try {
-        id = next(previous);
-      } finally {
-        this.binding.deleteTensor(previous);
-      }
-    };
+    const then = (next: (id: number) => number) => { id = this.ops.using(id, next); };
     const shape = axes ? torchShape(spec) : spec.shape;
     then(bytes => this.ops.reshape(bytes, TF.UINT8, [...shape, elementSizes[info.dtype]]));
     then(bytes => this.ops.bitcast(bytes, TF.UINT8, stored));
