@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './tensors.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
 
@@ -40,15 +40,15 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
     const product = this.alphaProd(timestep);
     const nextProduct = before >= 0 ? this.alphaProd(before) : this.settings.set_alpha_to_one ? 1 : this.alphaProd(0);
     const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
-    const deviation = eta * Math.sqrt((1 - nextProduct) / (1 - product) * (1 - product / nextProduct));
+    const deviation = eta && eta * Math.sqrt((1 - nextProduct) / (1 - product) * (1 - product / nextProduct));
 
     const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
     const noise = useClippedModelOutput
-      ? weightedSum([1 / sigma, sample], [-alpha / sigma, predOriginalSample])
+      ? weightedQuotient(sigma, [1, sample], [-alpha, predOriginalSample])
       : this.predictNoise(modelOutput, sample, alpha, sigma);
     const prevSample = weightedSum(
       [Math.sqrt(nextProduct), predOriginalSample],
-      [Math.sqrt(1 - nextProduct - deviation ** 2), noise],
+      [Math.sqrt(Math.max(1 - nextProduct - deviation ** 2, 0)), noise],
       ...(eta > 0 ? [[deviation, varianceNoise ?? randn(sample.shape, generator)] as const] : []),
     );
     return { prevSample, predOriginalSample };

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './tensors.js';
 import type { Steps } from './steps.js';
 import type { StepOutput } from './types.js';
 
@@ -39,7 +39,7 @@ export class HeunDiscreteScheduler extends SigmaScheduler<HeunDiscreteConfig> {
     const [from, to] = isFirstHalf ? [this.sigmas[index], this.sigmas[index + 1]] : [this.sigmas[index - 1], this.sigmas[index]];
     const level = isFirstHalf ? from : to;
     const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, level));
-    const slope = weightedSum([1 / level, sample], [-1 / level, predOriginalSample]);
+    const slope = weightedQuotient(level, [1, sample], [-1, predOriginalSample]);
     if (isFirstHalf) {
       this.origin.push(sample);
       this.slope.push(slope);

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { weightedSum, type Term } from './tensors.js';
+import type { RespacingConfig } from './sigmas.js';
+import { weightedQuotient, weightedSum, type Term } from './tensors.js';
 import type { StepOptions, StepOutput } from './types.js';
 
 const HIGHEST_ORDER = 4;
@@ -18,6 +19,11 @@ export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
   };
   private readonly slopes = this.remember(HIGHEST_ORDER);
 
+  /** Karras sigmas lie between the ends of the timesteps here, whatever the config says, as in diffusers. */
+  protected override get respacing(): RespacingConfig {
+    return this.settings.use_karras_sigmas ? this.settings : super.respacing;
+  }
+
   protected override advance(
     modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { order = HIGHEST_ORDER }: StepOptions,
   ): StepOutput {
@@ -25,7 +31,7 @@ export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
     const index = this.indexAt(timestep);
     const sigma = this.sigmas[index];
     const predOriginalSample = this.predictOriginal(modelOutput, sample, sigma);
-    this.slopes.push(weightedSum([1 / sigma, sample], [-1 / sigma, predOriginalSample]));
+    this.slopes.push(weightedQuotient(sigma, [1, sample], [-1, predOriginalSample]));
     const newest = this.sigmas.slice(Math.max(index + 1 - order, 0), index + 1).reverse();
     const weights = lagrangeIntegrals(newest, sigma, this.sigmas[index + 1]);
     const terms = weights.slice(0, this.slopes.length).map((weight, age): Term => [weight, this.slopes.at(age)]);

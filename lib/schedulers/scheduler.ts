@@ -6,7 +6,7 @@ import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
 import { respaces, type RespacingConfig } from './sigmas.js';
 import { countSteps, customList, type StepLists, type Steps, type StepsOptions } from './steps.js';
-import { threshold, weightedSum } from './tensors.js';
+import { threshold, weightedQuotient, weightedSum } from './tensors.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
 
@@ -218,7 +218,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** The noiseless sample, as the model sees it. */
   protected predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
     switch (this.settings.prediction_type) {
-      case 'epsilon': return weightedSum([1 / alpha, sample], [-sigma / alpha, modelOutput]);
+      case 'epsilon': return weightedQuotient(alpha, [1, sample], [-sigma, modelOutput]);
       case 'sample': return modelOutput.clone();
       case 'v_prediction': return weightedSum([alpha, sample], [-sigma, modelOutput]);
       case 'flow_prediction': return weightedSum([1, sample], [-sigma, modelOutput]);
@@ -229,7 +229,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   protected predictNoise(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
     switch (this.settings.prediction_type) {
       case 'epsilon': return modelOutput.clone();
-      case 'sample': return weightedSum([1 / sigma, sample], [-alpha / sigma, modelOutput]);
+      case 'sample': return weightedQuotient(sigma, [1, sample], [-alpha, modelOutput]);
       case 'v_prediction': return weightedSum([sigma, sample], [alpha, modelOutput]);
       case 'flow_prediction': return weightedSum([1, sample], [1 - sigma, modelOutput]);
     }

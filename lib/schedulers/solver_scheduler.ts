@@ -3,7 +3,7 @@ import { checkInteger } from '../core/checks.js';
 import { Scheduler } from './scheduler.js';
 import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './tensors.js';
 import { linspace, roundHalfToEven, spacedTimesteps, type TimestepSpacing } from './timesteps.js';
 import { customList, type Steps, type StepsOptions } from './steps.js';
 import { predictionTypes, type SchedulerConfig } from './types.js';
@@ -68,9 +68,8 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
     const count = this.numInferenceSteps;
     const respaced = respacedSigmas(this.respacing, table[table.length - 1], table[0], count);
     if (respaced) {
-      const rounds = (settings.use_karras_sigmas || settings.use_lu_lambdas) && this.roundsTimesteps;
-      const timesteps = respaced.map(sigma => timestepAt(table, sigma));
-      this.adopt(rounds ? timesteps.map(roundHalfToEven) : timesteps, respaced, this.lastSigma(respaced[count - 1]));
+      const { timesteps, sigmas } = this.respacedSteps(respaced);
+      this.adopt(timesteps, sigmas, this.lastSigma(sigmas[count - 1]));
     } else if (settings.use_flow_sigmas) {
       const shift = mu === undefined ? settings.flow_shift : settings.time_shift_type === 'linear' ? mu : Math.exp(mu);
       const sigmas = this.flowSigmas(steps, shift);
@@ -79,6 +78,13 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
       const timesteps = customList(steps, 'timesteps') ?? this.spaced();
       this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(table[0]));
     }
+  }
+
+  /** The steps of sigmas as the config spaces them. */
+  protected respacedSteps(sigmas: number[]): { timesteps: number[]; sigmas: number[] } {
+    const timesteps = sigmas.map(sigma => timestepAt(this.table, sigma));
+    const rounds = (this.settings.use_karras_sigmas || this.settings.use_lu_lambdas) && this.roundsTimesteps;
+    return { timesteps: rounds ? timesteps.map(roundHalfToEven) : timesteps, sigmas };
   }
 
   /** Whether Karras sigmas and lu lambdas make for whole timesteps by rounding; else, as all others, by truncation. */
@@ -115,7 +121,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   protected toNoise(modelOutput: tf.Tensor, sample: tf.Tensor, level: Level): tf.Tensor {
     const { alpha, sigma } = level;
     if (!this.settings.thresholding) return this.predictNoise(this.meanOf(modelOutput), sample, alpha, sigma);
-    return weightedSum([1 / sigma, sample], [-alpha / sigma, this.toOriginal(modelOutput, sample, level)]);
+    return weightedQuotient(sigma, [1, sample], [-alpha, this.toOriginal(modelOutput, sample, level)]);
   }
 
   private spaced(): number[] {

@@ -13,6 +13,14 @@ export function weightedSum(...terms: Term[]): tf.Tensor {
 }
 
 /**
+ * The weighted sum, over `divisor`. The sum is what is divided: over 0 (no signal at all, as with zero terminal SNR) it is then infinite
+ * and can be clipped, where terms divided one by one are infinite against each other and make no number.
+ */
+export function weightedQuotient(divisor: number, ...terms: Term[]): tf.Tensor {
+  return tf.tidy(() => divisor === 1 ? weightedSum(...terms) : weightedSum(...terms).div(divisor));
+}
+
+/**
  * Dynamic thresholding (arXiv:2205.11487): clips each sample to the given quantile of its absolute values, itself kept within
  * 1 and `max`, and divides by it.
  */
@@ -25,7 +33,7 @@ export function threshold(sample: tf.Tensor, quantile: number, max: number): tf.
     const atLow = top.slice([0, top.shape[1]! - 1], [-1, 1]);
     const atHigh = top.slice([0, Math.max(top.shape[1]! - 2, 0)], [-1, 1]);
     const share = rank - low;
-    const limit = atLow.mul(1 - share).add(atHigh.mul(share)).maximum(1).minimum(max)
+    const limit = weightedSum([1 - share, atLow], [share, atHigh]).maximum(1).minimum(max)
       .reshape([sample.shape[0], ...Array(sample.rank - 1).fill(1)]);
     return sample.minimum(limit).maximum(limit.neg()).div(limit);
   });

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { respaces } from './sigmas.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { weightedSum, type Term } from './tensors.js';
 import { linspace, type TimestepSpacing } from './timesteps.js';
@@ -51,6 +52,21 @@ export class UniPCMultistepScheduler extends SolverScheduler<UniPCMultistepConfi
 
   protected override lastSigma(smallest: number): number {
     return this.settings.final_sigmas_type === 'zero' ? 0 : smallest;
+  }
+
+  override countSteps(steps: Steps): number {
+    if (customList(steps, 'sigmas') && respaces(this.respacing)) {
+      throw new RangeError(`${this.name}: got a list of sigmas, takes none where the config spaces them`);
+    }
+    return super.countSteps(steps);
+  }
+
+  /** Karras sigmas of a flow are shares of the whole, noise / (signal + noise), and so are its timesteps. */
+  protected override respacedSteps(sigmas: number[]): { timesteps: number[]; sigmas: number[] } {
+    const { use_flow_sigmas, use_karras_sigmas, num_train_timesteps: trained } = this.settings;
+    if (!use_flow_sigmas || !use_karras_sigmas) return super.respacedSteps(sigmas);
+    const shares = sigmas.map(sigma => sigma / (sigma + 1));
+    return { timesteps: shares.map(share => share * trained), sigmas: shares };
   }
 
   protected override flowSigmas(steps: Steps, shift: number): number[] {

@@ -43,7 +43,7 @@ function noise(seed: number): tf.Tensor {
 }
 
 function start(name: string, { config, steps, begin, extra }: Case): Scheduler {
-  const scheduler = new (schedulerClass(name))(config);
+  const scheduler = schedulerClass(name).fromConfig(config);
   scheduler.setTimesteps(steps as Steps, extra);
   if (begin !== null) scheduler.setBeginIndex(begin);
   return scheduler;

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { parseJson } from '../../lib/core/json.js';
 import { Generator } from '../../lib/core/random.js';
 import {
-  DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
-  EulerDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler,
-  UniPCMultistepScheduler, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass,
+  DDIMScheduler, DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
+  EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler,
+  UniPCMultistepScheduler, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass, type StepOptions,
 } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
@@ -237,6 +237,8 @@ describe('setTimesteps', () => {
       new RangeError('EulerDiscreteScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
     assert.throws(() => new DPMSolverMultistepScheduler({ use_lu_lambdas: true }).setTimesteps({ timesteps: [2, 1] }),
       new RangeError('DPMSolverMultistepScheduler: got a list of timesteps, takes none where the config spaces the sigmas'));
+    assert.throws(() => new UniPCMultistepScheduler({ use_flow_sigmas: true, use_karras_sigmas: true }).setTimesteps({ sigmas: [0.9, 0.5] }),
+      new RangeError('UniPCMultistepScheduler: got a list of sigmas, takes none where the config spaces them'));
     assert.throws(() => new LCMScheduler().setTimesteps(51),
       new RangeError('LCMScheduler numInferenceSteps: got 51, takes at most the 50 original steps that strength leaves'));
     assert.throws(() => new TCDScheduler().setTimesteps(4, { originalInferenceSteps: 0 }),
@@ -283,6 +285,33 @@ describeOnDevices('step', () => {
     assert.throws(() => lms.step(sample(), lms.timesteps[0], sample(), { order: 5 }),
       new RangeError('LMSDiscreteScheduler order: got 5, takes a whole number, from 1 to 4'));
   }));
+
+  describe('where nothing is left of the original (zero terminal SNR)', () => {
+    const zeroSnr = { rescale_betas_zero_snr: true, timestep_spacing: 'trailing' } as const;
+    const column = (data: number[]) => tf.tensor(data, [1, 1, 1, data.length]);
+    const first = (scheduler: Scheduler, options: StepOptions = {}) => {
+      scheduler.setTimesteps(4);
+      return scheduler.step(column([0.5, -0.5, -0.5, 0.5]), scheduler.timesteps[0], column([1, -1, 2, -2]), options);
+    };
+    const expectValues = (actual: tf.Tensor, data: number[]) => expectClose(actual, { shape: [1, 1, 1, data.length], data }, { atol: 1e-5, rtol: 1e-5 });
+
+    it('clips what an epsilon prediction divides by 0, on every device', () => tf.tidy(() => {
+      const { prevSample, predOriginalSample } = first(new DDIMScheduler(zeroSnr));
+      expectValues(predOriginalSample!, [1, -1, 1, -1]);
+      expectValues(prevSample, [0.5511878, -0.5511878, -0.4474666, 0.4474666]);
+      expectValues(first(new DDIMScheduler({ ...zeroSnr, clip_sample_range: 2 })).prevSample, [0.6030484, -0.6030484, -0.395606, 0.395606]);
+      for (const Class of [DDPMScheduler, LCMScheduler] as SchedulerClass[]) {
+        expectValues(first(new Class({ ...zeroSnr, clip_sample: true })).predOriginalSample!, [1, -1, 1, -1]);
+      }
+    }));
+
+    it('takes all noise anew at eta 1, thresholds the infinite, and leaves it where nothing bounds it', () => tf.tidy(() => {
+      const { prevSample } = first(new DDIMScheduler(zeroSnr), { eta: 1, varianceNoise: column([1, 2, 3, 4]) });
+      expectValues(prevSample, [1.0505149, 1.945448, 3.0478235, 3.9427566]); // 0.0518606 of the original, 0.9986543 of this noise
+      expectValues(first(new DDIMScheduler({ ...zeroSnr, thresholding: true, sample_max_value: 1.5 })).predOriginalSample!, [1, -1, 1, -1]);
+      assert.deepEqual([...first(new DDIMScheduler({ ...zeroSnr, clip_sample: false })).prevSample.dataSync()], [Infinity, -Infinity, Infinity, -Infinity]);
+    }));
+  });
 
   it('draws each sample\'s noise from its own generator', () => tf.tidy(() => {
     const scheduler = new EulerAncestralDiscreteScheduler();

@@ -38,7 +38,7 @@ def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance
     """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from;
     tolerance: how far diffusers' own rounding may lead it away."""
     torch.manual_seed(0)
-    scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION | config)
+    scheduler = getattr(diffusers, name).from_config(STABLE_DIFFUSION | config)
     wanted = {"num_inference_steps": steps} if isinstance(steps, int) else steps
     scheduler.set_timesteps(**{k: np.array(v) if k == "sigmas" else v for k, v in wanted.items()}, **snake_case(extra or {}))
     if begin is not None:
@@ -177,14 +177,22 @@ CASES = {
         {"beta_schedule": "linear"}, ({}, {"begin": 4})),
 }
 
+ENDED = [{**spacing, "sigma_min": 0.05, "sigma_max": 12.0} for spacing in RESPACED]  # from another scheduler's config: not all classes heed them
+NO_SIGNAL = [({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": True, "clip_sample_range": r}, {"steps": n})
+             for r, n in ((1.0, 4), (2.0, 7))]  # epsilon prediction divides by 0 there
+
 MORE = {
-    "DDPMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}],
-    "HeunDiscreteScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}],
+    "DDIMScheduler": [*NO_SIGNAL, (NO_SIGNAL[0][0], {"options": {"useClippedModelOutput": True, "eta": 0.5}})],
+    "DDPMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}, *NO_SIGNAL],
+    "HeunDiscreteScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}, *ENDED],
+    "LMSDiscreteScheduler": ENDED,
+    "UniPCMultistepScheduler": [({**FLOW, "use_karras_sigmas": True, **ends}, {"steps": n})
+                                for ends, n in (({}, 8), ({"sigma_min": 0.05, "sigma_max": 12.0}, 7), ({"final_sigmas_type": "sigma_min", "sigma_max": 12.0}, 3))],
     "DEISMultistepScheduler": DYNAMIC[:1],
     "DPMSolverMultistepScheduler": DYNAMIC[:1],
     "DPMSolverSinglestepScheduler": DYNAMIC[:1],
     "LCMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}, {"timestep_scaling": 3.0}, {"timestep_spacing": "trailing", "steps_offset": 1},
-                     {"beta_schedule": "squaredcos_cap_v2"}],
+                     {"beta_schedule": "squaredcos_cap_v2"}, *NO_SIGNAL],
     "TCDScheduler": [{"clip_sample": True, "clip_sample_range": 0.5}, THRESHOLDED, {"timestep_scaling": 3.0}, {"set_alpha_to_one": False},
                      {"timestep_spacing": "trailing", "steps_offset": 1}, {"beta_schedule": "squaredcos_cap_v2"}],
 }
