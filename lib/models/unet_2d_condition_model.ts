@@ -39,6 +39,8 @@ export interface UNet2DConditionConfig {
   time_embedding_dim: number | null;
   conv_in_kernel: number;
   conv_out_kernel: number;
+  /** Which diffusers wrote the config. */
+  _diffusers_version: string | null;
 }
 
 const DEFAULTS: UNet2DConditionConfig = {
@@ -64,6 +66,7 @@ const DEFAULTS: UNet2DConditionConfig = {
   time_embedding_dim: null,
   conv_in_kernel: 3,
   conv_out_kernel: 3,
+  _diffusers_version: null,
 };
 
 const RULES: ConfigRules<UNet2DConditionConfig> = {

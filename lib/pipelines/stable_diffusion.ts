@@ -9,6 +9,7 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
 import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
+import { correctConfigs } from './correct_configs.js';
 import { describeImages } from './describe_images.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
@@ -55,7 +56,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     this.tokenizer = tokenizer;
     this.unet = unet;
     this.scheduler = scheduler;
-    correctConfig(scheduler);
+    correctConfigs(this);
   }
 
   /** What the pipeline is made of; another pipeline can be made of the same. */
@@ -174,15 +175,6 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     if (outputType === 'tensor') return pixels;
     return describeImages(await Image.fromTensor(pixels).finally(() => pixels.dispose()), request, this.scheduler);
   }
-}
-
-/** Sets right what old checkpoints' configs say otherwise than their training was, as diffusers does. */
-function correctConfig(scheduler: Scheduler): void {
-  const { steps_offset = 1, clip_sample = false } = scheduler.config as { steps_offset?: number; clip_sample?: boolean };
-  if (steps_offset === 1 && !clip_sample) return;
-  console.warn(`scheduler config: steps_offset ${steps_offset} and clip_sample ${clip_sample} are outdated, taking 1 and false`);
-  const correction = { ...(steps_offset !== 1 && { steps_offset: 1 }), ...(clip_sample && { clip_sample: false }) };
-  Object.assign(scheduler, { config: Object.freeze({ ...scheduler.config, ...correction }) });
 }
 
 /** `latents` under the mask, and around it what is known, as noisy as it is at `timestep`, or at the end without noise. */

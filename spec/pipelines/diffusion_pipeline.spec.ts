@@ -5,13 +5,18 @@ import { LocalFolder } from '../../lib/hub/local_folder.js';
 import type { ModelFolder } from '../../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import type { PipelineClass } from '../../lib/pipelines/load_components.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
 import { torchShape } from '../../lib/weights/layouts.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { captureWarnings } from '../support/warnings.js';
 
@@ -120,6 +125,22 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
     assert.deepEqual(warnings, ['scheduler config: steps_offset 0 and clip_sample true are outdated, taking 1 and false']);
     assert.equal(scheduler.config.steps_offset, 1);
     assert.equal(scheduler.config.clip_sample, false);
+    pipe.dispose();
+  });
+
+  it('takes UNets of old configs to be trained on 64 latents and more, as diffusers does', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+    const classes: Record<string, PipelineClass> = { StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline };
+    for (const [name, _diffusers_version, sample_size, expected] of loadGolden('pipelines/sample_sizes').meta) {
+      if (!classes[name]) continue;
+      const unet = new UNet2DConditionModel({ ...pipe.unet.config, _diffusers_version, sample_size });
+      const warnings = await captureWarnings(() => new classes[name]({ ...pipe.components, unet }));
+      assert.deepEqual(unet.config.sample_size, expected, `${name}, ${_diffusers_version}, ${sample_size}`);
+      assert.equal(warnings.length, expected === 64 && sample_size !== 64 ? 1 : 0);
+    }
+    const unet = new UNet2DConditionModel({ ...pipe.unet.config, _diffusers_version: '0.6.0', sample_size: 32 });
+    const warnings = await captureWarnings(() => new StableDiffusionPipeline({ ...pipe.components, unet }));
+    assert.deepEqual(warnings, ["unet config: sample_size 32 of diffusers '0.6.0' is outdated, taking 64"]);
     pipe.dispose();
   });
 
