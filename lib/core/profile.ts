@@ -100,17 +100,17 @@ export class Profiler {
   /** Of each call that is under way, what the timed calls within took. */
   private readonly within: number[] = [];
 
-  /** Times a method of an object. `after` is called with its arguments when it is done. */
+  /** Times a method of an object, or of all objects of a prototype. `after` is called with its arguments when it is done. */
   time(target: object, method: string, path: string, after?: (...inputs: unknown[]) => void): void {
     const own = Object.getOwnPropertyDescriptor(target, method);
     const original = (target as Record<string, (...inputs: unknown[]) => unknown>)[method];
     const kind = className(target);
     const { slices, within, begun } = this;
-    const timed = (...inputs: unknown[]) => {
+    const timed = function (this: object, ...inputs: unknown[]) {
       const depth = within.push(0) - 1;
       const start = performance.now();
       try {
-        return original.apply(target, inputs);
+        return original.apply(this, inputs);
       } finally {
         const duration = performance.now() - start;
         slices.push({ path, kind, start: start - begun, duration, self: duration - within.pop()!, depth });

@@ -7,11 +7,12 @@ import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { ModelFolder } from '../hub/model_folder.js';
-import { currentDevice, useDevice, type Device } from '../runtime/devices.js';
+import { currentDevice, resumeDevice, useDevice, type Device } from '../runtime/devices.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
 import { profileComponents } from './profile_pipeline.js';
 import type { MemorySaver } from './out_of_memory.js';
 import type { ProgressBarConfig } from './progress_bar.js';
+import { shareNetworks, type NetworkUse } from './share_networks.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What all pipelines share: loading, devices, memory. */
@@ -65,7 +66,7 @@ export abstract class DiffusionPipeline {
     if (this.offload === 'sequential') {
       throw new Error('to: does not go together with enableSequentialCpuOffload, which brings weights to the device itself; call removeAllHooks first');
     }
-    await this.alone(async () => {
+    await this.alone('change', async () => {
       this.runsOn = await useDevice(device);
       for (const network of this.networks) await (this.offload ? network.offload() : network.move());
     });
@@ -203,9 +204,14 @@ export abstract class DiffusionPipeline {
     this.networks.forEach(network => network.dispose());
   }
 
-  /** Before `network` runs: with enableModelCpuOffload, the others leave the device. */
-  protected makeRoom(network: Model<unknown>): void {
+  /** Before `network` runs: work elsewhere may have changed the device; with enableModelCpuOffload, the other networks leave it. */
+  protected makeReady(network: Model<unknown>): void {
+    this.resume();
     if (this.offload === 'model') this.networks.filter(each => each !== network).forEach(each => each.release());
+  }
+
+  private resume(): void {
+    if (this.runsOn) resumeDevice(this.runsOn);
   }
 
   private setOffload(offload?: 'model' | 'sequential'): void {
@@ -218,14 +224,24 @@ export abstract class DiffusionPipeline {
   private async offloadAll(): Promise<void> {
     if (!this.offload) return;
     for (const network of this.networks) {
+      this.resume();
       network.releaseAfterUse(this.offload === 'sequential');
       await network.offload();
     }
   }
 
-  /** Runs `work` on the pipeline's device, unless it is at work already: a scheduler holds the state of one run. */
-  protected async exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.alone(async () => {
+  /** Runs `work`, which changes networks, on the pipeline's device: while no pipeline is at work with them. */
+  protected exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.onDevice('change', work);
+  }
+
+  /** Runs `work`, which makes pictures, on the pipeline's device. Other pipelines of the same networks may be at work, too. */
+  protected running<T>(work: () => Promise<T>): Promise<T> {
+    return this.onDevice('run', work);
+  }
+
+  private onDevice<T>(use: NetworkUse, work: () => Promise<T>): Promise<T> {
+    return this.alone(use, async () => {
       this.runsOn = await useDevice(this.runsOn ?? currentDevice() ?? 'auto');
       await this.offloadAll();
       try {
@@ -236,11 +252,11 @@ export abstract class DiffusionPipeline {
     });
   }
 
-  private async alone<T>(work: () => Promise<T>): Promise<T> {
+  private async alone<T>(use: NetworkUse, work: () => Promise<T>): Promise<T> {
     if (this.busy) throw new Error('generate: is at work already; await it first, or pass a list of prompts');
     this.busy = true;
     try {
-      return await work();
+      return await shareNetworks(this.networks, use, work);
     } finally {
       this.busy = false;
     }

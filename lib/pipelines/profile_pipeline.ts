@@ -10,8 +10,9 @@ export async function profileComponents<T>(components: object, work: () => T | P
       if (component instanceof Block) profiler.timeNetwork(component, name);
       if (component instanceof Scheduler) {
         let steps = 0;
-        profiler.time(component, 'scaleModelInput', `${name}.scaleModelInput`);
-        profiler.time(component, 'step', `${name}.step`, (_, timestep) => profiler.mark(`step ${++steps} done, timestep ${timestep}`));
+        const shared = Object.getPrototypeOf(component) as object; // each run clones the scheduler
+        profiler.time(shared, 'scaleModelInput', `${name}.scaleModelInput`);
+        profiler.time(shared, 'step', `${name}.step`, (_, timestep) => profiler.mark(`step ${++steps} done, timestep ${timestep}`));
       }
     }
     return { result: await work(), profile: profiler.stop() };

@@ -79,23 +79,26 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   ): Promise<GenerateOutput<T>> {
     checkOptionNames(options, OPTIONS);
     const request = checkGenerateOptions(this, prompt, options);
-    return this.run(request, () => ({ latents: this.prepareLatents(request), timesteps: this.scheduler.timesteps }));
+    return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }));
   }
 
-  /** All of `generate`, but for where the denoising starts: asked when the scheduler's timesteps are set. */
-  protected async run<T extends OutputType>(request: GenerateRequest, start: () => DenoisingStart): Promise<GenerateOutput<T>> {
-    return this.exclusively(async () => {
+  /** All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. */
+  protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
+    return this.running(async () => {
       request.signal?.throwIfAborted();
-      this.scheduler.setTimesteps(request.steps);
+      this.scheduler.setTimesteps(request.steps); // as in diffusers, for all to see
+      const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
+      scheduler.setTimesteps(request.steps);
+      this.makeReady(this.textEncoder);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
-        this.makeRoom(this.vae); // some starts encode pictures
-        const latents = await this.denoise(start(), encoderHiddenStates, request);
-        this.makeRoom(this.vae);
+        this.makeReady(this.vae); // some starts encode pictures
+        const latents = await this.denoise(start(scheduler), encoderHiddenStates, scheduler, request);
+        this.makeReady(this.vae);
         return { images: await this.toOutput(latents, request) } as GenerateOutput<T>;
       } finally {
         encoderHiddenStates.dispose();
-        this.scheduler.dispose();
+        scheduler.dispose();
       }
     }).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
   }
@@ -111,15 +114,10 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     });
   }
 
-  /** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
-  private prepareLatents({ latents, latentShape, generator }: GenerateRequest): tf.Tensor {
-    return tf.tidy(() => (latents ?? randn(latentShape, generator)).mul(this.scheduler.initNoiseSigma));
-  }
-
   /** The loop: takes its start over, gives denoised latents. */
-  private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, request: GenerateRequest): Promise<tf.Tensor> {
+  private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, scheduler: Scheduler, request: GenerateRequest): Promise<tf.Tensor> {
     const { numInferenceSteps, guided, guidanceStop, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, signal } = request;
-    const { unet, scheduler } = this;
+    const { unet } = this;
     const { timesteps, condition, known } = start;
     let { latents } = start;
     const replaceLatents = (next: tf.Tensor) => {
@@ -134,7 +132,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     try {
       for (const [i, t] of timesteps.entries()) {
         if (this.interrupt) break;
-        this.makeRoom(unet);
+        this.makeReady(unet);
         replaceLatents(tf.tidy(() => {
           const input = scheduler.scaleModelInput(latents, t);
           const sample = condition ? tf.concat([input, condition], -1) : input;
@@ -175,6 +173,11 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     if (outputType === 'tensor') return pixels;
     return describeImages(await Image.fromTensor(pixels).finally(() => pixels.dispose()), request, this.scheduler);
   }
+}
+
+/** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
+function prepareLatents({ latents, latentShape, generator }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
+  return tf.tidy(() => (latents ?? randn(latentShape, generator)).mul(initNoiseSigma));
 }
 
 /** `latents` under the mask, and around it what is known, as noisy as it is at `timestep`, or at the end without noise. */

@@ -40,11 +40,11 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, latentShape[0]);
 
-    return this.run({ ...request, strength }, () => tf.tidy(() => {
-      const timesteps = lastTimesteps(this.scheduler, numInferenceSteps, left);
+    return this.run({ ...request, strength }, scheduler => tf.tidy(() => {
+      const timesteps = lastTimesteps(scheduler, numInferenceSteps, left);
       const original = areLatents ? image : drawLatents(this.vae, toPixels(image, height, width), generator);
       const noise = randn(latentShape, generator);
-      return { timesteps, latents: this.scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
+      return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
     }));
   }
 }

@@ -42,8 +42,8 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
     checkTurns('image', count, images);
     checkTurns('maskImage', masks, images);
 
-    return this.run({ ...request, strength }, () => tf.tidy(() => {
-      const { vae, scheduler, vaeScaleFactor } = this;
+    return this.run({ ...request, strength }, scheduler => tf.tidy(() => {
+      const { vae, vaeScaleFactor } = this;
       const generators = Array.isArray(generator) ? generator.slice(0, count) : generator;
       const draw = (picture: tf.Tensor) => inTurn(drawLatents(vae, picture, generators), images);
       const timesteps = lastTimesteps(scheduler, numInferenceSteps, left);

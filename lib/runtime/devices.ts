@@ -84,6 +84,13 @@ export async function useDevice(device: Device | 'auto', { memoryFraction }: Dev
   throw new DeviceError('wasm', 'no device works here');
 }
 
+/** As `useDevice` of one that was used before, at once: for work that goes on after others had their turn. */
+export function resumeDevice(device: Device): void {
+  if (tf.getBackend() === BACKENDS[device]) return;
+  void tf.setBackend(BACKENDS[device]); // which runs already: it is the current one before the promise is there
+  current = device;
+}
+
 setDefaultBackend(() => useDevice('auto'));
 
 /** The device that `useDevice` made current; null before it was called. */

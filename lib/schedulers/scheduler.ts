@@ -99,6 +99,11 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     }
   }
 
+  /** Another of the same class and config, which has no run yet: for a run beside this scheduler's own. */
+  clone(): this {
+    return Object.assign(new this.schedulerClass(this.settings) as this, { config: this.config });
+  }
+
   /** Says where in `timesteps` a run begins that does not begin at the first, as from an image. */
   setBeginIndex(index: number): void {
     this.beginIndex = checkInteger(`${this.name} beginIndex`, index, 0, this.timesteps.length - 1);
