@@ -1,4 +1,4 @@
-import type { Pixels } from './png.js';
+import type { Pixels } from './pixels.js';
 
 /** What tslab's kernel gives to the code of the cells that it runs. */
 interface Kernel {

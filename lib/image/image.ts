@@ -1,13 +1,17 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { displayPng, enlargePixels } from './display.js';
+import type { Pixels } from './pixels.js';
 import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
 import { addTexts, readTexts } from './png_text.js';
-import { resizeLanczos } from './resize.js';
+import { resizePixels } from './resize.js';
 
 /** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
 export class Image {
+  #alpha?: Uint8Array;
+  #indexed = false;
+
   /**
    * @param data `width * height * 3` bytes: red, green, blue of each pixel.
    * @param text what a PNG file holds beside the pixels, by keyword; `parameters` says how a picture was generated.
@@ -19,6 +23,18 @@ export class Image {
     if (data.length !== width * height * 3) {
       throw new RangeError(`Image: got ${data.length} bytes, takes ${width * height * 3} for ${width} x ${height} pixels of RGB`);
     }
+  }
+
+  private static of({ data, width, height, alpha, indexed = false }: Pixels, text?: Readonly<Record<string, string>>): Image {
+    const image = new Image(data, width, height, text);
+    image.#alpha = alpha;
+    image.#indexed = indexed;
+    return image;
+  }
+
+  /** How opaque each pixel is, a byte a pixel, where a file says; for `resize`, and in no file that is written. */
+  get alpha(): Uint8Array | undefined {
+    return this.#alpha;
   }
 
   /**
@@ -49,13 +65,12 @@ export class Image {
   }
 
   /**
-   * Reads a PNG file's bytes, of any kind; transparency is left out. Its texts come in `text`, other than compressed ones.
+   * Reads a PNG file's bytes, of any kind; what is transparent has its colours, and `alpha`. Its texts come in `text`, other than compressed ones.
    * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
    */
   static async fromPng(bytes: Uint8Array): Promise<Image> {
     const chunks = readChunks(bytes);
-    const { data, width, height } = await decodePixels(chunks);
-    return new Image(data, width, height, readTexts(chunks));
+    return Image.of(await decodePixels(chunks), readTexts(chunks));
   }
 
   /** Reads a PNG file (Node). @throws Error for a file that cannot be read, PngError as fromPng. */
@@ -64,11 +79,20 @@ export class Image {
     return Image.fromPng(await readImageFile(path));
   }
 
-  /** The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS. */
+  /**
+   * The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS, also where the file that it was read from was
+   * transparent (colours weigh as much as they are seen) or had a palette or black and white alone (the nearest pixels are taken).
+   */
   resize(width: number, height: number): Image {
     checkInteger('width', width, 1);
     checkInteger('height', height, 1);
-    return new Image(resizeLanczos(this, width, height), width, height);
+    const { data, alpha } = this;
+    return Image.of(resizePixels({ data, width: this.width, height: this.height, alpha, indexed: this.#indexed }, width, height));
+  }
+
+  /** The same colours, all opaque and no palette's. Equals Pillow's convert('RGB'). */
+  toRgb(): Image {
+    return new Image(this.data, this.width, this.height, this.text);
   }
 
   /**

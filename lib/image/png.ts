@@ -1,14 +1,8 @@
 import { inflateSync } from 'node:zlib';
 import { PNG } from 'pngjs';
 import { show } from '../core/checks.js';
-import { colourFile, concat, dropAlpha, PngError, readHeader, type Chunk, type Header } from './png_chunks.js';
-
-/** RGB bytes and their size. */
-export interface Pixels {
-  readonly data: Uint8Array;
-  readonly width: number;
-  readonly height: number;
-}
+import type { Pixels } from './pixels.js';
+import { colourFile, concat, PngError, readHeader, toPixels, type Chunk, type Header } from './png_chunks.js';
 
 const SAMPLES: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const RGB = 2;
@@ -20,16 +14,16 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
 }
 
 /**
- * The pixels of a PNG file. Of 16 bits the upper 8 are kept; transparency is left out, as Pillow's convert('RGB') does.
+ * The pixels of a PNG file. Of 16 bits the upper 8 are kept; colours are what they are where they are transparent.
  * @throws PngError saying what is wrong.
  */
 export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
   const header = readHeader(chunks);
-  const { width, height, depth } = header;
+  const { depth } = header;
   checkPacked(chunks, header);
   try {
     const { data } = PNG.sync.read(Buffer.from(colourFile(chunks)), { skipRescale: depth === 16 });
-    return { data: dropAlpha(depth === 16 ? data.map(value => value >> 8) : data), width, height };
+    return toPixels(depth === 16 ? data.map(value => value >> 8) : data, header);
   } catch (error) {
     throw new PngError(`cannot be read: ${show((error as Error).message)}`, { cause: error });
   }

@@ -1,6 +1,6 @@
 import { show } from '../core/checks.js';
-import type { Pixels } from './png.js';
-import { colourFile, dropAlpha, PngError, readHeader, type Chunk } from './png_chunks.js';
+import type { Pixels } from './pixels.js';
+import { colourFile, PngError, readHeader, toPixels, type Chunk } from './png_chunks.js';
 
 /** What a page has instead of png.ts: bundlers take this file by the `browser` field of package.json. */
 export async function encodePixels({ data, width, height }: Pixels): Promise<Uint8Array> {
@@ -19,14 +19,15 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
  * @throws PngError saying what is wrong.
  */
 export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
-  const { width, height } = readHeader(chunks);
+  const header = readHeader(chunks);
+  const { width, height } = header;
   try {
     const file = new Blob([colourFile(chunks) as BlobPart], { type: 'image/png' });
     const bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
     const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!;
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
-    return { data: dropAlpha(context.getImageData(0, 0, width, height).data), width, height };
+    return toPixels(context.getImageData(0, 0, width, height).data, header);
   } catch (error) {
     throw new PngError(`cannot be read: ${show((error as Error).message)}`, { cause: error });
   }

@@ -1,4 +1,5 @@
 import crc32 from 'crc-32';
+import { splitAlpha, type Pixels } from './pixels.js';
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const MAX_PIXELS = 1e8;
@@ -84,13 +85,8 @@ export function concat(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** Red, green and blue of pixels with a fourth sample. */
-export function dropAlpha(rgba: ArrayLike<number>): Uint8Array {
-  const rgb = new Uint8Array(rgba.length / 4 * 3);
-  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
-    rgb[to] = rgba[from];
-    rgb[to + 1] = rgba[from + 1];
-    rgb[to + 2] = rgba[from + 2];
-  }
-  return rgb;
+/** The picture that a file with this header has, of its pixels as RGBA. */
+export function toPixels(rgba: ArrayLike<number>, { width, height, depth, colourType }: Header): Pixels {
+  const { data, alpha } = splitAlpha(rgba);
+  return { data, width, height, ...(colourType >= 4 && { alpha }), ...((colourType === 3 || depth === 1) && { indexed: true }) };
 }

@@ -1,38 +1,58 @@
+import type { Pixels } from './pixels.js';
+
 const LOBES = 3;
 const PRECISION = 2 ** 22; // of the weights, which are whole numbers of this
 
-/** RGB bytes and their size. */
-interface Pixels {
+/**
+ * Scales a picture as Pillow's Image.resize with LANCZOS does, byte for byte, which is how diffusers resizes: by the filter of three lobes;
+ * colours of what is not opaque weigh as much as they are seen; of a palette or of black and white it takes the nearest pixels.
+ */
+export function resizePixels(pixels: Pixels, width: number, height: number): Pixels {
+  if (width === pixels.width && height === pixels.height) return pixels;
+  if (pixels.indexed) return resizeNearest(pixels, width, height);
+  const { data, alpha, ...size } = pixels;
+  if (!alpha) return { data: resizeLanczos({ data, ...size, samples: 3 }, width, height), width, height };
+  const planes = resizeLanczos({ data: multiplyByAlpha(data, alpha), ...size, samples: 4 }, width, height);
+  return { ...divideByAlpha(planes), width, height };
+}
+
+/** Bytes of pixels that lie one after the other, rows from the top. */
+interface Samples {
   readonly data: Uint8Array;
   readonly width: number;
   readonly height: number;
+  /** Of a pixel. */
+  readonly samples: number;
 }
 
-/**
- * Scales a picture by Lanczos' filter of three lobes, rows first, then columns, each rounded to bytes.
- * Equals Pillow's Image.resize with LANCZOS, byte for byte, which is how diffusers resizes.
- */
-export function resizeLanczos({ data, width, height }: Pixels, newWidth: number, newHeight: number): Uint8Array {
-  const rows = newWidth === width ? data : resample(data, { count: height, step: width * 3 }, { size: width, step: 3 }, newWidth);
-  return newHeight === height ? rows : resample(rows, { count: newWidth, step: 3 }, { size: height, step: newWidth * 3 }, newHeight);
+/** Lanczos along rows and along columns, each rounded to bytes. Which comes first is as in Pillow 13; before, it always was rows. */
+function resizeLanczos({ data, width, height, samples }: Samples, newWidth: number, newHeight: number): Uint8Array {
+  const scaleRows = (from: Uint8Array, rows: number) =>
+    newWidth === width ? from : resample(from, { count: rows, step: width * samples }, { size: width, step: samples }, newWidth, samples);
+  const scaleColumns = (from: Uint8Array, columns: number) =>
+    newHeight === height ? from : resample(from, { count: columns, step: samples }, { size: height, step: columns * samples }, newHeight, samples);
+  const columnsFirst = newHeight < height && height - newHeight > 2 * (width - newWidth);
+  return columnsFirst ? scaleRows(scaleColumns(data, width), newHeight) : scaleColumns(scaleRows(data, height), newWidth);
 }
 
 /** Scales along one axis: `lines.count` lines of `axis.size` pixels, which are `axis.step` bytes apart. */
-function resample(data: Uint8Array, lines: { count: number; step: number }, axis: { size: number; step: number }, newSize: number): Uint8Array {
-  const along = axis.step === 3; // lines are rows
-  const out = new Uint8Array(lines.count * newSize * 3);
-  const outLine = along ? newSize * 3 : 3;
-  const outStep = along ? 3 : lines.count * 3;
+function resample(
+  data: Uint8Array, lines: { count: number; step: number }, axis: { size: number; step: number }, newSize: number, samples: number,
+): Uint8Array {
+  const along = axis.step === samples; // lines are rows
+  const out = new Uint8Array(lines.count * newSize * samples);
+  const outLine = along ? newSize * samples : samples;
+  const outStep = along ? samples : lines.count * samples;
   lanczosWeights(axis.size, newSize).forEach(({ first, weights }, at) => {
     for (let line = 0; line < lines.count; line++) {
-      for (let channel = 0; channel < 3; channel++) {
+      for (let sample = 0; sample < samples; sample++) {
         let sum = PRECISION / 2;
-        let from = line * lines.step + first * axis.step + channel;
+        let from = line * lines.step + first * axis.step + sample;
         for (const weight of weights) {
           sum += data[from] * weight;
           from += axis.step;
         }
-        out[line * outLine + at * outStep + channel] = Math.max(0, Math.min(255, Math.floor(sum / PRECISION)));
+        out[line * outLine + at * outStep + sample] = Math.max(0, Math.min(255, Math.floor(sum / PRECISION)));
       }
     }
   });
@@ -64,4 +84,48 @@ function sinc(x: number): number {
 /** Halves go away from zero. */
 function roundAway(value: number): number {
   return Math.trunc(value + Math.sign(value) * 0.5);
+}
+
+/** Red, green and blue, as much of them as is seen, and how much that is: four bytes a pixel. */
+function multiplyByAlpha(data: Uint8Array, alpha: Uint8Array): Uint8Array {
+  const out = new Uint8Array(alpha.length * 4);
+  alpha.forEach((opacity, i) => {
+    for (let c = 0; c < 3; c++) {
+      const product = data[3 * i + c] * opacity + 128;
+      out[4 * i + c] = ((product >> 8) + product) >> 8; // / 255, rounded
+    }
+    out[4 * i + 3] = opacity;
+  });
+  return out;
+}
+
+function divideByAlpha(planes: Uint8Array): { data: Uint8Array; alpha: Uint8Array } {
+  const alpha = Uint8Array.from({ length: planes.length / 4 }, (_, i) => planes[4 * i + 3]);
+  const data = Uint8Array.from({ length: alpha.length * 3 }, (_, i) => {
+    const opacity = alpha[Math.floor(i / 3)];
+    const value = planes[4 * Math.floor(i / 3) + i % 3];
+    return opacity === 0 ? value : Math.min(255, Math.trunc(255 * value / opacity));
+  });
+  return { data, alpha };
+}
+
+/** The pixels whose middles are nearest. */
+function resizeNearest({ data, width, height }: Pixels, newWidth: number, newHeight: number): Pixels {
+  const columns = nearest(width, newWidth);
+  const out = new Uint8Array(newWidth * newHeight * 3);
+  nearest(height, newHeight).forEach((row, y) => columns.forEach((column, x) => {
+    const from = (row * width + column) * 3;
+    out.set(data.subarray(from, from + 3), (y * newWidth + x) * 3);
+  }));
+  return { data: out, width: newWidth, height: newHeight, indexed: true };
+}
+
+/** Steps are added up, and so their rounding, as Pillow's. */
+function nearest(size: number, newSize: number): number[] {
+  let at = size / newSize / 2;
+  return Array.from({ length: newSize }, () => {
+    const pixel = Math.min(size - 1, Math.trunc(at));
+    at += size / newSize;
+    return pixel;
+  });
 }

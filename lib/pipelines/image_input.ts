@@ -52,19 +52,22 @@ export function lastTimesteps(scheduler: Scheduler, steps: number, left: number)
   return scheduler.timesteps.slice(begin);
 }
 
-/** `[images, height, width, 3]` within [-1, 1]. Equals VaeImageProcessor.preprocess: Lanczos for pictures, the nearest pixel for tensors. */
+/**
+ * `[images, height, width, 3]` within [-1, 1]. Equals load_image, which drops transparency, and VaeImageProcessor.preprocess: Lanczos for
+ * pictures, the nearest pixel for tensors.
+ */
 export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
-    const pixels = isTensor(input) ? resizeNearest(input, height, width) : stack(input, height, width);
+    const pixels = isTensor(input) ? resizeNearest(input, height, width) : stack([input].flat().map(image => image.toRgb()), height, width);
     return pixels.mul(2).sub(1);
   });
 }
 
-/** `[masks, height, width, 1]`: 1 where the mask is white, 0 where it is black, the nearer of both between. */
+/** `[masks, height, width, 1]`: 1 where the mask is white, 0 where it is black, the nearer of both between. Equals the pipeline's mask_processor. */
 export function toMask(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
     if (isTensor(input)) return resizeNearest(input, height, width).greaterEqual(0.5).cast('float32');
-    const bytes = stack(input, height, width).mul(255).round();
+    const bytes = stack([input].flat(), height, width).mul(255).round();
     return bytes.mul(GREY).sum(-1, true).greaterEqual(HALF_GREY).cast('float32');
   });
 }
@@ -84,8 +87,8 @@ export function inTurn(x: tf.Tensor, images: number): tf.Tensor {
   return tf.tile(x, [checkInteger('turns', images / x.shape[0], 1), 1, 1, 1]);
 }
 
-function stack(images: Image | Image[], height: number, width: number): tf.Tensor {
-  return Image.toTensor([images].flat().map(image => image.resize(width, height)));
+function stack(images: Image[], height: number, width: number): tf.Tensor {
+  return Image.toTensor(images.map(image => image.resize(width, height)));
 }
 
 function isTensor(input: ImageInput): input is tf.Tensor {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import { Image } from '../../lib/image/image.js';
@@ -104,6 +104,23 @@ describe('Image.resize equals Pillow', () => {
   for (const [width, height] of meta.sizes as Array<[number, number]>) {
     it(`${width} x ${height}`, () => assert.deepEqual(golden('resize/source').resize(width, height), golden(`resize/${width}x${height}`)));
   }
+
+  for (const mode of meta.modes as string[]) {
+    for (const [width, height] of meta.mode_sizes as Array<[number, number]>) {
+      it(`${width} x ${height} of a file of mode ${mode}`, async () => {
+        const resized = (await Image.fromPng(bytes(`modes/${mode}/png`))).resize(width, height);
+        assert.deepEqual(resized, golden(`modes/${mode}/${width}x${height}`));
+        assert.equal(resized.alpha?.length, mode.endsWith('A') ? width * height : undefined);
+      });
+    }
+  }
+
+  it('of the colours alone for toRgb', async () => {
+    const { data, width, height } = await Image.fromPng(bytes('modes/RGBA/png'));
+    assert.deepEqual((await Image.fromPng(bytes('modes/RGBA/png'))).toRgb().resize(16, 16), new Image(data, width, height).resize(16, 16));
+  });
+
+  it('of a version that the goldens name', () => assert.ok(readFileSync('spec/golden/requirements.txt', 'utf8').includes(`pillow==${meta.pillow}\n`)));
 
   it('takes whole numbers', () => assert.throws(() => golden('resize/source').resize(0, 3), /width: got 0, takes a whole number, 1 or more/));
 });

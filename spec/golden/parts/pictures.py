@@ -4,6 +4,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -80,8 +81,25 @@ def generate():
 
     source = random.integers(0, 256, (20, 31, 3)).astype(np.uint8)
     source[5:12, 8:20] = (0, 255, 128)  # an edge, around which the filter swings out
-    sizes = ((31, 20), (16, 16), (64, 48), (31, 7), (5, 20), (1, 1), (33, 21))
+    sizes = ((31, 20), (16, 16), (64, 48), (31, 7), (5, 20), (1, 1), (33, 21),
+             (32, 19), (45, 3), (30, 18), (30, 17), (28, 14), (28, 13), (29, 15), (29, 16), (22, 1), (21, 1))  # about where columns come first
     tensors["resize/source"] = source
     for width, height in sizes:
         tensors[f"resize/{width}x{height}"] = np.asarray(Image.fromarray(source).resize((width, height), Image.LANCZOS))
-    save("pictures/pictures", tensors, {"kinds": kinds, "texts": texts, "sizes": sizes})
+
+    # What Pillow scales in other ways: by its opacity, or to the nearest pixel.
+    alpha = random.integers(0, 256, (20, 31, 1)).astype(np.uint8)
+    alpha[8:15, 3:12], alpha[:, 25:] = 0, 255
+    modes = {"RGBA": Image.fromarray(np.concatenate([source, alpha], -1)), "LA": Image.fromarray(np.concatenate([source[..., :1], alpha], -1)),
+             "P": Image.fromarray(source).quantize(16), "1": Image.fromarray(source).convert("1"), "L": Image.fromarray(source[..., 0])}
+    mode_sizes = ((31, 20), (16, 16), (64, 48), (33, 15), (29, 3))
+    for mode, image in modes.items():
+        assert image.mode == mode
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        tensors[f"modes/{mode}/png"] = np.frombuffer(file.getvalue(), np.uint8)
+        for width, height in mode_sizes:
+            resized = Image.open(file).resize((width, height), Image.LANCZOS)
+            tensors[f"modes/{mode}/{width}x{height}"] = np.asarray(resized.convert("RGB"))
+    save("pictures/pictures", tensors, {"kinds": kinds, "texts": texts, "sizes": sizes, "modes": list(modes), "mode_sizes": mode_sizes,
+                                        "pillow": PIL.__version__})
