@@ -7,5 +7,5 @@ export async function setup({ gpu, cpu }: { gpu?: boolean; cpu?: boolean }): Pro
   const result = await setupNative({ kind: gpu ? 'gpu' : cpu ? 'cpu' : undefined, onProgress: line => console.error(line) });
   const device = result.kind === 'gpu' && result.gpu ? 'cuda' : 'cpu';
   console.log(`The native backend ${result.built ? 'is built and works' : 'was built already and works'}, on ${device}: ${result.folder}`);
-  if (result.kind === 'gpu' && !result.gpu) console.log('TensorFlow finds no GPU that it can use, so it runs on the CPU.');
+  if (result.noGpu) console.log(`It runs on the CPU for want of a GPU: ${result.noGpu}.`);
 }

@@ -100,7 +100,7 @@ export function currentDevice(): Device | null {
 
 async function start(device: Device, memoryFraction?: number): Promise<void> {
   try {
-    if (device === 'cuda' || device === 'cpu') (await importNative()).loadNative(device, memoryFraction);
+    if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, memoryFraction);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
     if (device === 'wasm') guardWasmMemory();
     current = device;

@@ -8,6 +8,8 @@ import { runTool } from './tools.js';
  * TensorFlow logs while it is being loaded, before any log level counts: this addon loads it with stderr closed.
  * Its `configure` makes a context with a serialized ConfigProto. What that says of GPU memory holds for the process, also for the contexts and
  * sessions that the binding makes later without a config: TensorFlow has one allocator for each GPU, which its first user sets up.
+ * Its `openLibrary` opens a library by the function, in libtensorflow_framework, with which TensorFlow opens CUDA's: in the same folders.
+ * The result is null, or why it cannot be opened.
  */
 const QUIET = `#include <dlfcn.h>
 #include <fcntl.h>
@@ -35,6 +37,20 @@ static napi_value Configure(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+static napi_value OpenLibrary(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value argument, reason;
+  char name[4096] = "";
+  napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
+  napi_get_value_string_utf8(env, argument, name, sizeof name, nullptr);
+  napi_get_null(env, &reason);
+  TF_Status* status = TENSORFLOW(TF_NewStatus)();
+  TENSORFLOW(TF_LoadLibrary)(name, status);
+  if (TENSORFLOW(TF_GetCode)(status) != TF_OK) napi_create_string_utf8(env, TENSORFLOW(TF_Message)(status), NAPI_AUTO_LENGTH, &reason);
+  TENSORFLOW(TF_DeleteStatus)(status);
+  return reason;
+}
+
 NAPI_MODULE_INIT() {
   int saved = dup(2), null = open("/dev/null", O_WRONLY);
   dup2(null, 2);
@@ -42,9 +58,11 @@ NAPI_MODULE_INIT() {
   dup2(saved, 2);
   close(saved);
   close(null);
-  napi_value configure;
-  napi_create_function(env, "configure", NAPI_AUTO_LENGTH, Configure, nullptr, &configure);
-  napi_set_named_property(env, exports, "configure", configure);
+  const napi_property_descriptor properties[] = {
+    {"configure", nullptr, Configure, nullptr, nullptr, nullptr, napi_default, nullptr},
+    {"openLibrary", nullptr, OpenLibrary, nullptr, nullptr, nullptr, napi_default, nullptr},
+  };
+  napi_define_properties(env, exports, 2, properties);
   return exports;
 }
 `;

@@ -1,6 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BINDING_PACKAGE, TENSORFLOW_VERSION, TFJS_SYMBOL, TFJS_VERSION, type NativeKind } from './build_folder.js';
+import { cudaPlace } from './build/cuda_libraries.js';
+import { findCuda } from './build/find_cuda.js';
 import { runTool } from './tools.js';
 
 /** From npm, by folder of node_modules: the binding and the backend's JavaScript, what that imports, and Node's own headers. */
@@ -8,10 +10,10 @@ const NPM_PACKAGES = { [BINDING_PACKAGE]: TFJS_VERSION, 'google-protobuf': '3.21
 
 export const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 
-/** What is unpacked of a wheel: TensorFlow's libraries, the headers of its C API, its list of requirements; all of NVIDIA's libraries. */
+/** What is unpacked of TensorFlow's wheel: its libraries, the headers of its C API, its list of requirements. */
 const WHEEL_PARTS = [...LIBRARIES.map(library => `tensorflow/${library}`),
   ...['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'].map(path => `tensorflow/include/${path}`),
-  `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`, 'nvidia/'];
+  `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`];
 
 /** Unpacks the members whose names begin with one of the arguments; zipfile forgets which can be executed. */
 const UNZIP = `import os, sys, zipfile
@@ -41,23 +43,37 @@ export async function downloadBinding(python: string, stage: string, target: str
   }
 }
 
-/** Puts TensorFlow's libraries under `target/lib`, its headers under `stage`, and CUDA's libraries where TensorFlow's look for them. */
+/** Puts TensorFlow's libraries under `target/lib`, its headers and what it requires under `stage`. */
 export async function downloadTensorflow(
   kind: NativeKind, python: string, stage: string, target: string, onProgress: (line: string) => void,
 ): Promise<void> {
   const name = kind === 'cpu' && process.arch === 'x64' ? 'tensorflow-cpu' : 'tensorflow';
-  await downloadWheels(python, [`${name}==${TENSORFLOW_VERSION}`], stage, onProgress);
+  await downloadWheels(python, [`${name}==${TENSORFLOW_VERSION}`], stage, WHEEL_PARTS, onProgress);
   await mkdir(join(target, 'lib'), { recursive: true });
   for (const library of LIBRARIES) await rename(join(stage, 'tensorflow', library), join(target, 'lib', library));
-  if (kind === 'cpu') return;
+}
+
+/** Puts packages of CUDA's libraries, each by the name under which TensorFlow requires it, where TensorFlow looks for them. */
+export async function downloadCuda(
+  packages: ReadonlyMap<string, string>, python: string, stage: string, target: string, onProgress: (line: string) => void,
+): Promise<void> {
   const metadata = await readFile(join(stage, `tensorflow-${TENSORFLOW_VERSION}.dist-info`, 'METADATA'), 'utf8');
-  const cuda = [...metadata.matchAll(/^Requires-Dist: (nvidia-[^;\s]+)\s*;.*and-cuda/gm)].map(([, requirement]) => requirement);
-  await downloadWheels(python, cuda, stage, onProgress);
-  await rename(join(stage, 'nvidia'), join(target, 'nvidia'));
+  const requirements = [...metadata.matchAll(/^Requires-Dist: (nvidia-[\w-]+)([^;\s]*)\s*;.*and-cuda/gm)]
+    .flatMap(([, name, versions]) => packages.has(name) ? [`${packages.get(name)}${versions}`] : []);
+  await downloadWheels(python, requirements, stage, ['nvidia/'], onProgress);
+  for (const [name, path] of await findCuda([join(stage, 'nvidia')])) {
+    const place = join(target, cudaPlace(name));
+    await mkdir(dirname(place), { recursive: true });
+    await rename(path, place);
+  }
+  await rm(join(stage, 'nvidia'), { recursive: true, force: true });
 }
 
 /** Downloads wheels and unpacks into `stage` what is used of them. pip checks them against its registry's hashes. */
-async function downloadWheels(python: string, requirements: readonly string[], stage: string, onProgress: (line: string) => void): Promise<void> {
+async function downloadWheels(
+  python: string, requirements: readonly string[], stage: string, parts: readonly string[], onProgress: (line: string) => void,
+): Promise<void> {
+  if (requirements.length === 0) return;
   const wheels = join(stage, 'wheels');
   // Nothing of a wheel is run or compiled against Python, so any Python version's will do: --python-version names one that there is.
   const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--python-version=3.13', '--no-cache-dir', `--dest=${wheels}`];
@@ -68,7 +84,7 @@ async function downloadWheels(python: string, requirements: readonly string[], s
   await runTool(python, [...args, ...requirements], { env: { TMPDIR: stage }, onLine });
   for (const wheel of await readdir(wheels)) {
     onProgress(`unpacking ${wheel}`);
-    await runTool(python, ['-c', UNZIP, join(wheels, wheel), stage, ...WHEEL_PARTS]);
+    await runTool(python, ['-c', UNZIP, join(wheels, wheel), stage, ...parts]);
     await rm(join(wheels, wheel));
   }
 }

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
+import { whyNoGpu } from './build/gpu_check.js';
 import { loadBuild, running, type NativeDevice } from './load.js';
-import { nvidiaGpus } from './nvidia.js';
+import { describeGpu, nvidiaGpus } from './nvidia.js';
 
 let limit: number | undefined;
 
@@ -9,7 +10,7 @@ let limit: number | undefined;
  * Loads the native backend on `device`, if it is not loaded yet; on `cuda` with at most a fraction of each GPU's memory.
  * @throws Error saying in one line why that cannot be.
  */
-export function loadNative(device: NativeDevice, memoryFraction?: number): void {
+export async function loadNative(device: NativeDevice, memoryFraction?: number): Promise<void> {
   if (running() === null) {
     const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
     try {
@@ -19,9 +20,7 @@ export function loadNative(device: NativeDevice, memoryFraction?: number): void 
       const [reason] = (error as Error).message.split('\n');
       throw new Error(`the native build does not load (${reason}); run \`npx tfjs-diffusers setup\` to build it anew`, { cause: error });
     }
-    if (device === 'cuda' && running()!.device === 'cpu') {
-      throw new Error('TensorFlow finds no GPU that it can use; see CUDA_VISIBLE_DEVICES and whether the driver is 525 or newer');
-    }
+    if (device === 'cuda' && running()!.device === 'cpu') throw new Error(whyNoGpu(folder, await nvidiaGpus()));
   }
   if (running()!.device !== device) throw new Error(takenBy(running()!.device));
   if (device === 'cuda' && memoryFraction !== undefined && memoryFraction !== limit) {
@@ -40,7 +39,7 @@ export async function nativeStatuses(): Promise<Record<NativeDevice, { available
   const present = (on: string) => ({ available: true, detail: `TensorFlow ${now?.version ?? TENSORFLOW_VERSION} on ${on}` });
   const missing = (detail: string) => ({ available: false, detail });
   const cpu = present(`${threads()} threads`);
-  const cuda = present(gpus[0] ?? 'a GPU');
+  const cuda = present(gpus.length > 0 ? describeGpu(gpus[0]) : 'a GPU');
   if (now) return now.device === 'cpu' ? { cuda: missing(takenBy('cpu')), cpu } : { cuda, cpu: missing(takenBy('cuda')) };
   return {
     cuda: gpus.length === 0 ? missing('no NVIDIA GPU, nvidia-smi names none')

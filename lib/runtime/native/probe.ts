@@ -1,14 +1,23 @@
-/** Run by verifyBuild: loads the build in the folder that the argument names, computes, and prints what it runs on. */
+/** Run by verifyBuild: loads the build in the folder that the first argument names, computes, and prints what it runs on, or why it does not work. */
 import * as tf from '@tensorflow/tfjs';
+import { unusableLibrary, whyNoGpu } from './build/gpu_check.js';
+import type { NativeKind } from './build_folder.js';
 import { loadBuild, running } from './load.js';
+import { nvidiaGpus } from './nvidia.js';
 
-try {
-  loadBuild(process.argv[2], { memoryFraction: 0.9 }); // or it would not be seen to take one
+const [folder, kind] = process.argv.slice(2) as [string, NativeKind];
+
+async function probe(): Promise<object> {
+  const unusable = kind === 'gpu' ? unusableLibrary(folder, name => console.error(`opening ${name}`)) : null;
+  if (unusable !== null) return { error: unusable };
+  loadBuild(folder, { memoryFraction: 0.9 }); // or it would not be seen to take one
   await tf.setBackend('tensorflow');
   const sum = tf.conv2d(tf.ones<tf.Rank.R4>([1, 8, 8, 4]), tf.ones<tf.Rank.R4>([3, 3, 4, 2]), 1, 'valid').sum().dataSync()[0];
-  if (sum !== 6 * 6 * 36 * 2) throw new Error(`it computes ${sum} where ${6 * 6 * 36 * 2} is right`);
-  console.log(JSON.stringify({ gpu: running()!.device === 'cuda' }));
-} catch (error) {
-  console.error((error as Error).message.split('\n')[0]);
-  process.exitCode = 1;
+  if (sum !== 6 * 6 * 36 * 2) return { error: `it computes ${sum} where ${6 * 6 * 36 * 2} is right` };
+  if (running()!.device === 'cuda') return { gpu: true };
+  const gpus = await nvidiaGpus();
+  return { gpu: false, noGpu: kind === 'cpu' ? undefined : gpus.length === 0 ? 'nvidia-smi names no GPU' : whyNoGpu(folder, gpus) };
 }
+
+const answer = await probe().catch((error: Error) => ({ error: error.message.split('\n')[0] }));
+console.log(JSON.stringify(answer));

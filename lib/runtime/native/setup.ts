@@ -4,7 +4,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { buildFolder, cacheFolder, type NativeKind } from './build_folder.js';
 import { compileBinding } from './compile.js';
-import { downloadBinding, downloadTensorflow } from './download.js';
+import { CUDA_PARTS } from './build/cuda_libraries.js';
+import { downloadBinding, downloadCuda, downloadTensorflow } from './download.js';
 import { nvidiaGpus } from './nvidia.js';
 import { checkRequirements } from './requirements.js';
 import { explain } from './setup_error.js';
@@ -24,6 +25,8 @@ export interface SetupResult {
   readonly built: boolean;
   /** Whether TensorFlow finds a GPU that it can use. */
   readonly gpu: boolean;
+  /** Why a GPU build runs on the CPU here. */
+  readonly noGpu?: string;
 }
 
 /**
@@ -39,7 +42,7 @@ export async function setupNative({ kind, onProgress = () => {} }: SetupOptions 
   const damaged = existsSync(folder); // unless it passes its check
   if (damaged) {
     try {
-      return { kind: wanted, folder, built: false, ...await verifyBuild(folder) };
+      return { kind: wanted, folder, built: false, ...await verifyBuild(folder, wanted) };
     } catch (error) {
       onProgress(`${folder} does not work (${(error as Error).message}); building it anew`);
     }
@@ -51,13 +54,14 @@ export async function setupNative({ kind, onProgress = () => {} }: SetupOptions 
       const fresh = join(stage, 'build');
       await downloadBinding(python, stage, fresh);
       await downloadTensorflow(wanted, python, stage, fresh, onProgress);
+      if (wanted === 'gpu') await downloadCuda(new Map(CUDA_PARTS.map(part => [part.package, part.package])), python, stage, fresh, onProgress);
       onProgress('compiling the binding');
       await compileBinding(compiler, stage, fresh);
       onProgress('checking the build');
-      const { gpu } = await verifyBuild(fresh);
+      const verdict = await verifyBuild(fresh, wanted);
       if (damaged) await rename(folder, join(stage, 'damaged')).catch(() => {}); // another process may have moved it
       await rename(fresh, folder).catch(error => { if (!existsSync(folder)) throw error; }); // another process may have been first
-      return { kind: wanted, folder, built: true, gpu };
+      return { kind: wanted, folder, built: true, ...verdict };
     } finally {
       await rm(stage, { recursive: true, force: true });
     }
