@@ -3,72 +3,115 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { aims } from './aims.js';
 import { CASES } from './cases.js';
+import { firstPictureHead, firstPictureRow, measureFirstPicture } from './first_picture.js';
+import { nvidiaSmi } from './gpu.js';
 import { loadingMarkdown, measureLoading } from './loading.js';
 import { measure } from './measure.js';
 import { measureMemory, memoryMarkdown } from './memory.js';
-import { OURS, THEIRS, type Options } from './options.js';
-import { charts, markdown, type CaseResult } from './report.js';
+import { DTYPES, OURS, SIZES, THEIRS, type Dtype, type Options } from './options.js';
+import { charts, head, rows, table, tableHead, tableRow, type CaseResult } from './report.js';
 
 /** What has a table of its own. */
 const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; table: string }>> = {
-  load: async options => {
+  'first-picture': async options => {
+    console.log(tableHead(firstPictureHead));
+    const figures = await measureFirstPicture(options, row => console.log(tableRow(firstPictureRow(row))));
+    if (figures.some(({ failed }) => failed)) process.exitCode = 1;
+    return { figures, table: table(firstPictureHead, figures.map(firstPictureRow)) };
+  },
+  'load': async options => {
     const figures = await measureLoading(options);
+    console.log(loadingMarkdown(figures));
     return { figures, table: loadingMarkdown(figures) };
   },
-  memory: async options => {
+  'memory': async options => {
     const figures = await measureMemory(options);
+    console.log(memoryMarkdown(figures));
     return { figures, table: memoryMarkdown(figures) };
   },
 };
 /** Of our side alone: scripts that print by themselves, and fail where a bound is passed. */
 const SCRIPTS = ['overhead', 'leaks', 'approximations'];
-const known = [...Object.keys(CASES), ...Object.keys(TABLES)];
+const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS];
+
+/** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours. */
+const ON_GPU = ['unet', 'generate-sd15', 'vae-decode', 'text-encoder', 'first-picture', 'generate-sd15-50', 'generate-sd15-batch-4', 'generate-sd15-batch-8',
+  'generate-sd15-batch-8-sliced', 'load'];
+const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15')), 'load', 'memory'];
 
 const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('takes a whole number, 1 or more');
   return Number(text);
 };
 const program = new Command('npm run bench --')
-  .argument('[benchmark...]', `of ${known.join(', ')} (all of these unless some are named), ${SCRIPTS.join(', ')}`, known)
-  .option('--runs <n>', 'counted runs of each side, after one that is not', positive, 5)
-  .option('--device <device>', 'ours: cpu, cuda or wasm', 'cpu')
-  .addOption(new Option('--ours <variant>', 'how ours runs').choices(OURS).default('eager'))
-  .addOption(new Option('--vs-diffusers [variant...]', 'also diffusers on PyTorch; by default eager, in both layouts').choices(THEIRS))
-  .option('--python <path>', 'a Python with spec/golden/requirements.txt', 'python3')
+  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15 and ${SCRIPTS.join(', ')}`)
+  .option('--runs <n>', 'counted runs of each side', positive, 5)
+  .option('--warmups <n>', 'runs before that are not counted; by default 3 on cuda, else 1', positive)
+  .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)
+  .option('--device <device>', 'ours: cpu, cuda or wasm; PyTorch is on cuda too, else on the cpu', 'cpu')
+  .addOption(new Option('--dtype <dtype...>', 'of both sides; by default all on cuda, else float32').choices(DTYPES))
+  .addOption(new Option('--ours <variant...>', 'how ours runs; by default both ways on cuda, else eager').choices(OURS))
+  .addOption(new Option('--vs-diffusers [variant...]', 'also diffusers on PyTorch; by default all variants on cuda, else eager, in both layouts').choices(THEIRS))
+  .addOption(new Option('--size <size>', 'of the networks, but the bundled ones: small ones are to try a benchmark with').choices(SIZES).default('sd15'))
+  .addOption(new Option('--python <path>', 'a Python with spec/golden/requirements.txt').env('PYTHON').default('python3'))
   .option('--models <folder>', 'where the random weights are kept', '.build/bench')
   .option('--cold', 'load: from the disk, not from the page cache')
   .option('--json <file>', 'write the figures')
   .option('--markdown <file>', 'write the tables and charts')
   .parse();
-const names = program.processedArgs[0] as string[];
-const given = program.opts<Options & { vsDiffusers?: true | string[] }>();
-const options: Options = { ...given, vsDiffusers: given.vsDiffusers === true ? THEIRS.slice(0, 2) : given.vsDiffusers };
-for (const name of names) if (![...known, ...SCRIPTS].includes(name)) program.error(`benchmark: got '${name}', takes ${[...known, ...SCRIPTS].join(', ')}`);
+const given = program.opts<Partial<Omit<Options, 'vsDiffusers'>> & Pick<Options, 'runs' | 'device' | 'size' | 'python' | 'models'> & { vsDiffusers?: true | string[] }>();
+const isCuda = given.device === 'cuda';
+const options: Options = {
+  warmups: isCuda ? 3 : 1, timeout: isCuda ? 300 : 3600, dtype: isCuda ? DTYPES : ['float32'], ours: isCuda ? OURS : ['eager'], ...given,
+  vsDiffusers: given.vsDiffusers === true ? isCuda ? THEIRS : ['eager', 'channels_last'] : given.vsDiffusers ?? [],
+};
+const names = program.args.length ? program.args : isCuda ? ON_GPU : ELSEWHERE;
+for (const name of names) if (!NAMES.includes(name)) program.error(`benchmark: got '${name}', takes ${NAMES.join(', ')}`);
+
+const machine = {
+  machine: cpus()[0].model, cores: cpus().length, gpus: nvidiaSmi('name,driver_version,memory.total'), node: process.version, date: new Date().toISOString().slice(0, 10),
+};
+console.error(`${[`${machine.cores} x ${machine.machine}`, ...machine.gpus, `Node ${machine.node}`].join('; ')}; networks: ${options.size}`);
 
 const results: CaseResult[] = [];
 const tables: string[] = [];
 const figures: Record<string, unknown> = {};
-for (const name of names) {
-  console.error(`${name}: ...`);
-  if (SCRIPTS.includes(name)) {
-    process.exitCode ||= spawnSync(process.execPath, ['--expose-gc', join(dirname(fileURLToPath(import.meta.url)), `${name}.js`), options.device], { stdio: 'inherit' }).status ?? 1;
+for (const [i, dtype] of options.dtype.entries()) {
+  for (const name of names) {
+    if (i > 0 && !(name in CASES)) continue; // the others have all types in one
+    console.error(`${name}: ...`);
+    try {
+      await run(name, dtype);
+    } catch (error) {
+      console.error(`${name}: ${(error as Error).message}`);
+      process.exitCode = 1;
+    }
+    await save(); // after each: a long run that breaks has given something
+  }
+}
+
+async function run(name: string, dtype: Dtype): Promise<void> {
+  if (name in CASES) {
+    console.log(tableHead(head(options.ours)));
+    const result = await measure(name, dtype, options, (found, done) => rows(found, done).forEach(row => console.log(tableRow(row))));
+    results.push(result);
+    aims(result, options).forEach(note => console.log(note));
+    if (result.sides.some(({ failed }) => failed)) process.exitCode = 1;
   } else if (name in TABLES) {
     const measured = await TABLES[name](options);
     figures[name] = measured.figures;
     tables.push(measured.table);
-    console.log(measured.table);
   } else {
-    results.push(await measure(name, options));
-    console.log(markdown(results.slice(-1)));
+    const script = fileURLToPath(new URL(`${name}.js`, import.meta.url));
+    process.exitCode ||= spawnSync(process.execPath, ['--expose-gc', script, options.device], { stdio: 'inherit' }).status ?? 1;
   }
-  await save(); // after each: a long run that breaks has given something
 }
 
 async function save(): Promise<void> {
-  const machine = { machine: cpus()[0].model, cores: cpus().length, node: process.version, date: new Date().toISOString().slice(0, 10) };
   if (options.json) await writeFile(options.json, JSON.stringify({ ...machine, ...options, results, ...figures }, null, 2));
-  if (options.markdown) await writeFile(options.markdown, `${[...results.length ? [markdown(results)] : [], ...charts(results), ...tables].join('\n\n')}\n`);
+  const cases = results.length ? [table(head(options.ours), results.flatMap(result => rows(result)))] : [];
+  if (options.markdown) await writeFile(options.markdown, `${[...cases, ...charts(results), ...tables].join('\n\n')}\n`);
 }

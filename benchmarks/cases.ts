@@ -1,4 +1,7 @@
-/** What is measured: the same on both sides, at the sizes of Stable Diffusion 1.5. */
+import { BUNDLED_MODEL, type Dtype, type Options } from './options.js';
+import { randomPipeline, randomWeights } from './random_weights.js';
+
+/** What is measured: the same on both sides, at the sizes of Stable Diffusion 1.5 where no other model is named. */
 export type Case =
   | { kind: 'unet'; batch: number; size: number }
   | { kind: 'vae-decode'; batch: number; size: number }
@@ -6,7 +9,18 @@ export type Case =
   | { kind: 'attention'; batch: number; tokens: number; features: number; heads: number }
   | { kind: 'group-norm-silu'; batch: number; size: number; channels: number }
   | { kind: 'geglu'; batch: number; tokens: number; features: number }
-  | { kind: 'generate'; steps: number; batch: number };
+  | Pictures;
+
+/** From prompts to the bytes of PNG files. */
+interface Pictures {
+  kind: 'generate';
+  steps: number;
+  batch: number;
+  /** Of the latents; without it the bundled model makes pictures of its own size. */
+  size?: number;
+  /** Attention and the VAE in slices. */
+  sliced?: boolean;
+}
 
 /** By the name that the command line takes. Sizes of latents: 64 is a picture of 512x512. */
 export const CASES: Record<string, Case> = {
@@ -26,6 +40,11 @@ export const CASES: Record<string, Case> = {
   'generate': { kind: 'generate', steps: 20, batch: 1 },
   'generate-10': { kind: 'generate', steps: 10, batch: 1 },
   'generate-50': { kind: 'generate', steps: 50, batch: 1 },
+  'generate-sd15': { kind: 'generate', steps: 20, batch: 1, size: 64 },
+  'generate-sd15-50': { kind: 'generate', steps: 50, batch: 1, size: 64 },
+  'generate-sd15-batch-4': { kind: 'generate', steps: 20, batch: 4, size: 64 },
+  'generate-sd15-batch-8': { kind: 'generate', steps: 20, batch: 8, size: 64 },
+  'generate-sd15-batch-8-sliced': { kind: 'generate', steps: 20, batch: 8, size: 64, sliced: true },
 };
 
 /** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
@@ -35,13 +54,34 @@ export const GROWTH: Array<{ title: string; amount: string; cases: Record<number
   { title: 'a picture of the bundled model, by steps', amount: 'steps', cases: { 10: 'generate-10', 20: 'generate', 50: 'generate-50' } },
 ];
 
-/** The model that a case needs: the name of one with random weights, or the folder of a real one. */
-export const MODELS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder', 'generate': 'models/shapes' };
+const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
+
+/** What a worker is told, as JSON. */
+export interface Task {
+  job: Case;
+  /** The folder of a network, or for pictures that of a whole model. */
+  weights: string;
+  device: string;
+  dtype: Dtype;
+  variant: string;
+}
+
+/** The task that a case is, but for the variant. Small networks get latents of a quarter of the size. Makes random weights that are not there yet. */
+export async function task(name: string, dtype: Dtype, options: Options): Promise<Omit<Task, 'variant'>> {
+  const given = CASES[name];
+  const job = options.size === 'small' && 'size' in given ? { ...given, size: given.size! / 4 } : given;
+  const network = NETWORKS[job.kind];
+  const weights = network ? await randomWeights(network, options)
+    : job.kind !== 'generate' ? '' : job.size ? await randomPipeline(options) : BUNDLED_MODEL;
+  return { job, weights, device: options.device, dtype };
+}
 
 /** What a worker answers to each line of its input, as one line of JSON. */
 export interface Prepared {
   /** Seconds to load the weights. */
   load: number;
+  /** Of what it runs on. */
+  versions?: string;
 }
 
 export interface Run {
@@ -53,6 +93,8 @@ export interface Run {
 export interface Finished {
   /** Highest resident memory of the process, in bytes. */
   peakRss: number;
+  /** Highest sum of the tensors on the GPU, in bytes, where the worker can tell. */
+  peakAllocated?: number;
   /** Floating-point operations of one run, where the worker counts them. */
   flops?: number;
   tensors?: number;

@@ -1,48 +1,74 @@
 """The other side of a case: the same work by diffusers on PyTorch.
 
-    python diffusers_worker.py export MODEL FOLDER        random weights of SD1.5's size, float16 safetensors
-    python diffusers_worker.py CASE_JSON WEIGHTS LAYOUT   reads `run` and `end FILE` lines, answers in JSON
-LAYOUT: default or channels_last (eager), compile, or bfloat16 (channels_last). Needs spec/golden/requirements.txt.
+    python diffusers_worker.py export NETWORK FOLDER SIZE DEVICE   random weights, float16 safetensors; SIZE: sd15 or small
+    python diffusers_worker.py TASK_JSON                           reads `run`, `settle` and `end FILE` lines, answers in JSON
+A task's variant: eager, channels_last (eager too) or compile. Needs torch, diffusers and transformers (spec/golden/requirements.txt).
 """
+import io
 import json
 import os
 import resource
 import sys
 import time
 import warnings
+from pathlib import Path
 
 warnings.filterwarnings("ignore")
+import diffusers
+import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
+import transformers
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention import FeedForward
 from transformers import CLIPTextConfig, CLIPTextModel
 
-MODELS = {
-    "unet": lambda: UNet2DConditionModel(cross_attention_dim=768, sample_size=64),
-    "vae": lambda: AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512,
-                                 down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4),
-    "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)),
+for library in diffusers, transformers:
+    library.utils.logging.set_verbosity_error()
+    library.utils.logging.disable_progress_bar()
+
+SIZES = {
+    "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12),
+    "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1),
+}
+NETWORKS = {
+    "unet": lambda size: UNet2DConditionModel(cross_attention_dim=768, sample_size=64, block_out_channels=size["unet"], attention_head_dim=size["heads"]),
+    "vae": lambda size: AutoencoderKL(block_out_channels=size["vae"], layers_per_block=2, sample_size=512,
+                                      down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4),
+    "text_encoder": lambda size: CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=size["layers"], num_attention_heads=12)),
 }
 
 
-def export(model, folder):
+def device_of(ours):
+    """torch's device for one of ours."""
+    return "cuda" if ours == "cuda" else "cpu"
+
+
+def export(network, folder, size, device):
     torch.manual_seed(0)
-    network = MODELS[model]()
-    with torch.no_grad():
-        for p in network.parameters():
-            if p.ndim == 1:  # norms and biases: ones and zeros would hide swaps
-                p.add_(torch.randn_like(p) * 0.05)
-    network.half().save_pretrained(folder)
+    with torch.device(device_of(device)):
+        module = NETWORKS[network](SIZES[size])
+        with torch.no_grad():
+            for p in module.parameters():
+                if p.ndim == 1:  # norms and biases: ones and zeros would hide swaps
+                    p.add_(torch.randn_like(p) * 0.05)
+    module.half().save_pretrained(folder)
 
 
-def prepare(job, weights, layout):
+def bundled_pipeline():
+    sys.path.insert(0, str(Path(__file__).parents[1] / "spec" / "golden"))
+    from parts.images import pipeline  # reads our layout
+    return pipeline()
+
+
+def prepare(task):
+    job, weights, variant, device, dtype = task["job"], task["weights"], task["variant"], device_of(task["device"]), getattr(torch, task["dtype"])
     kind = job["kind"]
+    layout = torch.channels_last if variant == "channels_last" else torch.preserve_format
     generator = torch.Generator().manual_seed(0)
-    dtype = torch.bfloat16 if layout == "bfloat16" else torch.float32
-    randn = lambda *shape: torch.randn(*shape, generator=generator).to(dtype)
-    place = lambda m: (m.to(memory_format=torch.channels_last) if layout in ("channels_last", "bfloat16") else m).to(dtype).eval()
-    faster = lambda f: torch.compile(f) if layout == "compile" else f
+    randn = lambda *shape: torch.randn(*shape, generator=generator).to(device, dtype)
+    place = lambda module: module.to(device, dtype, memory_format=layout).eval()
+    faster = lambda f: torch.compile(f) if variant == "compile" else f
     if kind == "unet":
         unet = place(UNet2DConditionModel.from_pretrained(weights, torch_dtype=dtype))
         sample, text = randn(job["batch"], 4, job["size"], job["size"]), randn(job["batch"], 77, 768)
@@ -55,7 +81,7 @@ def prepare(job, weights, layout):
         return lambda: decode(latents).sample
     if kind == "text-encoder":
         encoder = place(CLIPTextModel.from_pretrained(weights, dtype=dtype))
-        ids = (320 + 7 * torch.arange(job["tokens"])).expand(job["batch"], -1)
+        ids = (320 + 7 * torch.arange(job["tokens"], device=device)).expand(job["batch"], -1)
         network = faster(encoder)
         return lambda: network(ids).last_hidden_state
     if kind == "attention":
@@ -64,8 +90,7 @@ def prepare(job, weights, layout):
         return faster(lambda: F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(1, 2).flatten(2))
     if kind == "group-norm-silu":
         norm = place(torch.nn.GroupNorm(32, job["channels"]))
-        x = randn(job["batch"], job["channels"], job["size"], job["size"])
-        x = x.to(memory_format=torch.channels_last) if layout in ("channels_last", "bfloat16") else x
+        x = randn(job["batch"], job["channels"], job["size"], job["size"]).to(memory_format=layout)
         return faster(lambda: F.silu(norm(x)))
     if kind == "geglu":
         ff = place(FeedForward(job["features"], activation_fn="geglu"))
@@ -74,39 +99,56 @@ def prepare(job, weights, layout):
         x = randn(job["batch"], job["tokens"], job["features"])
         return faster(lambda: ff(x))
     if kind == "generate":
-        sys.path.insert(0, "spec/golden")
-        from parts.images import pipeline  # reads our layout
-        pipe = pipeline()
+        pipe = StableDiffusionPipeline.from_pretrained(weights, torch_dtype=dtype) if "size" in job else bundled_pipeline()
         pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
-        pipe.to(dtype)
-        pipe.unet = faster(place(pipe.unet))
+        pipe.to(device, dtype)
+        pipe.unet, pipe.vae = place(pipe.unet), place(pipe.vae)
+        pipe.unet, pipe.vae.decode = faster(pipe.unet), faster(pipe.vae.decode)
+        if job.get("sliced"):
+            pipe.enable_attention_slicing()
+            pipe.vae.enable_slicing()
         prompts = ["a red circle on a blue background"] * job["batch"]
+        pixels = 8 * job["size"] if "size" in job else None
         seeds = lambda: [torch.Generator().manual_seed(i) for i in range(job["batch"])]
-        return lambda: pipe(prompts, num_inference_steps=job["steps"], generator=seeds(), output_type="pt").images
+
+        def pictures():
+            images = pipe(prompts, num_inference_steps=job["steps"], generator=seeds(), height=pixels, width=pixels).images
+            for image in images:
+                image.save(io.BytesIO(), "PNG")
+            return torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+        return pictures
 
 
 def main():
     if sys.argv[1] == "export":
-        return export(*sys.argv[2:4])
-    job, weights, layout = json.loads(sys.argv[1]), *sys.argv[2:4]
+        return export(*sys.argv[2:])
+    task = json.loads(sys.argv[1])
+    is_cuda = device_of(task["device"]) == "cuda"
+    wait = torch.cuda.synchronize if is_cuda else lambda: None
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 is float32: cuDNN's convolutions are not, by torch's default
     answers, sys.stdout = sys.stdout, sys.stderr
     answer = lambda value: print(json.dumps(value), file=answers, flush=True)
     with torch.no_grad():
         start = time.perf_counter()
-        work = prepare(job, weights, layout)
-        answer({"load": time.perf_counter() - start})
+        work = prepare(task)
+        wait()
+        answer({"load": time.perf_counter() - start, "versions": f"torch {torch.__version__}, diffusers {diffusers.__version__}"})
         for line in sys.stdin:
             command, *file = line.split()
             if command == "run":
                 cpu, start = os.times(), time.perf_counter()
                 work()
+                wait()
                 wall, after = time.perf_counter() - start, os.times()
                 answer({"wall": wall, "cpu": after.user + after.system - cpu.user - cpu.system})
+            if command == "settle":
+                answer({})  # torch.compile has compiled within the first run
             if command == "end":
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                work().float().contiguous().numpy().tofile(file[0])
-                answer({"peakRss": peak})
+                allocated = {"peakAllocated": torch.cuda.max_memory_allocated()} if is_cuda else {}
+                work().float().cpu().contiguous().numpy().tofile(file[0])
+                answer({"peakRss": peak, **allocated})
                 break
 
 

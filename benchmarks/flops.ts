@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** Runs `work` and counts the multiplications and additions of its convolutions and matrix products, which are nearly all there are. */
-export async function countFlops(work: () => tf.Tensor | Promise<tf.Tensor>): Promise<{ result: tf.Tensor; flops: number }> {
+export async function countFlops<T>(work: () => T | Promise<T>): Promise<{ result: T; flops: number }> {
   let flops = 0;
   const engine = tf.engine();
   const runKernel = engine.runKernel.bind(engine);

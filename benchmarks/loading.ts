@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { convertModel } from '../weights-converter/convert.js';
-import type { Options } from './options.js';
+import { pythonScript, type Options } from './options.js';
 import { randomWeights } from './random_weights.js';
 import { lastLine } from './last_line.js';
 import { median, table } from './report.js';
@@ -23,14 +23,14 @@ export interface LoadingResult {
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
-const pythonWorker = 'benchmarks/loading_worker.py';
+const pythonWorker = pythonScript('loading_worker.py');
 
 /**
  * The case `load`: a UNet is loaded from the folder that diffusers saved, and from the same converted. Every load is a process of its own,
  * so that a peak is one load's; the sides take turns. Linux.
  */
 export async function measureLoading(options: Options): Promise<LoadingResult[]> {
-  const { runs, device, python, vsDiffusers, cold } = options;
+  const { runs, device, python, timeout, vsDiffusers, cold } = options;
   const theirs = await randomWeights('unet', options);
   const ours = `${theirs}-tfjs`;
   if (!existsSync(ours)) await convertModel(theirs, ours);
@@ -38,13 +38,13 @@ export async function measureLoading(options: Options): Promise<LoadingResult[]>
   const sides = ['float16', 'float32'].flatMap(dtype => [
     { name: `tfjs-diffusers, converted, ${dtype}`, folder: ours, command: [...node, ours, dtype, device] },
     { name: `tfjs-diffusers, ${dtype}`, folder: theirs, command: [...node, theirs, dtype, device] },
-    ...vsDiffusers ? [{ name: `diffusers, ${dtype}`, folder: theirs, command: [python, pythonWorker, theirs, dtype] }] : [],
+    ...vsDiffusers.length ? [{ name: `diffusers, ${dtype}`, folder: theirs, command: [python, pythonWorker, theirs, dtype, device] }] : [],
   ]);
   const results = sides.map(({ name }): LoadingResult => ({ name, runs: [] }));
   for (let i = 0; i < runs; i++) {
     for (const [k, { folder, command }] of sides.entries()) {
-      if (cold) lastLine(python, pythonWorker, 'evict', folder);
-      results[k].runs.push(JSON.parse(lastLine(...command)) as Loading);
+      if (cold) lastLine([python, pythonWorker, 'evict', folder], timeout);
+      results[k].runs.push(JSON.parse(lastLine(command, timeout)) as Loading);
     }
   }
   return results;

@@ -1,7 +1,7 @@
 """The other side of loading.ts.
 
-    python loading_worker.py FOLDER DTYPE    loads the UNet, runs it once, small, and prints what that took as JSON
-    python loading_worker.py evict FOLDER    drops the folder's files from the page cache
+    python loading_worker.py FOLDER DTYPE DEVICE   loads the UNet, runs it once, small, and prints what that took as JSON; DEVICE: one of ours
+    python loading_worker.py evict FOLDER          drops the folder's files from the page cache
 """
 import json
 import os
@@ -16,17 +16,19 @@ def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 2**20
 
 
-def main(folder, dtype):
+def main(folder, dtype, device):
     warnings.filterwarnings("ignore")
     import torch
     from diffusers import UNet2DConditionModel
 
-    dtype = getattr(torch, dtype)
+    dtype, device = getattr(torch, dtype), "cuda" if device == "cuda" else "cpu"
+    zeros = lambda *shape: torch.zeros(*shape, device=device, dtype=dtype)
+    zeros(1)  # its device is ready, as ours is, before the time begins
     started = time.perf_counter()
-    unet = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype)
+    unet = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype).to(device)
     loaded, peak_loaded = time.perf_counter(), peak()
     with torch.no_grad():
-        unet(torch.zeros(1, 4, 8, 8, dtype=dtype), 1, torch.zeros(1, 77, 768, dtype=dtype))
+        unet(zeros(1, 4, 8, 8), 1, zeros(1, 77, 768)).sample.cpu()
     print(json.dumps({"load": loaded - started, "firstOutput": time.perf_counter() - started, "peakLoaded": peak_loaded, "peakRan": peak()}))
 
 
@@ -41,4 +43,4 @@ def evict(folder):
 if sys.argv[1] == "evict":
     evict(sys.argv[2])
 else:
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

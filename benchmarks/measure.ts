@@ -1,46 +1,73 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { CASES, MODELS } from './cases.js';
-import type { Options } from './options.js';
-import { randomWeights } from './random_weights.js';
+import { join } from 'node:path';
+import { gpuMemory } from './gpu.js';
+import type { Dtype, Options } from './options.js';
 import { median, type CaseResult, type SideResult } from './report.js';
-import { Side } from './side.js';
+import { Side, type Start } from './side.js';
+import { sides } from './sides.js';
 
-const here = dirname(fileURLToPath(import.meta.url));
+/** A side's process, from its start on, and what is known of it. */
+interface Contestant {
+  start: Start;
+  side?: Side;
+  result: SideResult;
+}
 
-/** Times a case. Each side is a process of its own; they take turns, so that a ratio holds where the machine's speed drifts. */
-export async function measure(name: string, options: Options): Promise<CaseResult> {
+/**
+ * Times a case. Each side is a process of its own. On a CPU they take turns, so that a ratio holds where the machine's speed drifts; on a GPU they come
+ * one after the other, each with all of its memory. A side that fails or is late does not keep the others from going on.
+ * @param tell gets the case each time that more sides are done.
+ */
+export async function measure(name: string, dtype: Dtype, options: Options, tell: (result: CaseResult, done: SideResult[]) => void): Promise<CaseResult> {
+  const { device, timeout, warmups, runs } = options;
   const folder = await mkdtemp(join(tmpdir(), 'bench-'));
-  const sides: Side[] = [];
+  const all: Contestant[] = (await sides(name, dtype, options)).map(start => ({ start, result: { name: start.name, load: 0, first: 0, runs: [], peakRss: 0 } }));
+  const found: CaseResult = { name, dtype, ours: options.ours, sides: all.map(({ result }) => result) };
+  const file = (contestant: Contestant) => join(folder, `${all.indexOf(contestant)}`);
+  const peaks: number[] = [];
   try {
-    const model = MODELS[CASES[name].kind];
-    const weights = !model || model.includes('/') ? model ?? '' : await randomWeights(model, options);
-    const starts: Array<[string, string, string[]]> = [
-      [['tfjs-diffusers', ...options.ours === 'eager' ? [] : [options.ours]].join(' '), process.execPath,
-        [join(here, 'worker.js'), name, weights, options.device, options.ours]],
-      ...(options.vsDiffusers ?? []).map(variant =>
-        [`diffusers ${variant}`, options.python, ['benchmarks/diffusers_worker.py', JSON.stringify(CASES[name]), weights, variant]] as [string, string, string[]]),
-    ];
-    const found: SideResult[] = [];
-    for (const start of starts) {
-      const { side, prepared } = await Side.start(...start);
-      sides.push(side);
-      found.push({ name: side.name, load: prepared.load, runs: [], peakRss: 0 });
-      await side.run(); // first runs allocate and compile
+    for (const group of device === 'cuda' ? all.map(each => [each]) : [all]) {
+      const before = gpuMemory();
+      await inTurn(group, async contestant => {
+        const { side, prepared } = await Side.start(contestant.start, timeout);
+        contestant.side = side;
+        Object.assign(contestant.result, prepared);
+        await side.run();
+        contestant.result.first = side.age;
+        await side.settle();
+      });
+      for (let run = 1; run < warmups; run++) await inTurn(group, ({ side }) => side!.run());
+      for (let run = 0; run < runs; run++) {
+        await inTurn(group, async ({ side, result }) => {
+          result.runs.push(await side!.run());
+          if (device !== 'cuda' && result === found.sides[0]) peaks.push(2 * 2048 ** 3 / (await side!.matmul()).wall);
+        });
+      }
+      await inTurn(group, async contestant => {
+        if (device === 'cuda') contestant.result.gpuMemory = gpuMemory() - before;
+        Object.assign(contestant.result, await contestant.side!.end(file(contestant)));
+        if (contestant !== all[0] && !all[0].result.failed) contestant.result.difference = await relativeDifference(file(all[0]), file(contestant));
+      });
+      if (peaks.length) found.matmulPeak = median(peaks);
+      tell(found, group.map(({ result }) => result));
     }
-    const peaks: number[] = [];
-    for (let run = 0; run < options.runs; run++) {
-      for (const [i, side] of sides.entries()) found[i].runs.push(await side.run());
-      peaks.push(2 * 2048 ** 3 / (await sides[0].matmul()).wall);
-    }
-    for (const [i, side] of sides.entries()) Object.assign(found[i], await side.end(join(folder, `${i}`)));
-    for (let i = 1; i < sides.length; i++) found[i].difference = await relativeDifference(join(folder, '0'), join(folder, `${i}`));
-    return { name, matmulPeak: median(peaks), sides: found };
+    return found;
   } finally {
-    sides.forEach(side => side.stop());
+    for (const { side } of all) await side?.stop();
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** `step` of each that has not failed yet. */
+async function inTurn(group: Contestant[], step: (contestant: Contestant) => Promise<unknown>): Promise<void> {
+  for (const contestant of group.filter(({ result }) => !result.failed)) {
+    try {
+      await step(contestant);
+    } catch (error) {
+      contestant.result.failed = (error as Error).message;
+      await contestant.side?.stop();
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLine } from './last_line.js';
-import type { Options } from './options.js';
-import { randomWeights } from './random_weights.js';
+import { pythonScript, type Options } from './options.js';
+import { randomPipeline } from './random_weights.js';
 import { table } from './report.js';
 
 /** A picture of one step, guided, made with something turned on. */
@@ -57,12 +57,13 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 /** The case `memory`: each way to save memory in a process of its own, which makes pictures of one step with Stable Diffusion's three networks. */
 export async function measureMemory(options: Options): Promise<MemoryRow[]> {
-  const { models, device, python, vsDiffusers } = options;
-  for (const model of ['text_encoder', 'unet', 'vae']) await randomWeights(model, options);
+  const { device, python, timeout, vsDiffusers } = options;
+  const measure = (...command: string[]) => JSON.parse(lastLine(command, timeout)) as MemoryResult;
+  const model = await randomPipeline(options);
   return Object.entries(CASES).map(([name, job]) => {
-    const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), models, device);
-    const isTheirs = vsDiffusers && job.dtype !== 'float16' && !job.cpuOffload && !job.on.some(each => each.endsWith('Offload'));
-    const row = { name, ours, theirs: isTheirs ? measure(python, 'benchmarks/memory_worker.py', JSON.stringify(job), models) : undefined };
+    const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), model, device);
+    const isTheirs = vsDiffusers.length && job.dtype !== 'float16' && !job.cpuOffload && !job.on.some(each => each.endsWith('Offload'));
+    const row = { name, ours, theirs: isTheirs ? measure(python, pythonScript('memory_worker.py'), JSON.stringify(job), model) : undefined };
     console.error(memoryMarkdown([row]).split('\n').at(-1));
     return row;
   });
@@ -73,8 +74,4 @@ export function memoryMarkdown(rows: MemoryRow[]): string {
   const gib = (result?: MemoryResult) => result ? (result.peakRss / 2 ** 30).toFixed(2) : '';
   const lines = rows.map(({ name, ours, theirs }) => [name, gib(ours), ours.load.toFixed(1), ours.run.toFixed(0), gib(theirs), theirs?.run.toFixed(0) ?? '']);
   return table(head, lines);
-}
-
-function measure(...command: string[]): MemoryResult {
-  return JSON.parse(lastLine(...command)) as MemoryResult;
 }

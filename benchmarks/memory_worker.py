@@ -1,4 +1,4 @@
-"""The other side of memory.ts: python memory_worker.py CASE_JSON MODELS prints seconds and the peak of resident memory as JSON."""
+"""The other side of memory.ts: python memory_worker.py CASE_JSON MODEL prints seconds and the peak of resident memory as JSON."""
 import json
 import resource
 import sys
@@ -7,19 +7,12 @@ import warnings
 
 warnings.filterwarnings("ignore")
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizerFast
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-job, models = json.loads(sys.argv[1]), sys.argv[2]
-dtype = getattr(torch, job["dtype"])
+job, model = json.loads(sys.argv[1]), sys.argv[2]
 start = time.perf_counter()
-pipe = StableDiffusionPipeline(
-    tokenizer=CLIPTokenizerFast.from_pretrained("models/shapes/tokenizer"),
-    scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
-    text_encoder=CLIPTextModel.from_pretrained(f"{models}/text_encoder", dtype=dtype),
-    unet=UNet2DConditionModel.from_pretrained(f"{models}/unet", torch_dtype=dtype),
-    vae=AutoencoderKL.from_pretrained(f"{models}/vae", torch_dtype=dtype),
-    safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, job["dtype"]))
+pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
 pipe.set_progress_bar_config(disable=True)
 if "AttentionSlicing" in job["on"]:
     pipe.enable_attention_slicing()

@@ -1,18 +1,43 @@
-/** How our side runs: op by op or as graphs, in which numbers. */
-export const OURS = ['eager', 'compiled', 'bfloat16', 'bfloat16-compiled', 'float16', 'float16-compiled'] as const;
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-/** How diffusers runs: eager in torch's default layout or channels last, compiled, or channels last in bfloat16. */
-export const THEIRS = ['default', 'channels_last', 'compile', 'bfloat16'] as const;
+/** How our side runs: its networks as graphs, or op by op. */
+export const OURS = ['compiled', 'eager'] as const;
+
+/** How diffusers runs: eager in torch's default layout, by torch.compile, or eager with channels last. */
+export const THEIRS = ['eager', 'compile', 'channels_last'] as const;
+
+/** Numbers of both sides; the first first. */
+export const DTYPES = ['float16', 'bfloat16', 'float32'] as const;
+export type Dtype = typeof DTYPES[number];
+
+/** Networks with random weights: as large as Stable Diffusion 1.5's, or small ones to try a benchmark with. */
+export const SIZES = ['sd15', 'small'] as const;
 
 /** What the command line says. */
 export interface Options {
+  /** Runs that count, after `warmups` that do not. */
   runs: number;
+  warmups: number;
+  /** Seconds that a side may take for a case, all in all. */
+  timeout: number;
   device: string;
-  ours: string;
-  vsDiffusers?: readonly string[];
+  dtype: readonly Dtype[];
+  ours: readonly string[];
+  vsDiffusers: readonly string[];
   python: string;
   models: string;
+  size: typeof SIZES[number];
   cold?: boolean;
   json?: string;
   markdown?: string;
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export const BUNDLED_MODEL = join(root, 'models/shapes');
+
+/** The path of a Python script of this folder, which the build leaves where it is. */
+export function pythonScript(name: string): string {
+  return join(root, 'benchmarks', name);
 }

@@ -1,17 +1,32 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { rename } from 'node:fs/promises';
+import { cp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Options } from './options.js';
+import { BUNDLED_MODEL, pythonScript, type Options } from './options.js';
 
-/** The folder of a network of Stable Diffusion 1.5's size with random weights, that both sides load; made if it is not there yet. */
-export async function randomWeights(model: string, { models, python }: Options): Promise<string> {
-  const folder = join(models, model);
+type Where = Pick<Options, 'models' | 'size' | 'device' | 'python'>;
+
+/** The folder of a network with random weights, that both sides load; made if it is not there yet. */
+export async function randomWeights(network: string, options: Where): Promise<string> {
+  const { device, python, size } = options;
+  const folder = join(modelFolder(options), network);
   if (!existsSync(folder)) {
-    const args = ['benchmarks/diffusers_worker.py', 'export', model, `${folder}.partial`];
+    const args = [pythonScript('diffusers_worker.py'), 'export', network, `${folder}.partial`, size, device];
     const { status, error } = spawnSync(python, args, { stdio: ['ignore', 'inherit', 'inherit'] });
     if (status !== 0) throw new Error(`${python} ${args.join(' ')}: ${error?.message ?? `exit ${status}`}`);
     await rename(`${folder}.partial`, folder);
   }
   return folder;
+}
+
+/** The folder of a whole model of such networks, with the bundled one's scheduler and tokenizer: its ids fit every text encoder. */
+export async function randomPipeline(options: Where): Promise<string> {
+  const folder = modelFolder(options);
+  for (const network of ['unet', 'vae', 'text_encoder']) await randomWeights(network, options);
+  for (const part of ['scheduler', 'tokenizer', 'model_index.json']) await cp(join(BUNDLED_MODEL, part), join(folder, part), { recursive: true });
+  return folder;
+}
+
+function modelFolder({ models, size }: Where): string {
+  return size === 'small' ? join(models, size) : models;
 }

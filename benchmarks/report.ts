@@ -1,19 +1,29 @@
 import { GROWTH, type Finished, type Run } from './cases.js';
+import type { Dtype } from './options.js';
 
 export interface SideResult extends Finished {
   name: string;
-  /** Seconds to load the weights. */
+  versions?: string;
+  /** Seconds to load the weights, and from the start of the process to its first result. */
   load: number;
+  first: number;
   runs: Run[];
-  /** Of its result from ours, relative to its largest value. */
+  /** What the process took of the GPU's memory, in bytes. */
+  gpuMemory?: number;
+  /** Of its result from that of our first, relative to the largest value. */
   difference?: number;
+  /** Why it has no figures. */
+  failed?: string;
 }
 
 export interface CaseResult {
   name: string;
-  /** Floating-point operations a second of a large matrix product, in the same minutes. */
-  matmulPeak: number;
+  dtype: Dtype;
+  /** Our variants, which are the first sides. */
+  ours: readonly string[];
   sides: SideResult[];
+  /** Floating-point operations a second of a large matrix product, in the same minutes, where they were measured. */
+  matmulPeak?: number;
 }
 
 export function median(values: number[]): number {
@@ -21,21 +31,23 @@ export function median(values: number[]): number {
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
-/** One row for each case. Ratios are ours to theirs, run by run: below 1 we are ahead. */
-export function markdown(results: CaseResult[]): string {
-  const rows = results.map(({ name, matmulPeak, sides: [ours, ...theirs] }) => {
-    const speed = ours.flops ? ours.flops / median(walls(ours)) : undefined;
+/** What stands above the rows of a case. */
+export function head(ours: readonly string[]): string[] {
+  return ['', 's', ...ours.map(variant => `ours ${variant} / it`), 'load s', 'first result s', 'peak GiB', 'GPU GiB', 'of it tensors', 'difference', 'GFLOP/s (of matmul peak)'];
+}
+
+/** One row for each side. Ratios are of our time to the row's, run by run: below 1 we are ahead. */
+export function rows({ name, dtype, ours, sides, matmulPeak }: CaseResult, of = sides): string[][] {
+  return of.map(side => {
+    const first = `${name}, ${dtype}: ${side.name}`;
+    if (side.failed) return [first, side.failed, ...Array<string>(ours.length + 7).fill('')];
+    const speed = side.flops ? side.flops / median(walls(side)) : undefined;
     return [
-      name, range(walls(ours)), speed ? `${(speed / 1e9).toFixed(0)} (${(100 * speed / matmulPeak).toFixed(0)}%)` : '', gib(ours),
-      ...theirs.flatMap(side => {
-        const ratio = median(side.runs.map((run, i) => ours.runs[i].wall / run.wall));
-        return [range(walls(side)), ratio.toFixed(2), gib(side), side.difference!.toExponential(0)];
-      }),
+      first, range(walls(side)), ...sides.slice(0, ours.length).map(our => our === side ? '' : ratio(our, side)?.toFixed(2) ?? ''),
+      side.load.toFixed(2), side.first.toFixed(2), gib(side.peakRss), gib(side.gpuMemory), gib(side.peakAllocated), side.difference?.toExponential(0) ?? '',
+      speed && matmulPeak ? `${(speed / 1e9).toFixed(0)} (${(100 * speed / matmulPeak).toFixed(0)}%)` : '',
     ];
   });
-  const [ours, ...theirs] = results[0].sides.map(side => side.name);
-  const head = ['', `${ours} s`, 'GFLOP/s (of matmul peak)', 'peak GiB', ...theirs.flatMap(side => [`${side} s`, 'ours / theirs', 'peak GiB', 'difference'])];
-  return table(head, rows);
 }
 
 /** How cost grows, a line for each side in the order of the table, where all of a chart's cases were measured. Mermaid, which pages of repositories draw. */
@@ -44,6 +56,7 @@ export function charts(results: CaseResult[]): string[] {
     const measured = Object.values(cases).map(name => results.find(result => result.name === name));
     if (measured.includes(undefined)) return [];
     const sides = (measured as CaseResult[]).map(result => result.sides);
+    if (sides.flat().some(({ failed }) => failed)) return [];
     const lines = sides[0].map((_, side) => `  line [${sides.map(of => median(walls(of[side])).toFixed(3)).join(', ')}]`);
     const axes = [`  x-axis "${amount}" [${Object.keys(cases).join(', ')}]`, '  y-axis "seconds"'];
     return ['```mermaid\nxychart-beta\n' + [`  title "${title}"`, ...axes, ...lines].join('\n') + '\n```'];
@@ -51,8 +64,22 @@ export function charts(results: CaseResult[]): string[] {
 }
 
 /** Markdown. */
-export function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
-  return [head, head.map(() => '---'), ...rows].map(row => `| ${row.join(' | ')} |`).join('\n');
+export function table(top: readonly string[], lines: ReadonlyArray<readonly string[]>): string {
+  return [tableHead(top), ...lines.map(tableRow)].join('\n');
+}
+
+export function tableHead(top: readonly string[]): string {
+  return [top, top.map(() => '---')].map(tableRow).join('\n');
+}
+
+export function tableRow(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}
+
+/** How much of a side's time another takes, where both have been measured. */
+export function ratio(our: SideResult, their: SideResult): number | undefined {
+  const ratios = our.runs.flatMap((run, i) => i in their.runs ? [run.wall / their.runs[i].wall] : []);
+  return our.failed || their.failed || !ratios.length ? undefined : median(ratios);
 }
 
 function walls(side: SideResult): number[] {
@@ -65,6 +92,6 @@ function range(values: number[]): string {
   return `${seconds(median(values))} (${seconds(Math.min(...values))}-${seconds(Math.max(...values))})`;
 }
 
-function gib({ peakRss }: SideResult): string {
-  return (peakRss / 2 ** 30).toFixed(2);
+function gib(bytes?: number): string {
+  return bytes === undefined ? '' : (bytes / 2 ** 30).toFixed(2);
 }

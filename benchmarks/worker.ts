@@ -1,18 +1,19 @@
-/** Our side of a case: `node worker.js <case name> <weights folder> <device> <variant>`; reads `run`, `matmul` and `end <output file>` lines, answers in JSON. */
+/** Our side of a case: `node worker.js <task as JSON>`; reads `run`, `settle`, `matmul` and `end <output file>` lines, answers in JSON. */
 import * as tf from '@tensorflow/tfjs';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import {
-  AutoencoderKL, CLIPTextModel, Generator, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice, type Device,
+  AutoencoderKL, CLIPTextModel, Generator, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice, type Device, type Image,
 } from '../lib/index.js';
 import { silu } from '../lib/layers/activations.js';
 import { FeedForward } from '../lib/layers/feed_forward.js';
 import { GroupNorm } from '../lib/layers/group_norm.js';
 import { scaledDotProductAttention } from '../lib/layers/scaled_dot_product_attention.js';
-import { CASES, type Case, type Finished, type Run } from './cases.js';
+import type { Finished, Run, Task } from './cases.js';
 import { countFlops } from './flops.js';
 
-type Work = () => tf.Tensor | Promise<tf.Tensor>;
+type Result = tf.Tensor | Image[];
+type Work = () => Result | Promise<Result>;
 
 /** The numbers that torch.randn gives the other side, channels last. */
 function inputs(): (...shape: number[]) => tf.Tensor {
@@ -20,11 +21,19 @@ function inputs(): (...shape: number[]) => tf.Tensor {
   return (...shape) => tf.tensor(generator.randn(shape.reduce((product, size) => product * size, 1)), shape);
 }
 
-async function prepare(job: Case, weights: string, variant: string): Promise<Work> {
+interface Network {
+  compile(): void;
+  /** When it runs as fast as it can, where machine code is made of it meanwhile. */
+  compiled?(): Promise<void>;
+}
+
+const networks: Network[] = [];
+
+async function prepare({ job, weights, device, dtype, variant }: Task): Promise<Work> {
   const randn = inputs();
-  const dtype = (['bfloat16', 'float16'] as const).find(each => variant.startsWith(each));
-  const ready = <N extends { compile(): void }>(network: N) => {
-    if (variant.endsWith('compiled')) network.compile();
+  const ready = <N extends Network>(network: N) => {
+    if (variant === 'compiled') network.compile();
+    networks.push(network);
     return network;
   };
   switch (job.kind) {
@@ -62,33 +71,47 @@ async function prepare(job: Case, weights: string, variant: string): Promise<Wor
       return () => feedForward.forward(x);
     }
     case 'generate': {
-      const pipe = ready(await StableDiffusionPipeline.fromPretrained(weights, { dtype }));
+      const pipe = await StableDiffusionPipeline.fromPretrained(weights, { device: device as Device, dtype });
+      for (const network of [pipe.textEncoder, pipe.unet, pipe.vae]) ready<Network>(network);
       pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config);
       pipe.setProgressBarConfig({ disable: true });
+      if (job.sliced) {
+        pipe.enableAttentionSlicing();
+        pipe.enableVaeSlicing();
+      }
       const prompts = Array<string>(job.batch).fill('a red circle on a blue background');
+      const pixels = job.size && 8 * job.size;
       return async () => {
         const generator = prompts.map((_, i) => new Generator().manualSeed(i));
-        return (await pipe.generate(prompts, { numInferenceSteps: job.steps, generator, outputType: 'tensor' })).images as tf.Tensor;
+        const { images } = await pipe.generate(prompts, { numInferenceSteps: job.steps, generator, height: pixels, width: pixels });
+        await Promise.all(images.map(image => image.toPng()));
+        return images;
       };
     }
   }
 }
 
-/** Seconds for `work` and for reading one of its values, which waits for all of them. */
+/** What is compared with the other side: a tensor in torch's layout, or the bytes of the pictures. */
+async function values(result: Result): Promise<Float32Array> {
+  if (!(result instanceof tf.Tensor)) return Float32Array.from(Buffer.concat(result.map(({ data }) => data)));
+  return (result.rank === 4 ? tf.transpose(result, [0, 3, 1, 2]) : result).data<'float32'>();
+}
+
+/** Seconds for `work` and, of a tensor, for reading one of its values, which waits for all of them. */
 async function time(work: Work): Promise<Run> {
   const cpu = process.cpuUsage();
   const start = performance.now();
   const out = await work();
-  await tf.tidy(() => tf.slice(tf.reshape(out, [-1]), 0, 1)).data();
+  if (out instanceof tf.Tensor) await tf.tidy(() => tf.slice(tf.reshape(out, [-1]), 0, 1)).data();
   const { user, system } = process.cpuUsage(cpu);
-  out.dispose();
+  if (out instanceof tf.Tensor) out.dispose();
   return { wall: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 };
 }
 
-const [name, weights, device, variant] = process.argv.slice(2);
-await useDevice(device as Device);
+const given = JSON.parse(process.argv[2]) as Task;
+await useDevice(given.device as Device);
 const start = performance.now();
-const work = await prepare(CASES[name], weights, variant);
+const work = await prepare(given);
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ load: (performance.now() - start) / 1000 });
 
@@ -97,6 +120,10 @@ let matrices: [tf.Tensor2D, tf.Tensor2D] | undefined;
 for await (const line of createInterface({ input: process.stdin })) {
   const [command, file] = line.split(' ');
   if (command === 'run') answer(await time(work));
+  if (command === 'settle') {
+    await Promise.all(networks.map(network => network.compiled?.()));
+    answer({});
+  }
   if (command === 'matmul') {
     matrices ??= [square(), square()] as [tf.Tensor2D, tf.Tensor2D];
     answer(await time(() => tf.matMul(...matrices!)));
@@ -105,9 +132,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     const peakRss = process.resourceUsage().maxRSS * 1024; // before what is only counted or compared
     const { result, flops } = await countFlops(work);
     const { numTensors, numBytes } = tf.memory();
-    const planar = result.rank === 4 ? tf.transpose(result, [0, 3, 1, 2]) : result;
-    await writeFile(file, new Uint8Array((await planar.data()).buffer));
-    answer({ peakRss, flops: variant.endsWith('compiled') ? undefined : flops, tensors: numTensors, tensorBytes: numBytes } satisfies Finished);
+    await writeFile(file, new Uint8Array((await values(result)).buffer));
+    answer({ peakRss, flops: given.variant === 'eager' ? flops : undefined, tensors: numTensors, tensorBytes: numBytes } satisfies Finished);
     break;
   }
 }
