@@ -1,5 +1,5 @@
 import { checkOneOf } from '../lib/core/checks.js';
-import { encodeBfloat16, encodeFloat16 } from '../lib/weights/float16.js';
+import { encodeBfloat16, encodeFloat16 } from '../lib/core/float16.js';
 import { decodeTensor, type Dtype } from '../lib/weights/safetensors.js';
 
 /** What weights can be converted to, by torch's names. */

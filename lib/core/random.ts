@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, show } from './checks.js';
+import { FLOAT_DTYPES, roundTo, type FloatDtype } from './float16.js';
 import { Mt19937 } from './random/mt19937.js';
 import { Philox } from './random/philox.js';
 
@@ -46,9 +47,13 @@ export class Generator {
     return seed;
   }
 
-  /** The next `count` values of the standard normal distribution: torch.randn(count, generator=...). */
-  randn(count: number): Float32Array {
-    return this.stream.randn(checkInteger('randn count', count, 0));
+  /**
+   * The next `count` values of the standard normal distribution: torch.randn(count, generator=..., dtype=...).
+   * Halves are the float32 values rounded, except that on the CPU a count of more than 16 that is no multiple of it takes other draws.
+   */
+  randn(count: number, dtype: FloatDtype = 'float32'): Float32Array {
+    checkOneOf('randn dtype', dtype, FLOAT_DTYPES);
+    return roundTo(dtype, this.stream.randn(checkInteger('randn count', count, 0), dtype !== 'float32'));
   }
 
   private restart(): Mt19937 | Philox {
@@ -62,11 +67,12 @@ let defaultGenerator: Generator | undefined;
  * Normal noise, drawn in torch's order and laid out channels-last.
  * - `shape`: `[batch, height, width, channels]`, drawn as `[batch, channels, height, width]`; any other rank is drawn as it stands.
  * - `generator`: one for all samples, or one per sample, each drawing a batch of 1; without it the noise cannot be foretold.
+ * - `dtype`: what torch would draw; the tensor is float32 whatever it is.
  *
  * Equals randn_tensor of diffusers.
  * @throws RangeError if a list of generators does not have one entry, or one per sample.
  */
-export function randn(shape: readonly number[], generator?: Generator | readonly Generator[]): tf.Tensor {
+export function randn(shape: readonly number[], generator?: Generator | readonly Generator[], dtype?: FloatDtype): tf.Tensor {
   const generators = generator === undefined ? [defaultGenerator ??= unseeded()] : generator instanceof Generator ? [generator] : generator;
   const batch = shape[0] ?? 1;
   if (generators.length !== 1 && generators.length !== batch) {
@@ -74,7 +80,7 @@ export function randn(shape: readonly number[], generator?: Generator | readonly
   }
   const count = tf.util.sizeFromShape([...shape]);
   const values = new Float32Array(count);
-  generators.forEach((each, i) => values.set(each.randn(count / generators.length), i * count / generators.length));
+  generators.forEach((each, i) => values.set(each.randn(count / generators.length, dtype), i * count / generators.length));
   if (shape.length !== 4) return tf.tensor(values, [...shape]);
   const [, height, width, channels] = shape;
   return tf.tidy(() => tf.tensor4d(values, [batch, channels, height, width]).transpose([0, 2, 3, 1]));

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkShape } from '../core/checks.js';
+import type { FloatDtype } from '../core/float16.js';
 import { widen } from '../core/precision.js';
 import { type Generator, randn } from '../core/random.js';
 import { Linear } from '../layers/linear.js';
@@ -92,7 +93,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     const { sample_size } = this.config;
     const sizes = { tileSize: sample_size, outputTileSize: sample_size / this.scaleFactor };
     const moments = this.inPieces(x, sizes, piece => this.graph('encode', this.encodeImage, piece));
-    return { latentDist: new DiagonalGaussianDistribution(moments) };
+    return { latentDist: new DiagonalGaussianDistribution(moments, this.weightDtype) };
   }
 
   /**
@@ -179,8 +180,8 @@ export class DiagonalGaussianDistribution {
   /** Logarithm of the variance, within [-30, 20]; as `mean`. */
   readonly logvar: tf.Tensor;
 
-  /** Takes ownership of `moments`: `[batch, height, width, 2 * latent_channels]`, means then log-variances. */
-  constructor(moments: tf.Tensor) {
+  /** Takes ownership of `moments`: `[batch, height, width, 2 * latent_channels]`, means then log-variances. `dtype`: what `sample` draws. */
+  constructor(moments: tf.Tensor, private readonly dtype?: FloatDtype) {
     [this.mean, this.logvar] = tf.tidy(() => {
       const [mean, logvar] = tf.split(moments, 2, -1);
       return [mean, tf.clipByValue(logvar, -30, 20)];
@@ -194,7 +195,7 @@ export class DiagonalGaussianDistribution {
       const deviation = tf.exp(tf.mul(this.logvar, 0.5));
       const [batch, ...shape] = this.mean.shape;
       const turns = Array.isArray(generator) && generator.length % batch === 0 ? generator.length / batch : 1;
-      const noise = randn([turns * batch, ...shape], generator);
+      const noise = randn([turns * batch, ...shape], generator, this.dtype);
       const inTurn = (x: tf.Tensor) => turns > 1 ? tf.tile(x, [turns, 1, 1, 1]) : x;
       return tf.add(inTurn(this.mean), tf.mul(inTurn(deviation), noise));
     });

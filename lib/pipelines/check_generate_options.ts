@@ -3,6 +3,7 @@ import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { Generator } from '../core/random.js';
 import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
 import type { Steps } from '../schedulers/steps.js';
+import type { WeightDtype } from '../weights/weight_reader.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What `generate` was asked for: checked, with every default filled in. */
@@ -27,6 +28,8 @@ export interface GenerateRequest {
   latentShape: [number, number, number, number];
   latents?: tf.Tensor;
   generator?: Generator | Generator[];
+  /** What noise is drawn in. */
+  dtype: WeightDtype;
   /** How much of a picture to give up, where one is begun from. */
   strength?: number;
   outputType: OutputType;
@@ -104,7 +107,7 @@ export function checkGenerateOptions(
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
     eta: checkNumber('eta', options.eta ?? 0, 0, 1),
     outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
-    latentShape, latents, generator, callbackOnStepEnd, signal,
+    latentShape, latents, generator, dtype: textEncoder.weightDtype, callbackOnStepEnd, signal,
   };
 }
 

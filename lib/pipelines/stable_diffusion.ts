@@ -140,7 +140,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
           const prediction = i < guidedSteps
             ? guide(predict(tf.concat([sample, sample]), encoderHiddenStates), guidanceScale, guidanceRescale)
             : predict(sample, guided ? tf.split(encoderHiddenStates, 2)[1] : encoderHiddenStates);
-          const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta });
+          const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta, dtype: unet.weightDtype });
           return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
         const changed = await callbackOnStepEnd?.(this, i, t, { latents });
@@ -176,8 +176,8 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 }
 
 /** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
-function prepareLatents({ latents, latentShape, generator }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
-  return tf.tidy(() => (latents ?? randn(latentShape, generator)).mul(initNoiseSigma));
+function prepareLatents({ latents, latentShape, generator, dtype }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
+  return tf.tidy(() => (latents ?? randn(latentShape, generator, dtype)).mul(initNoiseSigma));
 }
 
 /** `latents` under the mask, and around it what is known, as noisy as it is at `timestep`, or at the end without noise. */

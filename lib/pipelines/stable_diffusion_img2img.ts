@@ -36,14 +36,14 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     const whole = (length: number) => areLatents ? length * factor : Math.max(factor, length - length % factor);
     const [height, width] = [whole(size.height), whole(size.width)];
     const request = checkGenerateOptions(this, prompt, { ...others, height, width });
-    const { numInferenceSteps, latentShape, generator } = request;
+    const { numInferenceSteps, latentShape, generator, dtype } = request;
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, latentShape[0]);
 
     return this.run({ ...request, strength }, scheduler => tf.tidy(() => {
       const timesteps = lastTimesteps(scheduler, numInferenceSteps, left);
       const original = areLatents ? image : drawLatents(this.vae, toPixels(image, height, width), generator);
-      const noise = randn(latentShape, generator);
+      const noise = randn(latentShape, generator, dtype);
       return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
     }));
   }

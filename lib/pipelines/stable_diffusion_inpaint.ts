@@ -36,7 +36,7 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
     const { latent_channels: channels } = this.vae.config;
     const request = checkGenerateOptions(this, prompt, others, [channels, 2 * channels + 1]);
     const seesMask = this.unet.config.in_channels !== channels;
-    const { numInferenceSteps, latentShape, latents, generator } = request;
+    const { numInferenceSteps, latentShape, latents, generator, dtype } = request;
     const [images, rows, columns] = latentShape;
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, images);
@@ -53,10 +53,10 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
       const latentMask = inTurn(resizeNearest(mask, rows, columns), images);
 
       const original = seesMask && strength === 1 ? undefined : draw(pixels);
-      const noise = latents?.clone() ?? randn(latentShape, generator);
+      const noise = latents?.clone() ?? randn(latentShape, generator, dtype);
       const begin = strength === 1 || latents ? noise.mul(scheduler.initNoiseSigma) : scheduler.addNoise(original!, noise, timesteps[0]);
       if (seesMask) return { timesteps, latents: begin, condition: tf.concat([latentMask, draw(pixels.mul(tf.sub(1, mask)))], -1) };
-      randn([count, ...latentShape.slice(1)], generators); // what diffusers draws here for nothing: the noise of later steps comes after it
+      randn([count, ...latentShape.slice(1)], generators, vae.weightDtype); // what diffusers draws here for nothing: the noise of later steps comes after it
       return { timesteps, latents: begin, known: { original: original!, noise, mask: latentMask } };
     }));
   }

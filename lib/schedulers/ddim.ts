@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { Scheduler } from './scheduler.js';
 import { weightedQuotient, weightedSum } from './tensors.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
@@ -33,9 +32,9 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
   }
 
   protected override advance(
-    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor,
-    { eta = 0, useClippedModelOutput = false, generator, varianceNoise }: StepOptions,
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions,
   ): StepOutput {
+    const { eta = 0, useClippedModelOutput = false, varianceNoise } = options;
     const before = timestep - Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
     const product = this.alphaProd(timestep);
     const nextProduct = before >= 0 ? this.alphaProd(before) : this.settings.set_alpha_to_one ? 1 : this.alphaProd(0);
@@ -49,7 +48,7 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
     const prevSample = weightedSum(
       [Math.sqrt(nextProduct), predOriginalSample],
       [Math.sqrt(Math.max(1 - nextProduct - deviation ** 2, 0)), noise],
-      ...(eta > 0 ? [[deviation, varianceNoise ?? randn(sample.shape, generator)] as const] : []),
+      ...(eta > 0 ? [[deviation, varianceNoise ?? this.drawNoise(sample, options)] as const] : []),
     );
     return { prevSample, predOriginalSample };
   }

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { Scheduler } from './scheduler.js';
 import { weightedSum } from './tensors.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
@@ -37,7 +36,7 @@ export class DDPMScheduler extends Scheduler<DDPMConfig> {
     this.timesteps = customList(steps, 'timesteps') ?? spacedTimesteps(this.settings, this.numInferenceSteps).map(roundHalfToEven);
   }
 
-  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
     const next = this.timesteps[this.indexOf(timestep) + 1] ?? -1;
     const product = this.alphaProd(timestep);
     const nextProduct = next >= 0 ? this.alphaProd(next) : 1;
@@ -51,7 +50,7 @@ export class DDPMScheduler extends Scheduler<DDPMConfig> {
     if (timestep === 0) return { prevSample: mean, predOriginalSample };
     const smallest = Math.max((1 - nextProduct) / (1 - product) * beta, 1e-20);
     const deviation = this.deviation(modelOutput, smallest, beta);
-    return { prevSample: weightedSum([1, mean], [deviation, randn(sample.shape, generator)]), predOriginalSample };
+    return { prevSample: weightedSum([1, mean], [deviation, this.drawNoise(sample, options)]), predOriginalSample };
   }
 
   /** The standard deviation of the noise to add, from the smallest and largest variance there can be or as the model predicts it. */

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { weightedSum, type Term } from './tensors.js';
@@ -55,7 +54,7 @@ export class DPMSolverSinglestepScheduler extends SolverScheduler<DPMSolverSingl
     if (final_sigmas_type === 'zero') this.orders[count - 1] = 1;
   }
 
-  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
     const { algorithm_type: algorithm } = this.settings;
     const index = this.indexAt(timestep);
     const level = this.level(index);
@@ -64,7 +63,7 @@ export class DPMSolverSinglestepScheduler extends SolverScheduler<DPMSolverSingl
     const order = Math.min(this.orders[index], this.outputs.length);
     if (order === 1) this.origin.push(sample);
     const weights = solverWeights(algorithm, this.level(index + 1 - order), this.level(index + 1));
-    const noise: Term[] = algorithm.startsWith('sde') ? [[weights.noise, randn(sample.shape, generator)]] : [];
+    const noise: Term[] = algorithm.startsWith('sde') ? [[weights.noise, this.drawNoise(sample, options)]] : [];
     return { prevSample: weightedSum([weights.sample, this.origin.at(0)], ...this.outputTerms(index, order, weights), ...noise) };
   }
 

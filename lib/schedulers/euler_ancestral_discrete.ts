@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { weightedSum } from './tensors.js';
 import type { StepOptions, StepOutput } from './types.js';
@@ -26,13 +25,13 @@ export class EulerAncestralDiscreteScheduler extends SigmaScheduler<EulerAncestr
   };
   static override readonly choices = { ...SigmaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
 
-  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
     const index = this.indexAt(timestep);
     const sigma = this.sigmas[index];
     const { up, down } = ancestralSigmas(sigma, this.sigmas[index + 1]);
     const predOriginalSample = this.predictOriginal(modelOutput, sample, sigma);
     const prevSample = weightedSum(
-      [down / sigma, sample], [1 - down / sigma, predOriginalSample], [up, randn(sample.shape, generator)],
+      [down / sigma, sample], [1 - down / sigma, predOriginalSample], [up, this.drawNoise(sample, options)],
     );
     return { prevSample, predOriginalSample };
   }

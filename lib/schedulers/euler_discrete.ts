@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { respacedSigmas, timestepAt } from './sigmas.js';
 import { weightedSum } from './tensors.js';
@@ -58,16 +57,16 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
   }
 
   protected override advance(
-    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor,
-    { generator, sChurn = 0, sTmin = 0, sTmax = Infinity, sNoise = 1 }: StepOptions,
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions,
   ): StepOutput {
+    const { sChurn = 0, sTmin = 0, sTmax = Infinity, sNoise = 1 } = options;
     const index = this.indexAt(timestep);
     const sigma = this.sigmas[index];
     const churns = sTmin <= sigma && sigma <= sTmax;
     const gamma = churns ? Math.min(sChurn / (this.sigmas.length - 1), Math.SQRT2 - 1) : 0;
     const sigmaHat = sigma * (gamma + 1);
     const churned = gamma > 0
-      ? weightedSum([1, sample], [sNoise * Math.sqrt(sigmaHat ** 2 - sigma ** 2), randn(sample.shape, generator)])
+      ? weightedSum([1, sample], [sNoise * Math.sqrt(sigmaHat ** 2 - sigma ** 2), this.drawNoise(sample, options)])
       : sample;
     const level = this.settings.prediction_type === 'v_prediction' ? sigma : sigmaHat;
     const predOriginalSample = this.predictOriginal(modelOutput, churned, level);

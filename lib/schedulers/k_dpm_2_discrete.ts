@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { timestepAt } from './sigmas.js';
 import { weightedSum } from './tensors.js';
@@ -46,7 +45,7 @@ export class KDPM2DiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig>
     return { sigma: to, noise: 0 };
   }
 
-  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
     const index = this.indexAt(timestep);
     if (this.origin.length === 0) {
       const [from, to] = [this.sigmas[index], this.sigmas[index + 1]];
@@ -60,7 +59,7 @@ export class KDPM2DiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig>
     const aim = this.aim(from, to);
     const predOriginalSample = this.predictOriginal(modelOutput, sample, middle);
     const way = (aim.sigma - from) / middle;
-    const noise = aim.noise > 0 ? [[aim.noise, randn(sample.shape, generator)] as const] : [];
+    const noise = aim.noise > 0 ? [[aim.noise, this.drawNoise(sample, options)] as const] : [];
     const prevSample = weightedSum([1, this.origin.at(0)], [way, sample], [-way, predOriginalSample], ...noise);
     this.origin.clear();
     return { prevSample, predOriginalSample };

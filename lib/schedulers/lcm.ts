@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { DistilledScheduler } from './distilled_scheduler.js';
 import { weightedSum } from './tensors.js';
 import type { StepOptions, StepOutput } from './types.js';
@@ -14,7 +13,7 @@ const DATA_VARIANCE = 0.25;
 export class LCMScheduler extends DistilledScheduler {
   static override readonly className = 'LCMScheduler';
 
-  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { generator }: StepOptions): StepOutput {
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
     const index = this.indexAt(timestep);
     const product = this.alphaProd(timestep);
     const scaled = timestep * this.settings.timestep_scaling;
@@ -24,7 +23,7 @@ export class LCMScheduler extends DistilledScheduler {
     );
     if (index === this.numInferenceSteps - 1) return { prevSample: predOriginalSample.clone(), predOriginalSample };
     const nextProduct = this.alphaProd(this.timesteps[index + 1] ?? timestep);
-    const noise = randn(sample.shape, generator);
+    const noise = this.drawNoise(sample, options);
     const prevSample = weightedSum([Math.sqrt(nextProduct), predOriginalSample], [Math.sqrt(1 - nextProduct), noise]);
     return { prevSample, predOriginalSample };
   }

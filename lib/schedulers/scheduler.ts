@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
+import { randn } from '../core/random.js';
 import { Memory } from './memory.js';
 import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
 import type { SchedulerClass } from './registry.js';
@@ -245,6 +246,11 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.settings;
     if (this.settings.thresholding) return threshold(original, ratio!, max!);
     return clip ? original.clipByValue(-range!, range!) : original;
+  }
+
+  /** Fresh noise for a sample. */
+  protected drawNoise(sample: tf.Tensor, { generator, dtype }: StepOptions): tf.Tensor {
+    return randn(sample.shape, generator, dtype);
   }
 
   private mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {

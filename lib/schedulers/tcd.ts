@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { randn } from '../core/random.js';
 import { DistilledScheduler } from './distilled_scheduler.js';
 import { weightedSum } from './tensors.js';
 import type { StepOptions, StepOutput } from './types.js';
@@ -19,8 +18,9 @@ export class TCDScheduler extends DistilledScheduler {
   }
 
   protected override advance(
-    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, { eta = 0.3, generator }: StepOptions,
+    modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions,
   ): StepOutput {
+    const { eta = 0.3 } = options;
     if (!(eta >= 0 && eta <= 1)) throw new RangeError(`${this.name} eta: got ${eta}, takes 0 to 1`);
     const index = this.indexAt(timestep);
     const next = this.timesteps[index + 1] ?? 0;
@@ -34,7 +34,7 @@ export class TCDScheduler extends DistilledScheduler {
     );
     if (eta === 0 || index === this.numInferenceSteps - 1) return { prevSample: overshotSample, predOriginalSample };
     const ratio = nextProduct / overshotProduct;
-    const prevSample = weightedSum([Math.sqrt(ratio), overshotSample], [Math.sqrt(1 - ratio), randn(sample.shape, generator)]);
+    const prevSample = weightedSum([Math.sqrt(ratio), overshotSample], [Math.sqrt(1 - ratio), this.drawNoise(sample, options)]);
     return { prevSample, predOriginalSample };
   }
 }

@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import type { FloatDtype } from '../core/float16.js';
 import type { Generator } from '../core/random.js';
 import type { NoiseScheduleConfig } from './noise_schedule.js';
 
@@ -24,6 +25,8 @@ export interface SchedulerConfig extends NoiseScheduleConfig {
 export interface StepOptions {
   /** Where the noise of stochastic schedulers comes from: one for all samples, or one for each. */
   generator?: Generator | readonly Generator[];
+  /** What the noise is drawn in, as torch draws it in the type of the model's output; float32 by default. */
+  dtype?: FloatDtype;
   /** Noise to add instead of drawing it: DDIM, DPMSolverMultistep. */
   varianceNoise?: tf.Tensor;
   /** DDIM: from 0 (default, deterministic) to 1; TCD: 0.3 by default. */

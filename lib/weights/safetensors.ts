@@ -1,6 +1,6 @@
 import { show } from '../core/checks.js';
 import { isObject, parseJson } from '../core/json.js';
-import { decodeBfloat16, decodeFloat16 } from './float16.js';
+import { decodeBfloat16, decodeFloat16 } from '../core/float16.js';
 
 /** A place in a file of this machine. */
 export interface FilePlace {

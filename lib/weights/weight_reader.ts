@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorSource } from '../core/offload.js';
-import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './float16.js';
+import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
 import { torchToTfjs } from './layouts.js';
 import type { FoundWeight } from './load_weights.js';
 import { decodeTensor, elementSizes } from './safetensors.js';
 
 /** What parameters become. Where a backend has no half types, they are kept as halves and widened while their layer runs. */
-export type WeightDtype = 'float32' | 'float16' | 'bfloat16';
-export const WEIGHT_DTYPES: readonly WeightDtype[] = ['float32', 'float16', 'bfloat16'];
+export type WeightDtype = FloatDtype;
+export const WEIGHT_DTYPES = FLOAT_DTYPES;
 
 /** Turns weights of files into tensors, in our layout. Used for one load, then closed. */
 export interface WeightReader {

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { decodeFloat16, encodeFloat16, type FloatDtype } from '../../lib/core/float16.js';
 import { Generator, randn } from '../../lib/core/random.js';
 import { Mt19937 } from '../../lib/core/random/mt19937.js';
 import { philox4x32 } from '../../lib/core/random/philox.js';
@@ -11,6 +12,8 @@ const TOLERANCE = { atol: 3e-7, rtol: 3e-7 };
 
 const values = (data: Float32Array): Values => ({ shape: [data.length], data });
 const seeded = (device: 'cpu' | 'cuda', seed: string) => new Generator(device).manualSeed(BigInt(seed));
+/** A float32 value may differ in its last bit, and then fall on the other side of the middle between two halves. */
+const lastBit = (dtype: FloatDtype) => dtype === 'float16' ? 2 ** -10 : 2 ** -7;
 const concat = (parts: Float32Array[]) => Float32Array.from(parts.flatMap(part => [...part]));
 
 describe('Generator', () => {
@@ -72,6 +75,19 @@ describe('Generator', () => {
     }
   });
 
+  it('draws halves as torch does, whose last block of a CPU stream is another where the count is no multiple of 16', () => {
+    for (const dtype of cpu.meta.halves) {
+      const generator = new Generator().manualSeed(7);
+      const drawn = [...cpu.meta.mixed, ...cpu.meta.half_sizes].map((size: number) => generator.randn(size, dtype));
+      expectClose(values(concat(drawn)), cpu.tensors[`mixed.${dtype}`], { atol: 1e-6, rtol: lastBit(dtype) });
+    }
+  });
+
+  it('rounds a GPU\'s values for halves, and draws the same', () => {
+    const [wide, half] = [new Generator('cuda').manualSeed(4).randn(300), new Generator('cuda').manualSeed(4).randn(300, 'float16')];
+    assert.deepEqual(half, decodeFloat16(encodeFloat16(wide)));
+  });
+
   for (const device of ['cpu', 'cuda'] as const) {
     it(`goes on where the last call ended, also after a million values (${device})`, () => {
       const { tensors } = device === 'cpu' ? cpu : cuda;
@@ -108,6 +124,8 @@ describe('Generator', () => {
       assert.throws(() => new Generator().manualSeed(seed), new RangeError(`seed: got ${seed}, ${accepted}`));
     }
     assert.throws(() => new Generator('mps' as 'cpu'), new RangeError('Generator device: got \'mps\', takes \'cpu\', \'cuda\''));
+    assert.throws(() => new Generator().randn(1, 'half' as 'float16'),
+      new RangeError('randn dtype: got \'half\', takes \'float32\', \'float16\', \'bfloat16\''));
     assert.throws(() => new Generator().randn(-1), new RangeError('randn count: got -1, takes a whole number, 0 or more'));
   });
 });
@@ -124,6 +142,12 @@ describeOnDevices('randn', () => {
 
   it('draws each sample from its own generator', () => tf.tidy(() => {
     expectClose(randn([3, 5, 7, 4], generators()), golden.tensors.images, TOLERANCE);
+  }));
+
+  it('draws each sample\'s halves from its own generator', () => tf.tidy(() => {
+    for (const dtype of golden.meta.halves) {
+      expectClose(randn([3, 5, 7, 4], generators(), dtype), golden.tensors[`images.${dtype}`], { atol: 1e-6, rtol: lastBit(dtype) });
+    }
   }));
 
   it('draws other ranks as they stand', () => tf.tidy(() => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { encodeFloat16 } from '../../lib/weights/float16.js';
+import { encodeFloat16 } from '../../lib/core/float16.js';
 import { readSafetensors, readSafetensorsHeader, writeSafetensors, type TensorToWrite } from '../../lib/weights/safetensors.js';
 import { bytesSource } from '../support/memory_folder.js';
 

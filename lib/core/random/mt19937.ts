@@ -33,14 +33,18 @@ export class Mt19937 {
     return (word ^ (word >>> 18)) >>> 0;
   }
 
-  /** `count` values of the standard normal distribution. Fewer than 16 are drawn in double precision, one by one; more in blocks. */
-  randn(count: number): Float32Array {
+  /**
+   * `count` values of the standard normal distribution. Fewer than 16 are drawn in double precision, one by one; more in blocks of
+   * uniforms. What is over makes no block: torch draws it for float32 all the same, and does not where the values become `halves`.
+   */
+  randn(count: number, halves = false): Float32Array {
     const values = new Float32Array(count);
     if (count < BLOCK) {
       for (let i = 0; i < count; i++) values[i] = this.nextNormal();
       return values;
     }
-    for (let i = 0; i < count; i++) values[i] = this.nextUniform();
+    const drawn = halves ? count - count % BLOCK : count;
+    for (let i = 0; i < drawn; i++) values[i] = this.nextUniform();
     for (let start = 0; start + BLOCK <= count; start += BLOCK) transform(values, start);
     if (count % BLOCK !== 0) { // torch draws the last block anew, over values that are done already
       for (let i = count - BLOCK; i < count; i++) values[i] = this.nextUniform();

@@ -8,6 +8,7 @@ from generate import channels_last, save
 SEEDS = [0, 1, 42, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 2**53 - 1, 2**63 + 12345, 2**64 - 1, -1, -(2**63)]
 SIZES = [0, 1, 2, 5, 15, 16, 17, 31, 32, 100]
 MIXED = [3, 20, 1, 4, 16, 7, 33, 2, 1, 1]  # one stream: odd sizes below 16 leave a value over for the next call
+HALVES, HALF_SIZES = ["float16", "bfloat16"], [15, 17, 31, 65, 4 * 9 * 11, 32]
 LARGE, STRIDE = 1_000_003, 997
 
 
@@ -71,5 +72,9 @@ def generate():
     cpu["image"] = channels_last(torch.randn(shape, generator=generator(3)))
     cpu["images"] = channels_last(randn_tensor(shape, [generator(s) for s in (5, 6, 7)]))
     cpu["matrix"] = torch.randn(5, 7, generator=generator(3))
-    save("random/cpu", cpu, {"seeds": [str(s) for s in SEEDS], "sizes": SIZES, "mixed": MIXED, "large": LARGE, "stride": STRIDE})
+    for dtype in HALVES:  # one stream each, so that how far each call goes on shows
+        stream = generator(7)
+        cpu[f"mixed.{dtype}"] = torch.cat([torch.randn(n, generator=stream, dtype=getattr(torch, dtype)).float() for n in MIXED + HALF_SIZES])
+        cpu[f"images.{dtype}"] = channels_last(randn_tensor(shape, [generator(s) for s in (5, 6, 7)], dtype=getattr(torch, dtype)).float())
+    save("random/cpu", cpu, {"seeds": [str(s) for s in SEEDS], "sizes": SIZES, "mixed": MIXED, "halves": HALVES, "half_sizes": HALF_SIZES, "large": LARGE, "stride": STRIDE})
     save("random/cuda", cuda)

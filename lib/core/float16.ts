@@ -1,5 +1,8 @@
 /** Conversion between float32 and the 16-bit floats, which JavaScript engines have no arrays for (or only the newest). */
 
+export const FLOAT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+export type FloatDtype = typeof FLOAT_DTYPES[number];
+
 let halfValues: Float32Array | undefined;
 
 /** All 65,536 float16 values, by their bits. */
@@ -58,6 +61,15 @@ export function encodeBfloat16(values: Float32Array): Uint16Array {
     out[i] = (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16; // a NaN stays one
   }
   return out;
+}
+
+/** `values` as the type can hold them, to the nearest, ties to even; the same array for float32. */
+export function roundTo(dtype: FloatDtype, values: Float32Array): Float32Array {
+  switch (dtype) {
+    case 'float32': return values;
+    case 'float16': return decodeFloat16(encodeFloat16(values));
+    case 'bfloat16': return decodeBfloat16(encodeBfloat16(values));
+  }
 }
 
 function roundHalfEven(value: number): number {
