@@ -4,6 +4,7 @@ import { Generator } from '../../lib/core/random.js';
 import { Model } from '../../lib/models/model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { EulerAncestralDiscreteScheduler } from '../../lib/schedulers/index.js';
 import { TF, type NativeBackend } from '../../lib/runtime/native/backend.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
@@ -54,6 +55,18 @@ describeOnDevices('Pictures in half precision', device => {
       return [];
     }));
   }
+
+  it('begin from noise drawn in halves, and add such: what of a generator is used up shows it', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, dtype: 'float16' });
+    pipe.scheduler = EulerAncestralDiscreteScheduler.fromConfig(pipe.scheduler.config);
+    const [generator, same] = [new Generator('cpu').manualSeed(1), new Generator('cpu').manualSeed(1)];
+    const side = 17 * pipe.vaeScaleFactor; // 17 * 17 * 4 is no multiple of 16
+    const { images } = await pipe.generate(PROMPTS[0], { generator, height: side, width: side, numInferenceSteps: 1, outputType: 'latent' });
+    for (let draws = 0; draws < 2; draws++) same.randn(images.size, 'float16');
+    assert.deepEqual(generator.randn(5), same.randn(5));
+    images.dispose();
+    pipe.dispose();
+  });
 
   it('keep halves when they go to a device that has none', async () => {
     const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, dtype: 'float16' });
