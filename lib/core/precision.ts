@@ -17,7 +17,7 @@ export function registerPrecision(registered: Precision): void {
   precision = registered;
 }
 
-/** For sums over many values, whose rounding float16 would not survive: as torch, norms and softmax compute in float32. */
+/** For sums over many values, whose rounding float16 would not survive: as torch, norms compute in float32. */
 export function widen(x: tf.Tensor): tf.Tensor {
   return precision ? precision.widen(x) : x;
 }

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkOneOf } from '../core/checks.js';
+import { kernels } from '../core/kernels.js';
 
 export type Activation = (x: tf.Tensor) => tf.Tensor;
 
 /** x * sigmoid(x). Equals torch.nn.SiLU. */
-export const silu: Activation = x => tf.tidy(() => tf.mul(x, tf.sigmoid(x)));
+export const silu: Activation = x => kernels().silu?.(x) ?? tf.tidy(() => tf.mul(x, tf.sigmoid(x)));
 
 /** x * Phi(x), by erf, not the tanh approximation. Equals torch.nn.GELU. */
 export const gelu: Activation = x => tf.tidy(() => {

@@ -1,5 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { narrow, widen } from '../core/precision.js';
 
 /** Scores held at once where nothing else is asked for: 512 queries against 4096 keys, the fastest size measured on CPUs. */
 export const MAX_SCORE_BYTES = 8 * 2 ** 20;
@@ -36,9 +35,9 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
       const ks = slice(k, [head, 0, 0], [count, keys, headSize]);
       const vs = slice(v, [head, 0, 0], [count, keys, headSize]);
       const chunks = range(queries, queriesAtOnce).map(([start, length]) => tf.tidy(() => {
-        const scores = widen(tf.matMul(slice(q, [head, start, 0], [count, length, headSize]), ks, false, true));
+        const scores = tf.matMul(slice(q, [head, start, 0], [count, length, headSize]), ks, false, true);
         const masked = mask ? tf.add(scores, slice(mask, [start, 0], [length, keys])) : scores;
-        return tf.matMul(narrow(tf.softmax(masked), vs), vs); // [count, length, headSize]
+        return tf.matMul(tf.softmax(masked), vs); // [count, length, headSize]
       }));
       return concat(chunks, 1);
     }));

@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
+import { narrow, widen } from '../../core/precision.js';
 import { TF, type NativeBackend } from './backend.js';
+import { Scope } from './scope.js';
 
 /** tfjs's KernelFunc, whose backend is the one that runs the op. */
 type Kernel = (call: { inputs: tf.NamedTensorInfoMap; attrs?: tf.NamedAttrMap; backend: unknown }) => tf.TensorInfo;
@@ -17,11 +19,19 @@ export function installKernels(name: string, backend: NativeBackend): void {
     ? batchMatMul({ ...call, backend: multiplyingTwo(backend) })
     : batchMatMul(call));
 
-  // What TensorFlow replaces by oneDNN's in graphs, but not where it runs op by op: softmax in fewer passes, a convolution that adds its bias.
+  replace('Mean', ({ inputs, attrs }) => { // tfjs-node's own copies its input first
+    const x = inputs.x as tf.Tensor;
+    const { axis, keepDims } = attrs as unknown as tf.MeanAttrs;
+    return Scope.run(backend, scope => scope.mean(scope.cast(scope.input(x), TF.FLOAT), tf.util.parseAxisParam(axis, x.shape), keepDims));
+  });
   if (backend.binding.isUsingGpuDevice()) return;
-  if (has(backend, '_MklSoftmax')) {
-    replace('Softmax', call => softmax({ ...call, backend: runningOneDnn(backend, '_MklSoftmax') }));
-  }
+
+  // What TensorFlow replaces by oneDNN's in graphs, but not where it runs op by op: softmax in fewer passes, a convolution that adds its bias.
+  const softmaxBackend = has(backend, '_MklSoftmax') ? runningOneDnn(backend, '_MklSoftmax') : backend;
+  replace('Softmax', call => { // which GPUs compute in float32 whatever it is of, but CPUs do not
+    const logits = call.inputs.logits as tf.Tensor;
+    return tf.tidy(() => narrow(softmax({ ...call, inputs: { logits: widen(logits) }, backend: softmaxBackend }) as tf.Tensor, logits));
+  });
   if (has(backend, '_MklNativeConv2DWithBias')) {
     const isHalf = ({ dataId }: tf.TensorInfo) => backend.tensorMap.get(dataId).dtype === TF.HALF; // for which only few processors have it
     replace('FusedConv2D', call => call.inputs.bias && call.attrs?.activation === 'linear' && !Object.values(call.inputs).some(x => x && isHalf(x))

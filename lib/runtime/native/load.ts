@@ -4,14 +4,17 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import util from 'node:util';
 import { registerGraphCompiler } from '../../core/graph.js';
+import { registerKernels } from '../../core/kernels.js';
 import { registerParking } from '../../core/offload.js';
 import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
+import { keepConstants } from './constants.js';
 import { graphCompiler } from './graph.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
+import { networkKernels } from './network_kernels.js';
 import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './weight_reader.js';
 
@@ -47,10 +50,11 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
     const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
       { NodeJSKernelBackend: new (binding: Binding, packageName: string) => NativeBackend };
-    const backend = new NodeJSKernelBackend(binding, BINDING_PACKAGE);
+    const backend = new NodeJSKernelBackend(keepConstants(binding), BINDING_PACKAGE);
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
     installKernels(BACKEND, backend);
+    registerKernels(BACKEND, networkKernels(backend));
     registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto));
     registerParking(BACKEND, nativeParking(backend));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));

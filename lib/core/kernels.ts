@@ -1,0 +1,22 @@
+import * as tf from '@tensorflow/tfjs';
+
+/** What a backend may have better than the ops that a layer would run for it. Numbers come and go in the type that `x` has, halves too. */
+export interface Kernels {
+  /** x * sigmoid(x) */
+  silu(x: tf.Tensor): tf.Tensor;
+  /** As the layer GroupNorm; undefined where the layer's own ops are faster. */
+  groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { groups: number; epsilon: number }): tf.Tensor | undefined;
+}
+
+const registered = new Map<string, Partial<Kernels>>();
+const NONE: Partial<Kernels> = {};
+
+/** Gives a tfjs backend kernels beyond tfjs's own. */
+export function registerKernels(backend: string, kernels: Partial<Kernels>): void {
+  registered.set(backend, kernels);
+}
+
+/** The kernels of the current backend. None while tfjs takes gradients, which it knows of its own kernels alone. */
+export function kernels(): Partial<Kernels> {
+  return tf.engine().state.gradientDepth > 0 ? NONE : registered.get(tf.getBackend()) ?? NONE;
+}
