@@ -16,9 +16,25 @@ export const gelu: Activation = x => tf.tidy(() => {
 /** x * sigmoid(1.702 x), the approximation that OpenAI's CLIP was trained with. */
 export const quickGelu: Activation = x => tf.tidy(() => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))));
 
-const ACTIVATIONS: Record<string, Activation> = { silu, swish: silu, gelu, quick_gelu: quickGelu };
+/** GELU by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))). Equals torch.nn.GELU(approximate='tanh'). */
+export const geluTanh: Activation = x => tf.tidy(() => {
+  const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(tf.square(x), x))));
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+});
 
-/** The activation that a config names. @throws RangeError for an unknown name. */
-export function getActivation(name: string): Activation {
-  return ACTIVATIONS[checkOneOf('activation', name, Object.keys(ACTIVATIONS))];
+/** x * tanh(log(1 + exp(x))). Equals torch.nn.Mish (arXiv:1908.08681). */
+export const mish: Activation = x => tf.tidy(() => tf.mul(x, tf.tanh(tf.softplus(x))));
+
+/** Those that diffusers' configs name, and those that transformers' do besides. */
+const BLOCK_ACTIVATIONS: Record<string, Activation> = { silu, swish: silu, mish, gelu, relu: x => tf.relu(x) };
+const ACTIVATIONS: Record<string, Activation> = { ...BLOCK_ACTIVATIONS, quick_gelu: quickGelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh };
+
+/** The activation that a config of transformers names at `key`. @throws RangeError for an unknown name. */
+export function getActivation(key: string, name: string): Activation {
+  return ACTIVATIONS[checkOneOf(key, name, Object.keys(ACTIVATIONS))];
+}
+
+/** The activation that a config of diffusers names at `key`, in any case. @throws RangeError for an unknown name. */
+export function getBlockActivation(key: string, name: string): Activation {
+  return BLOCK_ACTIVATIONS[checkOneOf(key, name.toLowerCase(), Object.keys(BLOCK_ACTIVATIONS))];
 }

@@ -18,36 +18,12 @@ export interface AttentionConfig {
   bias?: boolean;
 }
 
-/**
- * Multi-head attention.
- * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
- * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`.
- * Equals diffusers' Attention with AttnProcessor2_0.
- */
-export class Attention extends Block {
-  static className = 'Attention';
-  readonly heads: number;
-  private readonly toQ: Linear;
-  private readonly toK: Linear;
-  private readonly toV: Linear;
-  private readonly toOut: Linear;
+/** Attention of several heads, which can be taken in smaller chunks. */
+export abstract class MultiHeadAttention extends Block {
   private slice: AttentionSlice = null;
 
-  constructor({ queryDim, contextDim = queryDim, heads, bias = false }: AttentionConfig) {
+  constructor(readonly heads: number) {
     super();
-    if (queryDim % heads !== 0) throw new RangeError(`Attention: ${queryDim} features do not divide into ${heads} heads`);
-    this.heads = heads;
-    this.toQ = this.add('to_q', new Linear(queryDim, queryDim, { bias }));
-    this.toK = this.add('to_k', new Linear(contextDim, queryDim, { bias }));
-    this.toV = this.add('to_v', new Linear(contextDim, queryDim, { bias }));
-    this.toOut = this.add('to_out.0', new Linear(queryDim, queryDim));
-  }
-
-  forward(x: tf.Tensor, context: tf.Tensor = x): tf.Tensor {
-    return tf.tidy(() => this.toOut.forward(scaledDotProductAttention(
-      this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context),
-      { heads: this.heads, ...this.limits() },
-    )));
   }
 
   /**
@@ -59,10 +35,41 @@ export class Attention extends Block {
     this.slice = slice;
   }
 
+  protected attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor): tf.Tensor {
+    return scaledDotProductAttention(query, key, value, { heads: this.heads, ...this.limits() });
+  }
+
   private limits(): { maxHeads?: number; maxScoreBytes?: number } {
     if (this.slice === null) return {};
     const maxHeads = this.slice === 'max' ? 1 : this.slice === 'auto' ? Math.max(1, this.heads >> 1) : this.slice;
     return { maxHeads, maxScoreBytes: MAX_SCORE_BYTES / 2 };
+  }
+}
+
+/**
+ * Multi-head attention.
+ * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
+ * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`.
+ * Equals diffusers' Attention with AttnProcessor2_0.
+ */
+export class Attention extends MultiHeadAttention {
+  static className = 'Attention';
+  private readonly toQ: Linear;
+  private readonly toK: Linear;
+  private readonly toV: Linear;
+  private readonly toOut: Linear;
+
+  constructor({ queryDim, contextDim = queryDim, heads, bias = false }: AttentionConfig) {
+    super(heads);
+    if (queryDim % heads !== 0) throw new RangeError(`Attention: ${queryDim} features do not divide into ${heads} heads`);
+    this.toQ = this.add('to_q', new Linear(queryDim, queryDim, { bias }));
+    this.toK = this.add('to_k', new Linear(contextDim, queryDim, { bias }));
+    this.toV = this.add('to_v', new Linear(contextDim, queryDim, { bias }));
+    this.toOut = this.add('to_out.0', new Linear(queryDim, queryDim));
+  }
+
+  forward(x: tf.Tensor, context: tf.Tensor = x): tf.Tensor {
+    return tf.tidy(() => this.toOut.forward(this.attend(this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context))));
   }
 }
 
@@ -92,7 +99,7 @@ export class SpatialAttention extends Attention {
 
 /** Sets the slice of every attention layer below `root`. */
 export function setAttentionSlice(root: Block, slice: AttentionSlice): void {
-  const layers = [...root.descendants()].filter(block => block instanceof Attention);
+  const layers = [...root.descendants()].filter(block => block instanceof MultiHeadAttention);
   if (typeof slice === 'number') checkInteger('attention slice (heads at once)', slice, 1, Math.min(...layers.map(layer => layer.heads)));
   layers.forEach(layer => layer.setSlice(slice));
 }

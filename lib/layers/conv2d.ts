@@ -8,7 +8,7 @@ export interface Conv2dOptions {
   /** Height and width of the kernel. */
   kernelSize?: number;
   stride?: number;
-  /** Default: (kernelSize - 1) / 2 on every side. */
+  /** Default: (kernelSize - 1) / 2 on every side, rounded down. */
   padding?: Padding;
   /** Whether there is a bias; true by default. */
   bias?: boolean;
@@ -28,7 +28,7 @@ export class Conv2d extends Block {
 
   constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding, bias = true }: Conv2dOptions = {}) {
     super();
-    const around = (kernelSize - 1) / 2;
+    const around = (kernelSize - 1) >> 1;
     this.stride = stride;
     this.padding = padding ?? [around, around, around, around];
     this.addParameter('weight', [kernelSize, kernelSize, inChannels, outChannels], 'conv');

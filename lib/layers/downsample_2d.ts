@@ -2,6 +2,11 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { Conv2d, type Padding } from './conv2d.js';
 
+/** Halves height and width of `[batch, height, width, channels]` by the mean of each four pixels. A last odd row or column is left out. */
+export function halve(x: tf.Tensor): tf.Tensor {
+  return tf.avgPool(x as tf.Tensor4D, 2, 2, 'valid');
+}
+
 /**
  * Halves height and width by a strided convolution.
  * - In: `[batch, height, width, channels]`; out: `[batch, height', width', channels]`.

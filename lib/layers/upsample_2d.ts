@@ -2,6 +2,11 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { Conv2d } from './conv2d.js';
 
+/** Doubles height and width of `[batch, height, width, channels]` by repeating pixels. */
+export function double(x: tf.Tensor): tf.Tensor {
+  return tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
+}
+
 /**
  * Doubles height and width by repeating pixels, then convolves.
  * - In: `[batch, height, width, channels]`; out: `[batch, 2 height, 2 width, channels]`, or the `size` [height, width] asked for
@@ -19,10 +24,7 @@ export class Upsample2D extends Block {
   }
 
   forward(x: tf.Tensor, size?: [number, number]): tf.Tensor {
-    return tf.tidy(() => {
-      const [, height, width] = x.shape;
-      return this.conv.forward(tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size ?? [2 * height, 2 * width]));
-    });
+    return tf.tidy(() => this.conv.forward(size ? tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size) : double(x)));
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Block } from '../../lib/core/block.js';
-import { gelu, quickGelu, silu } from '../../lib/layers/activations.js';
+import { gelu, geluTanh, getBlockActivation, mish, quickGelu, silu } from '../../lib/layers/activations.js';
+import { AddedKVAttention } from '../../lib/layers/added_kv_attention.js';
 import { Attention, SpatialAttention } from '../../lib/layers/attention.js';
 import { BasicTransformerBlock } from '../../lib/layers/basic_transformer_block.js';
 import { Conv2d } from '../../lib/layers/conv2d.js';
@@ -13,7 +14,7 @@ import { LayerNorm } from '../../lib/layers/layer_norm.js';
 import { Linear } from '../../lib/layers/linear.js';
 import { ResnetBlock2D } from '../../lib/layers/resnet_block_2d.js';
 import { causalMask, scaledDotProductAttention, type AttentionOptions } from '../../lib/layers/scaled_dot_product_attention.js';
-import { getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions } from '../../lib/layers/timestep_embedding.js';
+import { getGuidanceScaleEmbedding, getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions } from '../../lib/layers/timestep_embedding.js';
 import { Transformer2DModel } from '../../lib/layers/transformer_2d.js';
 import { Upsample2D } from '../../lib/layers/upsample_2d.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -23,7 +24,7 @@ import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
 type Forward = (...inputs: tf.Tensor[]) => tf.Tensor;
 const CLASSES = {
-  Attention, BasicTransformerBlock, Conv2d, Downsample2D, Embedding, FeedForward, GroupNorm, LayerNorm, Linear, ResnetBlock2D, SpatialAttention,
+  AddedKVAttention, Attention, BasicTransformerBlock, Conv2d, Downsample2D, Embedding, FeedForward, GroupNorm, LayerNorm, Linear, ResnetBlock2D, SpatialAttention,
   TimestepEmbedding, Transformer2DModel, Upsample2D,
 } as unknown as Record<string, new (...args: unknown[]) => Block & { forward: Forward }>;
 
@@ -32,13 +33,23 @@ const FUNCTIONS: Record<string, (...args: never[]) => Forward> = {
   silu: () => silu,
   gelu: () => gelu,
   quick_gelu: () => quickGelu,
+  gelu_new: () => geluTanh,
+  mish: () => mish,
+  relu: () => getBlockActivation('act_fn', 'ReLU'),
   scaledDotProductAttention: ({ heads, causal }: AttentionOptions & { causal?: boolean }) => (q, k, v) =>
     tf.tidy(() => scaledDotProductAttention(q, k, v, { heads, mask: causal ? causalMask(q.shape[1]!) : undefined })),
   getTimestepEmbedding: (timesteps: number[], dim: number, options: SinusoidOptions) => () => getTimestepEmbedding(timesteps, dim, options),
+  getGuidanceScaleEmbedding: (scales: number[], dim: number) => () => getGuidanceScaleEmbedding(scales, dim),
 };
 
-/** torch's float32 exp is off by one rounding at a few frequencies, which at timestep 999 is an angle of 6e-5. */
-const TOLERANCES: Record<string, { atol: number }> = { getTimestepEmbedding: { atol: 7e-5 } };
+/** torch's float32 exp is off by one rounding at a few frequencies, which at timestep 999 is an angle of 6e-5, and at a guidance of 20 one of 1e-3. */
+const TOLERANCES: Record<string, { atol: number }> = { getTimestepEmbedding: { atol: 7e-5 }, getGuidanceScaleEmbedding: { atol: 1.2e-3 } };
+
+/** The arguments of a case: an activation goes by its name in JSON. */
+const named = (args: unknown[]) => args.map(arg => {
+  const { activation } = (arg ?? {}) as { activation?: string };
+  return activation ? { ...(arg as object), activation: getBlockActivation('activation', activation) } : arg;
+});
 
 const golden = loadGolden('layers');
 const cases = golden.meta as Array<{ layer: string; args: unknown[]; runs: number }>;
@@ -48,7 +59,7 @@ describeOnDevices('layers equal torch and diffusers', () => {
     it(`${layer} ${JSON.stringify(args)}`, async () => {
       const isClass = layer in CLASSES;
       const size = layer === 'Upsample2D' ? args[1] : undefined; // an input of forward, no argument of the class
-      const block = isClass ? new CLASSES[layer](...(size ? args.slice(0, 1) : args)) : undefined;
+      const block = isClass ? new CLASSES[layer](...named(size ? args.slice(0, 1) : args)) : undefined;
       if (block) setTorchWeights(block, golden, `${index}/weights/`);
       const forward: Forward = block ? (...inputs) => block.forward(...inputs, ...(size ? [size as unknown as tf.Tensor] : [])) as tf.Tensor : FUNCTIONS[layer](...args as never[]);
       for (let run = 0; run < runs; run++) {

@@ -1,8 +1,9 @@
 """Every layer at two or more shapes, odd ones among them, with random weights: ones and zeros would hide swaps."""
 import torch
 import torch.nn.functional as F
+from diffusers import LatentConsistencyModelPipeline
 from diffusers.models.attention import BasicTransformerBlock, FeedForward
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnAddedKVProcessor2_0
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.embeddings import TimestepEmbedding, get_timestep_embedding
 from diffusers.models.resnet import ResnetBlock2D
@@ -113,4 +114,22 @@ def generate():
         steps = [0, 1, 21, 500.25, 981, 999]
         case("getTimestepEmbedding", [steps, dim, {"flipSinToCos": flip, "downscaleFreqShift": shift}], None, (torch.tensor(steps),),
              call=lambda t: get_timestep_embedding(t, dim, flip_sin_to_cos=flip, downscale_freq_shift=shift))
+
+    for name, f in {"mish": F.mish, "relu": F.relu, "gelu_new": lambda v: F.gelu(v, approximate="tanh")}.items():
+        case(name, [], None, (x(3, 7, 11) * 4,), (torch.linspace(-30, 30, 301),), call=f)
+    case("Conv2d", [4, 8, {"kernelSize": 4}], nn.Conv2d(4, 8, 4, padding=1), (x(2, 4, 9, 6),), (x(1, 4, 3, 3),))
+    for scale_shift, skip, act, resample in (("scale_shift", False, "silu", None), ("default", True, "mish", "down"), ("scale_shift", True, "gelu", "up")):
+        m = ResnetBlock2D(in_channels=16, out_channels=8, temb_channels=12, groups=4, eps=1e-5, time_embedding_norm=scale_shift, skip_time_act=skip, non_linearity=act,
+                          up=resample == "up", down=resample == "down")
+        config = {"inChannels": 16, "outChannels": 8, "tembChannels": 12, "groups": 4, "epsilon": 1e-5, "timeScaleShift": scale_shift, "skipTimeAct": skip, "activation": act}
+        case("ResnetBlock2D", [{**config, **({"resample": resample} if resample else {})}], m, (x(2, 16, 6, 8), x(2, 12)), (x(3, 16, 5, 3), x(1, 12)))
+    for only, norm, text in ((False, None, 20), (True, "group_norm", 64), (False, "layer_norm", 16)):
+        m = Attention(16, cross_attention_dim=16, heads=2, dim_head=8, added_kv_proj_dim=text, norm_num_groups=4, bias=True, only_cross_attention=only, cross_attention_norm=norm,
+                      processor=AttnAddedKVProcessor2_0())
+        config = {"channels": 16, "heads": 2, "groups": 4, "crossAttentionDim": text, "onlyCrossAttention": only, "crossAttentionNorm": norm}
+        case("AddedKVAttention", [config], m, (x(2, 16, 4, 6), x(2, 7, text)), (x(1, 16, 5, 3), x(1, 77, text)))
+    case("TimestepEmbedding", [16, 40, {"activation": "mish", "conditionDim": 6}], TimestepEmbedding(16, 40, act_fn="mish", cond_proj_dim=6), (x(3, 16), x(3, 6)), (x(1, 16), x(1, 6)))
+    for scales, dim in (([8.5, 7.5, 1, 0, -2.25, 14], 256), ([1.3, 20], 9)):
+        case("getGuidanceScaleEmbedding", [scales, dim], None, (torch.tensor([scale - 1 for scale in scales]),),
+             call=lambda w: LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, w, dim))
     save("layers", tensors, cases)
