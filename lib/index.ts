@@ -18,7 +18,9 @@ export { AutoencoderTiny, type AutoencoderTinyConfig } from './models/autoencode
 export type { Autoencoder } from './models/autoencoder.js';
 export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
-export { UNet2DConditionModel, type UNet2DConditionConfig } from './models/unet_2d_condition_model.js';
+export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
+export { UNet2DConditionModel, type UNetConditions } from './models/unet_2d_condition_model.js';
+export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
 export { Model, type FromPretrainedOptions as ModelFromPretrainedOptions } from './models/model.js';
 export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
 export * from './schedulers/index.js';

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkShape } from '../core/checks.js';
+import { checkShape, show } from '../core/checks.js';
 import type { FloatDtype } from '../core/float16.js';
 import { widen } from '../core/precision.js';
 import { type Generator, randn } from '../core/random.js';
+import { getBlockActivation } from '../layers/activations.js';
 import { Linear } from '../layers/linear.js';
 import { mergeConfig, type ConfigRules } from './config.js';
 import { Model } from './model.js';
@@ -17,12 +18,17 @@ export interface AutoencoderKLConfig {
   up_block_types: string[];
   block_out_channels: number[];
   layers_per_block: number;
+  act_fn: string;
   latent_channels: number;
   norm_num_groups: number;
   /** Height and width of the images that the model was trained on. */
   sample_size: number;
   /** What latents are multiplied by, for the UNet to see a deviation of 1. */
   scaling_factor: number;
+  /** What is taken off latents before they are multiplied, and their mean and deviation by channel: for pipelines that use them. */
+  shift_factor: number | null;
+  latents_mean: number[] | null;
+  latents_std: number[] | null;
   use_quant_conv: boolean;
   use_post_quant_conv: boolean;
   mid_block_add_attention: boolean;
@@ -35,18 +41,20 @@ const DEFAULTS: AutoencoderKLConfig = {
   up_block_types: ['UpDecoderBlock2D'],
   block_out_channels: [64],
   layers_per_block: 1,
+  act_fn: 'silu',
   latent_channels: 4,
   norm_num_groups: 32,
   sample_size: 32,
   scaling_factor: 0.18215,
+  shift_factor: null,
+  latents_mean: null,
+  latents_std: null,
   use_quant_conv: true,
   use_post_quant_conv: true,
   mid_block_add_attention: true,
 };
 
-const RULES: ConfigRules<AutoencoderKLConfig> = {
-  fixed: { act_fn: ['silu', 'swish'], shift_factor: [null], latents_mean: [null], latents_std: [null] }, // later autoencoders set them
-};
+const RULES: ConfigRules<AutoencoderKLConfig> = { optional: { shift_factor: 0.1, latents_mean: [0], latents_std: [1] } };
 
 /**
  * The autoencoder between images and latents.
@@ -64,7 +72,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
 
   constructor(config: Partial<AutoencoderKLConfig> = {}) {
     super(mergeConfig('vae config', DEFAULTS, config, RULES));
-    const { in_channels, out_channels, latent_channels, block_out_channels, use_quant_conv, use_post_quant_conv } = this.config;
+    const { in_channels, out_channels, latent_channels, block_out_channels, use_quant_conv, use_post_quant_conv, latents_mean, latents_std } = this.config;
     checkTypes('down_block_types', this.config.down_block_types, 'DownEncoderBlock2D', block_out_channels.length);
     checkTypes('up_block_types', this.config.up_block_types, 'UpDecoderBlock2D', block_out_channels.length);
     const shared: VaeConfig = {
@@ -72,7 +80,11 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
       layersPerBlock: this.config.layers_per_block,
       groups: this.config.norm_num_groups,
       midAttention: this.config.mid_block_add_attention,
+      activation: getBlockActivation('vae config: act_fn', this.config.act_fn),
     };
+    for (const [key, values] of Object.entries({ latents_mean, latents_std })) {
+      if (values && values.length !== latent_channels) throw new RangeError(`vae config: ${key}: got ${show(values)}, takes ${latent_channels} numbers, one for each of latent_channels`);
+    }
     this.encoder = this.add('encoder', new Encoder(in_channels, 2 * latent_channels, shared));
     this.decoder = this.add('decoder', new Decoder(latent_channels, out_channels, shared));
     if (use_quant_conv) this.quantConv = this.add('quant_conv', new Linear(2 * latent_channels, 2 * latent_channels));

@@ -3,7 +3,9 @@ import { Block } from '../core/block.js';
 import { checkShape, show } from '../core/checks.js';
 import { follow, type Step } from '../core/follow.js';
 import { widen } from '../core/precision.js';
+import { getBlockActivation, type Activation } from '../layers/activations.js';
 import { Conv2d } from '../layers/conv2d.js';
+import { double } from '../layers/upsample_2d.js';
 import { mergeConfig, perBlock, type ConfigRules } from './config.js';
 import { Model } from './model.js';
 
@@ -16,8 +18,11 @@ export interface AutoencoderTinyConfig {
   num_encoder_blocks: number[];
   num_decoder_blocks: number[];
   latent_channels: number;
+  act_fn: string;
   /** What latents are multiplied by for the UNet: 1, for this autoencoder learned the UNet's own. */
   scaling_factor: number;
+  /** What is taken off latents before: for pipelines that use it. */
+  shift_factor: number;
 }
 
 const DEFAULTS: AutoencoderTinyConfig = {
@@ -28,11 +33,13 @@ const DEFAULTS: AutoencoderTinyConfig = {
   num_encoder_blocks: [1, 3, 3, 3],
   num_decoder_blocks: [3, 3, 3, 1],
   latent_channels: 4,
+  act_fn: 'relu',
   scaling_factor: 1,
+  shift_factor: 0,
 };
 
 const RULES: ConfigRules<AutoencoderTinyConfig> = {
-  fixed: { act_fn: ['relu'], upsample_fn: ['nearest'], upsampling_scaling_factor: [2], shift_factor: [0] },
+  fixed: { upsample_fn: ['nearest'], upsampling_scaling_factor: [2] },
 };
 
 /**
@@ -55,8 +62,9 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
     const decoderChannels = sameInEvery('decoder_block_out_channels', this.config.decoder_block_out_channels);
     perBlock('vae config: num_encoder_blocks', num_encoder_blocks, this.config.encoder_block_out_channels.length);
     perBlock('vae config: num_decoder_blocks', num_decoder_blocks, this.config.decoder_block_out_channels.length);
-    this.encoder = this.add('encoder', new TinyStages('down', in_channels, encoderChannels, latent_channels, num_encoder_blocks));
-    this.decoder = this.add('decoder', new TinyStages('up', latent_channels, decoderChannels, out_channels, num_decoder_blocks));
+    const activation = getBlockActivation('vae config: act_fn', this.config.act_fn);
+    this.encoder = this.add('encoder', new TinyStages('down', in_channels, encoderChannels, latent_channels, num_encoder_blocks, activation));
+    this.decoder = this.add('decoder', new TinyStages('up', latent_channels, decoderChannels, out_channels, num_decoder_blocks, activation));
   }
 
   /** How many pixels of the image, in height and in width, one latent stands for. */
@@ -131,16 +139,18 @@ class TinyStages extends Block {
   /** One after another, as torch's Sequential counts them. */
   private readonly layers: Step[] = [];
 
-  constructor(direction: 'down' | 'up', inChannels: number, channels: number, outChannels: number, blocks: readonly number[]) {
+  constructor(
+    direction: 'down' | 'up', inChannels: number, channels: number, outChannels: number, blocks: readonly number[], activation: Activation,
+  ) {
     super();
     const append = (layer: Block) => {
       this.layers.push(this.add(`layers.${this.layers.length}`, layer));
     };
     append(new Conv2d(inChannels, channels));
-    if (direction === 'up') this.layers.push(tf.relu);
+    if (direction === 'up') this.layers.push(activation);
     blocks.forEach((count, stage) => {
       if (direction === 'down' && stage > 0) append(new Conv2d(channels, channels, { stride: 2, bias: false }));
-      for (let i = 0; i < count; i++) append(new TinyBlock(channels));
+      for (let i = 0; i < count; i++) append(new TinyBlock(channels, activation));
       if (direction === 'down' || stage === blocks.length - 1) return;
       this.layers.push(double);
       append(new Conv2d(channels, channels, { bias: false }));
@@ -158,18 +168,16 @@ class TinyBlock extends Block {
   static className = 'TinyBlock';
   private readonly convs: Conv2d[];
 
-  constructor(channels: number) {
+  constructor(channels: number, private readonly activation: Activation) {
     super();
     this.convs = [0, 2, 4].map(i => this.add(`conv.${i}`, new Conv2d(channels, channels)));
   }
 
   forward(x: tf.Tensor): tf.Tensor {
     const [first, second, third] = this.convs;
-    return tf.tidy(() => tf.relu(tf.add(follow(x, [first, tf.relu, second, tf.relu, third]), x)));
+    return tf.tidy(() => tf.relu(tf.add(follow(x, [first, this.activation, second, this.activation, third]), x)));
   }
 }
-
-const double = (x: tf.Tensor) => tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
 
 /** The number of channels, which are the same in every stage: nothing in between changes them. */
 function sameInEvery(key: string, channels: readonly number[]): number {

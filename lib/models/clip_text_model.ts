@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape } from '../core/checks.js';
+import { isObject } from '../core/json.js';
 import { widen } from '../core/precision.js';
 import { type Activation, getActivation } from '../layers/activations.js';
 import { Embedding } from '../layers/embedding.js';
@@ -20,6 +21,10 @@ export interface CLIPTextConfig {
   max_position_embeddings: number;
   hidden_act: string;
   layer_norm_eps: number;
+  /** Of CLIPTextModelWithProjection: features of its embedding of a text. */
+  projection_dim: number;
+  /** The token at whose first place a text is seen as a whole; 2, as old configs have it, for the token with the highest id. */
+  eos_token_id: number;
 }
 
 const DEFAULTS: CLIPTextConfig = {
@@ -31,7 +36,12 @@ const DEFAULTS: CLIPTextConfig = {
   max_position_embeddings: 77,
   hidden_act: 'quick_gelu',
   layer_norm_eps: 1e-5,
+  projection_dim: 768,
+  eos_token_id: 49407,
 };
+
+/** What transformers takes where a whole CLIP's `text_config` says nothing, and other than the above: it does not write its own defaults there. */
+const NESTED_DEFAULTS: CLIPTextConfig = { ...DEFAULTS, hidden_size: 512, intermediate_size: 2048, num_attention_heads: 8, projection_dim: 512 };
 
 export type CLIPTextModelOutput = {
   /** After the final norm: `[batch, tokens, hidden_size]`. */
@@ -43,7 +53,7 @@ export type CLIPTextModelOutput = {
 /**
  * CLIP's text encoder: token ids to the hidden states that the UNet attends to.
  * Parameters are named as transformers 5 saves them; a checkpoint's `text_model.` before each is accepted when loading.
- * Equals transformers' CLIPTextModel (arXiv:2103.00020), without the pooled output, which Stable Diffusion does not use.
+ * Equals transformers' CLIPTextModel (arXiv:2103.00020), without the pooled output: see CLIPTextModelWithProjection.
  */
 export class CLIPTextModel extends Model<CLIPTextConfig> {
   static className = 'CLIPTextModel';
@@ -53,8 +63,9 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   /** Applied to the last layer's output, and to an earlier one's for clip skip. */
   readonly finalLayerNorm: LayerNorm;
 
-  constructor(config: Partial<CLIPTextConfig> = {}) {
-    super(mergeConfig('text encoder config', DEFAULTS, config));
+  /** @param config also that of a whole CLIP, with a `text_config` in it. */
+  constructor(config: Partial<CLIPTextConfig> | { text_config: Partial<CLIPTextConfig> } = {}) {
+    super(completeConfig(config));
     const { vocab_size, hidden_size, num_hidden_layers, max_position_embeddings, layer_norm_eps } = this.config;
     this.tokenEmbedding = this.add('embeddings.token_embedding', new Embedding(vocab_size, hidden_size));
     this.positionEmbedding = this.add('embeddings.position_embedding', new Embedding(max_position_embeddings, hidden_size));
@@ -100,6 +111,11 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   }
 }
 
+function completeConfig(config: object): CLIPTextConfig {
+  const { text_config: nested } = config as { text_config?: unknown };
+  return isObject(nested) ? mergeConfig('text encoder config', NESTED_DEFAULTS, nested) : mergeConfig('text encoder config', DEFAULTS, config);
+}
+
 /** Equals transformers' CLIPEncoderLayer: attention to the tokens so far and an MLP, each normalized before and added after. */
 class CLIPEncoderLayer extends Block {
   static className = 'CLIPEncoderLayer';
@@ -117,7 +133,7 @@ class CLIPEncoderLayer extends Block {
     this.layerNorm2 = this.add('layer_norm2', new LayerNorm(hidden_size, layer_norm_eps));
     this.fc1 = this.add('mlp.fc1', new Linear(hidden_size, intermediate_size));
     this.fc2 = this.add('mlp.fc2', new Linear(intermediate_size, hidden_size));
-    this.activation = getActivation(hidden_act);
+    this.activation = getActivation('text encoder config: hidden_act', hidden_act);
   }
 
   forward(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { follow } from '../core/follow.js';
-import { silu } from '../layers/activations.js';
+import { silu, type Activation } from '../layers/activations.js';
 import { SpatialAttention } from '../layers/attention.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { Downsample2D } from '../layers/downsample_2d.js';
@@ -18,7 +18,12 @@ export interface VaeConfig {
   layersPerBlock: number;
   groups: number;
   midAttention: boolean;
+  /** In the resnets alone. */
+  activation: Activation;
 }
+
+/** What its resnets share. */
+type ResnetConfig = Pick<VaeConfig, 'groups' | 'activation'>;
 
 /**
  * An image to the moments of its latents.
@@ -32,16 +37,16 @@ export class Encoder extends Block {
   private readonly convNormOut: GroupNorm;
   private readonly convOut: Conv2d;
 
-  constructor(inChannels: number, outChannels: number, { channels, layersPerBlock, groups, midAttention }: VaeConfig) {
+  constructor(inChannels: number, outChannels: number, { channels, layersPerBlock, midAttention, ...resnet }: VaeConfig) {
     super();
     const last = channels.length - 1;
     this.path = [
       this.add('conv_in', new Conv2d(inChannels, channels[0])),
       ...this.addList('down_blocks', channels.length, i =>
-        new VaeBlock(channels[Math.max(0, i - 1)], channels[i], layersPerBlock, groups, i === last ? undefined : 'down')),
-      this.add('mid_block', new VaeMidBlock(channels[last], groups, midAttention)),
+        new VaeBlock(channels[Math.max(0, i - 1)], channels[i], layersPerBlock, resnet, i === last ? undefined : 'down')),
+      this.add('mid_block', new VaeMidBlock(channels[last], resnet, midAttention)),
     ];
-    this.convNormOut = this.add('conv_norm_out', new GroupNorm(groups, channels[last], EPSILON));
+    this.convNormOut = this.add('conv_norm_out', new GroupNorm(resnet.groups, channels[last], EPSILON));
     this.convOut = this.add('conv_out', new Conv2d(channels[last], outChannels));
   }
 
@@ -62,17 +67,17 @@ export class Decoder extends Block {
   private readonly convNormOut: GroupNorm;
   private readonly convOut: Conv2d;
 
-  constructor(inChannels: number, outChannels: number, { channels, layersPerBlock, groups, midAttention }: VaeConfig) {
+  constructor(inChannels: number, outChannels: number, { channels, layersPerBlock, midAttention, ...resnet }: VaeConfig) {
     super();
     const up = [...channels].reverse();
     const last = up.length - 1;
     this.path = [
       this.add('conv_in', new Conv2d(inChannels, up[0])),
-      this.add('mid_block', new VaeMidBlock(up[0], groups, midAttention)),
+      this.add('mid_block', new VaeMidBlock(up[0], resnet, midAttention)),
       ...this.addList('up_blocks', up.length, i =>
-        new VaeBlock(up[Math.max(0, i - 1)], up[i], layersPerBlock + 1, groups, i === last ? undefined : 'up')),
+        new VaeBlock(up[Math.max(0, i - 1)], up[i], layersPerBlock + 1, resnet, i === last ? undefined : 'up')),
     ];
-    this.convNormOut = this.add('conv_norm_out', new GroupNorm(groups, up[last], EPSILON));
+    this.convNormOut = this.add('conv_norm_out', new GroupNorm(resnet.groups, up[last], EPSILON));
     this.convOut = this.add('conv_out', new Conv2d(up[last], outChannels));
   }
 
@@ -86,10 +91,10 @@ class VaeBlock extends Block {
   static className = 'VaeBlock';
   private readonly path: Block[];
 
-  constructor(inChannels: number, outChannels: number, layers: number, groups: number, resample?: 'down' | 'up') {
+  constructor(inChannels: number, outChannels: number, layers: number, config: ResnetConfig, resample?: 'down' | 'up') {
     super();
     this.path = this.addList<Block>('resnets', layers, i =>
-      new ResnetBlock2D({ inChannels: i === 0 ? inChannels : outChannels, outChannels, groups, epsilon: EPSILON }));
+      new ResnetBlock2D({ ...config, inChannels: i === 0 ? inChannels : outChannels, outChannels, epsilon: EPSILON }));
     if (resample === 'down') this.path.push(this.add('downsamplers.0', new Downsample2D(outChannels, [0, 1, 0, 1])));
     if (resample === 'up') this.path.push(this.add('upsamplers.0', new Upsample2D(outChannels)));
   }
@@ -104,11 +109,11 @@ class VaeMidBlock extends Block {
   static className = 'VaeMidBlock';
   private readonly path: Block[];
 
-  constructor(channels: number, groups: number, attention: boolean) {
+  constructor(channels: number, config: ResnetConfig, attention: boolean) {
     super();
-    const [first, second] = this.addList('resnets', 2, () => new ResnetBlock2D({ inChannels: channels, groups, epsilon: EPSILON }));
+    const [first, second] = this.addList('resnets', 2, () => new ResnetBlock2D({ ...config, inChannels: channels, epsilon: EPSILON }));
     this.path = attention
-      ? [first, this.add('attentions.0', new SpatialAttention(channels, { groups, epsilon: EPSILON })), second]
+      ? [first, this.add('attentions.0', new SpatialAttention(channels, { groups: config.groups, epsilon: EPSILON })), second]
       : [first, second];
   }
 

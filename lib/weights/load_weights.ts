@@ -15,6 +15,9 @@ export interface LoadWeightsOptions {
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
 
+/** What files hold and no network here has: a constant of older ones, and what a whole CLIP has besides its text encoder. */
+const UNUSED = /(^|\.)position_ids$|^(vision_model|visual_projection)\.|^(text_projection\.weight|logit_scale)$/;
+
 /** A tensor of a file that a parameter of a model takes. */
 export interface FoundWeight {
   readonly path: string;
@@ -76,7 +79,7 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
     for (const [key, info] of header.tensors) {
       const path = parameterPath(key, specs);
       if (path === undefined) {
-        if (!/(^|\.)position_ids$/.test(key)) unexpected.push(brief(key)); // a constant that older files hold
+        if (!UNUSED.test(key)) unexpected.push(brief(key));
         continue;
       }
       const spec = specs.get(path)!;

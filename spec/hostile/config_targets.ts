@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { loadPipeline } from '../../lib/pipelines/load_components.js';
 import { schedulerClass, schedulerClasses } from '../../lib/schedulers/index.js';
@@ -16,8 +17,11 @@ export function configTargets(): Target[] {
   const given = { unet: new UNet2DConditionModel({}), vae: new AutoencoderKL({}), textEncoder: new CLIPTextModel({}) };
   const unet = { block_out_channels: [32, 64], layers_per_block: 1, cross_attention_dim: 8, attention_head_dim: [2, 4], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
     up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D'], norm_num_groups: 8, norm_eps: 1e-5, use_linear_projection: true, sample_size: 8, act_fn: 'silu', mid_block_type: null };
+  const otherUnet = { ...unet, class_embed_type: 'projection', projection_class_embeddings_input_dim: 4, class_embeddings_concat: true, encoder_hid_dim: 6, time_cond_proj_dim: 8,
+    down_block_types: ['SimpleCrossAttnDownBlock2D', 'ResnetDownsampleBlock2D'], up_block_types: ['UNetResUpBlock2D', 'CrossAttnUpBlock2D'], resnet_time_scale_shift: 'scale_shift',
+    transformer_layers_per_block: [[1], 2], reverse_transformer_layers_per_block: [[2, 1], 1], cross_attention_norm: null, _diffusers_version: '0.6.0' };
   const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
-    up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, latents_mean: null };
+    up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, shift_factor: -0.1, latents_mean: [0, -1, 2, 0.5] };
   const tinyVae = { encoder_block_out_channels: [8, 8], decoder_block_out_channels: [8, 8], num_encoder_blocks: [1, 2], num_decoder_blocks: [2, 1], act_fn: 'relu', scaling_factor: 1 };
   const text = { vocab_size: 30, hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, max_position_embeddings: 7, hidden_act: 'gelu' };
   return [
@@ -44,9 +48,9 @@ export function configTargets(): Target[] {
         });
       },
     },
-    { name: 'UNet config', isJson: true, seeds: [json(unet)], read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
+    { name: 'UNet config', isJson: true, seeds: [json(unet), json(otherUnet)], read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
-    { name: 'text encoder config', isJson: true, seeds: [json(text)], read: bytes => void new CLIPTextModel(object(bytes)).parameterSpecs() },
+    { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },
   ];
 }

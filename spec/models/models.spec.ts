@@ -3,28 +3,44 @@ import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
-import { loadGolden } from '../support/golden.js';
+import { loadGolden, type Golden } from '../support/golden.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
 const close = { atol: 1e-4, rtol: 1e-4 };
 
+/** What a golden UNet is led by besides the text. Classes are numbers, or vectors of floats. */
+function conditionsOf(golden: Golden, run: number): { classLabels?: number[] | tf.Tensor; timestepCond?: tf.Tensor } {
+  const [labels, condition] = ['class_labels', 'timestep_cond'].map(name => `${run}/${name}`);
+  const classes = golden.tensors[labels];
+  return {
+    ...(classes && { classLabels: classes.data instanceof Float32Array ? goldenTensor(golden, labels) : Array.from(classes.data, Number) }),
+    ...(golden.tensors[condition] && { timestepCond: goldenTensor(golden, condition) }),
+  };
+}
+
 describeOnDevices('UNet2DConditionModel equals diffusers', () => {
-  for (const name of ['sd1', 'sd2', 'other', 'plain', 'no_mid']) {
+  const options = [
+    'class_number', 'class_timestep', 'class_identity', 'class_projection', 'class_concat', 'text_projection', 'nested', 'reversed', 'early',
+    'simple', 'simple_text_alone', 'simple_mixed',
+  ];
+  for (const name of ['sd1', 'sd2', 'other', 'plain', 'no_mid', ...options]) {
     it(name, async () => {
       const golden = loadGolden(`models/unet_${name}`);
       const unet = new UNet2DConditionModel(golden.meta.config);
       setTorchWeights(unet, golden, 'weights/');
       for (const [run, timestep] of golden.meta.timesteps.entries()) {
         const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `${run}/${input}`));
+        const conditions = conditionsOf(golden, run);
         await expectNoLeak(() => {
-          const out = unet.forward(sample, timestep, { encoderHiddenStates });
+          const out = unet.forward(sample, timestep, { encoderHiddenStates, ...conditions });
           expectClose(out, golden.tensors[`${run}/out`], close);
           return out;
         });
-        tf.dispose([sample, encoderHiddenStates]);
+        tf.dispose([sample, encoderHiddenStates, conditions]);
       }
       unet.dispose();
     });
@@ -49,13 +65,42 @@ describeOnDevices('UNet2DConditionModel equals diffusers', () => {
       assert.throws(() => unet.forward(tf.zeros([2, 8, 8, 9]), 1, { encoderHiddenStates: text }), /unet sample: got shape \[2, 8, 8, 9\], takes \[\*, \*, \*, 4\]/);
       assert.throws(() => unet.forward(sample, 1, { encoderHiddenStates: tf.zeros([1, 3, 8]) }), /unet encoderHiddenStates: got shape \[1, 3, 8\], takes \[2, \*, 8\]/);
       assert.throws(() => unet.forward(sample, [1, 2, 3], { encoderHiddenStates: text }), /unet timestep: got 3 timesteps, takes 1 or 2/);
+      assert.throws(() => unet.forward(sample, 1, { encoderHiddenStates: text, timestepCond: tf.zeros([2, 4]) }), /unet timestepCond: got shape \[2, 4\], takes \[\*, 0\]/);
     });
+  });
+
+  it('refuses classes that do not fit, and sizes that do not halve', () => {
+    const make = (name: string) => new UNet2DConditionModel(loadGolden(`models/unet_${name}`).meta.config);
+    const [numbers, vectors, doubling] = ['class_number', 'class_identity', 'simple'].map(make);
+    tf.tidy(() => {
+      const [sample, encoderHiddenStates] = [tf.zeros([2, 4, 4, 4]), tf.zeros([2, 3, 12])];
+      assert.throws(() => numbers.forward(sample, 1, { encoderHiddenStates }), /unet classLabels: got undefined, takes a list of numbers, one for each sample/);
+      assert.throws(() => numbers.forward(sample, 1, { encoderHiddenStates, classLabels: [7] }), /unet classLabels: got 7, takes a whole number, from 0 to 6/);
+      assert.throws(() => numbers.forward(sample, 1, { encoderHiddenStates, classLabels: [1, 2, 3] }), /unet classLabels: got 3 classes, takes 1 or 2/);
+      assert.throws(() => vectors.forward(sample, 1, { encoderHiddenStates, classLabels: [1, 2] }), /unet classLabels: got \[1, 2\], takes a tensor \[samples, features\]/);
+      assert.throws(() => vectors.forward(sample, 1, { encoderHiddenStates, classLabels: tf.zeros([1, 7]) }), /unet classLabels: got shape \[1, 7\], takes \[\*, 20\]/);
+      assert.throws(() => doubling.forward(tf.zeros([1, 5, 4, 4]), 1, { encoderHiddenStates: tf.zeros([1, 3, 32]) }), /unet sample of a height or width that does not halve evenly: the state after doubling: got shape \[1, 4, 4, 16\], takes \[\*, 5, 4, \*\]/);
+    });
+    [numbers, vectors, doubling].forEach(unet => unet.dispose());
   });
 });
 
 describe('UNet2DConditionModel refuses configs', () => {
   const refused: Array<[string, object, RegExp]> = [
     ['of SDXL', { addition_embed_type: 'text_time' }, /unet config: addition_embed_type: got 'text_time', takes null/],
+    ['with an unknown class embedding', { class_embed_type: 'magic' }, /unet config: class_embed_type: got 'magic', takes null, 'timestep', 'identity', 'projection', 'simple_projection'$/],
+    ['with a projection of nothing', { class_embed_type: 'projection' }, /unet config: projection_class_embeddings_input_dim: got null, takes a number where class_embed_type is 'projection'$/],
+    ['with another kind of text', { encoder_hid_dim: 8, encoder_hid_dim_type: 'image_proj' }, /unet config: encoder_hid_dim_type: got 'image_proj', takes null, 'text_proj'$/],
+    ['with a text of no size', { encoder_hid_dim_type: 'text_proj' }, /unet config: encoder_hid_dim: got null, takes a number where encoder_hid_dim_type is 'text_proj'$/],
+    ['with a text projected to several', { encoder_hid_dim: 8, cross_attention_dim: [4, 4, 4, 4] }, /unet config: cross_attention_dim: got \[4, 4, 4, 4\], takes one number where there is an encoder_hid_dim$/],
+    ['with an unknown activation', { act_fn: 'tanh' }, /unet config: act_fn: got 'tanh', takes 'silu', 'swish', 'mish', 'gelu', 'relu'$/],
+    ['with another way of time', { resnet_time_scale_shift: 'spatial' }, /unet config: resnet_time_scale_shift: got 'spatial', takes 'default', 'scale_shift'$/],
+    ['that nest one way alone', { transformer_layers_per_block: [[1, 2], 1, 1, 1] }, /unet config: reverse_transformer_layers_per_block: got null, takes a list where transformer_layers_per_block has lists in it$/],
+    ['that nest too few', { transformer_layers_per_block: [[1], 1, 1, 1], reverse_transformer_layers_per_block: [1, 1, 1, 1] }, /unet config: transformer_layers_per_block: got \[1\] for a block, takes a number for each of its layers$/],
+    ['that nest too deep', { transformer_layers_per_block: [[[1]], 1, 1, 1] }, /unet config: transformer_layers_per_block: got \[\[\[1\]\], 1, 1, 1\], takes a value like 1$/],
+    ['that nest too many', { transformer_layers_per_block: [[1, 1e6], 1, 1, 1] }, /unet config: transformer_layers_per_block: got \[\[1, 1000000\], 1, 1, 1\], takes whole numbers up to 16$/],
+    ['with heads that do not divide', { down_block_types: Array(4).fill('DownBlock2D'), mid_block_type: 'UNetMidBlock2DSimpleCrossAttn', attention_head_dim: 7 }, /unet config: attention_head_dim: got 7, takes a number that divides a block's 1280 channels$/],
+    ['with a kernel of nothing', { conv_in_kernel: 0 }, /unet config: conv_in_kernel: got 0, takes a whole number, 1 or more$/],
     ['with an unknown block', { down_block_types: ['AttnDownBlock2D', 'DownBlock2D', 'DownBlock2D', 'DownBlock2D'] }, /unet down_block_types: got 'AttnDownBlock2D', takes 'CrossAttnDownBlock2D', 'DownBlock2D'/],
     ['with lists of different lengths', { attention_head_dim: [5, 10] }, /unet config: attention_head_dim: got \[5, 10\], takes 4 values/],
     ['with a string for a number', { in_channels: '4' }, /unet config: in_channels: got '4', takes a value like 4/],
@@ -66,7 +111,7 @@ describe('UNet2DConditionModel refuses configs', () => {
 });
 
 describeOnDevices('AutoencoderKL equals diffusers', () => {
-  for (const name of ['sd', 'no_quant']) {
+  for (const name of ['sd', 'no_quant', 'mish', 'relu']) {
     it(name, async () => {
       const golden = loadGolden(`models/vae_${name}`);
       const vae = new AutoencoderKL(golden.meta.config);
@@ -133,30 +178,42 @@ describeOnDevices('AutoencoderKL equals diffusers', () => {
   it('refuses another number of channels', () => {
     const vae = new AutoencoderKL();
     assert.throws(() => vae.decode(tf.zeros([1, 2, 2, 3])), /vae.decode: got shape \[1, 2, 2, 3\], takes \[\*, \*, \*, 4\]/);
+    assert.throws(() => new AutoencoderKL({ latents_std: [1, 2] }), /vae config: latents_std: got \[1, 2\], takes 4 numbers, one for each of latent_channels/);
+    assert.throws(() => new AutoencoderKL({ act_fn: 'sigmoid' }), /vae config: act_fn: got 'sigmoid', takes 'silu', 'swish', 'mish', 'gelu', 'relu'/);
     assert.throws(() => new AutoencoderKL({ up_block_types: ['AttnUpDecoderBlock2D'] }), /vae config: up_block_types: got \[AttnUpDecoderBlock2D\], takes 1 times UpDecoderBlock2D/);
   });
 });
 
 describeOnDevices('CLIPTextModel equals transformers', () => {
-  for (const name of ['sd1', 'sd2']) {
+  const models = { sd1: CLIPTextModel, sd2: CLIPTextModel, gelu_new: CLIPTextModel, relu: CLIPTextModel, projection: CLIPTextModelWithProjection, projection_old: CLIPTextModelWithProjection };
+  for (const [name, Model] of Object.entries(models)) {
     it(name, async () => {
       const golden = loadGolden(`models/text_${name}`);
-      const model = new CLIPTextModel(golden.meta.config);
+      const model = new Model(golden.meta.config);
       setTorchWeights(model, golden, 'weights/');
       for (const [run, ids] of golden.meta.inputIds.entries()) {
         await expectNoLeak(() => {
-          const { lastHiddenState, hiddenStates } = model.forward(ids);
+          const { lastHiddenState, hiddenStates, ...more } = model.forward(ids);
           expectClose(lastHiddenState, golden.tensors[`${run}/last`], close);
           // transformers 5 puts the final norm on the last of its hidden states; ours are all without it
           hiddenStates.slice(0, -1).forEach((state, i) => expectClose(state, golden.tensors[`${run}/hidden/${i}`], close));
           const normalized = model.finalLayerNorm.forward(hiddenStates[hiddenStates.length - 1]);
           expectClose(normalized, golden.tensors[`${run}/last`], close);
-          return [lastHiddenState, ...hiddenStates, normalized];
+          assert.deepEqual(Object.keys(more), Model === CLIPTextModel ? [] : ['textEmbeds']);
+          for (const textEmbeds of Object.values(more)) expectClose(textEmbeds as tf.Tensor, golden.tensors[`${run}/embeds`], close);
+          return [lastHiddenState, ...hiddenStates, normalized, more];
         });
       }
       model.dispose();
     });
   }
+
+  it('takes the part of a whole CLIP that is its', () => {
+    assert.deepEqual(new CLIPTextModel({ text_config: { hidden_size: 16 } }).config,
+      { vocab_size: 49408, hidden_size: 16, intermediate_size: 2048, num_hidden_layers: 12, num_attention_heads: 8, max_position_embeddings: 77, hidden_act: 'quick_gelu',
+        layer_norm_eps: 1e-5, projection_dim: 512, eos_token_id: 49407 });
+    assert.throws(() => new CLIPTextModel({ hidden_act: 'magic' }), /text encoder config: hidden_act: got 'magic', takes 'silu', 'swish', 'mish', 'gelu', 'relu', 'quick_gelu', 'gelu_new', 'gelu_pytorch_tanh'/);
+  });
 
   it('refuses more tokens than positions', () => {
     const model = new CLIPTextModel(loadGolden('models/text_sd1').meta.config);

@@ -29,23 +29,39 @@ TEXTS = {
 x = torch.randn
 
 
-def unets():
-    for name, config in UNETS.items():
+def conditions(unet, batch):
+    """Random class labels and timestep conditions, where the UNet takes such."""
+    config, known = unet.config, {}
+    if config.time_cond_proj_dim:
+        known["timestep_cond"] = x(batch, config.time_cond_proj_dim)
+    if config.class_embed_type in ("identity", "projection", "simple_projection"):
+        known["class_labels"] = x(batch, config.projection_class_embeddings_input_dim or unet.time_embedding.linear_2.out_features)
+    elif config.class_embed_type == "timestep":
+        known["class_labels"] = torch.randint(0, 1000, (batch,))
+    elif config.num_class_embeds:
+        known["class_labels"] = torch.randint(0, config.num_class_embeds, (batch,))
+    return known
+
+
+def unets(configs=UNETS, shapes=(((2, 16, 16), 77, 981), ((1, 9, 13), 7, 1), ((3, 8, 24), 5, [999, 500, 0]))):
+    for name, config in configs.items():
         unet = randomize(UNet2DConditionModel(**config))
         tensors, runs = {f"weights/{k}": v for k, v in weights(unet).items()}, []
-        channels, text = unet.config.in_channels, unet.config.cross_attention_dim
-        for shape, tokens, timestep in (((2, 16, 16), 77, 981), ((1, 9, 13), 7, 1), ((3, 8, 24), 5, [999, 500, 0])):
+        channels, text = unet.config.in_channels, unet.config.encoder_hid_dim or unet.config.cross_attention_dim
+        for shape, tokens, timestep in shapes:
             sample, states = x(shape[0], channels, *shape[1:]), x(shape[0], tokens, text)
+            more = conditions(unet, shape[0])
             with torch.no_grad():
-                out = unet(sample, torch.tensor(timestep), states).sample
+                out = unet(sample, torch.tensor(timestep), states, **more).sample
             r = len(runs)
             tensors.update({f"{r}/sample": channels_last(sample), f"{r}/encoderHiddenStates": states, f"{r}/out": channels_last(out)})
+            tensors.update({f"{r}/{k}": v for k, v in more.items()})
             runs.append(timestep)
         save(f"models/unet_{name}", tensors, {"config": {k: v for k, v in unet.config.items() if not k.startswith("_")}, "timesteps": runs})
 
 
-def vaes():
-    for name, config in VAES.items():
+def vaes(configs=VAES):
+    for name, config in configs.items():
         vae = randomize(AutoencoderKL(**config))
         tensors, factor = {f"weights/{k}": v for k, v in weights(vae).items()}, 2 ** (len(vae.config.block_out_channels) - 1)
         shapes = ((2, 4, 6), (1, 5, 3))
@@ -60,14 +76,16 @@ def vaes():
         save(f"models/vae_{name}", tensors, {"config": {k: v for k, v in vae.config.items() if not k.startswith("_")}, "runs": len(shapes)})
 
 
-def texts():
-    for name, config in TEXTS.items():
-        model = randomize(CLIPTextModel(CLIPTextConfig(**config)))
-        tensors, batches = {f"weights/{k}": v for k, v in weights(model).items() if not k.endswith("position_ids")}, []
+def texts(configs=TEXTS, Model=CLIPTextModel):
+    for name, config in configs.items():
+        model = randomize(Model(CLIPTextConfig(**config)))
+        tensors, batches = {f"weights/{k.removeprefix('text_model.')}": v for k, v in weights(model).items() if not k.endswith("position_ids")}, []
         for r, shape in enumerate(((2, 77), (1, 1), (3, 8))):
             ids = torch.randint(0, config["vocab_size"], shape)
             with torch.no_grad():
                 out = model(ids, output_hidden_states=True)
+            if Model is not CLIPTextModel:
+                tensors[f"{r}/embeds"] = out.text_embeds
             tensors.update({f"{r}/last": out.last_hidden_state, **{f"{r}/hidden/{i}": h for i, h in enumerate(out.hidden_states)}})
             batches.append(ids.tolist())
         save(f"models/text_{name}", tensors, {"config": config, "inputIds": batches})
