@@ -1,5 +1,6 @@
 import { checkInteger } from '../core/checks.js';
-import { Image } from './image.js';
+import type { Image } from './image.js';
+import { blank, paste } from './paste.js';
 
 /**
  * Lays pictures of one size out in rows, left to right.
@@ -13,17 +14,13 @@ export function makeImageGrid(images: readonly Image[], { rows, cols }: { rows: 
     throw new RangeError(`makeImageGrid: got ${images.length} images, takes ${rows * cols} for ${rows} rows of ${cols}`);
   }
   const { width, height } = images[0];
-  const grid = new Uint8Array(images.length * width * height * 3);
+  const grid = blank(cols * width, rows * height);
   images.forEach((image, i) => {
     if (image.width !== width || image.height !== height) {
       throw new RangeError(
         `makeImageGrid: image ${i} is ${image.width} x ${image.height} pixels, the first ${width} x ${height}: all must be of one size`);
     }
-    const left = (i % cols) * width;
-    const top = Math.floor(i / cols) * height;
-    for (let y = 0; y < height; y++) {
-      grid.set(image.data.subarray(y * width * 3, (y + 1) * width * 3), ((top + y) * cols * width + left) * 3);
-    }
+    paste(image, grid, (i % cols) * width, Math.floor(i / cols) * height);
   });
-  return new Image(grid, cols * width, rows * height);
+  return grid;
 }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { displayPng, enlargePixels } from './display.js';
-import type { Pixels } from './pixels.js';
+import { cropPixels, type Box, type Pixels } from './pixels.js';
 import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
 import { addTexts, readTexts } from './png_text.js';
@@ -30,6 +30,11 @@ export class Image {
     image.#alpha = alpha;
     image.#indexed = indexed;
     return image;
+  }
+
+  private get pixels(): Pixels {
+    const { data, width, height } = this;
+    return { data, width, height, alpha: this.#alpha, indexed: this.#indexed };
   }
 
   /** How opaque each pixel is, a byte a pixel, where a file says; for `resize`, and in no file that is written. */
@@ -86,8 +91,16 @@ export class Image {
   resize(width: number, height: number): Image {
     checkInteger('width', width, 1);
     checkInteger('height', height, 1);
-    const { data, alpha } = this;
-    return Image.of(resizePixels({ data, width: this.width, height: this.height, alpha, indexed: this.#indexed }, width, height));
+    return Image.of(resizePixels(this.pixels, width, height));
+  }
+
+  /** A part of the picture. Equals Pillow's Image.crop. @throws RangeError for a box that is not within it. */
+  crop({ left, top, width, height }: Box): Image {
+    checkInteger('width', width, 1, this.width);
+    checkInteger('height', height, 1, this.height);
+    checkInteger('left', left, 0, this.width - width);
+    checkInteger('top', top, 0, this.height - height);
+    return Image.of(cropPixels(this.pixels, { left, top, width, height }), this.text);
   }
 
   /** The same colours, all opaque and no palette's. Equals Pillow's convert('RGB'). */

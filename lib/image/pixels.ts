@@ -19,3 +19,29 @@ export function splitAlpha(rgba: ArrayLike<number>): { data: Uint8Array; alpha: 
   }
   return { data, alpha };
 }
+
+/** A part of a picture, in pixels from its upper left corner. */
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The pixels of a box that lies within the picture. */
+export function cropPixels({ data, alpha, width, indexed }: Pixels, { left, top, ...size }: Box): Pixels {
+  const cut = (bytes: Uint8Array, samples: number) => {
+    const out = new Uint8Array(size.width * size.height * samples);
+    for (let y = 0; y < size.height; y++) {
+      const from = ((top + y) * width + left) * samples;
+      out.set(bytes.subarray(from, from + size.width * samples), y * size.width * samples);
+    }
+    return out;
+  };
+  return { data: cut(data, 3), alpha: alpha && cut(alpha, 1), ...size, indexed };
+}
+
+/** How bright each pixel is, a byte a pixel. Equals Pillow's convert('L'). */
+export function toGrey(data: Uint8Array): Uint8Array {
+  return Uint8Array.from({ length: data.length / 3 }, (_, i) => (19595 * data[3 * i] + 38470 * data[3 * i + 1] + 7471 * data[3 * i + 2] + 32768) >> 16);
+}

@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
-import type { Generator } from '../core/random.js';
+import { randn, type Generator } from '../core/random.js';
 import { Image } from '../image/image.js';
+import { toGrey } from '../image/pixels.js';
 import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
+import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 
 /** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], which stays the caller's. */
@@ -14,9 +16,6 @@ export interface ImageInputSize {
   height: number;
   width: number;
 }
-
-const GREY = [19595, 38470, 7471]; // of 65536: Pillow's shares of red, green and blue
-const HALF_GREY = 128 * 65536 - 32768; // what Pillow rounds up to 128
 
 /** @throws TypeError, RangeError naming the option, unless it is pictures, or a tensor with one of these numbers of channels. */
 export function checkImages(name: string, input: ImageInput, channels: readonly number[]): ImageInputSize {
@@ -58,7 +57,7 @@ export function lastTimesteps(scheduler: Scheduler, steps: number, left: number)
  */
 export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
-    const pixels = isTensor(input) ? resizeNearest(input, height, width) : stack([input].flat().map(image => image.toRgb()), height, width);
+    const pixels = isTensor(input) ? resizeNearest(input, height, width) : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
     return pixels.mul(2).sub(1);
   });
 }
@@ -67,8 +66,8 @@ export function toPixels(input: ImageInput, height: number, width: number): tf.T
 export function toMask(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
     if (isTensor(input)) return resizeNearest(input, height, width).greaterEqual(0.5).cast('float32');
-    const bytes = stack([input].flat(), height, width).mul(255).round();
-    return bytes.mul(GREY).sum(-1, true).greaterEqual(HALF_GREY).cast('float32');
+    const masks = [input].flat().map(mask => toGrey(mask.resize(width, height).data).map(value => value < 128 ? 0 : 1));
+    return tf.stack(masks.map(mask => tf.tensor3d(mask, [height, width, 1], 'float32')));
   });
 }
 
@@ -82,13 +81,14 @@ export function drawLatents(vae: Autoencoder, pixels: tf.Tensor, generator?: Gen
   return tf.tidy(() => retrieveLatents(vae.encode(pixels), generator).mul(vae.config.scaling_factor));
 }
 
+/** Draws what `drawLatents` draws for latents of this shape, and nothing else. */
+export function skipLatents(vae: Autoencoder, latentShape: readonly number[], generator?: Generator | Generator[]): void {
+  if (vae instanceof AutoencoderKL) randn(latentShape, generator, vae.weightDtype).dispose(); // the tiny one draws nothing
+}
+
 /** `images` of those that there are, one after the other and then from the first again. */
 export function inTurn(x: tf.Tensor, images: number): tf.Tensor {
   return tf.tile(x, [checkInteger('turns', images / x.shape[0], 1), 1, 1, 1]);
-}
-
-function stack(images: Image[], height: number, width: number): tf.Tensor {
-  return Image.toTensor(images.map(image => image.resize(width, height)));
 }
 
 function isTensor(input: ImageInput): input is tf.Tensor {
