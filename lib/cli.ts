@@ -58,6 +58,9 @@ program.command('setup')
   .description('build the native backend, which is much faster than WASM')
   .option('--gpu', 'for a CUDA GPU (default where nvidia-smi finds one)')
   .option('--cpu', 'for the CPU alone')
+  .option('--cuda-libraries <folder>', 'use the libraries of CUDA 12 or 13, and cuDNN, that are there or in folders within, and download only what is'
+    + ' missing; can be given several times', several)
+  .option('--python <program>', 'use those of this Python\'s environment, as PyTorch brings them')
   .option('--verbose', 'print where an error comes from')
   .action(async options => (await import('./cli/setup.js')).setup(options));
 

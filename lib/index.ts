@@ -35,6 +35,7 @@ export { formatGenerationParameters, parseGenerationParameters, type GenerationP
 export { Generator, randn } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
+export type { Gpu } from './runtime/native/nvidia.js';
 
 export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './hub/model_folder.js';
 export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';

@@ -1,4 +1,5 @@
 import { describeDevices } from '../runtime/devices.js';
+import { describeGpu } from '../runtime/native/nvidia.js';
 import { packageVersion } from '../package.js';
 
 /** `tfjs-diffusers info` */
@@ -11,5 +12,8 @@ export async function info({ json }: { json?: boolean }): Promise<void> {
     console.log(`${device === report.auto ? '->' : '  '} ${device.padEnd(7)}${available ? 'yes' : 'no '}  ${detail}`);
   }
   console.log(`\n--device auto takes ${report.auto}, the first that is there.`);
+  for (const gpu of report.gpus ?? []) console.log(`GPU: ${describeGpu(gpu)}`);
+  const cuda = Object.entries(report.cudaLibraries ?? {}).map(([name, version]) => `${name} ${version}`).join(', ');
+  if (cuda) console.log(`CUDA libraries of the GPU build: ${cuda}`);
   if (report.cacheFolder) console.log(`Native builds are kept in ${report.cacheFolder}`);
 }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
+import type { Gpu } from './native/nvidia.js';
 import { guardWasmMemory } from './wasm_memory.js';
 
 /**
@@ -35,6 +36,10 @@ export interface DeviceReport {
   /** In Node: how many threads native ops use, and where native builds are kept. */
   readonly threads?: number;
   readonly cacheFolder?: string;
+  /** In Node: the machine's NVIDIA GPUs, by nvidia-smi. */
+  readonly gpus?: readonly Gpu[];
+  /** In Node: versions of the CUDA libraries of the GPU build, by name; empty where there is none. */
+  readonly cudaLibraries?: Readonly<Record<string, string>>;
 }
 
 /** A device that cannot be used, and why. */
@@ -118,7 +123,7 @@ export async function availableDevices(): Promise<Device[]> {
 export async function describeDevices(): Promise<DeviceReport> {
   const devices = await deviceStatuses();
   const auto = devices.find(status => status.available)!.device;
-  const { versions, ...machine } = inNode() ? (await importNative()).machine() : { versions: {} };
+  const { versions, ...machine } = inNode() ? await (await importNative()).machine() : { versions: {} };
   return { devices, auto, versions: { tfjs: tf.version.tfjs, ...versions }, ...machine };
 }
 

@@ -245,4 +245,7 @@ describe('tfjs-diffusers', () => {
   });
 
   it('takes one kind of setup', () => fails(['setup', '--gpu', '--cpu'], 2, /^error: setup: got both --gpu and --cpu, takes one of the two$/m));
+
+  it('takes CUDA libraries for a GPU build alone', () =>
+    fails(['setup', '--cpu', '--cuda-libraries', '/usr/local/cuda'], 2, /^error: setup: got --cuda-libraries with --cpu, takes it for a GPU build$/m));
 });

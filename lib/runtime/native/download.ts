@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BINDING_PACKAGE, TENSORFLOW_VERSION, TFJS_SYMBOL, TFJS_VERSION, type NativeKind } from './build_folder.js';
 import { cudaPlace } from './build/cuda_libraries.js';
+import type { CudaPlan } from './build/cuda_plan.js';
 import { findCuda } from './build/find_cuda.js';
 import { runTool } from './tools.js';
 
@@ -14,6 +15,9 @@ export const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2
 const WHEEL_PARTS = [...LIBRARIES.map(library => `tensorflow/${library}`),
   ...['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'].map(path => `tensorflow/include/${path}`),
   `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`];
+
+/** Bytes of TensorFlow's wheel, and of what is kept of it and built with it. */
+export const TENSORFLOW_SIZE: Record<NativeKind, readonly [download: number, disk: number]> = { cpu: [275e6, 870e6], gpu: [573e6, 1275e6] };
 
 /** Unpacks the members whose names begin with one of the arguments; zipfile forgets which can be executed. */
 const UNZIP = `import os, sys, zipfile
@@ -53,9 +57,9 @@ export async function downloadTensorflow(
   for (const library of LIBRARIES) await rename(join(stage, 'tensorflow', library), join(target, 'lib', library));
 }
 
-/** Puts packages of CUDA's libraries, each by the name under which TensorFlow requires it, where TensorFlow looks for them. */
+/** Puts CUDA's libraries, or links to them, where TensorFlow looks for them. */
 export async function downloadCuda(
-  packages: ReadonlyMap<string, string>, python: string, stage: string, target: string, onProgress: (line: string) => void,
+  { packages, links }: CudaPlan, python: string, stage: string, target: string, onProgress: (line: string) => void,
 ): Promise<void> {
   const metadata = await readFile(join(stage, `tensorflow-${TENSORFLOW_VERSION}.dist-info`, 'METADATA'), 'utf8');
   const requirements = [...metadata.matchAll(/^Requires-Dist: (nvidia-[\w-]+)([^;\s]*)\s*;.*and-cuda/gm)]
@@ -66,7 +70,12 @@ export async function downloadCuda(
     await mkdir(dirname(place), { recursive: true });
     await rename(path, place);
   }
-  await rm(join(stage, 'nvidia'), { recursive: true, force: true });
+  await rm(join(stage, 'nvidia'), { recursive: true, force: true }); // what nothing opens
+  for (const [name, path] of links) {
+    const place = join(target, cudaPlace(name));
+    await mkdir(dirname(place), { recursive: true });
+    await symlink(path, place);
+  }
 }
 
 /** Downloads wheels and unpacks into `stage` what is used of them. pip checks them against its registry's hashes. */

@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os';
-import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
+import { readCudaVersions } from './build/cuda_versions.js';
 import { whyNoGpu } from './build/gpu_check.js';
+import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
 import { loadBuild, running, type NativeDevice } from './load.js';
-import { describeGpu, nvidiaGpus } from './nvidia.js';
+import { nvidiaGpus, type Gpu } from './nvidia.js';
 
 let limit: number | undefined;
 
@@ -39,7 +40,7 @@ export async function nativeStatuses(): Promise<Record<NativeDevice, { available
   const present = (on: string) => ({ available: true, detail: `TensorFlow ${now?.version ?? TENSORFLOW_VERSION} on ${on}` });
   const missing = (detail: string) => ({ available: false, detail });
   const cpu = present(`${threads()} threads`);
-  const cuda = present(gpus.length > 0 ? describeGpu(gpus[0]) : 'a GPU');
+  const cuda = present(gpus[0]?.name ?? 'a GPU');
   if (now) return now.device === 'cpu' ? { cuda: missing(takenBy('cpu')), cpu } : { cuda, cpu: missing(takenBy('cuda')) };
   return {
     cuda: gpus.length === 0 ? missing('no NVIDIA GPU, nvidia-smi names none')
@@ -52,7 +53,21 @@ function threads(): number {
   return Number(process.env.TF_NUM_INTRAOP_THREADS) || availableParallelism();
 }
 
+export interface Machine {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly threads: number;
+  readonly cacheFolder: string;
+  readonly gpus: readonly Gpu[];
+  readonly cudaLibraries: Readonly<Record<string, string>>;
+}
+
 /** What `info` tells of this machine besides its devices. */
-export function machine(): { versions: Record<string, string>; threads: number; cacheFolder: string } {
-  return { versions: { node: process.versions.node, tensorflow: TENSORFLOW_VERSION }, threads: threads(), cacheFolder: cacheFolder() };
+export async function machine(): Promise<Machine> {
+  return {
+    versions: { node: process.versions.node, tensorflow: TENSORFLOW_VERSION },
+    threads: threads(),
+    cacheFolder: cacheFolder(),
+    gpus: await nvidiaGpus(),
+    cudaLibraries: readCudaVersions(buildFolder('gpu')),
+  };
 }

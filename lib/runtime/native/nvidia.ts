@@ -27,6 +27,13 @@ async function query(fields: string): Promise<Gpu[]> {
   });
 }
 
+/** What is wrong with the driver for a version of CUDA; null if it will do, or does not tell its version. */
+export function driverTrouble(gpus: readonly Gpu[], cuda: 12 | 13): string | null {
+  const needed = { 12: 525, 13: 580 }[cuda];
+  const old = gpus.find(({ driver }) => driver !== undefined && Number.parseInt(driver, 10) < needed);
+  return old ? `the driver is ${old.driver}, and CUDA ${cuda} needs ${needed} or newer` : null;
+}
+
 /** As in 'NVIDIA H100 80GB HBM3 (80 GiB, compute capability 9.0, driver 580.65.06)'. */
 export function describeGpu({ name, driver, memory, computeCapability }: Gpu): string {
   const facts = [memory && `${Math.round(memory / 1024)} GiB`, computeCapability && `compute capability ${computeCapability}`, driver && `driver ${driver}`];

@@ -9,9 +9,6 @@ export interface Tools {
   readonly compiler: string;
 }
 
-/** Bytes of disk at the peak: the downloads and what is unpacked of them. */
-const ROOM: Record<NativeKind, number> = { cpu: 1.2e9, gpu: 8e9 };
-
 /** @throws SetupError naming the first thing that is missing for a build, and how to get it. */
 export async function checkRequirements(kind: NativeKind): Promise<Tools> {
   checkPlatform(kind);
@@ -24,7 +21,6 @@ export async function checkRequirements(kind: NativeKind): Promise<Tools> {
   }
   const compiler = await firstThatRuns([process.env.CXX, 'g++', 'clang++', 'c++'], ['--version']);
   if (compiler === null) throw new SetupError('needs a C++ compiler; install one (Debian: apt install g++), or name it in CXX');
-  await checkDisk(kind);
   return { python, compiler };
 }
 
@@ -37,14 +33,24 @@ function checkPlatform(kind: NativeKind): void {
   }
 }
 
-async function checkDisk(kind: NativeKind): Promise<void> {
+/**
+ * Makes the folder of builds and says what a build takes: bytes of its downloads, and of what is kept of them. Both lie there for a while.
+ * @throws SetupError if there is less room.
+ */
+export async function checkRoom(download: number, disk: number, onProgress: (line: string) => void): Promise<void> {
   const cache = cacheFolder();
   await mkdir(cache, { recursive: true });
   const { bavail, bsize } = await statfs(cache);
-  if (bavail * bsize < ROOM[kind]) {
-    const [free, needed] = [bavail * bsize, ROOM[kind]].map(bytes => `${(bytes / 1e9).toFixed(1)} GB`);
-    throw new SetupError(`${cache} has ${free} free and ${needed} are needed; make room, or set XDG_CACHE_HOME to a folder on a larger disk`);
+  const free = bavail * bsize;
+  onProgress(`about ${gigabytes(download)} to download and ${gigabytes(disk)} to keep in ${cache}, which has ${gigabytes(free)} free`);
+  if (free < download + disk) {
+    throw new SetupError(`${cache} has ${gigabytes(free)} free and ${gigabytes(download + disk)} are needed; make room, or set XDG_CACHE_HOME`
+      + ' to a folder on a larger disk');
   }
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
 async function firstThatRuns(commands: ReadonlyArray<string | undefined>, args: readonly string[]): Promise<string | null> {

@@ -2,17 +2,20 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { planCuda } from './build/cuda_plan.js';
+import { writeCudaVersions } from './build/cuda_versions.js';
+import { existingCuda, type CudaSources } from './build/existing_cuda.js';
 import { buildFolder, cacheFolder, type NativeKind } from './build_folder.js';
 import { compileBinding } from './compile.js';
-import { CUDA_PARTS } from './build/cuda_libraries.js';
-import { downloadBinding, downloadCuda, downloadTensorflow } from './download.js';
-import { nvidiaGpus } from './nvidia.js';
-import { checkRequirements } from './requirements.js';
-import { explain } from './setup_error.js';
+import { downloadBinding, downloadCuda, downloadTensorflow, TENSORFLOW_SIZE } from './download.js';
+import { driverTrouble, nvidiaGpus } from './nvidia.js';
+import { checkRequirements, checkRoom } from './requirements.js';
+import { explain, SetupError } from './setup_error.js';
 import { verifyBuild } from './verify.js';
 
-export interface SetupOptions {
-  /** By default `gpu` where nvidia-smi names a GPU. */
+/** `cudaLibraries` and `python` name what a GPU build takes instead of downloading it, by links. What is missing there is downloaded. */
+export interface SetupOptions extends CudaSources {
+  /** By default `gpu` where nvidia-smi names a GPU, or CUDA libraries are given. */
   kind?: NativeKind;
   /** Gets one line per step. */
   onProgress?: (line: string) => void;
@@ -36,8 +39,10 @@ export interface SetupResult {
  * has passed its check: several processes may do this at once, and one that is killed leaves nothing that looks complete.
  * @throws SetupError saying in one line what is missing and what to do.
  */
-export async function setupNative({ kind, onProgress = () => {} }: SetupOptions = {}): Promise<SetupResult> {
-  const wanted = kind ?? ((await nvidiaGpus()).length > 0 ? 'gpu' : 'cpu');
+export async function setupNative({ kind, onProgress = () => {}, ...sources }: SetupOptions = {}): Promise<SetupResult> {
+  const given = sources.cudaLibraries !== undefined || sources.python !== undefined;
+  if (given && kind === 'cpu') throw new SetupError('got CUDA libraries for a cpu build, which has no use for them; takes them for gpu');
+  const wanted = kind ?? (given || (await nvidiaGpus()).length > 0 ? 'gpu' : 'cpu');
   const folder = buildFolder(wanted);
   const damaged = existsSync(folder); // unless it passes its check
   if (damaged) {
@@ -49,16 +54,22 @@ export async function setupNative({ kind, onProgress = () => {} }: SetupOptions 
   }
   try {
     const { python, compiler } = await checkRequirements(wanted);
+    const cuda = wanted === 'gpu' ? planCuda(await existingCuda(sources, python, onProgress)) : null;
+    const driver = cuda?.version === 13 ? driverTrouble(await nvidiaGpus(), 13) : null; // CUDA 13 is taken only where it is given
+    if (driver) throw new SetupError(`${driver}; update it, or let setup download CUDA 12`);
+    const [download, disk] = TENSORFLOW_SIZE[wanted].map((bytes, i) => bytes + (cuda?.size[i] ?? 0));
+    await checkRoom(download, disk, onProgress);
     const stage = await makeStage();
     try {
       const fresh = join(stage, 'build');
       await downloadBinding(python, stage, fresh);
       await downloadTensorflow(wanted, python, stage, fresh, onProgress);
-      if (wanted === 'gpu') await downloadCuda(new Map(CUDA_PARTS.map(part => [part.package, part.package])), python, stage, fresh, onProgress);
+      if (cuda) await downloadCuda(cuda, python, stage, fresh, onProgress);
       onProgress('compiling the binding');
       await compileBinding(compiler, stage, fresh);
       onProgress('checking the build');
       const verdict = await verifyBuild(fresh, wanted);
+      if (cuda) await writeCudaVersions(python, fresh);
       if (damaged) await rename(folder, join(stage, 'damaged')).catch(() => {}); // another process may have moved it
       await rename(fresh, folder).catch(error => { if (!existsSync(folder)) throw error; }); // another process may have been first
       return { kind: wanted, folder, built: true, ...verdict };

@@ -39,6 +39,22 @@ describe('native devices', () => {
     assert.equal(ask('cuda', alone), 'cuda: no GPU build; run `npx tfjs-diffusers setup --gpu`');
   });
 
+  it('are told with what nvidia-smi knows of the GPUs, and the CUDA libraries of the build', () => {
+    const smi = (script: string) => writeFileSync(join(bin, 'nvidia-smi'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const report = (shown: string) => ask('wasm', { ...alone, body: `const report = await describeDevices(); console.log(JSON.stringify(${shown}));` });
+    assert.equal(report('[report.gpus, report.cudaLibraries]'), 'wasm\n[[],{}]');
+    smi('echo "NVIDIA H100 80GB HBM3, 580.65.06, 81559, 9.0"; echo "NVIDIA GB10, 580.95.05, [N/A], 12.1"');
+    const gpus = [{ name: 'NVIDIA H100 80GB HBM3', driver: '580.65.06', memory: 81559, computeCapability: '9.0' },
+      { name: 'NVIDIA GB10', driver: '580.95.05', computeCapability: '12.1' }];
+    assert.equal(report('report.gpus'), `wasm\n${JSON.stringify(gpus)}`);
+    smi('case "$1" in *compute_cap*) echo "Field \\"compute_cap\\" is not a valid field to query."; exit 2;; esac; echo Tesla K80');
+    assert.equal(report('report.gpus'), 'wasm\n[{"name":"Tesla K80"}]');
+    const build = fakeBuild.replace(/cpu$/, 'gpu');
+    mkdirSync(build, { recursive: true });
+    writeFileSync(join(build, 'cuda.json'), '{"cublas":"12.9.1","cudnn":"9.28.0"}');
+    assert.equal(report('[report.cudaLibraries, report.devices[0].detail]'), 'wasm\n[{"cublas":"12.9.1","cudnn":"9.28.0"},"TensorFlow 2.21.0 on Tesla K80"]');
+  });
+
   it('give way to WASM, with a warning, where the build is damaged', () => {
     mkdirSync(fakeBuild, { recursive: true });
     const error = ask('cpu', alone);

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder } from '../../../lib/runtime/native/build_folder.js';
-import { setupNative } from '../../../lib/runtime/native/setup.js';
+import { setupNative, type SetupOptions } from '../../../lib/runtime/native/setup.js';
 
 /** Programs that setup calls, as shell scripts: enough to come to the step after them. */
 const WORKING = {
@@ -19,9 +19,9 @@ describe('setup', () => {
   let home: string;
 
   /** The error of a setup that finds no other programs than `tools`. */
-  async function failure(tools: Record<string, string>): Promise<string> {
+  async function failure(tools: Record<string, string>, options: SetupOptions = { kind: 'cpu' }): Promise<string> {
     for (const [name, script] of Object.entries(tools)) writeFileSync(join(home, 'bin', name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
-    return setupNative({ kind: 'cpu' }).then(() => 'none', (error: Error) => error.message);
+    return setupNative(options).then(() => 'none', (error: Error) => error.message);
   }
 
   beforeEach(() => {
@@ -43,6 +43,20 @@ describe('setup', () => {
     assert.equal(await failure({ npm: 'exit 0' }), 'setup: needs Python 3 with pip; install it (Debian: apt install python3-pip)');
     assert.equal(await failure({ python3: '[ "$1" = --version ]' }), 'setup: python3 has no pip; install it (Debian: apt install python3-pip)');
     assert.equal(await failure({ python3: 'exit 0' }), 'setup: needs a C++ compiler; install one (Debian: apt install g++), or name it in CXX');
+  });
+
+  it('says what it will download and keep, and what of CUDA it takes', async () => {
+    const lines: string[] = [];
+    const size = async (options: SetupOptions) => {
+      lines.length = 0;
+      await failure(WORKING, { ...options, onProgress: line => lines.push(line) });
+      return lines[0].replace(/ in .*/, '');
+    };
+    assert.equal(await size({ kind: 'cpu' }), 'about 0.3 GB to download and 0.9 GB to keep');
+    if (process.arch === 'x64') assert.equal(await size({ kind: 'gpu' }), 'about 3.0 GB to download and 4.6 GB to keep');
+    assert.match(lines[0], /in .*tfjs-diffusers\/native, which has \d+\.\d GB free$/);
+    assert.equal(await failure(WORKING, { kind: 'cpu', python: 'python3' }), 'setup: got CUDA libraries for a cpu build, which has no use for them; takes them for gpu');
+    assert.equal(await failure(WORKING, { cudaLibraries: '/nowhere' }), 'setup: cuda-libraries: there is no /nowhere');
   });
 
   it('says which registry trouble npm and pip have', async () => {

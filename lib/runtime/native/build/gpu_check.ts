@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import type { Gpu } from '../nvidia.js';
+import { driverTrouble, type Gpu } from '../nvidia.js';
 import { CUDA_FOLDER, cudaPlace, OPENED, TOOLS } from './cuda_libraries.js';
 import { binaryTrouble } from './elf.js';
 
@@ -42,9 +42,8 @@ export function whyNoGpu(folder: string, gpus: readonly Gpu[]): string {
   if (library !== null) return `${library}; run \`npx tfjs-diffusers setup --gpu\` to build it anew`;
   const reason = opener(folder)!(DRIVER);
   if (reason !== null) return `${cannotOpen(DRIVER, reason)}; it comes with the driver of the GPU`;
-  const [cuda, needed] = existsSync(join(folder, CUDA_FOLDER, 'libcublas.so.13')) ? [13, 580] : [12, 525];
-  const old = gpus.find(({ driver }) => driver !== undefined && Number.parseInt(driver, 10) < needed);
-  if (old) return `the driver is ${old.driver}, and CUDA ${cuda} needs ${needed} or newer`;
+  const driver = driverTrouble(gpus, existsSync(join(folder, CUDA_FOLDER, 'libcublas.so.13')) ? 13 : 12);
+  if (driver !== null) return driver;
   const visible = process.env.CUDA_VISIBLE_DEVICES;
   return `TensorFlow finds no GPU that it can use${visible === undefined ? '' : `; CUDA_VISIBLE_DEVICES is '${visible}'`}`;
 }

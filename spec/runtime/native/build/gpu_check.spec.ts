@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { buildFolder, isBuilt } from '../../../lib/runtime/native/build_folder.js';
-import { CUDA_FOLDER } from '../../../lib/runtime/native/build/cuda_libraries.js';
-import { verifyBuild } from '../../../lib/runtime/native/verify.js';
+import { buildFolder, isBuilt } from '../../../../lib/runtime/native/build_folder.js';
+import { CUDA_FOLDER } from '../../../../lib/runtime/native/build/cuda_libraries.js';
+import { verifyBuild } from '../../../../lib/runtime/native/verify.js';
 
 const real = buildFolder('gpu');
-const devices = new URL('../../../lib/runtime/devices.js', import.meta.url).href;
+const devices = new URL('../../../../lib/runtime/devices.js', import.meta.url).href;
 
 /** Of the GPU build in the cache; no GPU is needed. */
 describe('the check of a GPU build', function () {
