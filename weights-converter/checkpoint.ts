@@ -1,6 +1,6 @@
 import { printable } from '../lib/core/checks.js';
-import { byteSize, readSafetensorsHeader, type ByteSource } from '../lib/weights/safetensors.js';
-import { readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
+import { beginsAsSafetensors, byteSize, readSafetensorsHeader, type ByteSource } from '../lib/weights/safetensors.js';
+import { beginsAsTorchFile, readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
 
 export type { CheckpointTensor } from './torch_file.js';
 
@@ -12,13 +12,14 @@ export interface Checkpoint extends CheckpointContent {
   open(): Promise<ByteSource>;
 }
 
-/** Finds the tensors of a safetensors file or a torch checkpoint, told apart by their first bytes. */
+/** Finds the tensors of a safetensors file or a torch checkpoint, told apart by what they begin with; where that is neither's, by the name's ending. */
 export async function readCheckpoint(name: string, open: () => Promise<ByteSource>): Promise<Checkpoint> {
   const source = await open();
   try {
-    const [first, second] = await source.read(0, Math.min(2, source.size));
-    const isTorch = first === 0x80 || (first === 0x50 && second === 0x4b); // a pickle, or PK: a zip
-    return { name, open, ...(isTorch ? await readTorchFile(source) : await readSafetensorsFile(source)) };
+    const start = await source.read(0, Math.min(9, source.size));
+    // Safetensors first: the length that they begin with can be the first bytes of a pickle or a zip, but behind it these have no {.
+    const isSafetensors = beginsAsSafetensors(start) || (!beginsAsTorchFile(start) && /\.safetensors$/i.test(name));
+    return { name, open, ...(isSafetensors ? await readSafetensorsFile(source) : await readTorchFile(source)) };
   } catch (error) {
     const { name: kind, message } = error as Error;
     throw Object.assign(new Error(printable(message.startsWith(name) ? message : `${name}: ${message}`), { cause: error }), { name: kind });

@@ -22,6 +22,15 @@ const maxPickleLength = 32_000_000;
 const maxZipEntries = 100_000;
 const legacyMagic = 119547037146038801333356n;
 
+/** Whether the first bytes of a file are those of a zip, or of a pickle of protocol 2 or higher. */
+export function beginsAsTorchFile(start: Uint8Array): boolean {
+  return isZip(start) || start[0] === 0x80;
+}
+
+function isZip(start: Uint8Array): boolean {
+  return String.fromCharCode(...start.subarray(0, 4)) === 'PK\x03\x04';
+}
+
 /**
  * Finds the tensors of a file that torch.save wrote (`.ckpt`, `.bin`, `.pt`), the zip of today or the format before torch 1.6.
  * Nothing in it is executed, and what is not a tensor is left out.
@@ -29,7 +38,8 @@ const legacyMagic = 119547037146038801333356n;
  */
 export async function readTorchFile(source: ByteSource): Promise<CheckpointContent> {
   const start = await source.read(0, Math.min(4, source.size));
-  return String.fromCharCode(...start) === 'PK\x03\x04' ? readZip(source) : readLegacy(source);
+  if (!beginsAsTorchFile(start)) throw new PickleError('is neither a safetensors file nor one of torch.save');
+  return isZip(start) ? readZip(source) : readLegacy(source);
 }
 
 async function readZip(source: ByteSource): Promise<CheckpointContent> {

@@ -61,6 +61,7 @@ export class SafetensorsError extends Error {
 }
 
 const maxHeaderLength = 100_000_000;
+const BRACE = 0x7b; // {
 const alignment = 64; // so that a backend can map a tensor straight from the file
 
 /**
@@ -85,6 +86,11 @@ export function readSafetensors(bytes: Uint8Array): {
 export async function readSafetensorsHeader(source: ByteSource): Promise<SafetensorsHeader> {
   const length = headerLength(await source.read(0, Math.min(8, source.size)), source.size);
   return parseHeader(await source.read(8, length), source.size);
+}
+
+/** Whether the first nine bytes of a file are those of a safetensors file, be it broken: the length of a header that can be, and {. */
+export function beginsAsSafetensors(start: Uint8Array): boolean {
+  return start.length >= 9 && lengthAt(start) <= maxHeaderLength && start[8] === BRACE;
 }
 
 /** Little-endian bytes -> numbers. A view of `bytes` where the dtype and the alignment allow it. */
@@ -147,10 +153,15 @@ function alignmentOf(tensor: TensorToWrite): number {
 
 function headerLength(start: Uint8Array, fileSize: number): number {
   if (fileSize < 8) throw new SafetensorsError(`is no safetensors file: ${fileSize} bytes long, takes at least 8`);
-  const length = Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true));
+  const length = lengthAt(start);
   if (length > maxHeaderLength) throw new SafetensorsError(`is no safetensors file: its header would be ${length} bytes long, takes up to ${maxHeaderLength}`);
   if (length > fileSize - 8) throw new SafetensorsError(`is cut off: its header ends at byte ${8 + length}, the file at ${fileSize}`);
   return length;
+}
+
+/** An unsigned number of eight bytes, little-endian; beyond 2^53 roughly. */
+function lengthAt(start: Uint8Array): number {
+  return Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true));
 }
 
 function parseHeader(bytes: Uint8Array, fileSize: number): SafetensorsHeader {
@@ -181,7 +192,7 @@ function parseHeader(bytes: Uint8Array, fileSize: number): SafetensorsHeader {
 }
 
 function parseHeaderJson(bytes: Uint8Array): Record<string, unknown> {
-  if (bytes[0] !== 0x7b) throw new SafetensorsError('is no safetensors file: its header does not begin with {');
+  if (bytes[0] !== BRACE) throw new SafetensorsError('is no safetensors file: its header does not begin with {');
   try {
     return parseJson('header', new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Record<string, unknown>;
   } catch (error) {

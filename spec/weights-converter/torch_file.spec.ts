@@ -41,8 +41,9 @@ describe('readTorchFile', () => {
 
   const central = Buffer.from('PK\x01\x02', 'latin1');
   const refuses: Array<[string, Uint8Array, RegExp]> = [
-    ['an empty file', Buffer.alloc(0), /is cut off at byte 0/],
-    ['a text', Buffer.from('hello world'), /opcode 0x68|nothing|recalls/],
+    ['an empty file', Buffer.alloc(0), /^is neither a safetensors file nor one of torch\.save$/],
+    ['a text', Buffer.from('hello world'), /^is neither a safetensors file nor one of torch\.save$/],
+    ['a pickle of one byte', Buffer.of(0x80), /is cut off at byte 1/],
     ['a zip that is cut off', zip.subarray(0, -200), /^cannot be read as a zip: /],
     ['a compressed entry', changed(central, 10, '\x08'), /its entry 'state\/data\.pkl' is compressed or encrypted/],
     ['an encrypted entry', changed(central, 8, '\x01'), /^cannot be read as a zip/],
