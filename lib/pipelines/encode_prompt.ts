@@ -24,8 +24,13 @@ export function encodePrompt(
   return encodeIds(textEncoder, tokenizer.encode(texts, { maxLength: tokens }), clipSkip);
 }
 
-/** Token ids -> hidden states `[texts, tokens, hiddenSize]`, float; those of `clipSkip` layers before the last. */
+/**
+ * Token ids -> hidden states `[texts, tokens, hiddenSize]`, float; those of `clipSkip` layers before the last.
+ * @throws RangeError for an id that the text encoder has no embedding of.
+ */
 export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
+  const unknown = ids.flat().find(id => id >= textEncoder.tokens);
+  if (unknown !== undefined) throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${textEncoder.tokens} tokens: the two are of different models`);
   return tf.tidy(() => {
     const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
     if (clipSkip === 0) return lastHiddenState;

@@ -2,11 +2,19 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { checkInteger, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { openModelFolder, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
+import { AddedTokenSplitter, type AddedToken } from './added_tokens.js';
+import { isId, MAX_ID, readAddedTokens } from './read_added_tokens.js';
 
 /** The vocabulary: either pair of files, or the one that holds both. Contents are those of the parsed files. */
-export type CLIPTokenizerFiles =
+export type CLIPTokenizerFiles = (
   | { vocab: unknown; /** The text of merges.txt. */ merges: string }
-  | { tokenizerJson: unknown };
+  | { tokenizerJson: unknown }
+) & {
+  /** What special_tokens_map.json says, which counts before the config. */
+  specialTokensMap?: unknown;
+  /** What added_tokens.json says: ids by token. */
+  addedTokens?: unknown;
+};
 
 export interface EncodeOptions {
   /** Ids per text at most, and with `padding` exactly; `modelMaxLength` by default. */
@@ -17,27 +25,13 @@ export interface EncodeOptions {
   truncation?: boolean;
 }
 
-const maxId = 1_000_000; // the library keeps a list as long as the largest id
-
-interface AddedToken {
-  id: number;
-  content: string;
-  special?: boolean;
-  normalized?: boolean;
-  lstrip?: boolean;
-  rstrip?: boolean;
-  single_word?: boolean;
-}
-
-/** The steps of a tokenizer, in the words of a tokenizer.json. */
-interface TokenizerPipeline extends Record<string, unknown> {
-  added_tokens: AddedToken[];
-}
+const WORD_END = '</w>';
 
 interface Vocabulary {
   vocab: Map<string, number>;
   merges: Array<[string, string]>;
-  addedTokens: AddedToken[];
+  /** As tokenizer.json lists them, unchecked. */
+  addedTokens?: unknown;
 }
 
 /**
@@ -46,61 +40,57 @@ interface Vocabulary {
  */
 export class CLIPTokenizer {
   /** Where it may be written down. */
-  static readonly fileNames: readonly string[] = ['tokenizer_config.json', 'special_tokens_map.json', 'tokenizer.json', 'vocab.json', 'merges.txt'];
+  static readonly fileNames: readonly string[] = [
+    'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json', 'vocab.json', 'merges.txt',
+  ];
 
-  private tokenizer: Tokenizer;
+  private readonly tokenizer: Tokenizer;
+  private readonly addedTokens = new Map<number, AddedToken>();
+  private splitters!: { asWritten: AddedTokenSplitter; normalized: AddedTokenSplitter };
   /** The ids of a learned token of several vectors, by the first. */
   private readonly vectors = new Map<number, readonly number[]>();
 
   private constructor(
-    private readonly pipeline: TokenizerPipeline,
+    private readonly vocabulary: Vocabulary,
+    addedTokens: AddedToken[],
     readonly modelMaxLength: number,
     readonly bosTokenId: number,
     readonly eosTokenId: number,
     readonly padTokenId: number,
+    private readonly unkToken: AddedToken,
   ) {
-    this.tokenizer = new Tokenizer(pipeline, {});
+    this.tokenizer = new Tokenizer(tokenizerPipeline(vocabulary, unkToken.content), {});
+    this.add(addedTokens);
   }
 
   /**
-   * @param tokenizerConfig the parsed tokenizer_config.json, with what special_tokens_map.json says taking precedence, as transformers reads them.
+   * @param tokenizerConfig the parsed tokenizer_config.json.
    * @throws TypeError for files of another kind.
    */
   static fromFiles(files: CLIPTokenizerFiles, tokenizerConfig: unknown = {}): CLIPTokenizer {
+    const { specialTokensMap = {}, addedTokens } = files;
     if (!isObject(tokenizerConfig)) throw new TypeError(`tokenizer_config.json: got ${show(tokenizerConfig)}, takes an object`);
-    const { vocab, merges, addedTokens } = 'vocab' in files ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
-    const declared = readAddedTokens(tokenizerConfig.added_tokens_decoder) ?? addedTokens;
-    const added = new Map(declared.map(token => [token.content, token]));
-    const named = (role: string, fallback: string): number => {
-      const token = tokenizerConfig[role] ?? fallback; // a string, or an object with flags
-      const content = isObject(token) ? token.content : token;
-      if (typeof content !== 'string') throw new TypeError(`tokenizer: its ${role} is ${show(token)}, takes a string`);
-      const known = declared.find(other => other.content === content);
-      const id = known?.id ?? vocab.get(content);
-      if (id === undefined) throw new TypeError(`tokenizer: its ${role} ${show(content)} is not in the vocabulary`);
-      added.set(content, { normalized: false, ...(known ?? (isObject(token) ? token : {})), id, content, special: true });
-      return id;
-    };
-    const [bos, eos] = [named('bos_token', '<|startoftext|>'), named('eos_token', '<|endoftext|>')];
-    named('unk_token', '<|endoftext|>');
-    const pad = named('pad_token', '<|endoftext|>'); // the last of two names of a token decides on its flags
+    if (!isObject(specialTokensMap)) throw new TypeError(`special_tokens_map.json: got ${show(specialTokensMap)}, takes an object`);
+    const vocabulary = 'vocab' in files ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
+    const sources = { config: tokenizerConfig, specialTokensMap, addedTokens, tokenizerJson: vocabulary.addedTokens };
+    const { tokens, named } = readAddedTokens(sources, vocabulary.vocab);
     const maxLength = tokenizerConfig.model_max_length;
-    const pipeline = tokenizerPipeline(vocab, merges, [...added.values()]);
-    return new CLIPTokenizer(pipeline, typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, bos, eos, pad);
+    return new CLIPTokenizer(
+      vocabulary, tokens, typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, named.bos_token.id, named.eos_token.id, named.pad_token.id, named.unk_token,
+    );
   }
 
   /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
   static async fromPretrained(source: string | ModelFolder, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPTokenizer> {
     const folder = await openModelFolder(source, options);
     const path = (file: string) => options.subfolder ? `${options.subfolder}/${file}` : file;
+    const json = async (file: string) => await folder.has(path(file)) ? folder.readJson(path(file)) : undefined;
     await folder.prefetch?.(CLIPTokenizer.fileNames.map(path));
-    const config = await folder.has(path('tokenizer_config.json')) ? await folder.readJson(path('tokenizer_config.json')) : {};
-    const special = await folder.has(path('special_tokens_map.json')) ? await folder.readJson(path('special_tokens_map.json')) : {};
-    const merged = isObject(config) && isObject(special) && !config.added_tokens_decoder ? { ...config, ...special } : config;
-    const files = await folder.has(path('tokenizer.json'))
-      ? { tokenizerJson: await folder.readJson(path('tokenizer.json')) }
+    const tokenizerJson = await json('tokenizer.json');
+    const vocabulary = tokenizerJson !== undefined ? { tokenizerJson }
       : { vocab: await folder.readJson(path('vocab.json')), merges: await folder.readText(path('merges.txt')) };
-    return CLIPTokenizer.fromFiles(files, merged);
+    const added = { specialTokensMap: await json('special_tokens_map.json'), addedTokens: await json('added_tokens.json') };
+    return CLIPTokenizer.fromFiles({ ...vocabulary, ...added }, await json('tokenizer_config.json'));
   }
 
   /** Ids of each text: the beginning, the text, the end, and the padding. */
@@ -121,8 +111,16 @@ export class CLIPTokenizer {
 
   /** The text of the ids, lower-cased and with a space after every word, as the vocabulary has it. */
   decode(ids: readonly number[]): string {
-    if (ids.length === 0) return '';
-    return this.tokenizer.decode([...ids], { clean_up_tokenization_spaces: false }).trim();
+    const runs: Array<number[] | string> = []; // ids of the vocabulary together, for several can make one character
+    for (const id of ids) {
+      const last = runs.at(-1);
+      const token = this.addedTokens.get(id);
+      if (token) runs.push(token.normalized ? this.tokenizer.normalizer!(token.content) : token.content);
+      else if (Array.isArray(last)) last.push(id);
+      else runs.push([id]);
+    }
+    const decode = (run: number[] | string) => typeof run === 'string' ? run : this.tokenizer.decode(run, { clean_up_tokenization_spaces: false });
+    return runs.map(decode).join('').replaceAll(WORD_END, ' ').trim();
   }
 
   /**
@@ -131,27 +129,42 @@ export class CLIPTokenizer {
    */
   addToken(token: string, ids: readonly number[]): void {
     if (typeof token !== 'string' || token.trim() === '') throw new TypeError(`token: got ${show(token)}, takes a text, as in '<cat>'`);
-    const added = ids.map((id, i) => ({ id, content: i === 0 ? token : `${token}_${i}`, normalized: true }));
+    const flags = { special: false, normalized: true, lstrip: false, rstrip: false, single_word: false };
+    const added = ids.map((id, i): AddedToken => ({ id, content: i === 0 ? token : `${token}_${i}`, ...flags }));
     for (const { id, content } of added) {
-      const known = this.tokenizer.token_to_id(content) !== undefined ? content : this.tokenizer.id_to_token(id);
+      const isKnown = this.vocabulary.vocab.has(content) || [...this.addedTokens.values()].some(other => other.content === content);
+      const known = isKnown ? content : this.addedTokens.get(id)?.content ?? this.tokenizer.id_to_token(id);
       if (known !== undefined) throw new RangeError(`token: got ${show(token)} with the id ${id}; the tokenizer knows ${show(known)} already`);
     }
-    this.pipeline.added_tokens.push(...added);
-    this.tokenizer = new Tokenizer(this.pipeline, {});
+    this.add(added);
     if (ids.length > 1) this.vectors.set(ids[0], ids);
   }
 
   private textIds(text: string): number[] {
     if (typeof text !== 'string') throw new TypeError(`text: got ${show(text)}, takes a string`);
-    return this.tokenizer.encode(text, { add_special_tokens: false }).ids.flatMap((id: number) => this.vectors.get(id) ?? [id]);
+    const { splitters: { asWritten, normalized }, tokenizer: { normalizer, pre_tokenizer: preTokenizer, model }, vocabulary: { vocab }, unkToken } = this;
+    const pieces = asWritten.split(text).flatMap(piece => typeof piece === 'string' ? normalized.split(normalizer!(piece)) : [piece]);
+    return pieces.flatMap(piece => typeof piece === 'string'
+      ? model!(preTokenizer!(piece)).map((token: string) => vocab.get(token) ?? unkToken.id)
+      : this.vectors.get(piece.id) ?? [piece.id]);
+  }
+
+  /** The library's own search for added tokens takes no heed of `single_word`, so it knows of none. */
+  private add(tokens: AddedToken[]): void {
+    for (const token of tokens) this.addedTokens.set(token.id, token);
+    const all = [...this.addedTokens.values()];
+    this.splitters = {
+      asWritten: new AddedTokenSplitter(all.filter(token => !token.normalized)),
+      normalized: new AddedTokenSplitter(all.filter(token => token.normalized), content => this.tokenizer.normalizer!(content)),
+    };
   }
 }
 
 /** The steps of transformers' CLIPTokenizer, in the words of a tokenizer.json. */
-function tokenizerPipeline(vocab: Vocabulary['vocab'], merges: Vocabulary['merges'], addedTokens: AddedToken[]): TokenizerPipeline {
+function tokenizerPipeline({ vocab, merges }: Vocabulary, unkToken: string): Record<string, unknown> {
   const regex = (pattern: string) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Removed', invert: true });
   return {
-    added_tokens: addedTokens,
+    added_tokens: [],
     normalizer: {
       type: 'Sequence',
       normalizers: [
@@ -171,7 +184,7 @@ function tokenizerPipeline(vocab: Vocabulary['vocab'], merges: Vocabulary['merge
     },
     post_processor: null,
     decoder: { type: 'ByteLevel' },
-    model: { type: 'BPE', vocab: Object.fromEntries(vocab), merges, end_of_word_suffix: '</w>', unk_token: '<|endoftext|>' },
+    model: { type: 'BPE', vocab: Object.fromEntries(vocab), merges, end_of_word_suffix: WORD_END, unk_token: unkToken },
   };
 }
 
@@ -182,37 +195,21 @@ function readTokenizerJson(json: unknown): Vocabulary {
   return {
     vocab: checkVocab('tokenizer.json: model.vocab', vocab),
     merges: merges.map(checkMerge),
-    addedTokens: checkAddedTokens('added_tokens', json.added_tokens ?? []),
+    addedTokens: json.added_tokens,
   };
-}
-
-/** The entries of `added_tokens_decoder`, tokens by id, or undefined if there is no such thing. */
-function readAddedTokens(decoder: unknown): AddedToken[] | undefined {
-  if (!isObject(decoder)) return undefined;
-  return checkAddedTokens('added_tokens_decoder', Object.entries(decoder).map(([id, token]) => ({ ...(isObject(token) ? token : {}), id: Number(id) })));
-}
-
-function checkAddedTokens(name: string, tokens: unknown): AddedToken[] {
-  const isToken = (token: unknown) => isObject(token) && typeof token.content === 'string' && token.content !== '' && isId(token.id);
-  if (!Array.isArray(tokens) || !tokens.every(isToken)) throw new TypeError(`tokenizer: ${name} takes tokens of { id, content, ... }`);
-  return tokens as AddedToken[];
 }
 
 function readVocabulary(vocab: unknown, merges: string): Vocabulary {
   const lines = merges.split('\n').filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#version')));
-  return { vocab: checkVocab('vocab.json', vocab), merges: lines.map(checkMerge), addedTokens: [] };
+  return { vocab: checkVocab('vocab.json', vocab), merges: lines.map(checkMerge) };
 }
 
 function checkVocab(name: string, vocab: unknown): Map<string, number> {
   if (!isObject(vocab)) throw new TypeError(`${name}: got ${show(vocab)}, takes an object of ids by token`);
   for (const [token, id] of Object.entries(vocab)) {
-    if (!isId(id)) throw new TypeError(`${name}: token ${show(token)} has the id ${show(id)}, takes a whole number below ${maxId}`);
+    if (!isId(id)) throw new TypeError(`${name}: token ${show(token)} has the id ${show(id)}, takes a whole number below ${MAX_ID}`);
   }
   return new Map(Object.entries(vocab) as Array<[string, number]>);
-}
-
-function isId(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < maxId;
 }
 
 /** 'a b' or ['a', 'b'] */

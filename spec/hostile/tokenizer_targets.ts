@@ -24,6 +24,10 @@ export function tokenizerTargets(): Target[] {
     { name: 'merges.txt', isJson: false, seeds: [new TextEncoder().encode(merges)], read: bytes => void CLIPTokenizer.fromFiles({ vocab, merges: text(bytes) }).encode('abc') },
     { name: 'vocab.json', isJson: true, seeds: [json(vocab)], read: bytes => void CLIPTokenizer.fromFiles({ vocab: parse('vocab.json', bytes), merges }).encode('abc') },
     {
+      name: 'added_tokens.json', isJson: true, seeds: [json({ '<a>': 7, '<b>': 8 })],
+      read: bytes => void CLIPTokenizer.fromFiles({ vocab, merges, addedTokens: parse('added_tokens.json', bytes) }).encode('a<a>'),
+    },
+    {
       name: 'special_tokens_map.json', isJson: true, seeds: [json(special)],
       read: async bytes => {
         const folder = new MemoryFolder({ 'vocab.json': json(vocab), 'merges.txt': merges, 'tokenizer_config.json': '{"model_max_length":77}', 'special_tokens_map.json': bytes });

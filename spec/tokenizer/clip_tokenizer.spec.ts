@@ -48,6 +48,19 @@ describe('CLIPTokenizer', () => {
     });
   }
 
+  it('gives an added token the same place whether it comes from files or is learned', () => {
+    const files = CLIPTokenizer.fromFiles({ vocab, merges, addedTokens: { '<cat-toy>': 49408 } });
+    const learned = CLIPTokenizer.fromFiles({ vocab, merges });
+    learned.addToken('<cat-toy>', [49408]);
+    for (const tokenizer of [files, learned]) {
+      assert.deepEqual(tokenizer.encode('a <cat-toy> backpack', { padding: false }), [[49406, 320, 49408, 14894, 49407]]);
+      assert.equal(tokenizer.decode([320, 49408, 14894]), 'a <cat-toy>backpack');
+      assert.throws(() => tokenizer.addToken('<cat-toy>', [49409]), /^RangeError: token: got '<cat-toy>' with the id 49409; the tokenizer knows '<cat-toy>' already$/);
+      assert.throws(() => tokenizer.addToken('<b>', [49408]), /the tokenizer knows '<cat-toy>' already$/);
+      assert.throws(() => tokenizer.addToken('<b>', [2368]), /the tokenizer knows 'cat<\/w>' already$/);
+    }
+  });
+
   it('encodes several texts, to any length', () => {
     const tokenizer = CLIPTokenizer.fromFiles({ vocab, merges });
     assert.deepEqual(tokenizer.encode(['a cat', 'a'], { maxLength: 5 }), [[49406, 320, 2368, 49407, 49407], [49406, 320, 49407, 49407, 49407]]);
@@ -69,7 +82,13 @@ describe('CLIPTokenizer', () => {
     ['a merge of three', () => CLIPTokenizer.fromFiles({ vocab, merges: 'a b c' }), /^TypeError: merges: got 'a b c', takes two tokens$/],
     ['a tokenizer.json without a model', () => CLIPTokenizer.fromFiles({ tokenizerJson: {} }), /^TypeError: tokenizer\.json: takes an object with a model$/],
     ['a tokenizer.json without merges', () => CLIPTokenizer.fromFiles({ tokenizerJson: { model: { vocab } } }), /model\.merges takes a list/],
-    ['a special token that is unknown', () => CLIPTokenizer.fromFiles({ vocab, merges }, { pad_token: '<pad>' }), /its pad_token '<pad>' is not in the vocabulary/],
+    ['a special token that is a number', () => CLIPTokenizer.fromFiles({ vocab, merges }, { pad_token: 3 }), /^TypeError: tokenizer: pad_token is 3, takes a text, or an object of content and flags$/],
+    ['an added token without content', () => CLIPTokenizer.fromFiles({ vocab, merges }, { added_tokens_decoder: { 49408: {} } }), /^TypeError: tokenizer: added_tokens_decoder is \[object Object\], takes a text/],
+    ['a flag that is none', () => CLIPTokenizer.fromFiles({ vocab, merges }, { added_tokens_decoder: { 49408: { content: 'a', lstrip: 1 } } }), /takes a text, or an object of content and flags$/],
+    ['an added token far away', () => CLIPTokenizer.fromFiles({ vocab, merges, addedTokens: { '<a>': 1e9 } }), /^TypeError: tokenizer: a token of added_tokens has the id 1000000000, takes a whole number below 1000000$/],
+    ['added tokens as a list', () => CLIPTokenizer.fromFiles({ vocab, merges, addedTokens: [] }), /^TypeError: added_tokens\.json: got \[\], takes an object of ids by token$/],
+    ['special tokens as a list', () => CLIPTokenizer.fromFiles({ vocab, merges, specialTokensMap: [] }), /^TypeError: special_tokens_map\.json: got \[\], takes an object$/],
+    ['endless added tokens', () => CLIPTokenizer.fromFiles({ vocab, merges, addedTokens: { ['a'.repeat(2e6)]: 49408 } }), /^RangeError: tokenizer: its added tokens have over 1000000 characters$/],
     ['a config that is a list', () => CLIPTokenizer.fromFiles({ vocab, merges }, []), /^TypeError: tokenizer_config\.json: got \[\], takes an object$/],
     ['a text that is none', () => CLIPTokenizer.fromFiles({ vocab, merges }).encode([1 as unknown as string]), /^TypeError: text: got 1, takes a string$/],
     ['no room', () => CLIPTokenizer.fromFiles({ vocab, merges }).encode('a', { maxLength: 1 }), /^RangeError: maxLength: got 1, takes a whole number, 2 or more$/],

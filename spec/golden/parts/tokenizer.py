@@ -160,6 +160,10 @@ def vocabulary(merges):
     return {token: i for i, token in enumerate(tokens)}
 
 
+def flags(content, **flags):
+    return {"content": content, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False, **flags}
+
+
 def token(content):
     return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
 
@@ -178,6 +182,22 @@ FOLDERS = {  # the files beside vocab.json and merges.txt, as the hub has them
             "49408": {**MAP["bos_token"], "content": "<Style>", "normalized": False}, "49409": {**MAP["bos_token"], "content": "cattoy"}},
         "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
         "model_max_length": 77, "tokenizer_class": "CLIPTokenizer"}},
+    # what transformers before 4.34 saved: learned words in a file of their own, which is not in order
+    "old": {"tokenizer_config.json": SD1, "special_tokens_map.json": {**MAP, "pad_token": "<|endoftext|>"},
+            "added_tokens.json": {"<cat-toy>": 49409, "<Style>": 49408, "two  Words": 49410, "cattoy": 49411}},
+    "old, without a config": {"added_tokens.json": {"<|endoftext|>": 49407, "<cat-toy>": 49420, "<x>": 49412}},
+    "flags": {"tokenizer_config.json": {"model_max_length": 77, "added_tokens_decoder": {
+        "49408": flags("<cat-toy>", lstrip=True), "49409": flags("<Style>", rstrip=True, normalized=False), "49410": flags("cat", single_word=True),
+        "49411": flags(" x ", special=True), "49412": {"content": "Toy"}, "49413": {"content": "Two", "special": True}, "49420": flags("ca")}}},
+    "single words": {"tokenizer_config.json": {"model_max_length": 77, "added_tokens_decoder": {
+        "49408": flags("<cat-toy>", single_word=True, lstrip=True, rstrip=True), "49409": flags("cattoy", single_word=True, normalized=False),
+        "49410": flags("\u732b", single_word=True), "49411": flags("(x)"), "49412": flags("$.*"), "49413": flags("a|b")}}},
+    "special": {"tokenizer_config.json": {"additional_special_tokens": ["<cat-toy>"], "mask_token": "<mask>", "toy_token": "cattoy", "unk_token": "!"},
+                "special_tokens_map.json": {"pad_token": flags("<pad>", single_word=True), "extra_special_tokens": ["<Style>", flags("two words")]},
+                "added_tokens.json": {"<cat-toy>": 49408, "<mask>": 49409}},
+    "special of the map": {"special_tokens_map.json": {"additional_special_tokens": ["<cat-toy>", "<Style>"], "eos_token": "<eos>", "pad_token": "!"},
+                           "added_tokens.json": {"<cat-toy>": 320}},
+    "named otherwise": {"tokenizer_config.json": {"extra_special_tokens": {"style_token": "<Style>"}, "cls_token": {"__type": "AddedToken", "content": "cattoy"}}},
 }
 
 
@@ -189,7 +209,8 @@ def reference(tokenizer, texts):
     for short, long in zip(cut, whole):
         assert short == (long[:76] + long[-1:] if len(long) > 77 else long + [tokenizer.pad_token_id] * (77 - len(long)))
     return {
-        "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id, "modelMaxLength": tokenizer.model_max_length,
+        "bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id,
+        "modelMaxLength": min(tokenizer.model_max_length, 77),  # 1e30 where no file says it: CLIP's, then
         "ids": [ids[1:-1] for ids in whole],
         "decoded": [tokenizer.decode(ids[1:-1]) for ids in whole],
     }
@@ -201,7 +222,10 @@ def generate():
     rules = merges()
     (HERE.parents[1] / "models/clip-tokenizer/merges.txt.gz").write_bytes(gzip.compress("\n".join(["#version: 0.2", *rules, ""]).encode(), 9, mtime=0))
     texts = prompts()
-    extra = ["a <Style> cat", "a<style>b <STYLE>", "cattoy CatToy acattoys", "a ! b", "<|ENDOFTEXT|> <|StartOfText|>", "a <|endoftext|>  b", "!<|endoftext|>!"]
+    extra = ["a <Style> cat", "a<style>b <STYLE>", "cattoy CatToy acattoys", "a ! b", "<|ENDOFTEXT|> <|StartOfText|>", "a <|endoftext|>  b", "!<|endoftext|>!",
+             "a <cat-toy> backpack", "A <CAT-TOY>  x<cat-toy>y \t<cat-toy>\n<cat-toy>", "<Style>  x  <Style> x <style>\u0085x ", "two words Two  WORDS two\nwords two-words",
+             "cat Cat acat cats a cat! cat_ cat1 \u00e9cat cat\u0301 \u200dcat cat\u00b2 cat\U0001f431 \U0001d4b6cat catcat ca", "a cattoy's cattoy-s cattoy", "toy TOYS Two two",
+             "<mask> <pad> <PAD> a<pad>b <eos> <x>", "\u732b\u732b \u732b.\u732b", "(X) $.* a|b A|B (x"]
     meta = {"prompts": texts, "extra": extra, "folders": {}}
     with tempfile.TemporaryDirectory() as tmp:
         for name, files in FOLDERS.items():
@@ -214,7 +238,11 @@ def generate():
             meta["folders"][name] = {"files": files, **reference(tokenizer, texts if name in ("sd1", "sd2") else extra), "extra": reference(tokenizer, extra)}
         small = vocabulary(rules[:129])
         CLIPTokenizer(vocab=small, merges=[tuple(rule.split()) for rule in rules[:129]], model_max_length=77).save_pretrained(Path(tmp) / "json")
-        tokenizer = CLIPTokenizer.from_pretrained(Path(tmp) / "json")
         files = {name: json.loads((Path(tmp) / "json" / name).read_text()) for name in ("tokenizer.json", "tokenizer_config.json")}
+        files["tokenizer.json"]["added_tokens"].append({"id": len(small), **flags("<cat-toy>", single_word=True), "special": False})
+        files["added_tokens.json"] = {"<Style>": len(small) + 1, "<mask>": len(small)}
+        for name, content in files.items():
+            (Path(tmp) / "json" / name).write_text(json.dumps(content))
+        tokenizer = CLIPTokenizer.from_pretrained(Path(tmp) / "json")
         meta["folders"]["json"] = {"files": files, **reference(tokenizer, texts), "extra": reference(tokenizer, extra)}
     save("tokenizer/clip", {}, meta)
