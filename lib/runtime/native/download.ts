@@ -1,9 +1,9 @@
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BINDING_PACKAGE, TENSORFLOW_VERSION, TFJS_SYMBOL, TFJS_VERSION, type NativeKind } from './build_folder.js';
-import { cudaPlace } from './build/cuda_libraries.js';
 import type { CudaPlan } from './build/cuda_plan.js';
 import { findCuda } from './build/find_cuda.js';
+import { placeCuda } from './build/place_cuda.js';
 import { runTool } from './tools.js';
 
 /** From npm, by folder of node_modules: the binding and the backend's JavaScript, what that imports, and Node's own headers. */
@@ -65,17 +65,9 @@ export async function downloadCuda(
   const requirements = [...metadata.matchAll(/^Requires-Dist: (nvidia-[\w-]+)([^;\s]*)\s*;.*and-cuda/gm)]
     .flatMap(([, name, versions]) => packages.has(name) ? [`${packages.get(name)}${versions}`] : []);
   await downloadWheels(python, requirements, stage, ['nvidia/'], onProgress);
-  for (const [name, path] of await findCuda([join(stage, 'nvidia')])) {
-    const place = join(target, cudaPlace(name));
-    await mkdir(dirname(place), { recursive: true });
-    await rename(path, place);
-  }
+  await placeCuda(await findCuda([join(stage, 'nvidia')]), target, rename);
   await rm(join(stage, 'nvidia'), { recursive: true, force: true }); // what nothing opens
-  for (const [name, path] of links) {
-    const place = join(target, cudaPlace(name));
-    await mkdir(dirname(place), { recursive: true });
-    await symlink(path, place);
-  }
+  await placeCuda(links, target, symlink);
 }
 
 /** Downloads wheels and unpacks into `stage` what is used of them. pip checks them against its registry's hashes. */

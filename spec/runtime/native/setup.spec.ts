@@ -55,8 +55,12 @@ describe('setup', () => {
     assert.equal(await size({ kind: 'cpu' }), 'about 0.3 GB to download and 0.9 GB to keep');
     if (process.arch === 'x64') assert.equal(await size({ kind: 'gpu' }), 'about 3.0 GB to download and 4.6 GB to keep');
     assert.match(lines[0], /in .*tfjs-diffusers\/native, which has \d+\.\d GB free$/);
-    assert.equal(await failure(WORKING, { kind: 'cpu', python: 'python3' }), 'setup: got CUDA libraries for a cpu build, which has no use for them; takes them for gpu');
+    assert.equal(await failure(WORKING, { kind: 'cpu', python: 'python3' }),
+      'setup: got CUDA libraries for a cpu build, which has no use for them; takes them for gpu');
     assert.equal(await failure(WORKING, { cudaLibraries: '/nowhere' }), 'setup: cuda-libraries: there is no /nowhere');
+    mkdirSync(join(cacheFolder(), 'old', 'nvidia'), { recursive: true });
+    assert.equal(await failure(WORKING, { cudaLibraries: [home, join(cacheFolder(), 'old', 'nvidia')] }),
+      `setup: cuda-libraries: ${join(cacheFolder(), 'old', 'nvidia')} belongs to a build, which goes when another takes its place`);
   });
 
   it('says which registry trouble npm and pip have', async () => {

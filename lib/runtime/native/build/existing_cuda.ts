@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
+import { cacheFolder } from '../build_folder.js';
 import { SetupError } from '../setup_error.js';
 import { libraryVersions } from './cuda_versions.js';
 import { findCuda } from './find_cuda.js';
@@ -19,10 +20,14 @@ export interface CudaSources {
  * @param tool a Python that can be called.
  * @throws SetupError if there is nothing where it is said to be.
  */
-export async function existingCuda({ cudaLibraries = [], python }: CudaSources, tool: string, onProgress: (line: string) => void): Promise<Map<string, string>> {
+export async function existingCuda(
+  { cudaLibraries = [], python }: CudaSources, tool: string, onProgress: (line: string) => void,
+): Promise<Map<string, string>> {
   const given = [cudaLibraries].flat();
   const gone = given.find(folder => !existsSync(folder));
   if (gone !== undefined) throw new SetupError(`cuda-libraries: there is no ${gone}`);
+  const own = given.find(folder => isWithin(folder, cacheFolder()));
+  if (own !== undefined) throw new SetupError(`cuda-libraries: ${own} belongs to a build, which goes when another takes its place`);
   const folders = [...given, ...python === undefined ? [] : await pythonCudaFolders(python)];
   const found = await findCuda(folders);
   if (given.length + (python === undefined ? 0 : 1) > 0 && found.size === 0) {
@@ -37,6 +42,10 @@ export async function existingCuda({ cudaLibraries = [], python }: CudaSources, 
     }
   }
   return found;
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return existsSync(folder) && `${realpathSync(path)}/`.startsWith(`${realpathSync(folder)}/`);
 }
 
 async function cudnnTrouble(path: string, tool: string): Promise<string | null> {
