@@ -21,7 +21,7 @@ class Watch {
 
   constructor(backend: NativeBackend) {
     const { binding } = backend;
-    const timed = <K extends 'executeOp' | 'runSavedModel' | 'createTensor' | 'deleteTensor'>(name: K, ops: number) => ({
+    const timed = <K extends 'executeOp' | 'runFunction' | 'createTensor' | 'deleteTensor'>(name: K, ops: number) => ({
       value: (...inputs: unknown[]) => {
         const start = performance.now();
         try {
@@ -34,7 +34,7 @@ class Watch {
     });
     Object.assign(backend, {
       binding: Object.create(binding, {
-        executeOp: timed('executeOp', 1), runSavedModel: timed('runSavedModel', 0), createTensor: timed('createTensor', 0), deleteTensor: timed('deleteTensor', 0),
+        executeOp: timed('executeOp', 1), runFunction: timed('runFunction', 0), createTensor: timed('createTensor', 0), deleteTensor: timed('deleteTensor', 0),
       }) as Binding,
     });
   }
@@ -59,8 +59,8 @@ pipe.dispose();
 const x = tf.tensor1d([0.5]);
 const chain = (start: tf.Tensor) => Array.from({ length: CHAIN }).reduce<tf.Tensor>(last => tf.squaredDifference(last, x), start); // fuses with nothing
 const graphs = new GraphCache();
-graphs.run('chain', chain, [x]).dispose(); // records
-const perOp = { eager: perTinyOp(() => tf.tidy(() => chain(x))), compiled: perTinyOp(() => graphs.run('chain', chain, [x])) };
+tf.dispose(graphs.run('chain', chain, [x])); // records
+const perOp = { eager: perTinyOp(() => tf.tidy(() => chain(x))), compiled: perTinyOp(() => graphs.run('chain', chain, [x])[0]) };
 
 const rows = [
   row('op by op', eager, eager.ops * perOp.eager),

@@ -9,6 +9,7 @@ export type { ImageInput } from './pipelines/image_input.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
+export type { CompileOptions } from './pipelines/compilation.js';
 export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
 export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';

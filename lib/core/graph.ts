@@ -1,16 +1,23 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** What a graph is made of: tensors in, tensors out, and weights that it finds by itself. */
-export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor;
+export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
+
+export interface GraphOptions {
+  /** Whether XLA makes machine code of a graph, on another thread, while it runs as it is. By default on GPUs. */
+  xla?: boolean;
+}
 
 /** One call in place of thousands: the ops that a body ran, recorded. For inputs of the shapes that it was recorded with. */
 export interface Graph {
-  run(inputs: tf.Tensor[]): tf.Tensor;
+  run(inputs: tf.Tensor[]): tf.Tensor[];
+  /** When it runs as fast as it can: when machine code is made of it, or at once. Rejected with the reason why that cannot be; it runs all the same. */
+  readonly compiled: Promise<void>;
   dispose(): void;
 }
 
 /** Runs `body` once, op by op, and records it. */
-export type GraphCompiler = (body: GraphBody, inputs: tf.Tensor[]) => { graph: Graph; result: tf.Tensor };
+export type GraphCompiler = (body: GraphBody, inputs: tf.Tensor[], options: GraphOptions) => { graph: Graph; results: tf.Tensor[] };
 
 const compilers = new Map<string, GraphCompiler>();
 
@@ -28,20 +35,27 @@ export function canCompile(): boolean {
 export class GraphCache {
   private readonly graphs = new Map<string, Graph>();
 
+  constructor(private readonly options: GraphOptions = {}) {}
+
   /** `body(...inputs)`, by a graph where the backend has them. */
-  run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor {
+  run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor[] {
     const compile = compilers.get(tf.getBackend());
-    if (!compile) return tf.tidy(() => body(...inputs));
+    if (!compile) return listOf(tf.tidy(() => body(...inputs)));
     const key = `${name} ${JSON.stringify(inputs.map(({ shape, dtype }) => [shape, dtype]))}`;
     const known = this.graphs.get(key);
     if (known) return known.run(inputs);
-    const { graph, result } = compile(body, inputs);
+    const { graph, results } = compile(body, inputs, this.options);
     this.graphs.set(key, graph);
-    return result;
+    return results;
   }
 
   get isEmpty(): boolean {
     return this.graphs.size === 0;
+  }
+
+  /** When all of them run as fast as they can. */
+  async compiled(): Promise<void> {
+    await Promise.all([...this.graphs.values()].map(graph => graph.compiled));
   }
 
   /** Forgets all graphs: what they were made of has changed. */
@@ -49,4 +63,9 @@ export class GraphCache {
     this.graphs.forEach(graph => graph.dispose());
     this.graphs.clear();
   }
+}
+
+/** What a body gave, as a list. */
+export function listOf(results: tf.Tensor | tf.Tensor[]): tf.Tensor[] {
+  return results instanceof tf.Tensor ? [results] : results;
 }

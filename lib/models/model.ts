@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { ensureBackend } from '../core/backend.js';
 import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
-import { GraphCache, type GraphBody } from '../core/graph.js';
+import { GraphCache, type GraphOptions } from '../core/graph.js';
 import { isObject } from '../core/json.js';
 import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
@@ -74,18 +74,24 @@ export abstract class Model<Config> extends Block {
 
   /**
    * Runs the network as one graph from now on, where the backend has graphs (the native one): recorded at the first call of each shape, it
-   * gives the same and spends no time between ops.
+   * gives the same and spends no time between ops. With false, op by op again.
    */
-  compile(): void {
-    this.checkCompile(true, this.sequential);
-    this.graphs ??= new GraphCache();
+  compile(options: GraphOptions | false = {}): void {
+    this.checkCompile(options !== false, this.sequential);
+    this.graphs?.clear();
+    this.graphs = options ? new GraphCache(options) : undefined;
+  }
+
+  /** When the graphs that were recorded run as fast as they can: on GPUs XLA makes machine code of them meanwhile, which takes a minute or more. */
+  async compiled(): Promise<void> {
+    await this.graphs?.compiled();
   }
 
   /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
-  protected graph(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor {
+  protected graph(name: string, body: (...inputs: tf.Tensor[]) => tf.Tensor, ...inputs: tf.Tensor[]): tf.Tensor {
     if (!this.graphs || this.widens) return tf.tidy(() => body(...inputs));
     if (this.graphs.isEmpty) this.stateDict(); // a graph holds the weights themselves, not where they come from
-    return this.graphs.run(name, body, inputs);
+    return this.graphs.run(name, body, inputs)[0];
   }
 
   /**

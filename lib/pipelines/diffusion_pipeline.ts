@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import { canCompile } from '../core/graph.js';
 import type { Profile } from '../core/profile.js';
 import type { AttentionSlice } from '../layers/attention.js';
@@ -8,6 +9,7 @@ import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { ModelFolder } from '../hub/model_folder.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../runtime/devices.js';
+import { followCompilation, type CompileOptions } from './compilation.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
 import { profileComponents } from './profile_pipeline.js';
 import type { MemorySaver } from './out_of_memory.js';
@@ -26,6 +28,10 @@ export abstract class DiffusionPipeline {
   private runsOn?: Device;
   private busy = false;
   private offload?: 'model' | 'sequential';
+  private compileOptions?: CompileOptions;
+  private compiledByDefault = false;
+  /** Shapes of latents that the decoder was recorded for ahead. */
+  private readonly decoded = new Set<string>();
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
@@ -42,6 +48,8 @@ export abstract class DiffusionPipeline {
     const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
     const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
     pipe.runsOn = device;
+    if (options.compile ?? device === 'cuda') pipe.compile();
+    pipe.compiledByDefault = options.compile === undefined;
     if (options.cpuOffload) pipe.setOffload(options.cpuOffload);
     return pipe;
   }
@@ -126,7 +134,7 @@ export abstract class DiffusionPipeline {
 
   /**
    * Keeps the weights of a layer on the device only while that layer runs: for the least memory, at a cost in time for each step.
-   * Changes no result.
+   * Changes no result. Where networks are compiled by default, they no longer are.
    * @throws Error after compile().
    */
   enableSequentialCpuOffload(): void {
@@ -179,11 +187,29 @@ export abstract class DiffusionPipeline {
 
   /**
    * Runs each network as one graph instead of thousands of ops, from its second run at a size on: the same pictures, and no time spent between
-   * ops, which is most of it for small networks and on GPUs. Recording takes about a run. Only the native backend has graphs.
+   * ops, which is most of it for small networks and on GPUs. Recording takes about a run. On `cuda`, where this is the default, XLA makes machine
+   * code of the graphs while they run, in a minute or two for each size the first time; it is kept on disk. Only the native backend has graphs.
+   * @param options `xla` whether XLA is used, `wait` whether pictures wait for it; false to run op by op.
    */
-  compile(): void {
-    if (!canCompile()) console.warn('compile: only the native backend has graphs (cuda, cpu); this pipeline runs as before');
-    this.networks.forEach(network => network.compile());
+  compile(options: CompileOptions | false = {}): void {
+    if (options && !canCompile()) console.warn('compile: only the native backend has graphs (cuda, cpu); this pipeline runs as before');
+    this.networks.forEach(network => network.compile(options));
+    this.compiledByDefault = false;
+    this.compileOptions = options || undefined;
+  }
+
+  /** Tells what XLA is at, if networks are compiled and it takes a while; to `wait` for it, comes back when it is done. */
+  protected async followCompilation(): Promise<void> {
+    if (!this.compileOptions) return;
+    const networks = new Map(Object.entries(this.components as object).filter((entry): entry is [string, Model<unknown>] => entry[1] instanceof Model));
+    await followCompilation(networks, { wait: this.compileOptions.wait, silent: this.progressBarConfig.disable });
+  }
+
+  /** Records the decoder before its turn, once for each size, so that XLA compiles it beside the others. */
+  protected recordDecoder(latentShape: readonly number[]): void {
+    if (!this.compileOptions || !(this.compileOptions.xla ?? this.runsOn === 'cuda') || this.offload || this.decoded.has(`${latentShape}`)) return;
+    this.decoded.add(`${latentShape}`);
+    tf.tidy(() => this.vae.decode(tf.zeros([...latentShape])));
   }
 
   /**
@@ -215,6 +241,7 @@ export abstract class DiffusionPipeline {
   }
 
   private setOffload(offload?: 'model' | 'sequential'): void {
+    if (offload === 'sequential' && this.compiledByDefault) this.compile(false);
     this.networks.forEach(network => network.releaseAfterUse(offload === 'sequential'));
     this.offload = offload;
     if (offload) this.networks.forEach(network => network.release());

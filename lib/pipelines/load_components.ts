@@ -26,6 +26,8 @@ export interface FromPretrainedOptions
    * that do not fit there as a whole.
    */
   cpuOffload?: 'model' | 'sequential';
+  /** Whether networks run as graphs, see DiffusionPipeline.compile: by default on `cuda`. */
+  compile?: boolean;
   /** Called while files are fetched, and then while weights are read. */
   progressCallback?: (progress: LoadingProgress) => void;
 }

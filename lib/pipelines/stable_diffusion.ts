@@ -93,6 +93,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       const encoderHiddenStates = this.encodePrompts(request);
       try {
         this.makeReady(this.vae); // some starts encode pictures
+        this.recordDecoder(request.latentShape);
         const latents = await this.denoise(start(scheduler), encoderHiddenStates, scheduler, request);
         this.makeReady(this.vae);
         return { images: await this.toOutput(latents, request) } as GenerateOutput<T>;
@@ -143,6 +144,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
           const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta, dtype: unet.weightDtype });
           return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
+        if (i === 0) await this.followCompilation();
         const changed = await callbackOnStepEnd?.(this, i, t, { latents });
         if (changed?.latents) replaceLatents(changed.latents);
         bar.update(Math.round((i + 1) * total / timesteps.length));

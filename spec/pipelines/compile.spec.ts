@@ -19,14 +19,14 @@ async function graphsLeft(work: () => Promise<unknown>): Promise<number> {
   const backend = tf.backend() as NativeBackend;
   const { binding } = backend;
   let graphs = 0;
-  const counting = (by: number, method: 'loadSavedModel' | 'deleteSavedModel') => ({
+  const counting = (by: number, method: 'addFunction' | 'removeFunction') => ({
     value: (...inputs: unknown[]) => {
       graphs += by;
       return (binding[method] as (...inputs: unknown[]) => unknown)(...inputs);
     },
   });
   Object.assign(backend, {
-    binding: Object.create(binding, { loadSavedModel: counting(1, 'loadSavedModel'), deleteSavedModel: counting(-1, 'deleteSavedModel') }) as Binding,
+    binding: Object.create(binding, { addFunction: counting(1, 'addFunction'), removeFunction: counting(-1, 'removeFunction') }) as Binding,
   });
   try {
     await work();

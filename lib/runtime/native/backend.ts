@@ -30,10 +30,14 @@ export interface Binding {
   deleteTensor(id: number): void;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): Metadata[];
   tensorDataSync(id: number): Float32Array;
-  loadSavedModel(folder: string, tag: string): number;
-  deleteSavedModel(session: number): void;
-  /** Names of inputs and outputs as in `name:0`, with commas between. */
-  runSavedModel(session: number, inputs: readonly number[], inputNames: string, outputNames: string): Metadata[];
+  /** Makes a function of a GraphDef, with the graph's tensors that are put in and taken out, as in `node` and `node:1`. */
+  addFunction(name: string, graph: Uint8Array, inputs: readonly string[], outputs: readonly string[]): void;
+  removeFunction(name: string): void;
+  runFunction(name: string, inputs: Int32Array, outputs: number, compiled: boolean): Metadata[];
+  /** Makes machine code of a function by XLA, for inputs like these, on another thread, by a run whose results are dropped. */
+  compileFunction(name: string, inputs: Int32Array, outputs: number): Promise<void>;
+  /** Whether float32 products and convolutions may be computed in TF32, where a GPU has it. */
+  allowTf32(allowed: boolean): void;
 }
 
 /** What tfjs-node keeps of each tensor; `values` are those that were not yet handed to TensorFlow. */

@@ -9,6 +9,9 @@ export const TENSORFLOW_VERSION = '2.21.0';
 export const TFJS_VERSION = '4.22.0';
 export const BINDING_PACKAGE = '@tensorflow/tfjs-node-gpu'; // its C++ sources are the same as those of tfjs-node
 
+/** Counts the changes of our addons and of what a build holds, since a build of before does not serve us. */
+const BUILD_VERSION = 2;
+
 /** The global through which the JavaScript of a build, which lies outside node_modules, gets this process's one tfjs. */
 export const TFJS_SYMBOL = 'tfjs-diffusers.tf';
 
@@ -19,7 +22,7 @@ export function cacheFolder(): string {
 
 /** A folder of this name is complete: setup fills another one and renames it. */
 export function buildFolder(kind: NativeKind): string {
-  return join(cacheFolder(), `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}-${process.platform}-${process.arch}-${kind}`);
+  return join(cacheFolder(), `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}`);
 }
 
 export function isBuilt(kind: NativeKind): boolean {

@@ -8,18 +8,16 @@ export interface Proto {
   };
   Tensor: new () => Message<'setDtype' | 'setTensorShape' | 'setTensorContent'>;
   TensorShape: (new () => Message<'addDim'>) & { Dim: new () => Message<'setSize'> };
-  GraphDef: new () => Message<'addNode' | 'setVersions'>;
+  GraphDef: new () => Message<'addNode' | 'setVersions'> & { serializeBinary(): Uint8Array };
   VersionDef: new () => Message<'setProducer' | 'setMinConsumer'>;
-  MetaGraphDef: (new () => Message<'setMetaInfoDef' | 'setGraphDef'>) & { MetaInfoDef: new () => Message<'addTags'> };
-  SavedModel: new () => Message<'setSavedModelSchemaVersion' | 'addMetaGraphs'> & { serializeBinary(): Uint8Array };
 }
 type Message<Setters extends string> = Record<Setters, (value: unknown) => unknown>;
 type ProtoMap = { set(key: string, value: unknown): unknown };
 type Node = InstanceType<Proto['NodeDef']>;
 
-/** Builds a TensorFlow graph, node by node, and serializes it as the SavedModel that the binding can load. */
+/** Builds a TensorFlow graph, node by node. */
 export class GraphDef {
-  private readonly graph: Message<'addNode' | 'setVersions'>;
+  private readonly graph: InstanceType<Proto['GraphDef']>;
 
   constructor(private readonly proto: Proto, private readonly binding: Binding) {
     this.graph = new proto.GraphDef();
@@ -40,8 +38,8 @@ export class GraphDef {
     return this.add(name, 'Placeholder', [], [this.type('dtype', dtype), this.shape('shape', shape)]);
   }
 
-  constant(name: string, dtype: number, shape: readonly number[], bytes: Uint8Array, after: readonly string[] = []): string {
-    const node = this.node(name, 'Const', after);
+  constant(name: string, dtype: number, shape: readonly number[], bytes: Uint8Array): string {
+    const node = this.node(name, 'Const', []);
     const tensor = new this.proto.Tensor();
     tensor.setDtype(dtype);
     tensor.setTensorShape(this.shapeProto(shape));
@@ -61,22 +59,8 @@ export class GraphDef {
     return { name, type: this.binding.TF_ATTR_SHAPE, value };
   }
 
-  text(name: string, value: string): Attribute {
-    return { name, type: this.binding.TF_ATTR_STRING, value };
-  }
-
-  /** The bytes of `saved_model.pb`. */
   serialize(): Uint8Array {
-    const { proto } = this;
-    const info = new proto.MetaGraphDef.MetaInfoDef();
-    info.addTags('serve');
-    const meta = new proto.MetaGraphDef();
-    meta.setMetaInfoDef(info);
-    meta.setGraphDef(this.graph);
-    const model = new proto.SavedModel();
-    model.setSavedModelSchemaVersion(1);
-    model.addMetaGraphs(meta);
-    return model.serializeBinary();
+    return this.graph.serializeBinary();
   }
 
   private node(name: string, op: string, inputs: readonly string[]): Node {

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { GraphBody } from '../../core/graph.js';
+import { listOf, type GraphBody } from '../../core/graph.js';
 import type { Attribute, Binding, NativeBackend } from './backend.js';
 import type { GraphDef } from './graph_def.js';
 
@@ -20,13 +20,16 @@ export interface Captured {
 
 export interface Recording {
   readonly inputs: string[];
-  readonly output: string;
+  readonly outputs: string[];
   readonly captured: Captured[];
-  readonly result: tf.Tensor;
+  readonly results: tf.Tensor[];
 }
 
 /** Ops whose kernels leave types to be inferred, which a graph does not do. */
 const INFERRED_TYPES: Record<string, string[]> = { ExpandDims: ['T', 'Tdim'] };
+
+/** oneDNN's ops, which run op by op, by those that they stand for: in a graph TensorFlow finds where oneDNN's fit, and XLA knows these alone. */
+const PLAIN_OPS: Record<string, string> = { _MklSoftmax: 'Softmax', _MklNativeConv2DWithBias: 'Conv2D' };
 
 /**
  * Runs `body` op by op and writes every op into `graph`: its inputs become placeholders, tensors that were there before are captured,
@@ -52,7 +55,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
   const capture = (id: number, { dtype, shape }: { dtype: number; shape: readonly number[] }): Value => {
     const name = `weight_${captured.length}`;
     captured.push({ id, name, dtype, shape });
-    return { name: `${name}_value`, dtype };
+    return { name, dtype };
   };
 
   const recorder = Object.create(binding, {
@@ -68,7 +71,10 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
         const results = binding.executeOp(op, attributes, ids, outputs);
         const from = ids.map(id => known.get(id)!);
         const typed = attributes.length ? attributes : (INFERRED_TYPES[op] ?? []).map((type, i) => graph.type(type, from[i].dtype));
-        const name = graph.add(`op_${count++}`, op, from.map(value => value.name), typed);
+        const names = from.map(value => value.name);
+        const bias = op === '_MklNativeConv2DWithBias' ? names.splice(2) : [];
+        let name = graph.add(`op_${count++}`, PLAIN_OPS[op] ?? op, names, PLAIN_OPS[op] ? typed.filter(({ name }) => name !== '_kernel') : typed);
+        if (bias.length > 0) name = graph.add(`${name}_bias`, 'BiasAdd', [name, ...bias], typed.filter(({ name }) => name === 'T'));
         results.forEach(({ id, dtype }, i) => known.set(id, { name: i ? `${name}:${i}` : name, dtype }));
         return results;
       },
@@ -103,9 +109,8 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
       known.set(id, { name, dtype });
       return name;
     });
-    const result = tf.tidy(() => body(...inputs));
-    const [id] = backend.getInputTensorIds([result]);
-    return { inputs: names, output: known.get(id)!.name, captured, result };
+    const results = listOf(tf.tidy(() => body(...inputs)));
+    return { inputs: names, outputs: backend.getInputTensorIds(results).map(id => known.get(id)!.name), captured, results };
   } finally {
     Object.assign(backend, { binding });
     for (const method of ['move', 'getInputTensorIds']) Reflect.deleteProperty(backend, method); // back to the class's own

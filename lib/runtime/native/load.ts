@@ -10,13 +10,14 @@ import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
 import { keepConstants } from './constants.js';
-import { graphCompiler } from './graph.js';
+import { graphCompiler } from './functions.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
 import { networkKernels } from './network_kernels.js';
 import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './weight_reader.js';
+import { XlaCache } from './xla_cache.js';
 
 export type NativeDevice = 'cuda' | 'cpu';
 
@@ -41,11 +42,9 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
   try {
     const require = createRequire(join(folder, 'build.cjs'));
     checkSizes(folder, require('./sizes.json') as Record<string, number>);
-    const { configure } = require('./lib/quiet.node') as { configure?: (config: Uint8Array) => void };
-    if (memoryFraction !== undefined) {
-      if (!configure) throw new Error('it is older than memory limits');
-      configure(gpuConfig(memoryFraction));
-    }
+    const { configure } = require('./lib/quiet.node') as { configure: (config: Uint8Array) => void };
+    if (memoryFraction !== undefined) configure(gpuConfig(memoryFraction));
+    const xla = new XlaCache(folder, hideGpu ? 'cpu' : 'gpu');
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
     const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
@@ -55,7 +54,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     installHalf(backend);
     installKernels(BACKEND, backend);
     registerKernels(BACKEND, networkKernels(backend));
-    registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto));
+    registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
     registerParking(BACKEND, nativeParking(backend));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
   } finally {

@@ -1,0 +1,218 @@
+/**
+ * tfjs-node's binding as it is, and beside it functions in its eager context: recorded networks, which run by one call, or are compiled by XLA.
+ * One translation unit, compiled with -fno-access-control: what is needed of the binding is static, or private to its class.
+ */
+#include <dlfcn.h>
+#include <string>
+#include <vector>
+
+#include "tensorflow/c/c_api.h"
+#include "tensorflow/c/eager/c_api.h"
+
+#include "binding/tfjs_backend.cc"
+#undef NAPI_MODULE
+#define NAPI_MODULE(name, init)  // it becomes a part of ours
+#include "binding/tfjs_binding.cc"
+
+namespace tfnodejs {
+
+static std::string ToText(napi_env env, napi_value value) {
+  size_t length = 0;
+  napi_get_value_string_utf8(env, value, nullptr, 0, &length);
+  std::string text(length, '\0');
+  napi_get_value_string_utf8(env, value, &text[0], length + 1, &length);
+  return text;
+}
+
+/** The whole message, which the binding's own macro cuts. */
+static bool Failed(napi_env env, const TF_AutoStatus &status) {
+  if (TF_GetCode(status.status) == TF_OK) return false;
+  napi_throw_error(env, nullptr, TF_Message(status.status));
+  return true;
+}
+
+template <size_t N>
+static TFJSBackend *Arguments(napi_env env, napi_callback_info info, napi_value (&arguments)[N]) {
+  size_t count = N;
+  napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
+  return GetTFJSBackend(env);
+}
+
+/** The tensors of a graph that an array names, as in `node` and `node:1`. */
+static std::vector<TF_Output> FindTensors(napi_env env, TF_Graph *graph, napi_value names) {
+  uint32_t count = 0;
+  napi_get_array_length(env, names, &count);
+  std::vector<TF_Output> tensors;
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value element;
+    napi_get_element(env, names, i, &element);
+    const std::string name = ToText(env, element);
+    const size_t colon = name.find(':');
+    const int index = colon == std::string::npos ? 0 : std::stoi(name.substr(colon + 1));
+    tensors.push_back({TF_GraphOperationByName(graph, name.substr(0, colon).c_str()), index});
+  }
+  return tensors;
+}
+
+/** addFunction(name: string, graph: Uint8Array, inputs: string[], outputs: string[]): a GraphDef, and its tensors that are put in and taken out. */
+static napi_value AddFunction(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  const std::string name = ToText(env, arguments[0]);
+  void *data = nullptr;
+  size_t length = 0;
+  napi_get_typedarray_info(env, arguments[1], nullptr, &length, &data, nullptr, nullptr);
+
+  TF_AutoStatus status;
+  TF_Graph *graph = TF_NewGraph();
+  TF_Buffer *buffer = TF_NewBufferFromString(data, length);
+  TF_ImportGraphDefOptions *options = TF_NewImportGraphDefOptions();
+  TF_GraphImportGraphDef(graph, buffer, options, status.status);
+  TF_DeleteImportGraphDefOptions(options);
+  TF_DeleteBuffer(buffer);
+  TF_Function *function = nullptr;
+  if (TF_GetCode(status.status) == TF_OK) {
+    const auto inputs = FindTensors(env, graph, arguments[2]), outputs = FindTensors(env, graph, arguments[3]);
+    function = TF_GraphToFunction(graph, name.c_str(), 0, -1, nullptr, inputs.size(), inputs.data(), outputs.size(), outputs.data(), nullptr,
+                                    nullptr, "", status.status);
+  }
+  TF_DeleteGraph(graph);
+  if (function) {
+    TFE_ContextAddFunction(backend->tfe_context_, function, status.status);
+    TF_DeleteFunction(function);
+  }
+  Failed(env, status);
+  return nullptr;
+}
+
+/** removeFunction(name: string) */
+static napi_value RemoveFunction(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  TF_AutoStatus status;
+  TFE_ContextRemoveFunction(backend->tfe_context_, ToText(env, arguments[0]).c_str(), status.status);
+  Failed(env, status);
+  return nullptr;
+}
+
+/** A call of a function on the backend's device; null and an exception if it cannot be. Its inputs are held until it is deleted. */
+static TFE_Op *NewCall(napi_env env, TFJSBackend *backend, napi_value name, napi_value ids, bool compiled) {
+  TF_AutoStatus status;
+  TFE_Op *op = TFE_NewOp(backend->tfe_context_, ToText(env, name).c_str(), status.status);
+  if (Failed(env, status)) return nullptr;
+  TFE_OpSetDevice(op, backend->device_name.c_str(), status.status);
+  TFE_OpSetAttrBool(op, "_XlaMustCompile", compiled);
+  void *data = nullptr;
+  size_t count = 0;
+  napi_get_typedarray_info(env, ids, nullptr, &count, &data, nullptr, nullptr);
+  for (size_t i = 0; i < count && TF_GetCode(status.status) == TF_OK; i++) {
+    auto found = backend->tfe_handle_map_.find(static_cast<int32_t *>(data)[i]);
+    if (found == backend->tfe_handle_map_.end()) TF_SetStatus(status.status, TF_INVALID_ARGUMENT, "a tensor that the function takes was deleted");
+    else TFE_OpAddInput(op, found->second, status.status);
+  }
+  if (!Failed(env, status)) return op;
+  TFE_DeleteOp(op);
+  return nullptr;
+}
+
+/** runFunction(name: string, ids: Int32Array, outputs: number, compiled: boolean): what executeOp gives. */
+static napi_value RunFunction(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  int32_t count = 0;
+  napi_get_value_int32(env, arguments[2], &count);
+  bool compiled = false;
+  napi_get_value_bool(env, arguments[3], &compiled);
+  TFE_AutoOp call(NewCall(env, backend, arguments[0], arguments[1], compiled));
+  if (!call.op) return nullptr;
+  TF_AutoStatus status;
+  std::vector<TFE_TensorHandle *> outputs(count, nullptr);
+  TFE_Execute(call.op, outputs.data(), &count, status.status);
+  if (Failed(env, status)) return nullptr;
+  napi_value results;
+  napi_create_array_with_length(env, count, &results);
+  for (int32_t i = 0; i < count; i++) napi_set_element(env, results, i, backend->GenerateOutputTensorInfo(env, outputs[i]));
+  return results;
+}
+
+/** A call on another thread, whose results nobody takes. */
+struct Compilation {
+  napi_async_work work;
+  napi_deferred deferred;
+  TFE_Op *call;
+  int outputs;
+  std::string error;
+};
+
+static void Compile(napi_env, void *data) {
+  auto *compilation = static_cast<Compilation *>(data);
+  TF_AutoStatus status;
+  std::vector<TFE_TensorHandle *> outputs(compilation->outputs, nullptr);
+  TFE_Execute(compilation->call, outputs.data(), &compilation->outputs, status.status);
+  if (TF_GetCode(status.status) != TF_OK) compilation->error = TF_Message(status.status);
+  else for (auto *output : outputs) TFE_DeleteTensorHandle(output);
+}
+
+static void Compiled(napi_env env, napi_status, void *data) {
+  auto *compilation = static_cast<Compilation *>(data);
+  TFE_DeleteOp(compilation->call);
+  napi_value value;
+  if (compilation->error.empty()) {
+    napi_get_undefined(env, &value);
+    napi_resolve_deferred(env, compilation->deferred, value);
+  } else {
+    napi_value message;
+    napi_create_string_utf8(env, compilation->error.c_str(), NAPI_AUTO_LENGTH, &message);
+    napi_create_error(env, nullptr, message, &value);
+    napi_reject_deferred(env, compilation->deferred, value);
+  }
+  napi_delete_async_work(env, compilation->work);
+  delete compilation;
+}
+
+/** compileFunction(name: string, ids: Int32Array, outputs: number): Promise<void>: compiles it for inputs like these, on a thread of libuv, by a run. */
+static napi_value CompileFunction(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  TFE_Op *call = NewCall(env, backend, arguments[0], arguments[1], true);
+  if (!call) return nullptr;
+  int32_t outputs = 0;
+  napi_get_value_int32(env, arguments[2], &outputs);
+  auto *compilation = new Compilation{nullptr, nullptr, call, outputs, ""};
+  napi_value promise, label;
+  napi_create_promise(env, &compilation->deferred, &promise);
+  napi_create_string_utf8(env, "compileFunction", NAPI_AUTO_LENGTH, &label);
+  napi_create_async_work(env, nullptr, label, Compile, Compiled, compilation, &compilation->work);
+  napi_queue_async_work(env, compilation->work);
+  return promise;
+}
+
+/** allowTf32(allowed: boolean): whether float32 products and convolutions may round their inputs to 10 bits, on GPUs that are faster so. */
+static napi_value AllowTf32(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  Arguments(env, info, arguments);
+  bool allowed = false;
+  napi_get_value_bool(env, arguments[0], &allowed);
+  void *framework = dlopen("libtensorflow_framework.so.2", RTLD_LAZY | RTLD_NOLOAD);
+  auto *set = reinterpret_cast<void (*)(bool)>(dlsym(framework, "_ZN3tsl32enable_tensor_float_32_executionEb"));  // it has no C name
+  if (set) set(allowed);
+  else napi_throw_error(env, nullptr, "this TensorFlow has no switch for TF32");
+  return nullptr;
+}
+
+static napi_value Init(napi_env env, napi_value exports) {
+  exports = InitTFNodeJSBinding(env, exports);
+  const napi_property_descriptor properties[] = {
+      {"addFunction", nullptr, AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"removeFunction", nullptr, RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"runFunction", nullptr, RunFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"compileFunction", nullptr, CompileFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"allowTf32", nullptr, AllowTf32, nullptr, nullptr, nullptr, napi_default, nullptr},
+  };
+  napi_define_properties(env, exports, ARRAY_SIZE(properties), properties);
+  return exports;
+}
+
+}  // namespace tfnodejs
+
+NAPI_MODULE_INIT() { return tfnodejs::Init(env, exports); }
