@@ -19,6 +19,33 @@ export interface Graph {
 /** Runs `body` once, op by op, and records it. */
 export type GraphCompiler = (body: GraphBody, inputs: tf.Tensor[], options: GraphOptions) => { graph: Graph; results: tf.Tensor[] };
 
+/** What some ops of a graph compute together, for which there may be something better than these ops. */
+export interface Attention {
+  /** `[batch, queries, heads * headSize]`, not scaled. */
+  readonly query: tf.Tensor;
+  /** `[batch, keys, heads * headSize]` */
+  readonly key: tf.Tensor;
+  readonly value: tf.Tensor;
+  readonly heads: number;
+}
+
+let listener: ((attention: Attention, result: tf.Tensor) => void) | undefined;
+
+/** Says that `result` is attention without a mask, to whoever records. */
+export function noteAttention(attention: Attention, result: tf.Tensor): void {
+  listener?.(attention, result);
+}
+
+/** Hears of all attention during `work`. */
+export function listenToAttention<T>(heard: (attention: Attention, result: tf.Tensor) => void, work: () => T): T {
+  listener = heard;
+  try {
+    return work();
+  } finally {
+    listener = undefined;
+  }
+}
+
 const compilers = new Map<string, GraphCompiler>();
 
 /** Gives a tfjs backend a way to run graphs. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { noteAttention } from '../core/graph.js';
 
 /** Scores held at once where nothing else is asked for: 512 queries against 4096 keys, the fastest size measured on CPUs. */
 export const MAX_SCORE_BYTES = 8 * 2 ** 20;
@@ -27,7 +28,7 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
   const headsAtOnce = Math.max(1, Math.min(batch * heads, maxHeads, Math.floor(maxScoreBytes / (bytesPerQuery * queries))));
   const queriesAtOnce = Math.min(queries, Math.max(1, Math.floor(maxScoreBytes / (bytesPerQuery * headsAtOnce))));
 
-  return tf.tidy(() => {
+  const result = tf.tidy(() => {
     const q = splitHeads(tf.mul(query, 1 / Math.sqrt(headSize)), heads); // [batch * heads, queries, headSize]
     const k = splitHeads(key, heads);
     const v = splitHeads(value, heads);
@@ -43,6 +44,8 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
     }));
     return joinHeads(concat(groups, 0), batch);
   });
+  if (!mask) noteAttention({ query, key, value, heads }, result);
+  return result;
 }
 
 /** `[tokens, tokens]`: 0 where a token may attend, the lowest float32 at tokens after it. */

@@ -1,7 +1,8 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
 import type { Graph, GraphCompiler } from '../../core/graph.js';
 import type { Binding, NativeBackend } from './backend.js';
+import { fuseAttention } from './fused_attention.js';
 import { GraphDef, type Proto } from './graph_def.js';
 import { record } from './graph_recorder.js';
 import type { XlaCache } from './xla_cache.js';
@@ -12,24 +13,45 @@ import type { XlaCache } from './xla_cache.js';
  */
 export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphCompiler {
   const { binding } = backend;
+  const fusesAttention = binding.isUsingGpuDevice();
   const functions = new Functions(binding, cache);
   return (body, inputs, { xla = binding.isUsingGpuDevice() }) => {
     const def = new GraphDef(proto, binding);
-    const { inputs: names, outputs, captured, results } = record(backend, def, body, inputs);
-    captured.forEach(({ name, dtype, shape }) => def.placeholder(name, dtype, shape));
+    const recording = record(backend, def, body, inputs);
+    const { outputs, captured, results } = recording;
+    const names = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
     const weights = captured.map(({ id }) => id);
     const idsOf = (tensors: tf.Tensor[]) => Int32Array.from([...backend.getInputTensorIds(tensors), ...weights]);
+    const add = (instead?: Map<string, string>) => functions.add(def.serialize(names, outputs, instead), names, outputs);
+    const used: TensorFunction[] = [];
     let called: TensorFunction;
     try {
-      called = functions.add(def.serialize(), [...names, ...captured.map(({ name }) => name)], outputs);
+      used.push(called = add());
     } catch (error) {
       results.forEach(result => result.dispose());
       throw error;
     }
+
+    /** With fused attention if XLA takes that, else without. */
+    async function compile(): Promise<void> {
+      const fused = fusesAttention ? fuseAttention(def, recording.attentions) : new Map<string, string>();
+      if (fused.size === 0) return functions.compile(called, idsOf(inputs));
+      const other = add(fused);
+      used.push(other);
+      const kept = inputs.map(input => tf.keep(input.clone())); // their owner may dispose them meanwhile
+      try {
+        await functions.compile(other, idsOf(kept));
+        called = other;
+      } catch {
+        await functions.compile(called, idsOf(kept));
+      } finally {
+        tf.dispose(kept);
+      }
+    }
     const graph: Graph = {
       run: tensors => binding.runFunction(called.name, idsOf(tensors), outputs.length, called.isCompiled).map(made => backend.createOutputTensor(made)),
-      compiled: xla ? functions.compile(called, idsOf(inputs)) : Promise.resolve(),
-      dispose: () => functions.remove(called),
+      compiled: xla ? compile() : Promise.resolve(),
+      dispose: () => used.forEach(each => functions.remove(each)),
     };
     graph.compiled.catch(() => {}); // who waits for it hears of it
     return { graph, results };

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import { listOf, type GraphBody } from '../../core/graph.js';
+import { listenToAttention, listOf, type GraphBody } from '../../core/graph.js';
 import type { Attribute, Binding, NativeBackend } from './backend.js';
+import type { RecordedAttention } from './fused_attention.js';
 import type { GraphDef } from './graph_def.js';
 
 /** A tensor of the graph: the name of what makes it, and its type. */
@@ -22,6 +23,7 @@ export interface Recording {
   readonly inputs: string[];
   readonly outputs: string[];
   readonly captured: Captured[];
+  readonly attentions: RecordedAttention[];
   readonly results: tf.Tensor[];
 }
 
@@ -41,6 +43,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
   const known = new Map<number, Value>(); // by TensorFlow's id, which is never used again
   const constants = new Map<string, Value>();
   const captured: Captured[] = [];
+  const attentions: RecordedAttention[] = [];
   const written = new WeakSet<object>(); // data that JavaScript wrote during the recording
   let count = 0;
   let uploading = false; // a tensor from before, whose values TensorFlow did not have yet
@@ -109,8 +112,15 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
       known.set(id, { name, dtype });
       return name;
     });
-    const results = listOf(tf.tidy(() => body(...inputs)));
-    return { inputs: names, outputs: backend.getInputTensorIds(results).map(id => known.get(id)!.name), captured, results };
+    const nameOf = (x: tf.Tensor) => known.get(backend.getInputTensorIds([x])[0])!.name;
+    const results = listenToAttention(({ query, key, value, heads }, result) => {
+      const [batch, queries, features] = query.shape;
+      attentions.push({
+        query: nameOf(query), key: nameOf(key), value: nameOf(value), result: nameOf(result), dtype: backend.tensorMap.get(query.dataId).dtype,
+        batch, queries, keys: key.shape[1]!, heads, headSize: features / heads,
+      });
+    }, () => listOf(tf.tidy(() => body(...inputs))));
+    return { inputs: names, outputs: results.map(nameOf), captured, attentions, results };
   } finally {
     Object.assign(backend, { binding });
     for (const method of ['move', 'getInputTensorIds']) Reflect.deleteProperty(backend, method); // back to the class's own
