@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
 import type { Graph, GraphCompiler } from '../../core/graph.js';
-import type { Binding, NativeBackend } from './backend.js';
+import type { Metadata, NativeBackend } from './backend.js';
 import { fuseAttention } from './fused_attention.js';
 import { GraphDef, type Proto } from './graph_def.js';
 import { record } from './graph_recorder.js';
@@ -12,11 +12,10 @@ import type { XlaCache } from './xla_cache.js';
  * inputs, by handle, so that there is no second copy of them. A function has its name from what it does: networks alike share it.
  */
 export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphCompiler {
-  const { binding } = backend;
-  const fusesAttention = binding.isUsingGpuDevice();
-  const functions = new Functions(binding, cache);
-  return (body, inputs, { xla = binding.isUsingGpuDevice() }) => {
-    const def = new GraphDef(proto, binding);
+  const functions = new Functions(backend, cache);
+  const onGpu = backend.binding.isUsingGpuDevice();
+  return (body, inputs, { xla = onGpu }) => {
+    const def = new GraphDef(proto, backend.binding);
     const recording = record(backend, def, body, inputs);
     const { outputs, captured, results } = recording;
     const names = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
@@ -34,22 +33,24 @@ export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCa
 
     /** With fused attention if XLA takes that, else without. */
     async function compile(): Promise<void> {
-      const fused = fusesAttention ? fuseAttention(def, recording.attentions) : new Map<string, string>();
-      if (fused.size === 0) return functions.compile(called, idsOf(inputs));
-      const other = add(fused);
-      used.push(other);
       const kept = inputs.map(input => tf.keep(input.clone())); // their owner may dispose them meanwhile
       try {
-        await functions.compile(other, idsOf(kept));
-        called = other;
-      } catch {
+        const fused = onGpu ? fuseAttention(def, recording.attentions) : new Map<string, string>();
+        if (fused.size > 0) {
+          const other = add(fused);
+          used.push(other);
+          if (await functions.compile(other, idsOf(kept)).then(() => true, () => false)) {
+            called = other;
+            return;
+          }
+        }
         await functions.compile(called, idsOf(kept));
       } finally {
         tf.dispose(kept);
       }
     }
     const graph: Graph = {
-      run: tensors => binding.runFunction(called.name, idsOf(tensors), outputs.length, called.isCompiled).map(made => backend.createOutputTensor(made)),
+      run: tensors => functions.run(called, idsOf(tensors)).map(made => backend.createOutputTensor(made)),
       compiled: xla ? compile() : Promise.resolve(),
       dispose: () => used.forEach(each => functions.remove(each)),
     };
@@ -59,8 +60,10 @@ export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCa
 }
 
 interface TensorFunction {
-  readonly name: string;
+  name: string;
   readonly outputs: number;
+  /** Adds it to TensorFlow's context under a name. */
+  readonly define: (name: string) => void;
   /** How many graphs call it. */
   users: number;
   isCompiled: boolean;
@@ -69,28 +72,47 @@ interface TensorFunction {
 
 /** The functions of TensorFlow's context. */
 class Functions {
-  private readonly byName = new Map<string, TensorFunction>();
+  private readonly known = new Map<string, TensorFunction>();
 
-  constructor(private readonly binding: Binding, private readonly cache: XlaCache) {}
+  constructor(private readonly backend: NativeBackend, private readonly cache: XlaCache) {}
 
   add(graph: Uint8Array, inputs: readonly string[], outputs: readonly string[]): TensorFunction {
     const name = `graph_${createHash('sha256').update(graph).update(outputs.join()).digest('hex').slice(0, 32)}`;
-    const known = this.byName.get(name);
+    const known = this.known.get(name);
     if (known) {
       known.users++;
       return known;
     }
-    this.binding.addFunction(name, graph, inputs, outputs);
-    const made = { name, outputs: outputs.length, users: 1, isCompiled: false };
-    this.byName.set(name, made);
+    const define = (name: string) => this.backend.binding.addFunction(name, graph, inputs, outputs);
+    define(name);
+    const made = { name, outputs: outputs.length, define, users: 1, isCompiled: false };
+    this.known.set(name, made);
     return made;
+  }
+
+  run({ name, outputs, isCompiled }: TensorFunction, inputs: Int32Array): Metadata[] {
+    return this.backend.binding.runFunction(name, inputs, outputs, isCompiled);
   }
 
   /** Makes machine code of a function by XLA, once; what lies on disk is read. */
   compile(called: TensorFunction, inputs: Int32Array): Promise<void> {
-    called.compiled ??= this.cache.compile(called.name, () => this.binding.compileFunction(called.name, inputs, called.outputs))
-      .then(() => { called.isCompiled = true; });
+    called.compiled ??= this.compileOnce(called, inputs);
     return called.compiled;
+  }
+
+  private async compileOnce(called: TensorFunction, inputs: Int32Array): Promise<void> {
+    const compile = (name: string) => this.backend.binding.compileFunction(name, inputs, called.outputs);
+    try {
+      await compile(called.name);
+    } catch (error) {
+      if (!this.cache.mend(error as Error)) throw error;
+      const again = `${called.name}_again`; // TensorFlow remembers that the other one failed
+      called.define(again);
+      this.backend.binding.removeFunction(called.name);
+      called.name = again;
+      await compile(again);
+    }
+    called.isCompiled = true;
   }
 
   /** A function that is being compiled stays until that is done. */
@@ -98,8 +120,8 @@ class Functions {
     if (--called.users > 0) return;
     const remove = () => {
       if (called.users > 0) return; // taken up again meanwhile
-      this.byName.delete(called.name);
-      this.binding.removeFunction(called.name);
+      this.known.forEach((each, key) => { if (each === called) this.known.delete(key); });
+      this.backend.binding.removeFunction(called.name);
     };
     if (called.compiled && !called.isCompiled) called.compiled.then(remove, remove);
     else remove();

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { cacheFolder, TENSORFLOW_VERSION } from './build_folder.js';
 
@@ -7,7 +7,7 @@ import { cacheFolder, TENSORFLOW_VERSION } from './build_folder.js';
 const MAX_BYTES = 4e9;
 
 /** What XLA says of a file that was not written whole, or that another function wrote. */
-const DAMAGED = /Read less bytes than requested|Serialized cache key does not match|Unable to parse|parse.*proto|DATA_LOSS/i;
+const DAMAGED = /Read less bytes than requested|Serialized cache key does not match|parse .*proto/i;
 
 /** The flags that XLA itself is run with. */
 function xlaFlags(build: string): string[] {
@@ -38,30 +38,19 @@ export class XlaCache {
     process.env.TF_XLA_FLAGS = [`--tf_xla_persistent_cache_directory=${this.folder}`, process.env.TF_XLA_FLAGS ?? ''].join(' ').trim();
   }
 
-  /** Runs `compile` for a function, which reads or writes its code here; if what lies here is damaged, once more without it. */
-  async compile(name: string, compile: () => Promise<void>): Promise<void> {
-    try {
-      await compile();
-    } catch (error) {
-      const files = this.filesOf(name);
-      if (!DAMAGED.test((error as Error).message) || files.length === 0) throw error;
-      files.forEach(file => rmSync(file, { force: true }));
-      await compile();
-    }
-    const now = new Date();
-    for (const file of this.filesOf(name)) utimesSync(file, now, now); // in use, so not to be removed soon
-  }
-
-  private filesOf(name: string): string[] {
-    return readdirSync(this.folder).filter(file => file.includes(name)).map(file => join(this.folder, file));
+  /** Whether an error of XLA is of a damaged file; then none of the files is left, since it does not say which. */
+  mend(error: Error): boolean {
+    if (!DAMAGED.test(error.message)) return false;
+    for (const file of readdirSync(this.folder)) rmSync(join(this.folder, file), { force: true });
+    return true;
   }
 }
 
-/** Removes files below `root`, the oldest first, until the others take no more than `bytes`. */
+/** Removes files below `root`, those first that were not read for longest, until the others take no more than `bytes`. */
 export function trim(root: string, bytes: number): void {
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).map(name => join(root, name))
     .map(path => ({ path, stats: statSync(path, { throwIfNoEntry: false }) })).filter(({ stats }) => stats?.isFile())
-    .sort((a, b) => b.stats!.mtimeMs - a.stats!.mtimeMs);
+    .sort((a, b) => b.stats!.atimeMs - a.stats!.atimeMs);
   let sum = 0;
   for (const { path, stats } of files) {
     sum += stats!.size;
