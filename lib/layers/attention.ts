@@ -3,7 +3,7 @@ import { Block } from '../core/block.js';
 import { checkInteger } from '../core/checks.js';
 import { GroupNorm } from './group_norm.js';
 import { Linear } from './linear.js';
-import { MAX_SCORE_BYTES, scaledDotProductAttention } from './scaled_dot_product_attention.js';
+import { defaultScoreBytes, scaledDotProductAttention } from './scaled_dot_product_attention.js';
 
 /** How many heads are attended to at once: half, one, a number, or (null) as many as is fastest. */
 export type AttentionSlice = 'auto' | 'max' | number | null;
@@ -42,7 +42,7 @@ export abstract class MultiHeadAttention extends Block {
   private limits(): { maxHeads?: number; maxScoreBytes?: number } {
     if (this.slice === null) return {};
     const maxHeads = this.slice === 'max' ? 1 : this.slice === 'auto' ? Math.max(1, this.heads >> 1) : this.slice;
-    return { maxHeads, maxScoreBytes: MAX_SCORE_BYTES / 2 };
+    return { maxHeads, maxScoreBytes: defaultScoreBytes() / 2 };
   }
 }
 

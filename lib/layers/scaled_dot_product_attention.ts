@@ -1,8 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { noteAttention } from '../core/graph.js';
+import { kernels } from '../core/kernels.js';
 
 /** Scores held at once where nothing else is asked for: 512 queries against 4096 keys, the fastest size measured on CPUs. */
-export const MAX_SCORE_BYTES = 8 * 2 ** 20;
+const SCORE_BYTES = 8 * 2 ** 20;
+
+/** As many as are fastest on the current device. */
+export function defaultScoreBytes(): number {
+  return kernels().scoreBytes ?? SCORE_BYTES;
+}
 
 export interface AttentionOptions {
   heads: number;
@@ -20,7 +26,7 @@ export interface AttentionOptions {
  * Equals torch.nn.functional.scaled_dot_product_attention (arXiv:1706.03762).
  */
 export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: AttentionOptions): tf.Tensor {
-  const { heads, mask, maxHeads = Infinity, maxScoreBytes = MAX_SCORE_BYTES } = options;
+  const { heads, mask, maxHeads = Infinity, maxScoreBytes = defaultScoreBytes() } = options;
   const [batch, queries, features] = query.shape;
   const keys = key.shape[1]!;
   const headSize = features / heads;

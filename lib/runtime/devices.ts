@@ -18,6 +18,11 @@ export interface DeviceOptions {
    * taken as it is needed. Holds from the first use of `cuda` on, for all of the process. As torch.cuda.set_per_process_memory_fraction.
    */
   memoryFraction?: number;
+  /**
+   * `cuda`: whether products and convolutions of float32 may round their inputs to 10 bits (TF32), which newer GPUs are faster with. Default: false.
+   * As torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 together. What is compiled already stays as it is.
+   */
+  allowTf32?: boolean;
 }
 
 export interface DeviceStatus {
@@ -63,7 +68,8 @@ const importNative = () => import('./native/native.js'); // only ever in Node: a
  * @throws RangeError for a name that is no device, or a fraction that is none.
  * @throws DeviceError naming what is missing and how to get it.
  */
-export async function useDevice(device: Device | 'auto', { memoryFraction }: DeviceOptions = {}): Promise<Device> {
+export async function useDevice(device: Device | 'auto', options: DeviceOptions = {}): Promise<Device> {
+  const { memoryFraction, allowTf32 } = options;
   checkOneOf('device', device, ['auto', ...DEVICES]);
   if (memoryFraction !== undefined && !(memoryFraction > 0 && memoryFraction <= 1)) {
     throw new RangeError(`memoryFraction: got ${show(memoryFraction)}, takes a number above 0, 1 at most`);
@@ -71,16 +77,19 @@ export async function useDevice(device: Device | 'auto', { memoryFraction }: Dev
   if (memoryFraction !== undefined && device !== 'auto' && device !== 'cuda') {
     throw new RangeError(`memoryFraction: got ${memoryFraction} for ${device}, which has no such limit; takes it for cuda and auto`);
   }
+  if (allowTf32 !== undefined && device !== 'auto' && device !== 'cuda') {
+    throw new RangeError(`allowTf32: got ${allowTf32} for ${device}, which has no TF32; takes it for cuda and auto`);
+  }
   const statuses = await deviceStatuses();
   if (device !== 'auto') {
     const { available, detail } = statuses.find(status => status.device === device)!;
     if (!available) throw new DeviceError(device, detail);
-    await start(device, memoryFraction);
+    await start(device, options);
     return device;
   }
   for (const candidate of statuses.filter(status => status.available)) {
     try {
-      await start(candidate.device, memoryFraction);
+      await start(candidate.device, options);
       return candidate.device;
     } catch (error) {
       console.warn((error as Error).message);
@@ -103,9 +112,9 @@ export function currentDevice(): Device | null {
   return current;
 }
 
-async function start(device: Device, memoryFraction?: number): Promise<void> {
+async function start(device: Device, options: DeviceOptions = {}): Promise<void> {
   try {
-    if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, memoryFraction);
+    if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, options);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
     if (device === 'wasm') guardWasmMemory();
     current = device;

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { narrow, widen } from '../../core/precision.js';
 import { TF, type NativeBackend } from './backend.js';
+import { isHalf } from './half.js';
 import { Scope } from './scope.js';
 
 /** tfjs's KernelFunc, whose backend is the one that runs the op. */
@@ -33,8 +34,8 @@ export function installKernels(name: string, backend: NativeBackend): void {
     return tf.tidy(() => narrow(softmax({ ...call, inputs: { logits: widen(logits) }, backend: softmaxBackend }) as tf.Tensor, logits));
   });
   if (has(backend, '_MklNativeConv2DWithBias')) {
-    const isHalf = ({ dataId }: tf.TensorInfo) => backend.tensorMap.get(dataId).dtype === TF.HALF; // for which only few processors have it
-    replace('FusedConv2D', call => call.inputs.bias && call.attrs?.activation === 'linear' && !Object.values(call.inputs).some(x => x && isHalf(x))
+    const inHalves = ({ dataId }: tf.TensorInfo) => isHalf(backend.tensorMap.get(dataId).dtype); // for which only few processors have it
+    replace('FusedConv2D', call => call.inputs.bias && call.attrs?.activation === 'linear' && !Object.values(call.inputs).some(x => x && inHalves(x))
       ? conv2d({ ...call, backend: runningOneDnn(backend, '_MklNativeConv2DWithBias', [call.inputs.bias as tf.Tensor]) })
       : fusedConv2d(call));
   }

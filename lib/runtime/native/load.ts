@@ -15,6 +15,7 @@ import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
 import { networkKernels } from './network_kernels.js';
+import { describeGpu, type Gpu } from './nvidia.js';
 import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './weight_reader.js';
 import { XlaCache } from './xla_cache.js';
@@ -27,10 +28,12 @@ export interface LoadOptions {
   hideGpu?: boolean;
   /** The most of each GPU's memory that TensorFlow may take, from 0 to 1. */
   memoryFraction?: number;
+  /** What TensorFlow will run on. */
+  gpu?: Gpu;
 }
 
 /** Makes a build tfjs's backend 'tensorflow'. Once per process: TensorFlow takes its settings and its device when it is loaded. */
-export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: LoadOptions = {}): void {
+export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu }: LoadOptions = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= hideGpu ? '3' : '2'; // errors; without a GPU not even those, for CUDA would tell of its absence
@@ -44,7 +47,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     checkSizes(folder, require('./sizes.json') as Record<string, number>);
     const { configure } = require('./lib/quiet.node') as { configure: (config: Uint8Array) => void };
     if (memoryFraction !== undefined) configure(gpuConfig(memoryFraction));
-    const xla = new XlaCache(folder, hideGpu ? 'cpu' : 'gpu');
+    const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : 'cpu');
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
     const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
@@ -53,7 +56,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction }: L
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
     installKernels(BACKEND, backend);
-    registerKernels(BACKEND, networkKernels(backend));
+    registerKernels(BACKEND, networkKernels(backend, gpu));
     registerGraphCompiler(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
     registerParking(BACKEND, nativeParking(backend));
     registerWeightReader(BACKEND, dtype => new NativeWeightReader(backend, dtype));
@@ -75,6 +78,11 @@ function checkSizes(folder: string, sizes: Record<string, number>): void {
   for (const [file, size] of Object.entries(sizes)) {
     if (statSync(join(folder, 'lib', file)).size !== size) throw new Error(`${file} is damaged`);
   }
+}
+
+/** Whether float32 products and convolutions may be computed in TF32. */
+export function setTf32(allowed: boolean): void {
+  (tf.findBackend(BACKEND) as NativeBackend).binding.allowTf32(allowed);
 }
 
 /** What this process runs, loaded by `loadBuild` or by a program that imports tfjs-node itself; null before that. */

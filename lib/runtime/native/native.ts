@@ -2,20 +2,22 @@ import { availableParallelism } from 'node:os';
 import { readCudaVersions } from './build/cuda_versions.js';
 import { whyNoGpu } from './build/gpu_check.js';
 import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
-import { loadBuild, running, type NativeDevice } from './load.js';
+import { loadBuild, running, setTf32, type NativeDevice } from './load.js';
 import { nvidiaGpus, type Gpu } from './nvidia.js';
 
 let limit: number | undefined;
 
 /**
- * Loads the native backend on `device`, if it is not loaded yet; on `cuda` with at most a fraction of each GPU's memory.
+ * Loads the native backend on `device`, if it is not loaded yet; on `cuda` with at most a fraction of each GPU's memory, and with TF32 if allowed.
  * @throws Error saying in one line why that cannot be.
  */
-export async function loadNative(device: NativeDevice, memoryFraction?: number): Promise<void> {
+export async function loadNative(device: NativeDevice, { memoryFraction, allowTf32 }: { memoryFraction?: number; allowTf32?: boolean } = {}): Promise<void> {
   if (running() === null) {
     const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
+    const gpu = device === 'cuda' ? (await nvidiaGpus()).at(-1) : undefined; // the binding takes the last
     try {
-      loadBuild(folder, device === 'cpu' ? { hideGpu: true } : { memoryFraction });
+      loadBuild(folder, device === 'cpu' ? { hideGpu: true } : { memoryFraction, gpu });
+      if (device === 'cuda') setTf32(false);
       limit = memoryFraction;
     } catch (error) {
       const [reason] = (error as Error).message.split('\n');
@@ -27,6 +29,7 @@ export async function loadNative(device: NativeDevice, memoryFraction?: number):
   if (device === 'cuda' && memoryFraction !== undefined && memoryFraction !== limit) {
     throw new Error(`memoryFraction: got ${memoryFraction}, but TensorFlow runs already, with ${limit ?? 'no limit'}; say it before all else`);
   }
+  if (device === 'cuda' && allowTf32 !== undefined) setTf32(allowTf32);
 }
 
 function takenBy(device: NativeDevice): string {

@@ -1,14 +1,20 @@
 import type { Kernels } from '../../core/kernels.js';
 import { TF, type Metadata, type NativeBackend } from './backend.js';
+import type { Gpu } from './nvidia.js';
 import { Scope } from './scope.js';
 
 /** Elements of a sample from which on a CPU takes longer to go over them than to begin an op. A GPU hardly ever does. */
 const MANY_ELEMENTS = 2 ** 17;
 
+/** How much of a GPU's memory the scores of attention may take, of which there are some copies at a time. */
+const SCORES_OF_GPU = 1 / 64;
+
 /** What networks compute, in as few ops as TensorFlow has for it. All of them are known to XLA and have kernels for CPUs and GPUs. */
-export function networkKernels(backend: NativeBackend): Kernels {
+export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
   const onGpu = backend.binding.isUsingGpuDevice();
   return {
+    scoreBytes: gpu?.memory && gpu.memory * 2 ** 20 * SCORES_OF_GPU,
+
     silu: x => Scope.run(backend, scope => {
       const features = scope.input(x);
       return scope.op('SoftplusGrad', features, features); // softplus' is the sigmoid, and it multiplies by what comes first

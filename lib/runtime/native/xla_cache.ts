@@ -35,6 +35,7 @@ export class XlaCache {
       return; // a machine without a place for it makes its code anew in each process
     }
     process.env.XLA_FLAGS = flags.join(' ');
+    process.env.CUDA_CACHE_MAXSIZE ??= `${2 ** 32}`; // the driver's own, of TensorFlow's kernels, which it compiles for newer GPUs
     process.env.TF_XLA_FLAGS = [`--tf_xla_persistent_cache_directory=${this.folder}`, process.env.TF_XLA_FLAGS ?? ''].join(' ').trim();
   }
 
