@@ -1,10 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkInteger, checkShape, show } from '../core/checks.js';
+import { checkInteger, checkShape, printable, show } from '../core/checks.js';
+import { decodePhoto } from './decode_photo.js';
 import { displayPng, enlargePixels } from './display.js';
+import { ImageError } from './image_error.js';
+import { imageFormat } from './image_format.js';
+import { orient } from './orientation.js';
 import { cropPixels, type Box, type Pixels } from './pixels.js';
 import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
-import { addTexts, readTexts } from './png_text.js';
+import { addTexts, readOrientation } from './png_text.js';
 import { resizePixels } from './resize.js';
 
 /** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
@@ -70,18 +74,40 @@ export class Image {
   }
 
   /**
-   * Reads a PNG file's bytes, of any kind; what is transparent has its colours, and `alpha`. Its texts come in `text`, other than compressed ones.
+   * Reads a PNG file's bytes, of any kind, and turns it upright; what is transparent has its colours, and `alpha`. Its texts come in `text`,
+   * other than compressed ones.
    * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
    */
   static async fromPng(bytes: Uint8Array): Promise<Image> {
     const chunks = readChunks(bytes);
-    return Image.of(await decodePixels(chunks), readTexts(chunks));
+    const { orientation, text } = readOrientation(chunks);
+    return Image.of(orient(await decodePixels(chunks), orientation), text);
   }
 
-  /** Reads a PNG file (Node). @throws Error for a file that cannot be read, PngError as fromPng. */
+  /**
+   * Reads a picture file's bytes, and turns it upright: PNG; JPEG, WebP, the first picture of GIF and TIFF, in Node by the optional package sharp,
+   * in a page by the browser; BMP. Equals load_image of diffusers.
+   * @throws ImageError for bytes of something else, a spoilt file, or one of over 100 million pixels.
+   */
+  static async fromBytes(bytes: Uint8Array): Promise<Image> {
+    const format = imageFormat(bytes);
+    if (format === 'PNG') return Image.fromPng(bytes);
+    try {
+      return Image.of(await decodePhoto(bytes, format));
+    } catch (error) {
+      throw new ImageError(`${format}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** Reads a picture file, as fromBytes (Node). @throws Error for a file that cannot be read, ImageError that names it as fromBytes. */
   static async open(path: string): Promise<Image> {
     const { readImageFile } = await import('./read_file.js');
-    return Image.fromPng(await readImageFile(path));
+    const bytes = await readImageFile(path);
+    try {
+      return await Image.fromBytes(bytes);
+    } catch (error) {
+      throw new ImageError(`${printable(path)}: ${(error as Error).message}`, { cause: error });
+    }
   }
 
   /**

@@ -1,3 +1,4 @@
+import { findOrientation } from './orientation.js';
 import { concat, makeChunk, type Chunk } from './png_chunks.js';
 
 const HEADER_END = 8 + 25; // the signature, and the header with what is around it
@@ -18,6 +19,22 @@ function textChunk(keyword: string, text: string): Uint8Array {
   // eslint-disable-next-line no-control-regex -- the range of Latin-1
   if (!/^[\x00-\xff]*$/.test(text)) return makeChunk('iTXt', new TextEncoder().encode(`${keyword}\0\0\0\0\0${text}`));
   return makeChunk('tEXt', Uint8Array.from(`${keyword}\0${text}`, letter => letter.charCodeAt(0)));
+}
+
+const [XMP, EXIF] = ['XML:com.adobe.xmp', 'Raw profile type exif'];
+
+/** What a PNG file says of how it is to be turned, in a chunk of EXIF or as older tools wrote it, and its texts without that. */
+export function readOrientation(chunks: readonly Chunk[]): { orientation: number; text: Record<string, string> } {
+  const { [XMP]: xmp, [EXIF]: profile, ...text } = readTexts(chunks);
+  const exif = chunks.find(({ type }) => type === 'eXIf')?.data ?? (profile === undefined ? undefined : fromHex(profile));
+  const orientation = findOrientation({ exif, xmp });
+  return { orientation, text: xmp === undefined ? text : { ...text, [XMP]: xmp.replace(/tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]<\/tiff:Orientation>/g, '') } };
+}
+
+/** The bytes behind the three lines that say what and how long they are. */
+function fromHex(profile: string): Uint8Array {
+  const digits = profile.split('\n').slice(3).join('');
+  return Uint8Array.from({ length: Math.floor(digits.length / 2) }, (_, i) => parseInt(digits.slice(2 * i, 2 * i + 2), 16));
 }
 
 /** tEXt and iTXt. What is compressed, broken or over a million bytes is left out: the picture does not depend on it. */

@@ -1,0 +1,80 @@
+import type * as Sharp from 'sharp';
+import { show } from '../core/checks.js';
+import { decodeBmp } from './bmp.js';
+import { checkPixels, ImageError, MAX_PIXELS } from './image_error.js';
+import type { ImageFormat } from './image_format.js';
+import { findOrientation, orient, tiffTag } from './orientation.js';
+import { splitAlpha, type Pixels } from './pixels.js';
+
+const PHOTOMETRIC = 262; // the tag of a TIFF file that says what its samples are
+const PALETTE = 3;
+
+/**
+ * The pixels of a file other than PNG, upright, of its first picture, by sharp (libvips), which gives what Pillow does to the last byte: it has
+ * the same decoders. Colours are those of the file, without its profile; CMYK becomes RGB as in Pillow, and of 16 bits the upper 8 are kept.
+ * @throws ImageError for a spoilt file, or where sharp is not installed.
+ */
+export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>): Promise<Pixels> {
+  if (format === 'BMP') return decodeBmp(bytes);
+  const sharp = await loadSharp();
+  try {
+    const header = await sharp(bytes, { limitInputPixels: false }).metadata();
+    checkPixels(header.width, header.height);
+    if (header.format !== format.toLowerCase()) throw new ImageError(`is ${show(header.format)} inside`);
+    const samples = await readSamples(sharp(bytes, { limitInputPixels: MAX_PIXELS, ignoreIcc: true, failOn: 'error' }), header);
+    const indexed = format === 'GIF' || (format === 'TIFF' && (header.bitsPerSample === 1 || tiffTag(bytes, PHOTOMETRIC) === PALETTE));
+    const { data, alpha } = header.space === 'cmyk' ? fromCmyk(samples.data) : fromSamples(samples);
+    const exif = format === 'TIFF' ? bytes : header.exif;
+    const pixels = { data, width: header.width, height: header.height, ...(alpha && !indexed && { alpha }), ...(indexed && { indexed }) };
+    return orient(pixels, findOrientation({ exif, xmp: header.xmp?.toString('latin1') }));
+  } catch (error) {
+    throw error instanceof ImageError ? error : new ImageError(`cannot be read: ${show((error as Error).message)}`, { cause: error });
+  }
+}
+
+/** An optional dependency: where it has no build for a machine, PNG and BMP still work. */
+async function loadSharp(): Promise<typeof Sharp.default> {
+  try {
+    return (await import('sharp')).default;
+  } catch (error) {
+    throw new ImageError('takes the package sharp to be read: npm install sharp, or make it a PNG', { cause: error });
+  }
+}
+
+interface Samples {
+  readonly data: ArrayLike<number>;
+  /** Of a pixel: grey or red, green and blue, with or without opacity. */
+  readonly channels: number;
+}
+
+/** The first picture as bytes, in the file's own colours. */
+async function readSamples(picture: Sharp.Sharp, { space, depth }: Sharp.Metadata): Promise<Samples> {
+  const wide = depth === 'ushort';
+  const own = space === 'cmyk' ? picture.pipelineColourspace('cmyk').toColourspace('cmyk') : picture.toColourspace(wide ? space : 'srgb');
+  const { data, info: { channels } } = await own.raw(wide ? { depth: 'ushort' } : {}).toBuffer({ resolveWithObject: true });
+  return { data: wide ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2).map(value => value >> 8) : data, channels };
+}
+
+function fromSamples({ data, channels }: Samples): { data: Uint8Array; alpha?: Uint8Array } {
+  const opaque = channels % 2 === 1;
+  const colours = channels < 3 ? [0, 0, 0] : [0, 1, 2];
+  const rgba = new Uint8Array(data.length / channels * 4);
+  for (let from = 0, to = 0; from < data.length; from += channels, to += 4) {
+    for (let c = 0; c < 3; c++) rgba[to + c] = data[from + colours[c]];
+    rgba[to + 3] = opaque ? 255 : data[from + channels - 1];
+  }
+  const { data: rgb, alpha } = splitAlpha(rgba);
+  return opaque ? { data: rgb } : { data: rgb, alpha };
+}
+
+/** As Pillow's convert('RGB'): without a profile. */
+function fromCmyk(data: ArrayLike<number>): { data: Uint8Array; alpha?: undefined } {
+  return {
+    data: Uint8Array.from({ length: data.length / 4 * 3 }, (_, i) => {
+      const pixel = Math.floor(i / 3) * 4;
+      const light = 255 - data[pixel + 3];
+      const ink = data[pixel + i % 3] * light + 128;
+      return Math.max(0, light - (((ink >> 8) + ink) >> 8));
+    }),
+  };
+}
