@@ -49,7 +49,8 @@ export interface MemoryResult {
 
 export interface MemoryRow {
   name: string;
-  ours: MemoryResult;
+  /** Not there where it failed. */
+  ours?: MemoryResult;
   theirs?: MemoryResult;
 }
 
@@ -58,7 +59,14 @@ const here = dirname(fileURLToPath(import.meta.url));
 /** The case `memory`: each way to save memory in a process of its own, which makes pictures of one step with Stable Diffusion's three networks. */
 export async function measureMemory(options: Options): Promise<MemoryRow[]> {
   const { device, python, timeout, vsDiffusers } = options;
-  const measure = (...command: string[]) => JSON.parse(lastLine(command, timeout)) as MemoryResult;
+  const measure = (...command: string[]): MemoryResult | undefined => {
+    try {
+      return JSON.parse(lastLine(command, timeout)) as MemoryResult;
+    } catch (error) {
+      console.error((error as Error).message);
+      process.exitCode = 1;
+    }
+  };
   const model = await randomPipeline(options);
   return Object.entries(CASES).map(([name, job]) => {
     const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), model, device);
@@ -72,6 +80,6 @@ export async function measureMemory(options: Options): Promise<MemoryRow[]> {
 export function memoryMarkdown(rows: MemoryRow[]): string {
   const head = ['', 'peak GiB', 'load s', 'picture s', 'diffusers: peak GiB', 'picture s'];
   const gib = (result?: MemoryResult) => result ? (result.peakRss / 2 ** 30).toFixed(2) : '';
-  const lines = rows.map(({ name, ours, theirs }) => [name, gib(ours), ours.load.toFixed(1), ours.run.toFixed(0), gib(theirs), theirs?.run.toFixed(0) ?? '']);
+  const lines = rows.map(({ name, ours, theirs }) => [name, gib(ours), ours?.load.toFixed(1) ?? '', ours?.run.toFixed(0) ?? '', gib(theirs), theirs?.run.toFixed(0) ?? '']);
   return table(head, lines);
 }
