@@ -46,6 +46,10 @@ const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('takes a whole number, 1 or more');
   return Number(text);
 };
+const fraction = (text: string) => {
+  if (!(Number(text) > 0 && Number(text) <= 1)) throw new InvalidArgumentError('takes a number above 0, 1 at most');
+  return Number(text);
+};
 const program = new Command('npm run bench --')
   .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15 and ${SCRIPTS.join(', ')}`)
   .option('--runs <n>', 'counted runs of each side', positive, 5)
@@ -56,6 +60,7 @@ const program = new Command('npm run bench --')
   .addOption(new Option('--ours <variant...>', 'how ours runs; by default both ways on cuda, else eager').choices(OURS))
   .addOption(new Option('--vs-diffusers [variant...]', 'also diffusers on PyTorch; by default all variants on cuda, else eager, in both layouts').choices(THEIRS))
   .addOption(new Option('--size <size>', 'of the networks, but the bundled ones: small ones are to try a benchmark with').choices(SIZES).default('sd15'))
+  .option('--gpu-memory-fraction <fraction>', "the most that a side of a case may take of the GPU's memory", fraction)
   .addOption(new Option('--python <path>', 'a Python with spec/golden/requirements.txt').env('PYTHON').default('python3'))
   .option('--models <folder>', 'where the random weights are kept', '.build/bench')
   .option('--cold', 'load: from the disk, not from the page cache')

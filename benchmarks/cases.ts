@@ -64,6 +64,7 @@ export interface Task {
   device: string;
   dtype: Dtype;
   variant: string;
+  gpuMemoryFraction?: number;
 }
 
 /** The task that a case is, but for the variant. Small networks get latents of a quarter of the size. Makes random weights that are not there yet. */
@@ -73,7 +74,7 @@ export async function task(name: string, dtype: Dtype, options: Options): Promis
   const network = NETWORKS[job.kind];
   const weights = network ? await randomWeights(network, options)
     : job.kind !== 'generate' ? '' : job.size ? await randomPipeline(options) : BUNDLED_MODEL;
-  return { job, weights, device: options.device, dtype };
+  return { job, weights, device: options.device, dtype, gpuMemoryFraction: options.gpuMemoryFraction };
 }
 
 /** What a worker answers to each line of its input, as one line of JSON. */

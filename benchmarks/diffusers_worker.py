@@ -126,6 +126,8 @@ def main():
     task = json.loads(sys.argv[1])
     is_cuda = device_of(task["device"]) == "cuda"
     wait = torch.cuda.synchronize if is_cuda else lambda: None
+    if "gpuMemoryFraction" in task:
+        torch.cuda.set_per_process_memory_fraction(task["gpuMemoryFraction"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 is float32: cuDNN's convolutions are not, by torch's default
     answers, sys.stdout = sys.stdout, sys.stderr
     answer = lambda value: print(json.dumps(value), file=answers, flush=True)

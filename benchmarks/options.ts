@@ -28,6 +28,8 @@ export interface Options {
   python: string;
   models: string;
   size: typeof SIZES[number];
+  /** The most that a side may take of the GPU's memory, above 0 and at most 1. */
+  gpuMemoryFraction?: number;
   cold?: boolean;
   json?: string;
   markdown?: string;

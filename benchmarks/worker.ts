@@ -109,7 +109,7 @@ async function time(work: Work): Promise<Run> {
 }
 
 const given = JSON.parse(process.argv[2]) as Task;
-await useDevice(given.device as Device);
+await useDevice(given.device as Device, { memoryFraction: given.gpuMemoryFraction });
 const start = performance.now();
 const work = await prepare(given);
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
