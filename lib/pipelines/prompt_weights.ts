@@ -6,12 +6,14 @@ export interface WeightedText {
 
 const EMPHASIS = 1.1;
 
-/** An escaped bracket, an opening one, a closing one with or without a weight, or text up to the next of these. */
-const TOKEN = /\\([\\()[\]])|([([])|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([)\]])|[^\\()[\]:]+|[\\:]/g;
+/** An escaped bracket or backslash, a backslash alone, an opening bracket, a closing one with or without a weight, or text up to the next of these. */
+const TOKEN = /\\([\\()[\]]?)|([([])|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([)\]])|[^\\()[\]:]+|:/g;
 
 /**
  * Reads the weights in a prompt, as they are widely written: `(word:1.3)` is 1.3 times as important, `(word)` 1.1 times, `[word]` 1.1 times less.
- * Brackets may be nested, and `\(` is a bracket itself. One that is never closed lasts to the end; one that was never opened is text.
+ * Brackets may be nested. One that is never closed lasts to the end; one that was never opened is text. `\(` is a bracket itself and `\\` a
+ * backslash; before anything else a backslash is dropped, `\:D` is `:D`, as by AUTOMATIC1111's web UI and the community pipeline
+ * lpw_stable_diffusion of diffusers.
  */
 export function parsePromptWeights(prompt: string): WeightedText[] {
   const pieces: WeightedText[] = [];
@@ -25,7 +27,7 @@ export function parsePromptWeights(prompt: string): WeightedText[] {
     const at = open.findLastIndex(({ bracket }) => bracket === partner);
     if (opening) open.push({ bracket: opening, from: pieces.length });
     else if ((weight || closing) && at >= 0) close(at, weight ? Number(weight) : partner === '(' ? EMPHASIS : 1 / EMPHASIS);
-    else pieces.push({ text: escaped ?? whole, weight: 1 });
+    else if (escaped !== '') pieces.push({ text: escaped ?? whole, weight: 1 });
   }
   while (open.length) close(open.length - 1, open[open.length - 1].bracket === '(' ? EMPHASIS : 1 / EMPHASIS);
   return pieces.reduce<WeightedText[]>((joined, { text, weight }) => {
