@@ -14,6 +14,8 @@ import { runExamples } from './examples.js';
 const IMAGES = 'docs/images';
 const STEPS = [4, 8, 12, 20, 50];
 const MANY = 200;
+/** They make noise, draw what their namesakes draw, or are for models that are told the time otherwise. */
+const UNDRAWN = ['DDIMInverseScheduler', 'DPMSolverMultistepInverseScheduler', 'DDIMParallelScheduler', 'DDPMParallelScheduler', 'IPNDMScheduler'];
 const PROMPTS = [
   'a large orange star on a blue background', 'a red mushroom on a green background', 'a green tree on a cyan background', 'a white moon on a black background',
 ];
@@ -40,7 +42,7 @@ async function schedulers(): Promise<void> {
   mkdirSync(`${IMAGES}/schedulers`, { recursive: true });
   const { config } = pipe.scheduler;
   const rows: string[] = [];
-  for (const [name, Scheduler] of Object.entries(schedulerClasses)) {
+  for (const [name, Scheduler] of Object.entries(schedulerClasses).filter(([name]) => !UNDRAWN.includes(name))) {
     pipe.scheduler = Scheduler.fromConfig(config);
     const pictures: Image[][] = [];
     for (const steps of STEPS) pictures.push(await draw(pipe, steps));
@@ -61,8 +63,8 @@ async function draw(pipe: StableDiffusionPipeline, numInferenceSteps: number): P
 }
 
 /** The mean difference of a colour value to the pictures of many steps, in percent of its range. */
-async function distances(pipe: StableDiffusionPipeline, { interchangeable }: SchedulerClass, pictures: Image[][]): Promise<string[]> {
-  if (!interchangeable) return STEPS.map(() => ''); // for distilled models, which this one is not
+async function distances(pipe: StableDiffusionPipeline, { interchangeable, adopts }: SchedulerClass, pictures: Image[][]): Promise<string[]> {
+  if (!interchangeable && !adopts) return STEPS.map(() => ''); // for distilled models, which this one is not
   const settled = await draw(pipe, MANY);
   return pictures.map(row => {
     const differences = row.flatMap((image, i) => Array.from(image.data, (value, k) => Math.abs(value - settled[i].data[k])));

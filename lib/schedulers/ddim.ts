@@ -20,7 +20,7 @@ export interface DDIMConfig extends SchedulerConfig, SpacingConfig {
  * Equals DDIMScheduler of diffusers.
  */
 export class DDIMScheduler extends Scheduler<DDIMConfig> {
-  static override readonly className = 'DDIMScheduler';
+  static override readonly className: string = 'DDIMScheduler';
   static override readonly defaults: DDIMConfig = {
     num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, clip_sample: true,
     set_alpha_to_one: true, steps_offset: 0, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
@@ -35,21 +35,23 @@ export class DDIMScheduler extends Scheduler<DDIMConfig> {
     modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions,
   ): StepOutput {
     const { eta = 0, useClippedModelOutput = false, varianceNoise } = options;
-    const before = timestep - Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
     const product = this.alphaProd(timestep);
-    const nextProduct = before >= 0 ? this.alphaProd(before) : this.settings.set_alpha_to_one ? 1 : this.alphaProd(0);
-    const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
+    const nextProduct = this.nextAlphaProd(timestep, this.settings.set_alpha_to_one ? 1 : this.alphaProd(0));
     const deviation = eta && eta * Math.sqrt((1 - nextProduct) / (1 - product) * (1 - product / nextProduct));
-
-    const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
-    const noise = useClippedModelOutput
-      ? weightedQuotient(sigma, [1, sample], [-alpha, predOriginalSample])
-      : this.predictNoise(modelOutput, sample, alpha, sigma);
+    const { original, noise } = this.separate(modelOutput, sample, product, useClippedModelOutput);
     const prevSample = weightedSum(
-      [Math.sqrt(nextProduct), predOriginalSample],
+      [Math.sqrt(nextProduct), original],
       [Math.sqrt(Math.max(1 - nextProduct - deviation ** 2, 0)), noise],
       ...(eta > 0 ? [[deviation, varianceNoise ?? this.drawNoise(sample, options)] as const] : []),
     );
-    return { prevSample, predOriginalSample };
+    return { prevSample, predOriginalSample: original };
+  }
+
+  /** The original, within its bounds, and the noise that a sample consists of; the noise may be what the bounded original leaves. */
+  protected separate(modelOutput: tf.Tensor, sample: tf.Tensor, product: number, useClipped = false): { original: tf.Tensor; noise: tf.Tensor } {
+    const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
+    const original = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
+    const noise = useClipped ? weightedQuotient(sigma, [1, sample], [-alpha, original]) : this.predictNoise(modelOutput, sample, alpha, sigma);
+    return { original, noise };
   }
 }

@@ -23,7 +23,7 @@ export interface DDPMConfig extends SchedulerConfig, SpacingConfig {
  * Equals DDPMScheduler of diffusers, except that `fixed_large_log` means the same variance as `fixed_large`.
  */
 export class DDPMScheduler extends Scheduler<DDPMConfig> {
-  static override readonly className = 'DDPMScheduler';
+  static override readonly className: string = 'DDPMScheduler';
   static override readonly defaults: DDPMConfig = {
     num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
     variance_type: 'fixed_small', clip_sample: true, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
@@ -41,16 +41,22 @@ export class DDPMScheduler extends Scheduler<DDPMConfig> {
     const product = this.alphaProd(timestep);
     const nextProduct = next >= 0 ? this.alphaProd(next) : 1;
     const beta = 1 - product / nextProduct;
-    const predicted = this.predictOriginal(this.meanOf(modelOutput), sample, Math.sqrt(product), Math.sqrt(1 - product));
-    const predOriginalSample = this.limit(predicted);
-    const mean = weightedSum(
-      [Math.sqrt(nextProduct) * beta / (1 - product), predOriginalSample],
-      [Math.sqrt(product / nextProduct) * (1 - nextProduct) / (1 - product), sample],
-    );
+    const { mean, predOriginalSample } = this.expect(modelOutput, sample, product, nextProduct);
     if (timestep === 0) return { prevSample: mean, predOriginalSample };
     const smallest = Math.max((1 - nextProduct) / (1 - product) * beta, 1e-20);
     const deviation = this.deviation(modelOutput, smallest, beta);
     return { prevSample: weightedSum([1, mean], [deviation, this.drawNoise(sample, options)]), predOriginalSample };
+  }
+
+  /** The next sample without its noise, and the original behind it. */
+  protected expect(modelOutput: tf.Tensor, sample: tf.Tensor, product: number, nextProduct: number): { mean: tf.Tensor; predOriginalSample: tf.Tensor } {
+    const predicted = this.predictOriginal(this.meanOf(modelOutput), sample, Math.sqrt(product), Math.sqrt(1 - product));
+    const predOriginalSample = this.limit(predicted);
+    const mean = weightedSum(
+      [Math.sqrt(nextProduct) * (1 - product / nextProduct) / (1 - product), predOriginalSample],
+      [Math.sqrt(product / nextProduct) * (1 - nextProduct) / (1 - product), sample],
+    );
+    return { mean, predOriginalSample };
   }
 
   /** The standard deviation of the noise to add, from the smallest and largest variance there can be or as the model predicts it. */

@@ -6,6 +6,7 @@ import type { TimestepSpacing } from './timesteps.js';
 import type { StepOutput } from './types.js';
 
 export interface DEISMultistepConfig extends SolverConfig {
+  solver_order: number;
   algorithm_type: 'deis';
   solver_type: 'logrho';
   timestep_spacing: TimestepSpacing;

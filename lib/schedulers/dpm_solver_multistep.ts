@@ -1,22 +1,25 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { algorithmTypes, solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
+import type { ConfigRules } from './scheduler_config.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
+import type { StepLists } from './steps.js';
 import { weightedSum, type Term } from './tensors.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
 
 export interface DPMSolverMultistepConfig extends SolverConfig {
+  solver_order: number;
   timestep_spacing: TimestepSpacing;
   steps_offset: number;
   algorithm_type: AlgorithmType;
   solver_type: 'midpoint' | 'heun';
   /** Takes the last step with order 1. */
   euler_at_final: boolean;
-  use_lu_lambdas: boolean;
-  final_sigmas_type: 'zero' | 'sigma_min';
+  use_lu_lambdas?: boolean;
+  final_sigmas_type?: 'zero' | 'sigma_min';
   variance_type: 'learned' | 'learned_range' | null;
-  rescale_betas_zero_snr: boolean;
+  rescale_betas_zero_snr?: boolean;
 }
 
 /**
@@ -25,7 +28,7 @@ export interface DPMSolverMultistepConfig extends SolverConfig {
  * Equals DPMSolverMultistepScheduler of diffusers.
  */
 export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultistepConfig> {
-  static override readonly className = 'DPMSolverMultistepScheduler';
+  static override readonly className: string = 'DPMSolverMultistepScheduler';
   static override readonly defaults: DPMSolverMultistepConfig = {
     num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
     prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
@@ -34,11 +37,11 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
     final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
     rescale_betas_zero_snr: false, use_dynamic_shifting: false, time_shift_type: 'exponential',
   };
-  static override readonly choices = {
+  static override readonly choices: ConfigRules['choices'] = {
     ...SolverScheduler.choices, algorithm_type: algorithmTypes, solver_type: ['midpoint', 'heun'],
   };
   static override readonly synonyms = solverSynonyms;
-  protected override readonly takes = ['timesteps'] as const;
+  protected override readonly takes: StepLists = ['timesteps'];
 
   constructor(options: Partial<DPMSolverMultistepConfig> = {}) {
     super(options);

@@ -6,6 +6,7 @@ import type { Steps, StepsOptions } from './steps.js';
 import type { StepOptions, StepOutput } from './types.js';
 
 export interface DPMSolverSinglestepConfig extends SolverConfig {
+  solver_order: number;
   algorithm_type: Exclude<AlgorithmType, 'sde-dpmsolver'>;
   solver_type: 'midpoint' | 'heun';
   final_sigmas_type: 'zero' | 'sigma_min';

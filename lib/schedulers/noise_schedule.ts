@@ -55,7 +55,7 @@ function betasOf(config: NoiseScheduleConfig): Float32Array {
 }
 
 /** torch.linspace in float32: from both ends to the middle, with fused multiply-add. */
-function linspace32(start: number, end: number, count: number): Float32Array {
+export function linspace32(start: number, end: number, count: number): Float32Array {
   const [first, last] = [fround(start), fround(end)];
   const step = count > 1 ? fround(fround(last - first) / (count - 1)) : 0;
   const half = Math.max(Math.floor(count / 2), 1);

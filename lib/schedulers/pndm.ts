@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { adamsBashforth } from './adams_bashforth.js';
 import { Scheduler } from './scheduler.js';
 import { weightedSum } from './tensors.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
@@ -13,8 +14,6 @@ export interface PNDMConfig extends SchedulerConfig, SpacingConfig {
 
 const RUNGE_KUTTA_STEPS = 3;
 const RUNGE_KUTTA_WEIGHTS = [1 / 6, 1 / 3, 1 / 3, 1 / 6];
-/** Weights of the newest noise predictions and those before, by how many there are (Adams-Bashforth). */
-const MULTISTEP_WEIGHTS = [[], [1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];
 
 /**
  * Pseudo numerical methods for diffusion models (arXiv:2202.09778): Runge-Kutta steps, then linear multistep.
@@ -93,7 +92,7 @@ export class PNDMScheduler extends Scheduler<PNDMConfig> {
     }
     this.history.push(modelOutput);
     if (this.counter === 0) this.origin.push(sample);
-    const noise = weightedSum(...MULTISTEP_WEIGHTS[this.history.length].map((weight, i) => [weight, this.history.at(i)] as const));
+    const noise = adamsBashforth(this.history);
     return this.transfer(sample, timestep, timestep - this.stride, noise);
   }
 

@@ -6,8 +6,10 @@ import type { Scheduler } from './scheduler.js';
 export interface SchedulerClass<S extends Scheduler = Scheduler> extends ConfigRules {
   new (options?: object): S;
   readonly className: string;
-  /** Whether it takes the configs of the others that are. */
+  /** Whether it is one of those that take each other's configs. */
   readonly interchangeable: boolean;
+  /** Whether it takes the configs of those, though they do not take it for one of them. */
+  readonly adopts: boolean;
   fromConfig(config: object, overrides?: object): S;
 }
 

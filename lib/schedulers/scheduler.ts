@@ -23,6 +23,7 @@ import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutpu
 export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   static readonly className: string;
   static readonly interchangeable: boolean = true;
+  static readonly adopts: boolean = false;
   static readonly defaults: object = {};
   static readonly choices: ConfigRules['choices'] = {
     beta_schedule: betaSchedules, prediction_type: predictionTypes, timestep_spacing: timestepSpacings,
@@ -37,7 +38,6 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   timesteps: number[];
   /** Which lists `setTimesteps` takes besides a number. */
   protected readonly takes: StepLists = [];
-  /** Share of the clean sample's variance left at each training step. */
   protected readonly alphasCumprod: Float32Array;
   /** As asked for by setTimesteps; 0 before it and after dispose. */
   protected numInferenceSteps = 0;
@@ -49,7 +49,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   constructor(options: Partial<C> = {}) {
     const { className } = this.schedulerClass;
     this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
-    this.alphasCumprod = alphasCumprodOf(this.settings);
+    this.alphasCumprod = this.trainingSchedule();
     this.timesteps = Array.from(this.alphasCumprod, (_, i) => this.alphasCumprod.length - 1 - i);
   }
 
@@ -121,9 +121,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    * @throws Error before setTimesteps, RangeError for a timestep or shape that does not fit.
    */
   step(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions = {}): StepOutput {
-    if (this.numInferenceSteps === 0) throw new Error(`${this.name}: has no timesteps yet, call setTimesteps before step`);
-    const channels = sample.shape.at(-1)! * (this.learnsVariance ? 2 : 1);
-    checkShape(`${this.name} modelOutput`, modelOutput.shape, [...sample.shape.slice(0, -1), channels]);
+    this.checkStep(modelOutput, sample);
     const output = tf.tidy(() => ({ ...this.advance(modelOutput, timestep, sample, options) }));
     if (this.stepIndex !== null) this.stepIndex++;
     return output;
@@ -148,11 +146,23 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     this.numInferenceSteps = 0;
   }
 
+  /** Share of the clean sample's variance left at each training step, falling. */
+  protected trainingSchedule(): Float32Array {
+    return alphasCumprodOf(this.settings);
+  }
+
   /** Sets `timesteps`, for the given steps. */
   protected abstract plan(steps: Steps, options: StepsOptions): void;
 
   /** One step, in a tidy; tensors are remembered by `Memory`. */
   protected abstract advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput;
+
+  /** @throws Error before setTimesteps, RangeError for an output that does not fit the sample. */
+  protected checkStep(modelOutput: tf.Tensor, sample: tf.Tensor): void {
+    if (this.numInferenceSteps === 0) throw new Error(`${this.name}: has no timesteps yet, call setTimesteps before step`);
+    const channels = sample.shape.at(-1)! * (this.learnsVariance ? 2 : 1);
+    checkShape(`${this.name} modelOutput`, modelOutput.shape, [...sample.shape.slice(0, -1), channels]);
+  }
 
   /** The part of the config that is this class's own, and acts. */
   protected get settings(): Readonly<C> {
@@ -188,6 +198,12 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   protected alphaProd(timestep: number): number {
     return this.alphasCumprod[checkInteger(`${this.name} timestep`, timestep, 0, this.alphasCumprod.length - 1)];
+  }
+
+  /** That of the training step where even steps from `timestep` lead; `atEnd` beyond the first. */
+  protected nextAlphaProd(timestep: number, atEnd = 1): number {
+    const next = timestep - Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
+    return next >= 0 ? this.alphaProd(next) : atEnd;
   }
 
   /** Where the run is; the first time, where `timestep` says. */
@@ -253,7 +269,8 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return randn(sample.shape, generator, dtype);
   }
 
-  private mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+  /** `signal` and `noise` in the shares that they have at `timestep`. */
+  protected mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
     const alphas = [timestep].flat().map(t => this.alphaProd(t));
     return tf.tidy(() => weightedSum(
       [this.perSample(alphas.map(Math.sqrt), signal), signal],

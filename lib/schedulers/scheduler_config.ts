@@ -64,7 +64,8 @@ export function adoptConfig(target: SchedulerClass, config: object, overrides: o
   };
 }
 
-/** The classes that can take each other's configs: most of all with `target`, or `target` alone. */
+/** The classes between whose configs and those of `target` there is a way: itself, and most of the others. */
 export function relativesOf(target: SchedulerClass): SchedulerClass[] {
-  return target.interchangeable ? Object.values(schedulerClasses).filter(({ interchangeable }) => interchangeable) : [target];
+  const isRelated = target.interchangeable || target.adopts;
+  return Object.values(schedulerClasses).filter(each => each === target || (isRelated && each.interchangeable));
 }

@@ -4,13 +4,13 @@ import { Scheduler } from './scheduler.js';
 import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { weightedQuotient, weightedSum } from './tensors.js';
-import { linspace, roundHalfToEven, spacedTimesteps, type TimestepSpacing } from './timesteps.js';
+import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
 import { customList, type Steps, type StepsOptions } from './steps.js';
 import { predictionTypes, type SchedulerConfig } from './types.js';
 
 export interface SolverConfig extends SchedulerConfig, RespacingConfig {
-  solver_order: number;
-  solver_type: string;
+  solver_order?: number;
+  solver_type?: string;
   /** Uses lower orders in the last two of fewer than 15 steps. */
   lower_order_final: boolean;
   thresholding: boolean;
@@ -19,8 +19,8 @@ export interface SolverConfig extends SchedulerConfig, RespacingConfig {
   /** For models of flows: the sample is `(1 - sigma) * original + sigma * noise`. */
   use_flow_sigmas: boolean;
   flow_shift: number;
-  use_dynamic_shifting: boolean;
-  time_shift_type: 'exponential' | 'linear';
+  use_dynamic_shifting?: boolean;
+  time_shift_type?: 'exponential' | 'linear';
   final_sigmas_type?: 'zero' | 'sigma_min';
   timestep_spacing?: TimestepSpacing;
   steps_offset?: number;
@@ -46,11 +46,10 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** The same at each training step, rising. */
   protected readonly table: Float32Array;
   /** What the model made of the last steps, as the solver wants it. */
-  protected readonly outputs = this.remember(this.settings.solver_order);
+  protected readonly outputs = this.remember(this.longestMemory);
 
   constructor(options: Partial<C> = {}) {
     super(options);
-    checkInteger(`${this.name} solver_order`, this.settings.solver_order, 1, 3);
     this.table = sigmaTable(this.alphasCumprod);
     this.sigmas = Float32Array.of(...this.table.slice().reverse(), 0);
   }
@@ -63,10 +62,25 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
     ));
   }
 
+  /** How many outputs of the model to remember. */
+  protected get longestMemory(): number {
+    return checkInteger(`${this.name} solver_order`, this.settings.solver_order!, 1, 3);
+  }
+
+  /** The sigmas that others are spaced between. */
+  protected get ends(): [first: number, last: number] {
+    return [this.table[this.table.length - 1], this.table[0]];
+  }
+
+  /** The sigma that timesteps lead to. */
+  protected get tableEnd(): number {
+    return this.table[0];
+  }
+
   protected override plan(steps: Steps, { mu }: StepsOptions): void {
     const { settings, table } = this;
     const count = this.numInferenceSteps;
-    const respaced = respacedSigmas(this.respacing, table[table.length - 1], table[0], count);
+    const respaced = respacedSigmas(this.respacing, ...this.ends, count);
     if (respaced) {
       const { timesteps, sigmas } = this.respacedSteps(respaced);
       this.adopt(timesteps, sigmas, this.lastSigma(sigmas[count - 1]));
@@ -76,7 +90,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
       this.adopt(sigmas.map(sigma => sigma * settings.num_train_timesteps), sigmas, this.lastSigma(sigmas[count - 1]));
     } else {
       const timesteps = customList(steps, 'timesteps') ?? this.spaced();
-      this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(table[0]));
+      this.adopt(timesteps, timesteps.map(t => sigmaAt(table, t)), this.lastSigma(this.tableEnd));
     }
   }
 
@@ -124,15 +138,23 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
     return weightedQuotient(sigma, [1, sample], [-alpha, this.toOriginal(modelOutput, sample, level)]);
   }
 
-  private spaced(): number[] {
-    const { num_train_timesteps, timestep_spacing = 'linspace', steps_offset = 0, lambda_min_clipped } = this.settings;
-    const clipped = lambda_min_clipped ?? -Infinity;
-    const last = this.table.filter(sigma => -Math.log(sigma) >= clipped).length;
-    const config = { num_train_timesteps, timestep_spacing, steps_offset };
-    return spacedTimesteps(config, this.numInferenceSteps, { last, extra: 1 }).map(roundHalfToEven);
+  /** How many of the training steps lambda_min_clipped leaves. */
+  protected get clippedLength(): number {
+    const clipped = this.settings.lambda_min_clipped ?? -Infinity;
+    return this.table.filter(sigma => -Math.log(sigma) >= clipped).length;
   }
 
-  private adopt(timesteps: number[], sigmas: number[], last: number): void {
+  protected get spacing(): SpacingConfig {
+    const { num_train_timesteps, timestep_spacing = 'linspace', steps_offset = 0 } = this.settings;
+    return { num_train_timesteps, timestep_spacing, steps_offset };
+  }
+
+  /** The timesteps of a run, where nothing else spaces them. */
+  protected spaced(): number[] {
+    return spacedTimesteps(this.spacing, this.numInferenceSteps, { last: this.clippedLength, extra: 1 }).map(roundHalfToEven);
+  }
+
+  protected adopt(timesteps: number[], sigmas: number[], last: number): void {
     this.timesteps = timesteps.map(Math.trunc);
     this.sigmas = Float32Array.of(...sigmas, last);
   }

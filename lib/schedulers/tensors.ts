@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { show } from '../core/checks.js';
 
 export type Term = readonly [weight: number | tf.Tensor, tensor: tf.Tensor];
 
@@ -36,5 +37,18 @@ export function threshold(sample: tf.Tensor, quantile: number, max: number): tf.
     const limit = weightedSum([1 - share, atLow], [share, atHigh]).maximum(1).minimum(max)
       .reshape([sample.shape[0], ...Array(sample.rank - 1).fill(1)]);
     return sample.minimum(limit).maximum(limit.neg()).div(limit);
+  });
+}
+
+/** `step` for each sample of a batch with its own timestep and output. @throws RangeError unless there are as many timesteps as samples. */
+export function stepEach(
+  name: string, timesteps: readonly number[], modelOutput: tf.Tensor, sample: tf.Tensor,
+  step: (timestep: number, modelOutput: tf.Tensor, sample: tf.Tensor) => tf.Tensor,
+): tf.Tensor {
+  const [batch] = sample.shape;
+  if (timesteps.length !== batch) throw new RangeError(`${name}: got ${show(timesteps)}, takes ${batch}, one per sample`);
+  return tf.tidy(() => {
+    const [outputs, samples] = [modelOutput, sample].map(x => tf.split(x, batch));
+    return tf.concat(timesteps.map((timestep, i) => step(timestep, outputs[i], samples[i])));
   });
 }

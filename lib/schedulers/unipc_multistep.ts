@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { respaces } from './sigmas.js';
+import { solveVandermonde } from './vandermonde.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { weightedSum, type Term } from './tensors.js';
 import { linspace, type TimestepSpacing } from './timesteps.js';
@@ -7,6 +8,7 @@ import { customList, type Steps } from './steps.js';
 import type { StepOutput } from './types.js';
 
 export interface UniPCMultistepConfig extends SolverConfig {
+  solver_order: number;
   solver_type: 'bh1' | 'bh2';
   timestep_spacing: TimestepSpacing;
   steps_offset: number;
@@ -129,15 +131,4 @@ function phiSeries(z: number, count: number): number[] {
     phi = phi / z - 1 / factorial;
   }
   return values;
-}
-
-/** The weights w with the sum over k of w[k] * points[k]^i equal to `moments[i]`, by elimination. */
-function solveVandermonde(points: number[], moments: number[]): number[] {
-  const rows = moments.map((moment, i) => [...points.map(point => point ** i), moment]);
-  rows.forEach((pivot, k) => rows.forEach((row, i) => {
-    if (i === k) return;
-    const factor = row[k] / pivot[k];
-    row.forEach((_, j) => { row[j] -= factor * pivot[j]; });
-  }));
-  return rows.map((row, i) => row[points.length] / row[i]);
 }

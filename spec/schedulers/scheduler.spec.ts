@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { parseJson } from '../../lib/core/json.js';
 import { Generator } from '../../lib/core/random.js';
 import {
-  DDIMScheduler, DDPMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler,
-  EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, TCDScheduler,
-  UniPCMultistepScheduler, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass, type StepOptions,
+  DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
+  DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
+  EulerDiscreteScheduler, IPNDMScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, SASolverScheduler,
+  TCDScheduler, UniPCMultistepScheduler, type DDPMConfig, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass, type StepOptions,
 } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
@@ -167,6 +168,15 @@ describe('scheduler configs', () => {
         /^DPMSolverSinglestepScheduler final_sigmas_type: got 'zero' with algorithm_type 'dpmsolver', takes 'sigma_min'$/],
       [() => new UniPCMultistepScheduler({ predict_x0: false }), RangeError,
         /^UniPCMultistepScheduler final_sigmas_type: got 'zero' without predict_x0, takes 'sigma_min'$/],
+      [() => new DPMSolverMultistepInverseScheduler({ algorithm_type: 'sde-dpmsolver++' }), RangeError,
+        /^DPMSolverMultistepInverseScheduler algorithm_type: got 'sde-dpmsolver\+\+', takes 'dpmsolver', 'dpmsolver\+\+'$/],
+      [() => new DDIMInverseScheduler({ timestep_spacing: 'linspace' }), RangeError,
+        /^DDIMInverseScheduler timestep_spacing: got 'linspace', takes 'leading', 'trailing'$/],
+      [() => new SASolverScheduler({ corrector_order: 5 }), RangeError, /^SASolverScheduler corrector_order: got 5, takes a whole number, from 1 to 4$/],
+      [() => new SASolverScheduler({ tau_func: 0.5 as never }), RangeError,
+        /^SASolverScheduler tau_func: got 0\.5, takes null or a function of the timestep$/],
+      [() => new IPNDMScheduler({ trained_betas: [1] }), RangeError, /^trained_betas: got \[1\], takes two or more numbers from 0 to 1$/],
+      [() => new IPNDMScheduler({ trained_betas: [2, 0] }), RangeError, /^trained_betas: got \[2, 0\], takes two or more numbers from 0 to 1$/],
       [() => new KDPM2DiscreteScheduler({ prediction_type: 'sample' }), RangeError,
         /^KDPM2DiscreteScheduler prediction_type: got 'sample', takes 'epsilon', 'v_prediction'$/],
     ];
@@ -187,16 +197,26 @@ describe('scheduler classes', () => {
 
   it('list what can take their configs', () => {
     const names = new DDIMScheduler().compatibles.map(({ className }) => className);
-    assert.deepEqual(names, Object.keys(schedulerClasses).filter(name => !['LCMScheduler', 'TCDScheduler'].includes(name)));
+    assert.deepEqual(names, [
+      'DDIMScheduler', 'DDPMScheduler', 'DEISMultistepScheduler', 'DPMSolverMultistepScheduler', 'DPMSolverSinglestepScheduler',
+      'EulerAncestralDiscreteScheduler', 'EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'KDPM2AncestralDiscreteScheduler',
+      'KDPM2DiscreteScheduler', 'LMSDiscreteScheduler', 'PNDMScheduler', 'UniPCMultistepScheduler',
+    ]);
+    for (const Class of [SASolverScheduler, DDIMParallelScheduler, DDPMParallelScheduler, DPMSolverMultistepInverseScheduler] as SchedulerClass[]) {
+      const relatives = new Class().compatibles.map(({ className }) => className);
+      assert.deepEqual(relatives.sort(), [...names, Class.className].sort()); // they take the others' configs, and are no choice of theirs
+    }
   });
 
   it('of distilled models stand alone', () => {
     assert.deepEqual(new LCMScheduler().compatibles, [LCMScheduler]);
+    assert.deepEqual(new IPNDMScheduler().compatibles, [IPNDMScheduler]);
+    assert.deepEqual(new DDIMInverseScheduler().compatibles, [DDIMInverseScheduler]);
     assert.equal(new DDIMScheduler().compatibles.includes(LCMScheduler as unknown as SchedulerClass), false);
   });
 
   it('say which there are when asked for another', () => {
-    assert.throws(() => schedulerClass('DDXMScheduler'), /^RangeError: scheduler: got 'DDXMScheduler', takes DDIMScheduler, /);
+    assert.throws(() => schedulerClass('DDXMScheduler'), /^RangeError: scheduler: got 'DDXMScheduler', takes DDIMInverseScheduler, /);
     assert.throws(() => schedulerClass('toString'), RangeError);
   });
 });
@@ -323,6 +343,40 @@ describeOnDevices('step', () => {
     };
     const both = first([1, 2]);
     expectClose(both, { shape: [2, 2, 3, 4], data: tf.concat([first([1]), first([2])]).dataSync() }, { atol: 0, rtol: 1e-7 });
+  }));
+
+  it('goes from several timesteps at once', () => {
+    const { tensors, meta: { cases, timesteps } } = loadGolden('schedulers/batches');
+    const latents = (seed: number) => tf.tensor4d(new Generator().manualSeed(seed).randn(120), [2, 4, 3, 5]).transpose([0, 2, 3, 1]);
+    cases.forEach(({ name, config, options }: { name: string; config: DDPMConfig; options: object }, i: number) => tf.tidy(() => {
+      const scheduler = schedulerClass(name).fromConfig(config) as DDIMParallelScheduler;
+      const [sample, output] = [latents(30), latents(31)];
+      const seen = config.variance_type ? tf.concat([output, tf.zerosLike(output)], -1) : output;
+      assert.throws(() => scheduler.batchStepNoNoise(seen, timesteps, sample), new Error(`${name}: has no timesteps yet, call setTimesteps before step`));
+      scheduler.setTimesteps(10);
+      expectClose(scheduler.batchStepNoNoise(seen, timesteps, sample, options), tensors[i]);
+      assert.throws(() => scheduler.batchStepNoNoise(seen, [3], sample), new RangeError(`${name} timesteps: got [3], takes 2, one per sample`));
+    }));
+  });
+
+  it('goes back to the noise of a sample, and from there to the sample', () => tf.tidy(() => {
+    const clean = tf.randomNormal([1, 2, 3, 4], 0, 1, 'float32', 3);
+    const predict = (x: tf.Tensor, t: number) => x.mul(t / 2000); // smooth enough for a thousand small steps to hit
+    const run = (scheduler: Scheduler, begin: tf.Tensor) => {
+      scheduler.setTimesteps(500);
+      return scheduler.timesteps.reduce((x, t) => scheduler.step(predict(x, t), t, x).prevSample, begin);
+    };
+    const noise = run(new DDIMInverseScheduler({ clip_sample: false }), clean);
+    assert.ok(noise.sub(clean).abs().max().dataSync()[0] > 0.1);
+    expectClose(run(new DDIMScheduler({ clip_sample: false }), noise), { shape: clean.shape, data: clean.dataSync() }, { atol: 2e-2, rtol: 2e-2 });
+  }));
+
+  it('adds noise by the angles of IPNDM', () => tf.tidy(() => {
+    const scheduler = new IPNDMScheduler();
+    scheduler.setTimesteps(4);
+    const t = scheduler.timesteps[2]; // half-way in time: half of the amplitude is noise
+    expectClose(scheduler.addNoise(tf.ones([1, 1, 1, 1]), tf.zeros([1, 1, 1, 1]), t), { shape: [1, 1, 1, 1], data: [Math.sqrt(0.75)] });
+    expectClose(scheduler.addNoise(tf.zeros([1, 1, 1, 1]), tf.ones([1, 1, 1, 1]), t), { shape: [1, 1, 1, 1], data: [0.5] });
   }));
 
   it('returns tensors of their own and leaves the caller\'s alone', () => expectNoLeak(() => {

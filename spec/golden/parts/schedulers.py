@@ -34,13 +34,21 @@ def variance(x):
     return 0.05 * (1 + x / (1 + x * x))
 
 
-def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance=1e-5):
+def begun(name, config, tau=None):
+    """tau: what tau_func gives, which no file can hold."""
+    config = config if name == "IPNDMScheduler" else STABLE_DIFFUSION | config
+    return config, getattr(diffusers, name).from_config(config if tau is None else config | {"tau_func": lambda t: tau})
+
+
+def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance=1e-5, tau=None, exact=False):
     """Runs one loop; `steps` is a number, or {"timesteps": [...]} or {"sigmas": [...]}; begin: the step to start from;
-    tolerance: how far diffusers' own rounding may lead it away."""
+    tolerance: how far diffusers' own rounding may lead it away; exact: its sigmas, and so its weights, are float64 for once."""
     torch.manual_seed(0)
-    scheduler = getattr(diffusers, name).from_config(STABLE_DIFFUSION | config)
+    config, scheduler = begun(name, config, tau)
     wanted = {"num_inference_steps": steps} if isinstance(steps, int) else steps
     scheduler.set_timesteps(**{k: np.array(v) if k == "sigmas" else v for k, v in wanted.items()}, **snake_case(extra or {}))
+    if exact:
+        scheduler.sigmas = scheduler.sigmas.double()
     if begin is not None:
         scheduler.set_begin_index(begin)
     options, extra = options or {}, extra or {}
@@ -60,21 +68,42 @@ def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance
         if i in recorded:
             samples.append(sample)
     assert all(s.isfinite().all() for s in samples), (name, config, steps)
-    case = {"config": STABLE_DIFFUSION | config, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
+    case = {"config": config, "tau": tau, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
             "extra": extra, "tolerance": tolerance, "initNoiseSigma": float(scheduler.init_noise_sigma)}
     tensors = {"samples": torch.stack([channels_last(s) for s in samples]), "timesteps": scheduler.timesteps.float()}
     if hasattr(scheduler, "sigmas"):
-        tensors["sigmas"] = scheduler.sigmas[: len(scheduler.timesteps) + 1]
+        tensors["sigmas"] = scheduler.sigmas[: len(scheduler.timesteps) + 1].float()
     return case, tensors
 
 
 def noised(name):
-    """add_noise at the timesteps 3 and 8, one for each sample."""
-    scheduler = getattr(diffusers, name)(**STABLE_DIFFUSION)
+    """add_noise at the timesteps 3 and 8, one for each sample, of the schedulers that have it."""
+    _, scheduler = begun(name, {})
+    if not hasattr(scheduler, "add_noise"):
+        return {}
     scheduler.set_timesteps(10)
     timesteps = scheduler.timesteps[[3, 8]]
     clean, noise = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(s)) for s in (20, 21))
-    return channels_last(scheduler.add_noise(clean, noise, timesteps))
+    return {"noised": channels_last(scheduler.add_noise(clean, noise, timesteps))}
+
+
+def batches():
+    """Steps of several timesteps at once; the second sample's is the last."""
+    cases, tensors = [], {}
+    sample, output = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(s)) for s in (30, 31))
+    for name, configs in {
+        "DDIMParallelScheduler": [{"prediction_type": p} for p in ALL] + [{"set_alpha_to_one": False}, THRESHOLDED],
+        "DDPMParallelScheduler": [{"prediction_type": p, "clip_sample": False} for p in ALL] + [{"variance_type": "learned"}],
+    }.items():
+        for config in configs:
+            config, scheduler = begun(name, config)
+            for options in [{}, {"useClippedModelOutput": True}] if name.startswith("DDIM") else [{}]:
+                scheduler.set_timesteps(10)
+                seen = torch.cat([output, variance(sample)], 1) if "variance_type" in config else output
+                stepped = scheduler.batch_step_no_noise(seen, torch.tensor([700, 0]), sample, **snake_case(options))
+                tensors[str(len(cases))] = channels_last(stepped)
+                cases.append({"name": name, "config": config, "options": options})
+    save("schedulers/batches", tensors, {"cases": cases, "timesteps": [700, 0]})
 
 
 def combinations(predictions, *others, spacings=SPACINGS):
@@ -178,8 +207,36 @@ CASES = {
 }
 
 ENDED = [{**spacing, "sigma_min": 0.05, "sigma_max": 12.0} for spacing in RESPACED]  # from another scheduler's config: not all classes heed them
+SOLVED = [{"solver_order": o, "solver_type": s, "algorithm_type": a} for a in ("dpmsolver", "dpmsolver++") for o in (1, 2, 3)
+          for s in ("midpoint", "heun") if o == 2 or s == "midpoint"]
 NO_SIGNAL = [({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "clip_sample": True, "clip_sample_range": r}, {"steps": n})
              for r, n in ((1.0, 4), (2.0, 7))]  # epsilon prediction divides by 0 there
+
+CASES |= {
+    "DDIMInverseScheduler": lambda: [({"clip_sample": False, **c}, k) for c, k in combinations(
+        ["epsilon", "v_prediction"], {"clip_sample": True}, {"clip_sample": True, "clip_sample_range": 2.0},
+        {"set_alpha_to_one": False, "steps_offset": 1}, *[{"set_alpha_to_one": False, "prediction_type": "sample", "timestep_spacing": s}
+                                                         for s in ("leading", "trailing")],  # which divides by 0 at alpha 1
+        {"beta_schedule": "linear"}, {"beta_schedule": "squaredcos_cap_v2"},
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}, spacings=["leading", "trailing"])],
+    "DDIMParallelScheduler": lambda: [({}, {"steps": 10}), ({"clip_sample": False}, {"steps": 7, "options": {"eta": 0.5}})],
+    "DDPMParallelScheduler": lambda: [({}, {"steps": 10}), ({"variance_type": "learned_range"}, {"steps": 7})],
+    "DPMSolverMultistepInverseScheduler": lambda: [(c, k | {"exact": k.get("steps") == 1}) for c, k in combinations(
+        ALL, *SOLVED, *[(c, {"steps": 20}) for c in SOLVED], *RESPACED, *[(c, {"steps": 17}) for c in RESPACED], *ENDED, THRESHOLDED,
+        {**THRESHOLDED, "algorithm_type": "dpmsolver"}, {"euler_at_final": True}, {"lower_order_final": False, "solver_order": 3},
+        *[{"algorithm_type": "dpmsolver", "prediction_type": p} for p in ALL], {"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True},
+        *[{"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1, "timestep_spacing": s} for s in SPACINGS],
+        {**FLOW, "flow_shift": 3.0}, ({"num_train_timesteps": 20}, {"steps": 15}))],
+    "IPNDMScheduler": lambda: [({}, {"steps": n}) for n in STEPS] + [({}, {"begin": 4}), ({"num_train_timesteps": 100}, {}),
+        ({"trained_betas": [0.98, 0.9, 0.7, 0.4, 0.1, 0.0]}, {"steps": 5}), ({"trained_betas": [0.9, 0.5, 0.25, 0.0]}, {"steps": 20})],
+    "SASolverScheduler": lambda: combinations(
+        ALL, *RESPACED, *ENDED, THRESHOLDED, {"beta_schedule": "linear"}, *[({}, {"tau": t}) for t in (0.0, 0.6, 1.0)],
+        *[{"algorithm_type": "noise_prediction", "prediction_type": p} for p in ALL], {"lower_order_final": False}, {**FLOW, "flow_shift": 3.0},
+        *[({"predictor_order": p, "corrector_order": c, "algorithm_type": a, "lower_order_final": p != 3}, {"tau": t, "exact": True, "steps": 12})
+          for p, c, t in ((1, 1, 0.3), (1, 4, 1.0), (2, 1, 0.5), (2, 3, 0.2), (3, 2, 1.0), (3, 3, 0.4), (4, 1, 0.7), (4, 4, 0.1))
+          for a in ("data_prediction", "noise_prediction")],
+        *[{"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1, "timestep_spacing": s} for s in SPACINGS], ({}, {"begin": 4})),
+}
 
 MORE = {
     "DDIMScheduler": [*NO_SIGNAL, (NO_SIGNAL[0][0], {"options": {"useClippedModelOutput": True, "eta": 0.5}})],
@@ -200,7 +257,7 @@ MORE = {
 
 def all_cases(name):
     """Those of the class, and betas from a list."""
-    more = [each if isinstance(each, tuple) else (each, {}) for each in [*MORE.get(name, []), TRAINED]]
+    more = [each if isinstance(each, tuple) else (each, {}) for each in [*MORE.get(name, []), *([TRAINED] if name != "IPNDMScheduler" else [])]]
     return CASES[name]() + [(config, {"steps": 8} | arguments) for config, arguments in more]
 
 
@@ -247,10 +304,11 @@ def generate():
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     spacings()
     configs()
+    batches()
     for name in CASES:
         meta, tensors = [], {}
         for i, (config, arguments) in enumerate(all_cases(name)):
             case, values = loop(name, config, **arguments)
             meta.append(case)
             tensors |= {f"{i}.{key}": value for key, value in values.items()}
-        save(f"schedulers/{name}", tensors | {"noised": noised(name)}, {"cases": meta})
+        save(f"schedulers/{name}", tensors | noised(name), {"cases": meta})

@@ -1,0 +1,112 @@
+import type * as tf from '@tensorflow/tfjs';
+import { checkInteger, show } from '../core/checks.js';
+import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
+import { weightedSum, type Term } from './tensors.js';
+import type { TimestepSpacing } from './timesteps.js';
+import type { StepOptions, StepOutput } from './types.js';
+import { solveVandermonde } from './vandermonde.js';
+
+export interface SASolverConfig extends SolverConfig {
+  /** From 1 to 4: how many outputs of the model the step and its correction are made of. */
+  predictor_order: number;
+  corrector_order: number;
+  /** How stochastic a step from a timestep is, 0 being not at all; by default 1 from 200 to 800, and 0 elsewhere. No file holds one. */
+  tau_func: ((timestep: number) => number) | null;
+  /** What is interpolated: the predicted original or the noise. */
+  algorithm_type: 'data_prediction' | 'noise_prediction';
+  timestep_spacing: TimestepSpacing;
+  steps_offset: number;
+  variance_type: 'learned' | 'learned_range' | null;
+}
+
+const HIGHEST_ORDER = 4;
+
+/**
+ * SA-Solver (arXiv:2309.05019): stochastic Adams methods, a multistep predictor and a corrector that uses the model's next output without
+ * calling it again, with as much noise as tau says.
+ * Equals SASolverScheduler of diffusers.
+ */
+export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
+  static override readonly className = 'SASolverScheduler';
+  static override readonly interchangeable = false;
+  static override readonly adopts = true;
+  static override readonly defaults: SASolverConfig = {
+    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, predictor_order: 2,
+    corrector_order: 2, prediction_type: 'epsilon', tau_func: null, thresholding: false, dynamic_thresholding_ratio: 0.995,
+    sample_max_value: 1, algorithm_type: 'data_prediction', lower_order_final: true, use_karras_sigmas: false,
+    use_exponential_sigmas: false, use_beta_sigmas: false, use_flow_sigmas: false, flow_shift: 1, lambda_min_clipped: -Infinity,
+    variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
+  };
+  static override readonly choices = { ...SolverScheduler.choices, algorithm_type: ['data_prediction', 'noise_prediction'] };
+  /** The sample that the last step began from, the noise that it added, and how stochastic it was. */
+  private readonly origin = this.remember(1);
+  private readonly lastNoise = this.remember(1);
+  private lastTau = 0;
+
+  constructor(options: Partial<SASolverConfig> = {}) {
+    super(options);
+    const { tau_func } = this.settings;
+    if (tau_func !== null && typeof tau_func !== 'function') {
+      throw new RangeError(`${this.name} tau_func: got ${show(tau_func)}, takes null or a function of the timestep`);
+    }
+  }
+
+  override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    return this.mix(original, noise, timestep); // as strong as in training, wherever the run's sigmas are
+  }
+
+  protected override get longestMemory(): number {
+    const { predictor_order, corrector_order } = this.settings;
+    const orders = Object.entries({ predictor_order, corrector_order });
+    return Math.max(...orders.map(([name, order]) => checkInteger(`${this.name} ${name}`, order, 1, HIGHEST_ORDER)));
+  }
+
+  protected override lastSigma(smallest: number): number {
+    return smallest;
+  }
+
+  protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {
+    const { algorithm_type, predictor_order, corrector_order, lower_order_final, tau_func } = this.settings;
+    const index = this.indexAt(timestep);
+    const left = this.timesteps.length - index;
+    const level = this.level(index);
+    this.outputs.push(algorithm_type === 'data_prediction' ? this.toOriginal(modelOutput, sample, level) : this.toNoise(modelOutput, sample, level));
+    const orderOf = (most: number, still: number) => Math.min(most, this.outputs.length, lower_order_final ? still : most);
+    const begin = this.origin.length === 0
+      ? sample
+      : this.update(this.origin.at(0), this.lastNoise.at(0), this.lastTau, [index - 1, index], orderOf(corrector_order, left + 2));
+    const noise = this.drawNoise(sample, options);
+    this.origin.push(begin);
+    this.lastNoise.push(noise);
+    this.lastTau = tau_func ? tau_func(timestep) : timestep >= 200 && timestep <= 800 ? 1 : 0;
+    return { prevSample: this.update(begin, noise, this.lastTau, [index, index + 1], orderOf(predictor_order, left)) };
+  }
+
+  /** Between the noise levels at two steps, by the polynomial in lambda through the newest `order` outputs. */
+  private update(sample: tf.Tensor, noise: tf.Tensor, tau: number, steps: [from: number, to: number], order: number): tf.Tensor {
+    const ofOriginal = this.settings.algorithm_type === 'data_prediction';
+    const [from, to] = steps.map(index => this.level(index));
+    const h = to.lambda - from.lambda;
+    const rate = ofOriginal ? 1 + tau ** 2 : -1;
+    const points = Array.from({ length: order }, (_, age) => this.level(this.stepIndex! - age).lambda - to.lambda);
+    const weights = solveVandermonde(points, exponentialMoments(rate, h, order));
+    if (ofOriginal && order === 2) { // of third order in h: better for few steps
+      const bend = (h ** 2 / 2 - (h * rate + Math.expm1(-h * rate)) / rate ** 2) / (points[0] - points[1]);
+      weights[0] += bend;
+      weights[1] -= bend;
+    }
+    const scale = (1 + tau ** 2) * (ofOriginal ? to.alpha : -to.sigma);
+    return weightedSum(
+      [ofOriginal ? to.sigma / from.sigma * Math.exp(-h * tau ** 2) : to.alpha / from.alpha, sample],
+      [to.sigma * (ofOriginal ? Math.sqrt(-Math.expm1(-2 * h * tau ** 2)) : tau * Math.sqrt(Math.expm1(2 * h))), noise],
+      ...weights.map((weight, age): Term => [scale * weight, this.outputs.at(age)]),
+    );
+  }
+}
+
+/** The integrals of exp(rate u) u^k over u from -h to 0, for k from 0 below `count`. */
+function exponentialMoments(rate: number, h: number, count: number): number[] {
+  const moments = [-Math.expm1(-rate * h) / rate];
+  for (let k = 1; k < count; k++) moments.push((-((-h) ** k) * Math.exp(-rate * h) - k * moments[k - 1]) / rate);
+  return moments;
+}
