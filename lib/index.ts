@@ -34,6 +34,7 @@ export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './image/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
+export type { FloatDtype } from './core/float16.js';
 export { Generator, randn } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
