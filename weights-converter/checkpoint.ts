@@ -29,18 +29,20 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
 }
 
 async function readSafetensorsFile(source: ByteSource): Promise<CheckpointContent> {
-  const { tensors } = await readSafetensorsHeader(source);
+  const { tensors, metadata } = await readSafetensorsHeader(source);
   const entries = [...tensors].map(([name, { dtype, shape, offset, byteLength }]): [string, CheckpointTensor] =>
     [name, { dtype, shape, offset, read: from => from.read(offset, byteLength) }]);
-  return { tensors: new Map(entries) };
+  return { tensors: new Map(entries), metadata };
 }
 
 /** The tensors of a checkpoint under other names, as if they were a safetensors file of their own, read as needed. */
-export function safetensorsView(tensors: ReadonlyMap<string, CheckpointTensor>, source: ByteSource): ByteSource {
+export function safetensorsView(
+  tensors: ReadonlyMap<string, CheckpointTensor>, source: ByteSource, metadata: Readonly<Record<string, string>> = {},
+): ByteSource {
   const header: Record<string, unknown> = Object.create(null);
   const ranges: Array<{ begin: number; end: number; place?: number; read: () => Promise<Uint8Array> | Uint8Array }> = [];
   let end = 0;
-  header.__metadata__ = { format: 'pt' };
+  header.__metadata__ = { format: 'pt', ...metadata };
   for (const [name, tensor] of tensors) {
     const begin = end;
     end += byteSize(tensor);

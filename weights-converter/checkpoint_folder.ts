@@ -2,6 +2,7 @@ import { brief, checkOneOf, printable } from '../lib/core/checks.js';
 import { parseJson } from '../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
 import { byteSize, type ByteSource } from '../lib/weights/safetensors.js';
+import { BUNDLED_WORDS, bundledWord } from '../lib/weights/textual_inversion.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
 import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
@@ -46,6 +47,7 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
   if (text && text.config.vocab_size !== CLIP_TOKENS) {
     throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${CLIP_TOKENS}`);
   }
+  const words = bundledWords(tensors);
   const special = (content: string) => ({ __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false });
   const scheduler = schedulerConfig(prediction);
   const files = {
@@ -73,6 +75,7 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
     'unet/diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, unetJson.layers_per_block)),
     'vae/diffusion_pytorch_model.safetensors': vaeJson ? vaeWeights(vae, vaeJson.block_out_channels.length) : new Map(),
     'text_encoder/model.safetensors': text?.weights ?? new Map(),
+    ...words.size > 0 && { [BUNDLED_WORDS]: words },
   }, missing);
 }
 
@@ -96,7 +99,10 @@ function vaeWeights(vae: Tensors, levels: number): Tensors {
 
 function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
   const clip = below(tensors, ldmPrefixes.clip);
-  if (clip.size > 0) return { config: clipConfig(shapesOf(clip)), weights: clip };
+  if (clip.size > 0) {
+    const own = [...clip].filter(([key]) => !/^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/.test(key)); // a whole CLIP has them
+    return { config: clipConfig(shapesOf(clip)), weights: new Map(own) };
+  }
   const openClip = below(tensors, ldmPrefixes.openClip);
   if (openClip.size === 0) return undefined;
   const config = openClipConfig(shapesOf(openClip));
@@ -108,6 +114,14 @@ function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weigh
     keys.forEach((name, i) => weights.set(name, keys.length === 1 ? tensor : slice(tensor, i, keys.length)));
   }
   return { config, weights };
+}
+
+/** The learned words that came with the model, by their names. */
+function bundledWords(tensors: Tensors): Tensors {
+  return new Map([...tensors].flatMap(([key, tensor]) => {
+    const word = bundledWord(key);
+    return word === undefined ? [] : [[word, tensor] as const];
+  }));
 }
 
 /** Part `i` of `parts` equal ones along the first axis. */

@@ -9,6 +9,7 @@ import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights, type FoundWeight } from '../lib/weights/load_weights.js';
+import { BUNDLED_WORDS } from '../lib/weights/textual_inversion.js';
 import { readWeight } from '../lib/weights/weight_reader.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFile, type WeightFilesOptions } from '../lib/weights/weight_files.js';
@@ -90,7 +91,7 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
     for (const path of paths) if (await folder.has(path)) copies.push(path);
   };
   const index = await folder.has('model_index.json') ? await folder.readJson('model_index.json') : undefined;
-  await copy('README.md', 'LICENSE', 'LICENSE.md');
+  await copy('README.md', 'LICENSE', 'LICENSE.md', BUNDLED_WORDS);
   const parts: Array<[subfolder: string, className?: NetworkName]> = [];
   if (index === undefined) {
     if (!await folder.has('config.json')) throw new ModelFileError(`${folder.name}: has neither model_index.json nor config.json`);

@@ -7,6 +7,6 @@ import { readCheckpoint, safetensorsView } from './checkpoint.js';
  * @throws PickleError if it is broken, or asks for more than weights.
  */
 export async function openPickle(name: string, open: () => Promise<ByteSource>): Promise<ByteSource> {
-  const { tensors } = await readCheckpoint(name, open);
-  return safetensorsView(tensors, await open());
+  const { tensors, metadata } = await readCheckpoint(name, open);
+  return safetensorsView(tensors, await open(), metadata);
 }

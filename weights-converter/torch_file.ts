@@ -1,7 +1,7 @@
 import yauzl from 'yauzl';
 import { show } from '../lib/core/checks.js';
 import { byteSize, elementSizes, type ByteSource, type Dtype } from '../lib/weights/safetensors.js';
-import { PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
+import { ParameterDict, PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
 
 /** A tensor of a checkpoint: `read` gives its elements in torch's order, from a source of that checkpoint. */
 export interface CheckpointTensor {
@@ -14,6 +14,8 @@ export interface CheckpointTensor {
 
 export interface CheckpointContent {
   readonly tensors: Map<string, CheckpointTensor>;
+  /** Texts beside the tensors: what a safetensors file says, or what a pickle of a learned word calls it, as `name`. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** How many steps the model was trained, where the file says so. */
   readonly globalStep?: number;
 }
@@ -135,13 +137,19 @@ function collect(value: unknown, fileSize: number, storageOffset: (storage: Stor
     size += byteSize(tensor);
   }
   if (size > 2 * fileSize) throw new PickleError(`its tensors share their values: ${size} bytes of them in a file of ${fileSize}`);
-  const globalStep = value instanceof Map ? value.get('global_step') : undefined;
-  return { tensors, globalStep: typeof globalStep === 'number' ? globalStep : undefined };
+  const [globalStep, name] = ['global_step', 'name'].map(key => value instanceof Map ? value.get(key) as unknown : undefined);
+  return { tensors, metadata: typeof name === 'string' ? { name } : {}, globalStep: typeof globalStep === 'number' ? globalStep : undefined };
 }
 
-/** The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words have. */
+/**
+ * The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words have;
+ * a tensor alone is called `*`, as there.
+ */
 function tensorRefs(value: unknown): Map<string, TensorRef> {
-  for (let depth = 0; depth < 8 && value instanceof Map; depth++) value = value.get('state_dict') ?? value.get('string_to_param') ?? value;
+  const dictionary = (each: unknown) => each instanceof ParameterDict ? each.parameters : each;
+  value = dictionary(value);
+  for (let depth = 0; depth < 8 && value instanceof Map; depth++) value = dictionary(value.get('state_dict') ?? value.get('string_to_param') ?? value);
+  if (value instanceof TensorRef) return new Map([['*', value]]);
   if (!(value instanceof Map)) throw new PickleError('holds no dictionary of tensors');
   const tensors = new Map<string, TensorRef>();
   for (const [name, ref] of value) if (typeof name === 'string' && ref instanceof TensorRef) tensors.set(name, ref);

@@ -11,6 +11,11 @@ export class TensorRef {
   constructor(readonly storage: StorageRef, readonly offset: number, readonly shape: readonly number[], readonly strides: readonly number[]) {}
 }
 
+/** torch's dictionary of parameters, in which learned words were kept: of its state only these. */
+export class ParameterDict {
+  parameters: unknown = new Map();
+}
+
 /** What stands for an object that is neither made nor needed, as of a trainer's state. */
 export class Unmade {
   constructor(readonly className: string) {}
@@ -47,6 +52,8 @@ const constructors: Record<string, (...args: unknown[]) => unknown> = {
   'torch._utils._rebuild_tensor': rebuildTensor,
   'torch._utils._rebuild_tensor_v2': rebuildTensor,
   'torch._utils._rebuild_parameter': tensor => tensor,
+  'torch._utils._rebuild_parameter_with_state': tensor => tensor,
+  'torch.nn.modules.container.ParameterDict': () => new ParameterDict(),
 };
 
 /** What old checkpoints hold beside their weights, the state of their training: allowed, but never made. */
@@ -131,8 +138,8 @@ class Unpickler {
       case '\x93': { const [module, name] = this.popMany(2); return this.make(global(module, name)); }
       case 'R': case '\x81': { const [callee, args] = this.popMany(2); return this.make(construct(callee, args)); }
       case '\x92': { const [callee, args] = this.popMany(3); return this.make(construct(callee, args)); }
-      case 'b': return void this.pop(); // the state of an object that we do not make
-      case 'Q': return this.make(this.storages[this.storages.push(storage(this.pop())) - 1]);
+      case 'b': return this.setState(this.pop());
+      case 'Q': return this.persistent(this.pop());
       default: throw new PickleError(`pickle: opcode 0x${opcode.toString(16)} at byte ${this.at - 1} cannot be read`);
     }
   }
@@ -184,6 +191,21 @@ class Unpickler {
     if (pairs.length % 2 !== 0) throw new PickleError(`pickle: a key without a value at byte ${this.at}`);
     if (target instanceof Map) for (let i = 0; i < pairs.length; i += 2) target.set(pairs[i], pairs[i + 1]);
     else if (!(target instanceof Unmade)) throw new PickleError(`pickle: sets items of what is no dictionary at byte ${this.at}`);
+  }
+
+  /** A storage, or in files before torch 1.6 a class of modules, with its source, which is not read. */
+  private persistent(id: unknown): void {
+    const [kind, type] = list(id);
+    if (kind === 'module' && type instanceof Global) return this.push(type);
+    const found = storage(id);
+    this.storages.push(found);
+    this.make(found);
+  }
+
+  /** Of the objects that have a state, all but one are never made. */
+  private setState(state: unknown): void {
+    const target = this.top();
+    if (target instanceof ParameterDict && state instanceof Map) target.parameters = state.get('_parameters');
   }
 
   private recall(index: number): unknown {

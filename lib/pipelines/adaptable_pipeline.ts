@@ -1,13 +1,13 @@
-import * as tf from '@tensorflow/tfjs';
-import { printable, show } from '../core/checks.js';
+import { show } from '../core/checks.js';
 import { locateFile } from '../hub/locate_file.js';
 import type { HubOptions, ModelFolder } from '../hub/model_folder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { WeightsError } from '../weights/load_weights.js';
 import { parseLora } from '../weights/lora_weights.js';
 import { readStateDict } from '../weights/state_dict.js';
+import { parseTextualInversion } from '../weights/textual_inversion.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
+import { learnBundledWords, learnWord, splitBundledWords } from './learned_words.js';
 import { networkAdapters } from './lora.js';
 
 /** Options of `loadLoraWeights`. */
@@ -22,14 +22,13 @@ export interface LoadLoraOptions extends HubOptions {
 
 /** Options of `loadTextualInversion`. */
 export interface LoadTextualInversionOptions extends HubOptions {
-  /** What stands for it in prompts, as in '<cat>'; by default what the file calls it. */
+  /** What stands for it in prompts, as in '<cat>'; by default what the file calls it. A tensor alone is called nothing. */
   token?: string;
   /** The file in the folder; `learned_embeds.safetensors` by default. */
   weightName?: string;
 }
 
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
-const NAMELESS = ['*', 'emb_params']; // what other tools call it, whichever it is
 const LORA_FILES = ['pytorch_lora_weights.safetensors', 'pytorch_lora_weights.bin'];
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
@@ -47,11 +46,13 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
     checkScale('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
     const { unet, textEncoder } = this;
-    const weights = parseLora(await readStateDict(folder, path), { unet: unet.parameterSpecs(), text_encoder: textEncoder.parameterSpecs() });
+    const { file, words } = splitBundledWords(await readStateDict(folder, path));
+    const weights = parseLora(file, { unet: unet.parameterSpecs(), text_encoder: textEncoder.parameterSpecs() });
     await this.exclusively(async () => {
       [unet, textEncoder].forEach(network => networkAdapters(network).checkNew(adapterName));
       networkAdapters(unet).add(adapterName, weights.unet, adapterScale);
       networkAdapters(textEncoder).add(adapterName, weights.text_encoder, adapterScale);
+      learnBundledWords(this, file.name, words);
     });
   }
 
@@ -87,23 +88,10 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
    * @throws RangeError for a token that is known already, WeightsError for a file of something else.
    */
   async loadTextualInversion(source: string | ModelFolder, options: LoadTextualInversionOptions = {}): Promise<void> {
-    const { token: given, weightName, ...hubOptions } = options;
+    const { token, weightName, ...hubOptions } = options;
     const { folder, path } = await locateFile(source, weightName, EMBEDDING_FILES, hubOptions);
-    const { name, tensors } = await readStateDict(folder, path);
-    const features = this.textEncoder.config.hidden_size;
-    const [[key, { shape, data }] = ['', { shape: [], data: undefined }], ...others] = tensors;
-    if (!data || others.length || shape.length > 2 || shape.at(-1) !== features || data.length === 0) {
-      const found = [...tensors].map(([each, tensor]) => `${each} [${tensor.shape.join(', ')}]`).slice(0, 6).join(', ');
-      throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found || 'nothing'}, takes one tensor [tokens, ${features}]`));
-    }
-    const token = given ?? key;
-    if (given === undefined && NAMELESS.includes(key)) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);
-    const { tokenizer, textEncoder } = this;
-    await this.exclusively(async () => {
-      const first = textEncoder.tokens;
-      tokenizer.addToken(token, Array.from({ length: data.length / features }, (_, i) => first + i));
-      tf.tidy(() => textEncoder.addTokenEmbeddings(tf.tensor2d(data, [data.length / features, features])));
-    });
+    const word = parseTextualInversion(await readStateDict(folder, path), this.textEncoder.config.hidden_size, token);
+    await this.exclusively(async () => learnWord(this, word));
   }
 
   private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>) => void): Promise<void> {

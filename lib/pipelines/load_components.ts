@@ -8,7 +8,10 @@ import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Device } from '../runtime/devices.js';
 import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
 import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { readStateDict } from '../weights/state_dict.js';
+import { BUNDLED_WORDS } from '../weights/textual_inversion.js';
 import { modelFiles } from '../weights/weight_files.js';
+import { learnBundledWords } from './learned_words.js';
 import { StableDiffusionPipeline, type StableDiffusionComponents } from './stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
@@ -71,6 +74,8 @@ export async function loadPipeline(
     className(subfolder, [name]);
     files.push(...await modelFiles(folder, { ...options, subfolder }));
   }
+  const hasWords = !options.textEncoder && !options.tokenizer && await folder.has(BUNDLED_WORDS); // what is given stays as it is
+  if (hasWords) files.push(BUNDLED_WORDS);
   await folder.prefetch?.(files);
 
   const loaded: Model<unknown>[] = [];
@@ -90,13 +95,15 @@ export async function loadPipeline(
     return schedulerClass(name).fromConfig(config);
   };
   try {
-    return new (Pipeline ?? pipelineClasses[named])({
+    const pipe = new (Pipeline ?? pipelineClasses[named])({
       scheduler: options.scheduler ?? await scheduler(schedulerName!),
       tokenizer: options.tokenizer ?? await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' }),
       textEncoder: options.textEncoder ?? await network('text_encoder', CLIPTextModel),
       unet: options.unet ?? await network('unet', UNet2DConditionModel),
       vae: options.vae ?? await network('vae', AutoencoderKL),
     });
+    if (hasWords) learnBundledWords(pipe, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
+    return pipe;
   } catch (error) {
     loaded.forEach(model => model.dispose());
     throw error;

@@ -32,6 +32,6 @@ export async function adapterTargets(): Promise<Target[]> {
     { name: 'LoRA', isJson: false, seeds: [small, ...['kohya', 'old', 'pytorch_lora_weights'].map(name => golden(`lora/${name}.safetensors`))], read: lora('lora.safetensors') },
     { name: 'pickled LoRA', isJson: false, seeds: [golden('lora/unet.bin')], read: lora('lora.bin') },
     { name: 'textual inversion', isJson: false, seeds: [golden('textual_inversion/learned_embeds.safetensors')], read: textualInversion('learned_embeds.safetensors') },
-    { name: 'pickled textual inversion', isJson: false, seeds: [golden('textual_inversion/toy.bin')], read: textualInversion('learned_embeds.bin') },
+    { name: 'pickled textual inversion', isJson: false, seeds: ['toy.bin', 'hat.pt', 'dictionary.pt'].map(name => golden(`textual_inversion/${name}`)), read: textualInversion('learned_embeds.bin') },
   ];
 }

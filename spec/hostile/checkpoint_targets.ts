@@ -39,7 +39,7 @@ export function checkpointTargets(): Target[] {
         const entries = Object.entries(object(bytes));
         if (!entries.every(([, shape]) => Array.isArray(shape) && shape.every(size => Number.isSafeInteger(size) && size >= 0))) throw new TypeError('shape'); // as the header's reader checks
         const tensors = new Map(entries.map(([key, shape]) => [key, { dtype: 'F16' as const, shape, read: async () => new Uint8Array() }]));
-        const folder = await checkpointFolder({ name: 'file', tensors, open: async () => bytesSource(new Uint8Array()) });
+        const folder = await checkpointFolder({ name: 'file', tensors, metadata: {}, open: async () => bytesSource(new Uint8Array()) });
         for (const [subfolder, Network] of Object.entries(networks)) {
           const config = await folder.readJson(`${subfolder}/config.json`) as object;
           await matchWeights(subfolder, new Network(config).parameterSpecs(), await openWeightFiles(folder, { subfolder }));

@@ -36,7 +36,7 @@ function checkpoint(shapes: Record<string, number[]>, extra: Partial<Checkpoint>
       return bytes;
     },
   }]));
-  return { name: 'model.ckpt', tensors, open: async () => bytesSource(new Uint8Array()), ...extra };
+  return { name: 'model.ckpt', tensors, metadata: {}, open: async () => bytesSource(new Uint8Array()), ...extra };
 }
 
 describe('checkpointFolder', () => {
@@ -111,6 +111,13 @@ describe('checkpointFolder', () => {
       const files = await openWeightFiles(folder, { subfolder: part });
       await matchWeights(part, new networks[part](golden.sd1[part] as never).parameterSpecs(), files);
     }
+  });
+
+  it('leaves out what a whole CLIP has beside its text encoder', async () => {
+    const clip = { 'text_projection.weight': [768, 768], text_projection: [768, 768], logit_scale: [], 'visual_projection.weight': [768, 1024], 'vision_model.pre_layrnorm.weight': [1024] };
+    const extra = Object.fromEntries(Object.entries(clip).map(([key, shape]) => [`cond_stage_model.transformer.${key}`, shape]));
+    const folder = await checkpointFolder(checkpoint({ ...golden.sd1.shapes, ...extra, 'cond_stage_model.logit_scale': [] }));
+    await matchWeights('text', new CLIPTextModel(golden.sd1.text_encoder).parameterSpecs(), await openWeightFiles(folder, { subfolder: 'text_encoder' }));
   });
 
   it('takes a VAE alone, with and without its prefix', async () => {

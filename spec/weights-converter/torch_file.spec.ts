@@ -9,6 +9,8 @@ import { bytesSource } from '../support/memory_folder.js';
 const zip = readFileSync('spec/golden/checkpoints/state.ckpt');
 const legacy = readFileSync('spec/golden/checkpoints/legacy.bin');
 
+const learned = (file: string) => readFileSync(`spec/golden/textual_inversion/${file}`);
+
 describe('readTorchFile', () => {
   const { tensors: expected } = loadGolden('checkpoints/state');
 
@@ -23,6 +25,21 @@ describe('readTorchFile', () => {
       }
     });
   }
+
+  it('finds the tensors of a ParameterDict, and a tensor alone', async () => {
+    const [expected] = (await readTorchFile(bytesSource(learned('hat.pt')))).tensors.values();
+    for (const [file, name] of [['dictionary.pt', '*'], ['dictionary.bin', '<hat>'], ['stated.bin', '<hat>'], ['tensor.pt', '*']]) {
+      const source = bytesSource(learned(file));
+      const { tensors } = await readTorchFile(source);
+      assert.deepEqual([...tensors.keys()], [name], file);
+      assert.deepEqual(await tensors.get(name)!.read(source), await expected.read(bytesSource(learned('hat.pt'))), file);
+    }
+  });
+
+  it('finds the name of a learned word', async () => {
+    assert.deepEqual((await readTorchFile(bytesSource(learned('hat.pt')))).metadata, { name: 'hat' });
+    assert.deepEqual((await readTorchFile(bytesSource(learned('dictionary.pt')))).metadata, {});
+  });
 
   it('finds the training step beside the weights, and leaves the rest out', async () => {
     const { tensors, globalStep } = await readTorchFile(bytesSource(zip));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { StorageRef, TensorRef, unpickle } from '../../weights-converter/unpickle.js';
+import { ParameterDict, StorageRef, TensorRef, unpickle } from '../../weights-converter/unpickle.js';
 import { pickle, pickledTensor as tensor, pickledText as text } from '../support/pickle.js';
 
 const value = (...parts: Array<string | number>) => unpickle(pickle('\x80\x02', ...parts, '.')).value;
@@ -26,6 +26,14 @@ describe('unpickle', () => {
   it('describes tensors', () => {
     const ref = value(tensor(2, [2, 5], [5, 1])) as TensorRef;
     assert.deepEqual(ref, new TensorRef(new StorageRef('0', 'F32', 12), 2, [2, 5], [5, 1]));
+  });
+
+  it('takes the parameters of a ParameterDict, whose class old files name with its source', () => {
+    const name = 'ctorch.nn.modules.container\nParameterDict\n';
+    for (const type of [name, `(${text('module')}${name}${text('container.py')}${text('class ParameterDict: ...')}tQ`]) {
+      const dictionary = value(type, ')\x81}(', text('training'), '\x88', text('_parameters'), '}', text('*'), 'K\x07sub') as ParameterDict;
+      assert.deepEqual(dictionary.parameters, new Map([['*', 7]]));
+    }
   });
 
   it('makes nothing of a trainer, but reads on', () => {

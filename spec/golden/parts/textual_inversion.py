@@ -19,6 +19,14 @@ def generate():
     torch.save({"<cat-toy>": toy}, FOLDER / "toy.bin")
     torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": hat}, "name": "hat", "step": 7, "sd_checkpoint": None}, FOLDER / "hat.pt")
     save_file({"emb_params": hat}, FOLDER / "hat.safetensors")
+    # What no reader of diffusers takes as it is: the first trainer's dictionary of parameters, a parameter with a state, a tensor alone.
+    parameter = torch.nn.Parameter(hat)
+    torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": torch.nn.ParameterDict({"*": parameter})}, FOLDER / "dictionary.pt")
+    torch.save(torch.nn.ParameterDict({"<hat>": parameter}), FOLDER / "dictionary.bin")
+    stated = torch.nn.Parameter(hat)
+    stated.note = "kept beside the values"
+    torch.save({"<hat>": stated}, FOLDER / "stated.bin")
+    torch.save(hat, FOLDER / "tensor.pt")
 
     pipe = tiny()
     pipe.load_textual_inversion(str(FOLDER))
