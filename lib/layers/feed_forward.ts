@@ -22,8 +22,9 @@ export class FeedForward extends Block {
 
   forward(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const [value, gate] = tf.split(this.projIn.forward(x), 2, -1);
-      return this.projOut.forward(tf.mul(value, gelu(gate)));
+      const rows = tf.reshape(x, [-1, x.shape[2]!]);
+      const [value, gate] = tf.split(this.projIn.forward(rows), 2, -1);
+      return tf.reshape(this.projOut.forward(tf.mul(value, gelu(gate))), x.shape);
     });
   }
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 import { narrow, widen } from '../core/precision.js';
 
 /**
@@ -18,6 +19,10 @@ export class LayerNorm extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
+    return kernels().layerNorm?.(x, this.parameter('weight'), this.parameter('bias'), this) ?? this.compose(x);
+  }
+
+  private compose(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
       const wide = widen(x);
       const centered = tf.sub(wide, tf.mean(wide, -1, true));

@@ -50,7 +50,7 @@ export interface TensorRecord {
 }
 
 /** What is used here of tfjs-node's backend. */
-export interface NativeBackend extends tf.KernelBackend {
+export interface TfjsNodeBackend extends tf.KernelBackend {
   readonly binding: Binding;
   readonly tensorMap: { has(dataId: object): boolean; get(dataId: object): TensorRecord; set(dataId: object, record: TensorRecord): void };
   createOutputTensor(metadata: Metadata): tf.Tensor;
@@ -60,10 +60,16 @@ export interface NativeBackend extends tf.KernelBackend {
   move(dataId: object, values: tf.BackendValues, shape: number[], dtype: tf.DataType, refCount: number): void;
 }
 
-/** A tfjs tensor around one of TensorFlow, whichever backend is the current one. Halves are float32 by its word. */
-export function makeTensor(backend: NativeBackend, { id, shape, dtype }: Metadata): tf.Tensor {
+/** The backend as it runs here, see lazy_shapes.ts. */
+export interface NativeBackend extends TfjsNodeBackend {
+  /** As `getInputTensorIds`, of one tensor as another type, which is kept as long as the tensor is: for weights. */
+  getIdAs(tensor: tf.Tensor, dtype: number): number;
+}
+
+/** A tfjs tensor around one of TensorFlow, whichever backend is the current one, of its shape or another. Halves are float32 by its word. */
+export function makeTensor(backend: NativeBackend, { id, shape: lies, dtype }: Metadata, shape = lies): tf.Tensor {
   const dataId = {};
-  backend.tensorMap.set(dataId, { shape, dtype, id, values: null, refCount: 1 });
+  backend.tensorMap.set(dataId, { shape: lies, dtype, id, values: null, refCount: 1 });
   return tf.engine().makeTensorFromTensorInfo({ dataId, shape, dtype: 'float32' }, backend);
 }
 

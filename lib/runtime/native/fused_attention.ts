@@ -8,6 +8,8 @@ export interface RecordedAttention {
   readonly key: string;
   readonly value: string;
   readonly result: string;
+  /** In which the result lies. */
+  readonly resultShape: readonly number[];
   readonly dtype: number;
   readonly batch: number;
   readonly queries: number;
@@ -25,7 +27,7 @@ const fits = ({ dtype, headSize }: RecordedAttention) => isHalf(dtype) && headSi
  */
 export function fuseAttention(graph: GraphDef, attentions: readonly RecordedAttention[]): Map<string, string> {
   return new Map(attentions.filter(fits).map((attention, i) => {
-    const { query, key, value, result, dtype, batch, queries, keys, heads, headSize } = attention;
+    const { query, key, value, result, resultShape, dtype, batch, queries, keys, heads, headSize } = attention;
     const name = (part: string) => `fused_${i}_${part}`;
     const type = graph.type('T', dtype);
     const reshape = (part: string, x: string, shape: readonly number[]) =>
@@ -39,7 +41,7 @@ export function fuseAttention(graph: GraphDef, attentions: readonly RecordedAtte
       graph.flag('has_side_effect', false), graph.type('operand_dtypes', [dtype, dtype, dtype]), graph.type('result_dtypes', [dtype, TF.UINT8]),
       graph.shape('result_shapes', [[batch, heads, queries, headSize], [0]]), // the second is room for cuDNN, which XLA gives it
     ]);
-    return [result, reshape('result', swap('result_tokens', call), [batch, queries, heads * headSize])];
+    return [result, reshape('result', swap('result_tokens', call), resultShape)];
   }));
 }
 

@@ -3,6 +3,7 @@ import { listenToAttention, listOf, type GraphBody } from '../../core/graph.js';
 import type { Attribute, Binding, NativeBackend } from './backend.js';
 import type { RecordedAttention } from './fused_attention.js';
 import type { GraphDef } from './graph_def.js';
+import { asItLies, settle } from './lazy_shapes.js';
 
 /** A tensor of the graph: the name of what makes it, and its type. */
 interface Value {
@@ -87,6 +88,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
     },
   }) as Binding;
 
+  const settled = inputs.map(input => settle(backend, input)); // what the body is given lies as a placeholder says
   const getInputTensorIds = backend.getInputTensorIds.bind(backend);
   const move = backend.move.bind(backend);
   Object.assign(backend, {
@@ -105,7 +107,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
     }),
   });
   try {
-    const names = inputs.map((input, i) => {
+    const names = settled.map((input, i) => {
       const [id] = getInputTensorIds([input]);
       const { dtype } = backend.tensorMap.get(input.dataId);
       const name = graph.placeholder(`input_${i}`, dtype, input.shape);
@@ -116,12 +118,14 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
     const results = listenToAttention(({ query, key, value, heads }, result) => {
       const [batch, queries, features] = query.shape;
       attentions.push({
-        query: nameOf(query), key: nameOf(key), value: nameOf(value), result: nameOf(result), dtype: backend.tensorMap.get(query.dataId).dtype,
+        query: nameOf(query), key: nameOf(key), value: nameOf(value), dtype: backend.tensorMap.get(query.dataId).dtype,
+        result: nameOf(asItLies(backend, result)), resultShape: asItLies(backend, result).shape,
         batch, queries, keys: key.shape[1]!, heads, headSize: features / heads,
       });
-    }, () => listOf(tf.tidy(() => body(...inputs))));
+    }, () => tf.tidy(() => listOf(body(...settled)).map(result => result.clone())));
     return { inputs: names, outputs: results.map(nameOf), captured, attentions, results };
   } finally {
+    tf.dispose(settled);
     Object.assign(backend, { binding });
     for (const method of ['move', 'getInputTensorIds']) Reflect.deleteProperty(backend, method); // back to the class's own
   }

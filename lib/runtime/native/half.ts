@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { registerPrecision } from '../../core/precision.js';
 import { makeTensor, Ops, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
+import { asItLies, layOut } from './lazy_shapes.js';
 
 /** Types that stay what their attribute says, whatever the inputs are: FusedBatchNorm's statistics, and what Cast makes. */
 const FIXED_ATTRIBUTES = ['U', 'DstT'];
@@ -14,29 +15,23 @@ export function installHalf(backend: NativeBackend): void {
   const ops = new Ops(backend);
   const createOutputTensor = backend.createOutputTensor.bind(backend);
   const readSync = backend.readSync.bind(backend);
-  const dtypeOf = (x: tf.Tensor) => tensorMap.get(x.dataId)?.dtype;
+  const dtypeOf = (x: tf.Tensor) => tensorMap.get(x.dataId).dtype;
   const halfOf = (inputs: tf.Tensor[]) => inputs.map(dtypeOf).find(isHalf);
 
-  function execute(name: string, attributes: Attribute[], inputs: tf.Tensor[], outputs: number): tf.Tensor[] {
+  function execute(name: string, attributes: Attribute[], given: tf.Tensor[], outputs: number): tf.Tensor[] {
     const { binding } = backend; // a recording puts another in its place
-    let ids = backend.getInputTensorIds(inputs);
+    const { inputs, output } = layOut(backend, name, given);
+    const make = (made: Metadata) => output ? makeTensor(backend, made, output(made.shape)) : backend.createOutputTensor(made);
     const half = halfOf(inputs);
-    if (half === undefined) return binding.executeOp(name, attributes, ids, outputs).map(backend.createOutputTensor);
-    const casts: number[] = [];
-    ids = ids.map((id, i) => {
-      const dtype = dtypeOf(inputs[i]);
-      if (dtype === half || (dtype !== TF.FLOAT && !isHalf(dtype))) return id;
-      casts.push(ops.cast(id, dtype, half));
-      return casts[casts.length - 1];
+    if (half === undefined) return binding.executeOp(name, attributes, backend.getInputTensorIds(inputs), outputs).map(make);
+    const ids = inputs.map(input => {
+      const dtype = dtypeOf(input);
+      return backend.getIdAs(input, dtype === TF.FLOAT || isHalf(dtype) ? half : dtype);
     });
     const typed = attributes.map(attribute =>
       attribute.type === binding.TF_ATTR_TYPE && attribute.value === TF.FLOAT && !FIXED_ATTRIBUTES.includes(attribute.name)
         ? { ...attribute, value: half } : attribute);
-    try {
-      return binding.executeOp(name, typed, ids, outputs).map(backend.createOutputTensor);
-    } finally {
-      casts.forEach(id => binding.deleteTensor(id));
-    }
+    return binding.executeOp(name, typed, ids, outputs).map(make);
   }
 
   Object.assign(backend, {
@@ -51,8 +46,9 @@ export function installHalf(backend: NativeBackend): void {
   });
 
   const convert = (x: tf.Tensor, to: number) => {
-    const [id] = backend.getInputTensorIds([x]);
-    return backend.createOutputTensor({ id: ops.cast(id, dtypeOf(x), to), shape: x.shape, dtype: to });
+    const lying = asItLies(backend, x);
+    const [id] = backend.getInputTensorIds([lying]);
+    return makeTensor(backend, { id: ops.cast(id, dtypeOf(x), to), shape: lying.shape, dtype: to }, x.shape);
   };
   const isNative = () => tf.backend() === backend;
   registerPrecision({

@@ -20,6 +20,13 @@ export function installKernels(name: string, backend: NativeBackend): void {
     ? batchMatMul({ ...call, backend: multiplyingTwo(backend) })
     : batchMatMul(call));
 
+  replace('Reshape', ({ inputs, attrs }) => { // see lazy_shapes.ts
+    const { dataId, dtype, size } = inputs.x as tf.Tensor;
+    const shape = tf.util.inferFromImplicitShape((attrs as unknown as tf.ReshapeAttrs).shape, size);
+    tf.util.assert(tf.util.sizeFromShape(shape) === size, () => `reshape: ${size} values do not fit into [${shape.join(', ')}]`);
+    backend.incRef(dataId);
+    return { dataId, dtype, shape };
+  });
   replace('Mean', ({ inputs, attrs }) => { // tfjs-node's own copies its input first
     const x = inputs.x as tf.Tensor;
     const { axis, keepDims } = attrs as unknown as tf.MeanAttrs;

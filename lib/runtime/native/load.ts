@@ -14,6 +14,7 @@ import { graphCompiler } from './functions.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
+import { withLazyShapes, type BackendClass } from './lazy_shapes.js';
 import { networkKernels } from './network_kernels.js';
 import { describeGpu, type Gpu } from './nvidia.js';
 import { nativeParking } from './parking.js';
@@ -50,9 +51,8 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
     const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : 'cpu');
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
-    const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as
-      { NodeJSKernelBackend: new (binding: Binding, packageName: string) => NativeBackend };
-    const backend = new NodeJSKernelBackend(keepConstants(binding), BINDING_PACKAGE);
+    const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as { NodeJSKernelBackend: BackendClass };
+    const backend = new (withLazyShapes(NodeJSKernelBackend))(keepConstants(binding), BINDING_PACKAGE);
     tf.registerBackend(BACKEND, () => backend, 3);
     installHalf(backend);
     installKernels(BACKEND, backend);

@@ -9,36 +9,49 @@ const MANY_ELEMENTS = 2 ** 17;
 /** How much of a GPU's memory the scores of attention may take, of which there are some copies at a time. */
 const SCORES_OF_GPU = 1 / 64;
 
-/** What networks compute, in as few ops as TensorFlow has for it. All of them are known to XLA and have kernels for CPUs and GPUs. */
+/** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
 export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
-  const onGpu = backend.binding.isUsingGpuDevice();
+  const { binding } = backend;
+  const onGpu = binding.isUsingGpuDevice();
   return {
     scoreBytes: gpu?.memory && gpu.memory * 2 ** 20 * SCORES_OF_GPU,
 
-    silu: x => Scope.run(backend, scope => {
-      const features = scope.input(x);
-      return scope.op('SoftplusGrad', features, features); // softplus' is the sigmoid, and it multiplies by what comes first
-    }),
+    silu: x => backend.executeSingleOutput('SoftplusGrad', [{ name: 'T', type: binding.TF_ATTR_TYPE, value: TF.FLOAT }], [x, x]), // x times softplus' slope
 
     groupNorm: (x, weight, bias, { groups, epsilon }) => {
       const [batch] = x.shape;
+      const channels = weight.size;
       if (!onGpu && x.size / batch > MANY_ELEMENTS) return undefined;
-      const perGroup = weight.size / groups;
-      const axes = onGpu ? [[1, 3]] : [[1], [3]]; // for each op, which a CPU takes one axis at a time, much faster
+      const axes = onGpu ? [[1, 3]] : [[1], [3]]; // of one op each: a CPU takes one axis at a time, much faster
       return Scope.run(backend, scope => {
-        const mean = (of: Metadata) => axes.reduce((last, each) => scope.mean(last, each), of);
-        const [scale, offset] = [weight, bias].map(parameter => scope.cast(scope.reshape(scope.input(parameter), [groups, perGroup]), TF.FLOAT));
-        const given = scope.input(x);
-        const wide = scope.cast(scope.reshape(given, [batch, x.size / batch / weight.size, groups, perGroup]), TF.FLOAT);
-        const centered = scope.op('Sub', wide, mean(wide));
-        scope.free(wide);
-        const squares = scope.op('Square', centered);
-        const deviation = scope.op('Rsqrt', scope.op('AddV2', mean(squares), scope.number(epsilon)));
-        scope.free(squares);
-        const normalized = scope.op('Mul', centered, scope.op('Mul', deviation, scale));
+        const inGroups = [groups, channels / groups];
+        const given = scope.input(x, [batch, x.size / batch / channels, ...inGroups]);
+        const { centered, scale } = standardize(scope, given, epsilon, of => axes.reduce((last, each) => scope.mean(last, each), of));
+        const scaled = scope.op('Mul', centered, scope.op('Mul', scale, scope.weight(weight, inGroups)));
         scope.free(centered);
-        return scope.reshape(scope.cast(scope.op('AddV2', normalized, offset), given.dtype), x.shape);
-      });
+        return scope.cast(scope.op('AddV2', scaled, scope.weight(bias, inGroups)), given.dtype);
+      }, x.shape);
     },
+
+    layerNorm: (x, weight, bias, { epsilon }) => Scope.run(backend, scope => {
+      const given = scope.input(x, [x.size / weight.size, weight.size]);
+      const { centered, scale } = standardize(scope, given, epsilon, of => scope.mean(of, [1]));
+      const normalized = scope.op('Mul', centered, scale);
+      scope.free(centered);
+      const scaled = scope.op('Mul', normalized, scope.weight(weight));
+      scope.free(normalized);
+      return scope.cast(scope.op('AddV2', scaled, scope.weight(bias)), given.dtype);
+    }, x.shape),
   };
+}
+
+/** `x` minus its mean, and 1 / sqrt(variance + epsilon), both float32; in two passes, for there is no cancellation then where |mean| >> deviation. */
+function standardize(scope: Scope, x: Metadata, epsilon: number, meanOf: (x: Metadata) => Metadata): { centered: Metadata; scale: Metadata } {
+  const wide = scope.cast(x, TF.FLOAT);
+  const centered = scope.op('Sub', wide, meanOf(wide));
+  scope.free(wide);
+  const squares = scope.op('Square', centered);
+  const scale = scope.op('Rsqrt', scope.op('AddV2', meanOf(squares), scope.number(epsilon)));
+  scope.free(squares);
+  return { centered, scale };
 }

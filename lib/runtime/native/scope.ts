@@ -7,22 +7,27 @@ export class Scope {
 
   private constructor(private readonly backend: NativeBackend) {}
 
-  /** What `work` returns, as a tensor. */
-  static run(backend: NativeBackend, work: (scope: Scope) => Metadata): tf.Tensor {
+  /** What `work` returns, as a tensor of its shape or another. */
+  static run(backend: NativeBackend, work: (scope: Scope) => Metadata, shape?: number[]): tf.Tensor {
     const scope = new Scope(backend);
     try {
       const result = work(scope);
       scope.forget(result);
-      return makeTensor(backend, result);
+      return makeTensor(backend, result, shape);
     } finally {
       scope.made.forEach(id => backend.binding.deleteTensor(id));
     }
   }
 
-  /** `x`, which stays its owner's. */
-  input(x: tf.Tensor): Metadata {
-    const [id] = this.backend.getInputTensorIds([x]);
-    return { id, shape: x.shape, dtype: this.backend.tensorMap.get(x.dataId).dtype };
+  /** `x`, which stays its owner's, in its shape or another. */
+  input({ dataId, ...x }: tf.Tensor, shape = x.shape): Metadata {
+    const [id] = this.backend.getInputTensorIds([{ dataId, shape } as tf.Tensor]);
+    return { id, shape, dtype: this.backend.tensorMap.get(dataId).dtype };
+  }
+
+  /** A weight as float32, in its shape or another, which is made once. */
+  weight({ dataId, ...x }: tf.Tensor, shape = x.shape): Metadata {
+    return { id: this.backend.getIdAs({ dataId, shape } as tf.Tensor, TF.FLOAT), shape, dtype: TF.FLOAT };
   }
 
   /** A float32 number. */
@@ -42,10 +47,6 @@ export class Scope {
   /** Over axes that stay, as 1, unless they shall not. */
   mean(x: Metadata, axes: readonly number[], keepDims = true): Metadata {
     return this.execute('Mean', [this.flag('keep_dims', keepDims), this.type('T', x.dtype), this.type('Tidx', TF.INT32)], [x.id, this.ints(axes)]);
-  }
-
-  reshape(x: Metadata, shape: readonly number[]): Metadata {
-    return this.execute('Reshape', [this.type('T', x.dtype), this.type('Tshape', TF.INT32)], [x.id, this.ints(shape)]);
   }
 
   /** Gives back what an op made, before the end. */

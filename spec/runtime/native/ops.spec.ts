@@ -46,7 +46,7 @@ describeOnDevices('ops of the native backend', device => {
       const count = (...names: string[]) => second.filter(name => names.includes(name)).length;
       const withBias = count('_MklNativeConv2DWithBias'); // oneDNN's, where a GPU has two ops
       const ops = second.length - count('upload', 'read') + withBias;
-      assert.ok(ops <= 3140, `${ops} ops`);
+      assert.ok(ops <= 2450, `${ops} ops`);
       assert.deepEqual([count('upload'), count('read')], [1, 0]);
       assert.equal(step(781).filter(name => name === 'upload').length, 0);
       unet.dispose();
