@@ -57,7 +57,7 @@ const program = new Command('npm run bench --')
   .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)
   .option('--device <device>', 'ours: cpu, cuda or wasm; PyTorch is on cuda too, else on the cpu', 'cpu')
   .addOption(new Option('--dtype <dtype...>', 'of both sides; by default all on cuda, else float32').choices(DTYPES))
-  .addOption(new Option('--ours <variant...>', 'how ours runs; by default both ways on cuda, else eager').choices(OURS))
+  .addOption(new Option('--ours <variant...>', 'how ours runs; by default compiled and eager on cuda, else eager').choices(OURS))
   .addOption(new Option('--vs-diffusers [variant...]', 'also diffusers on PyTorch; by default all variants on cuda, else eager, in both layouts').choices(THEIRS))
   .addOption(new Option('--size <size>', 'of the networks, but the bundled ones: small ones are to try a benchmark with').choices(SIZES).default('sd15'))
   .option('--gpu-memory-fraction <fraction>', "the most that a side of a case may take of the GPU's memory", fraction)
@@ -70,7 +70,7 @@ const program = new Command('npm run bench --')
 const given = program.opts<Partial<Omit<Options, 'vsDiffusers'>> & Pick<Options, 'runs' | 'device' | 'size' | 'python' | 'models'> & { vsDiffusers?: true | string[] }>();
 const isCuda = given.device === 'cuda';
 const options: Options = {
-  warmups: isCuda ? 3 : 1, timeout: isCuda ? 300 : 3600, dtype: isCuda ? DTYPES : ['float32'], ours: isCuda ? OURS : ['eager'], ...given,
+  warmups: isCuda ? 3 : 1, timeout: isCuda ? 300 : 3600, dtype: isCuda ? DTYPES : ['float32'], ours: isCuda ? ['compiled', 'eager'] : ['eager'], ...given,
   vsDiffusers: given.vsDiffusers === true ? isCuda ? THEIRS : ['eager', 'channels_last'] : given.vsDiffusers ?? [],
 };
 const names = program.args.length ? program.args : isCuda ? ON_GPU : ELSEWHERE;

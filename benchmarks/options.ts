@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** How our side runs: its networks as graphs, or op by op. */
-export const OURS = ['compiled', 'eager'] as const;
+/** How our side runs: as `compile()` makes it on the device, op by op, and as graphs without XLA or with it, whatever the device. */
+export const OURS = ['compiled', 'eager', 'graph', 'xla'] as const;
 
 /** How diffusers runs: eager in torch's default layout, by torch.compile, or eager with channels last. */
 export const THEIRS = ['eager', 'compile', 'channels_last'] as const;

@@ -3,7 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import {
-  AutoencoderKL, CLIPTextModel, Generator, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice, type Device, type Image,
+  AutoencoderKL, CLIPTextModel, Generator, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice, type CompileOptions, type Device,
+  type Image,
 } from '../lib/index.js';
 import { silu } from '../lib/layers/activations.js';
 import { FeedForward } from '../lib/layers/feed_forward.js';
@@ -21,18 +22,15 @@ function inputs(): (...shape: number[]) => tf.Tensor {
   return (...shape) => tf.tensor(generator.randn(shape.reduce((product, size) => product * size, 1)), shape);
 }
 
-interface Network {
-  compile(): void;
-  /** When it runs as fast as it can, where machine code is made of it meanwhile. */
-  compiled?(): Promise<void>;
-}
+/** What each variant gives to `compile`. */
+const COMPILE: Record<string, CompileOptions | false> = { compiled: {}, graph: { xla: false }, xla: { xla: true }, eager: false };
 
-const networks: Network[] = [];
+const networks: Array<{ compiled(): Promise<void> }> = [];
 
 async function prepare({ job, weights, device, dtype, variant }: Task): Promise<Work> {
   const randn = inputs();
-  const ready = <N extends Network>(network: N) => {
-    if (variant === 'compiled') network.compile();
+  const ready = <N extends { compile(options: CompileOptions | false): void; compiled(): Promise<void> }>(network: N) => {
+    network.compile(COMPILE[variant]);
     networks.push(network);
     return network;
   };
@@ -72,7 +70,8 @@ async function prepare({ job, weights, device, dtype, variant }: Task): Promise<
     }
     case 'generate': {
       const pipe = await StableDiffusionPipeline.fromPretrained(weights, { device: device as Device, dtype });
-      for (const network of [pipe.textEncoder, pipe.unet, pipe.vae]) ready<Network>(network);
+      pipe.compile(COMPILE[variant]);
+      networks.push(pipe.textEncoder, pipe.unet, pipe.vae);
       pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config);
       pipe.setProgressBarConfig({ disable: true });
       if (job.sliced) {
@@ -121,7 +120,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [command, file] = line.split(' ');
   if (command === 'run') answer(await time(work));
   if (command === 'settle') {
-    await Promise.all(networks.map(network => network.compiled?.()));
+    await Promise.all(networks.map(network => network.compiled()));
     answer({});
   }
   if (command === 'matmul') {
