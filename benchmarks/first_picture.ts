@@ -8,11 +8,18 @@ import { sides } from './sides.js';
 
 const CASE = 'generate-sd15';
 
+/** Seconds from the start of a process. */
+interface Times {
+  first: number;
+  /** Until all is compiled that is compiled beside the pictures. */
+  settled: number;
+}
+
 export interface FirstPicture {
   name: string;
-  /** Seconds from the start of a process to its first picture: with empty caches of compiled code, and with what such a process left there. */
-  cold?: number;
-  warm?: number;
+  /** With empty caches of compiled code, and with what such a process left there. */
+  cold?: Times;
+  warm?: Times;
   failed?: string;
 }
 
@@ -29,8 +36,9 @@ export async function measureFirstPicture(options: Options, tell: (row: FirstPic
           const { side } = await Side.start({ name, ...start, env }, options.timeout);
           try {
             await side.run();
-            row[cache] = side.age;
+            const first = side.age;
             await side.settle();
+            row[cache] = { first, settled: side.age };
             await side.end(join(folder, 'result'));
           } finally {
             await side.stop();
@@ -48,10 +56,10 @@ export async function measureFirstPicture(options: Options, tell: (row: FirstPic
   return found;
 }
 
-export const firstPictureHead = ['first picture', 'cold s', 'warm s'];
+export const firstPictureHead = ['first picture', 'cold s', 'at full speed s', 'warm s', 'at full speed s'];
 
 export function firstPictureRow({ name, cold, warm, failed }: FirstPicture): string[] {
-  return [name, cold?.toFixed(1) ?? failed ?? '', warm?.toFixed(1) ?? failed ?? ''];
+  return [name, ...[cold, warm].flatMap(times => times ? [times.first.toFixed(1), times.settled.toFixed(1)] : [failed ?? '', ''])];
 }
 
 /** Environment variables by which NVIDIA's driver, PyTorch and this library keep compiled code below `folder`; this library's native build stays where it is. */
