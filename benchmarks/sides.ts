@@ -10,7 +10,7 @@ export async function sides(name: string, dtype: Dtype, options: Options): Promi
   const common = await task(name, dtype, options);
   const told = (variant: string) => JSON.stringify({ ...common, variant });
   return [
-    ...options.ours.map(variant => ({ name: `tfjs-diffusers ${variant}`, command: [process.execPath, worker, told(variant)], env: { NVIDIA_TF32_OVERRIDE: '0' } })),
+    ...options.ours.map(variant => ({ name: `tfjs-diffusers ${variant}`, command: [process.execPath, worker, told(variant)] })),
     ...options.vsDiffusers.map(variant => ({ name: `diffusers ${variant}`, command: [options.python, pythonScript('diffusers_worker.py'), told(variant)] })),
   ];
 }
