@@ -10,6 +10,7 @@ export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/a
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { CompileOptions } from './pipelines/compilation.js';
+export { NotANumberError } from './pipelines/not_a_number.js';
 export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
 export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';

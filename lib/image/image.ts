@@ -48,14 +48,23 @@ export class Image {
 
   /**
    * Reads pictures from the device: byte = round(255 * clamp(value)), halves to even.
-   * - `images`: `[batch, height, width, 3]`, float, within [0, 1]; what lies beyond is cut. Stays the caller's.
+   * - `images`: `[batch, height, width, 3]`, float, within [0, 1]; what lies beyond is cut, and NaN is black. Stays the caller's.
+   * - `onNaN`: told how many values are NaN, if some are.
    * Equals diffusers' VaeImageProcessor.numpy_to_pil.
    */
-  static async fromTensor(images: tf.Tensor): Promise<Image[]> {
+  static async fromTensor(images: tf.Tensor, onNaN?: (count: number) => void): Promise<Image[]> {
     checkShape('images', images.shape, [null, null, null, 3]);
     const [, height, width] = images.shape;
-    const values = tf.tidy(() => images.clipByValue(0, 1).mul(255).round());
-    const bytes = new Uint8Array(await values.data().finally(() => values.dispose()));
+    const values = tf.tidy(() => tf.where(tf.isNaN(images), -1, images.clipByValue(0, 1).mul(255).round()));
+    const read = await values.data().finally(() => values.dispose());
+    const bytes = new Uint8Array(read);
+    let count = 0;
+    for (let i = 0; i < bytes.length; i++) {
+      if (read[i] >= 0) continue;
+      bytes[i] = 0;
+      count++;
+    }
+    if (count > 0) onNaN?.(count);
     const size = height * width * 3;
     return Array.from({ length: images.shape[0] }, (_, i) => new Image(bytes.slice(i * size, (i + 1) * size), width, height));
   }
@@ -173,7 +182,7 @@ export class Image {
   }
 }
 
-/** [-1, 1], as a VAE decodes, to [0, 1]; what lies beyond is cut. Equals diffusers' VaeImageProcessor.denormalize. */
+/** [-1, 1], as a VAE decodes, to [0, 1]; what lies beyond is cut, and NaN stays. Equals diffusers' VaeImageProcessor.denormalize. */
 export function denormalize(images: tf.Tensor): tf.Tensor {
-  return tf.tidy(() => images.mul(0.5).add(0.5).clipByValue(0, 1));
+  return tf.tidy(() => tf.where(tf.isNaN(images), images, images.mul(0.5).add(0.5).clipByValue(0, 1))); // some devices clip NaN to 0
 }

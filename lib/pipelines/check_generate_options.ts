@@ -33,6 +33,7 @@ export interface GenerateRequest {
   /** How much of a picture to give up, where one is begun from. */
   strength?: number;
   outputType: OutputType;
+  detectAnomaly: boolean;
   callbackOnStepEnd?: StepCallback;
   signal?: AbortSignal;
 }
@@ -40,7 +41,7 @@ export interface GenerateRequest {
 /** The options of text to image. */
 export const OPTIONS: readonly string[] = [
   'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'guidanceStop', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
-  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'signal',
+  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'detectAnomaly', 'signal',
 ] satisfies Array<keyof GenerateOptions>;
 
 /** @throws TypeError for an option that is none of `names`. */
@@ -107,6 +108,7 @@ export function checkGenerateOptions(
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
     eta: checkNumber('eta', options.eta ?? 0, 0, 1),
     outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
+    detectAnomaly: options.detectAnomaly ?? false,
     latentShape, latents, generator, dtype: textEncoder.weightDtype, callbackOnStepEnd, signal,
   };
 }

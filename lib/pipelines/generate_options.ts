@@ -42,6 +42,11 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   outputType?: T;
   /** After each step. The latents are lent for the call; those returned instead are taken over. */
   callbackOnStepEnd?: StepCallback;
+  /**
+   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device: for finding
+   * where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline. Named as torch's set_detect_anomaly.
+   */
+  detectAnomaly?: boolean;
   /** Ends the work within one step; `generate` then rejects with the signal's reason. */
   signal?: AbortSignal;
 }

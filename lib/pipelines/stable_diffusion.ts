@@ -14,6 +14,7 @@ import { describeImages } from './describe_images.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
+import { checkNumbers, countNaN, explainPicture, helpForNetwork, NotANumberError } from './not_a_number.js';
 import { explainOutOfMemory } from './out_of_memory.js';
 import { startProgressBar } from './progress_bar.js';
 
@@ -48,6 +49,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   scheduler: Scheduler;
   /** Set during `generate` (by a callback), skips the steps that are left. */
   interrupt = false;
+  private warnedOfNaN = false;
 
   constructor({ vae, textEncoder, tokenizer, unet, scheduler }: StableDiffusionComponents) {
     super();
@@ -92,6 +94,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       this.makeReady(this.textEncoder);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
+        if (request.detectAnomaly) await checkNumbers('the encoded text', encoderHiddenStates, helpForNetwork('textEncoder', this));
         this.makeReady(this.vae); // some starts encode pictures
         this.recordDecoder(request.latentShape);
         const latents = await this.denoise(start(scheduler), encoderHiddenStates, scheduler, request);
@@ -117,7 +120,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 
   /** The loop: takes its start over, gives denoised latents. */
   private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, scheduler: Scheduler, request: GenerateRequest): Promise<tf.Tensor> {
-    const { numInferenceSteps, guided, guidanceStop, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, signal } = request;
+    const { numInferenceSteps, guided, guidanceStop, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
     const { timesteps, condition, known } = start;
     let { latents } = start;
@@ -145,6 +148,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
           return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
         if (i === 0) await this.followCompilation();
+        if (detectAnomaly) await checkNumbers(`the latents after step ${i + 1} of ${timesteps.length} (timestep ${t})`, latents, helpForNetwork('unet', this));
         const changed = await callbackOnStepEnd?.(this, i, t, { latents });
         if (changed?.latents) replaceLatents(changed.latents);
         bar.update(Math.round((i + 1) * total / timesteps.length));
@@ -164,16 +168,26 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 
   /** Latents (taken over) -> what was asked for. */
   private async toOutput(latents: tf.Tensor, request: GenerateRequest): Promise<Image[] | tf.Tensor> {
-    const { outputType } = request;
+    const { outputType, detectAnomaly } = request;
     if (outputType === 'latent') return latents;
-    let pixels: tf.Tensor;
+    let pixels: tf.Tensor | undefined;
     try {
       pixels = tf.tidy(() => denormalize(this.vae.decode(latents.div(this.vae.config.scaling_factor))));
+      if (detectAnomaly) {
+        const count = await countNaN(pixels);
+        if (count > 0) throw new NotANumberError(await explainPicture(count, latents, this));
+      }
+      if (outputType === 'tensor') return pixels.clone();
+      let count = 0;
+      const images = await Image.fromTensor(pixels, found => { count = found; });
+      if (count > 0 && !this.warnedOfNaN) {
+        this.warnedOfNaN = true;
+        console.warn(await explainPicture(count, latents, this));
+      }
+      return describeImages(images, request, this.scheduler);
     } finally {
-      latents.dispose();
+      tf.dispose([latents, pixels ?? []]);
     }
-    if (outputType === 'tensor') return pixels;
-    return describeImages(await Image.fromTensor(pixels).finally(() => pixels.dispose()), request, this.scheduler);
   }
 }
 

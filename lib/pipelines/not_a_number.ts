@@ -1,0 +1,36 @@
+import * as tf from '@tensorflow/tfjs';
+import type { StableDiffusionPipeline } from './stable_diffusion.js';
+
+/** Something of a generation holds NaN, of which no picture can come. The message says what, since when, and what would help. */
+export class NotANumberError extends Error {
+  override name = 'NotANumberError';
+}
+
+/** How many values of a tensor are NaN: waits for the device. */
+export async function countNaN(x: tf.Tensor): Promise<number> {
+  const count = tf.tidy(() => tf.sum(tf.cast(tf.isNaN(x), 'float32')));
+  const [found] = await count.data().finally(() => count.dispose());
+  return found;
+}
+
+/** @throws NotANumberError if a tensor holds NaN. */
+export async function checkNumbers(name: string, x: tf.Tensor, help: string): Promise<void> {
+  const count = await countNaN(x);
+  if (count > 0) throw new NotANumberError(`generate: ${count} of ${x.size} values of ${name} are NaN; ${help}`);
+}
+
+const INSTEAD = 'float32 or bfloat16 instead of float16 helps where numbers grow too large for it';
+
+/** What helps where a text encoder or a UNet gives NaN. */
+export function helpForNetwork(name: 'textEncoder' | 'unet', pipe: StableDiffusionPipeline): string {
+  return `the ${name} is in ${pipe[name].weightDtype}, and ${INSTEAD}; else its weights, or what it was given, hold NaN`;
+}
+
+/** Why a picture is NaN, and what helps: by whether the latents are that it was decoded from. */
+export async function explainPicture(count: number, latents: tf.Tensor, pipe: StableDiffusionPipeline): Promise<string> {
+  const cause = await countNaN(latents) > 0
+    ? `so are its latents: ${helpForNetwork('unet', pipe)}; detectAnomaly: true finds the step`
+    : `its latents are numbers, so it is the VAE: it is in ${pipe.vae.weightDtype}, and ${INSTEAD}, as force_upcast in its config says of some; ` +
+      "AutoencoderKL.fromPretrained(..., { dtype: 'float32' }) loads one to pass as vae";
+  return `generate: ${count} values of the picture are NaN and drawn black; ${cause}`;
+}
