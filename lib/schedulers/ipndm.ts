@@ -3,7 +3,7 @@ import { show } from '../core/checks.js';
 import { adamsBashforth } from './adams_bashforth.js';
 import { linspace32 } from './noise_schedule.js';
 import { Scheduler } from './scheduler.js';
-import { weightedQuotient, weightedSum } from './tensors.js';
+import { weightedSum } from './tensors.js';
 import type { SchedulerConfig, StepOutput } from './types.js';
 
 export interface IPNDMConfig extends Pick<SchedulerConfig, 'num_train_timesteps'> {
@@ -51,8 +51,8 @@ export class IPNDMScheduler extends Scheduler<IPNDMConfig & SchedulerConfig> {
     const alpha = signalShare(sigma);
     this.slopes.push(weightedSum([sigma, sample], [alpha, modelOutput]));
     const noise = adamsBashforth(this.slopes);
-    const original = weightedQuotient(Math.max(alpha, 1e-8), [1, sample], [-sigma, noise]);
-    return { prevSample: weightedSum([signalShare(nextSigma), original], [nextSigma, noise]) };
+    const signal = weightedSum([1, sample], [-sigma, noise]);
+    return { prevSample: weightedSum([signalShare(nextSigma) / Math.max(alpha, 1e-8), signal], [nextSigma, noise]) };
   }
 
   private setAngles(steps: number): void {

@@ -38,10 +38,9 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
     variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
   };
   static override readonly choices = { ...SolverScheduler.choices, algorithm_type: ['data_prediction', 'noise_prediction'] };
-  /** The sample that the last step began from, the noise that it added, and how stochastic it was. */
-  private readonly origin = this.remember(1);
-  private readonly lastNoise = this.remember(1);
-  private lastTau = 0;
+  /** What the last step kept of its sample with the noise that it added, and how stochastic it was. */
+  private readonly carried = this.remember(1);
+  private tau = 0;
 
   constructor(options: Partial<SASolverConfig> = {}) {
     super(options);
@@ -72,20 +71,27 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
     const level = this.level(index);
     this.outputs.push(algorithm_type === 'data_prediction' ? this.toOriginal(modelOutput, sample, level) : this.toNoise(modelOutput, sample, level));
     const orderOf = (most: number, still: number) => Math.min(most, this.outputs.length, lower_order_final ? still : most);
-    const begin = this.origin.length === 0
+    const corrected = this.carried.length === 0
       ? sample
-      : this.update(this.origin.at(0), this.lastNoise.at(0), this.lastTau, [index - 1, index], orderOf(corrector_order, left + 2));
-    const noise = this.drawNoise(sample, options);
-    this.origin.push(begin);
-    this.lastNoise.push(noise);
-    this.lastTau = tau_func ? tau_func(timestep) : timestep >= 200 && timestep <= 800 ? 1 : 0;
-    return { prevSample: this.update(begin, noise, this.lastTau, [index, index + 1], orderOf(predictor_order, left)) };
+      : weightedSum([1, this.carried.at(0)], ...this.outputTerms(index - 1, this.tau, orderOf(corrector_order, left + 2)));
+    this.tau = tau_func ? tau_func(timestep) : timestep >= 200 && timestep <= 800 ? 1 : 0;
+    this.carried.push(this.carry(corrected, this.drawNoise(sample, options), index));
+    return { prevSample: weightedSum([1, this.carried.at(0)], ...this.outputTerms(index, this.tau, orderOf(predictor_order, left))) };
   }
 
-  /** Between the noise levels at two steps, by the polynomial in lambda through the newest `order` outputs. */
-  private update(sample: tf.Tensor, noise: tf.Tensor, tau: number, steps: [from: number, to: number], order: number): tf.Tensor {
+  /** What a step keeps of the sample, and the noise that it adds. */
+  private carry(sample: tf.Tensor, noise: tf.Tensor, index: number): tf.Tensor {
+    const [from, to] = [this.level(index), this.level(index + 1)];
+    const [h, variance] = [to.lambda - from.lambda, this.tau ** 2];
+    return this.settings.algorithm_type === 'data_prediction'
+      ? weightedSum([to.sigma / from.sigma * Math.exp(-h * variance), sample], [to.sigma * Math.sqrt(-Math.expm1(-2 * h * variance)), noise])
+      : weightedSum([to.alpha / from.alpha, sample], [to.sigma * this.tau * Math.sqrt(Math.expm1(2 * h)), noise]);
+  }
+
+  /** What the newest `order` outputs add in the step from `index`, by the polynomial in lambda through them. */
+  private outputTerms(index: number, tau: number, order: number): Term[] {
     const ofOriginal = this.settings.algorithm_type === 'data_prediction';
-    const [from, to] = steps.map(index => this.level(index));
+    const [from, to] = [this.level(index), this.level(index + 1)];
     const h = to.lambda - from.lambda;
     const rate = ofOriginal ? 1 + tau ** 2 : -1;
     const points = Array.from({ length: order }, (_, age) => this.level(this.stepIndex! - age).lambda - to.lambda);
@@ -96,11 +102,7 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
       weights[1] -= bend;
     }
     const scale = (1 + tau ** 2) * (ofOriginal ? to.alpha : -to.sigma);
-    return weightedSum(
-      [ofOriginal ? to.sigma / from.sigma * Math.exp(-h * tau ** 2) : to.alpha / from.alpha, sample],
-      [to.sigma * (ofOriginal ? Math.sqrt(-Math.expm1(-2 * h * tau ** 2)) : tau * Math.sqrt(Math.expm1(2 * h))), noise],
-      ...weights.map((weight, age): Term => [scale * weight, this.outputs.at(age)]),
-    );
+    return weights.map((weight, age) => [scale * weight, this.outputs.at(age)]);
   }
 }
 
