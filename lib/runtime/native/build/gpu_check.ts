@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { driverTrouble, type Gpu } from '../nvidia.js';
-import { CUDA_FOLDER, cudaPlace, OPENED, TOOLS } from './cuda_libraries.js';
+import { CUDA_FOLDER, cudaName, cudaPlace, OPENED, TOOLS } from './cuda_libraries.js';
 import { binaryTrouble } from './elf.js';
 
 const DRIVER = 'libcuda.so.1'; // comes with the GPU's driver, not with a build
@@ -16,7 +16,7 @@ export function unusableLibrary(folder: string, onOpen?: (name: string) => void)
   const openLibrary = opener(folder);
   if (!openLibrary) return 'the build is older than this version of the package';
   const cuda = join(folder, CUDA_FOLDER);
-  const files = existsSync(cuda) ? readdirSync(cuda) : [];
+  const files = existsSync(cuda) ? readdirSync(cuda).filter(name => cudaName(name) !== null) : [];
   for (const name of files) {
     if (!existsSync(join(cuda, name))) return `${name} is gone from ${readlinkSync(join(cuda, name))}`;
     const trouble = binaryTrouble(join(cuda, name));
