@@ -1,24 +1,25 @@
-import { open, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { lstat, open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { parseJson } from '../core/json.js';
 import type { ByteSource, FilePlace } from '../weights/safetensors.js';
-import { checkRelativePath, ModelFileError, readText, type ModelFolder } from './model_folder.js';
+import { checkRelativePath, isWeightFile, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
 const maxReadBytes = 1 << 30; // one read call takes less than 2 GiB
 
 /** A model in a folder of this machine. */
 export class LocalFolder implements ModelFolder {
-  private constructor(readonly name: string, private readonly root: string) {}
+  private constructor(readonly name: string, private readonly root: string, private readonly named?: string) {}
 
   /**
    * @param name what errors call the folder.
+   * @param named a file in it that the user named by its path.
    * @throws ModelFileError if there is no folder at `path`.
    */
-  static async open(path: string, name = path): Promise<LocalFolder> {
+  static async open(path: string, name = path, named?: string): Promise<LocalFolder> {
     const root = await realpath(path).catch(() => undefined);
     if (!root) throw new ModelFileError(`${path}: there is no such folder`);
     if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors or .ckpt file`);
-    return new LocalFolder(name, root);
+    return new LocalFolder(name, root, named);
   }
 
   async has(path: string): Promise<boolean> {
@@ -41,17 +42,23 @@ export class LocalFolder implements ModelFolder {
 
   /**
    * The real place of the file at `path`, or undefined if there is none.
-   * Links are followed as long as they end inside the folder, or in the blobs of the hub cache that the folder is a snapshot of:
-   * a model from elsewhere must not make us read (and then show, or upload) what its author links to.
+   * What was downloaded may link into the blobs of its hub cache alone: a model from elsewhere must not make us read (and then show, or upload)
+   * what its author links to. A folder of the user's own may have its weights, or the folders of its parts, on another disk.
    */
   private async locate(path: string): Promise<string | undefined> {
-    const file = await realpath(join(this.root, checkRelativePath(path))).catch(() => undefined);
+    const place = join(this.root, checkRelativePath(path));
+    const file = await realpath(place).catch(() => undefined);
     if (!file || !(await stat(file)).isFile()) return undefined;
-    const folders = [this.root, blobsOf(this.root)].filter(folder => folder !== undefined);
-    if (!folders.some(folder => file.startsWith(folder.endsWith(sep) ? folder : folder + sep))) {
-      throw new ModelFileError(`${this.name}/${path}: is a link that leaves the folder, to ${file}; put the file itself there`);
-    }
-    return file;
+    const blobs = blobsOf(this.root);
+    if (liesIn(file, this.root) || (blobs ? liesIn(file, blobs) : await this.mayLink(path, place, file))) return file;
+    throw new ModelFileError(`${this.name}/${path}: is a link that leaves the folder, to ${file}; put the file itself there`);
+  }
+
+  /** Whether a path of the user's own folder may lead to `file` elsewhere: weights to weights, or a folder of configs to such. */
+  private async mayLink(path: string, place: string, file: string): Promise<boolean> {
+    if (path === this.named) return true;
+    if (isWeightFile(path)) return isWeightFile(file) || isHubBlob(file);
+    return /(\.json|merges\.txt)$/.test(path) && !(await lstat(place)).isSymbolicLink();
   }
 }
 
@@ -91,10 +98,19 @@ export class FileSource implements ByteSource {
   }
 }
 
+function liesIn(file: string, folder: string): boolean {
+  return file.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
+
 /** Hub caches hold `<repository>/snapshots/<revision>/...`, links to `<repository>/blobs/<hash>`. */
 function blobsOf(folder: string): string | undefined {
   for (let at = folder; dirname(at) !== at; at = dirname(at)) {
     if (basename(dirname(at)) === 'snapshots') return join(dirname(dirname(at)), 'blobs');
   }
   return undefined;
+}
+
+/** A file's content in a hub cache, which has no name of its own. */
+function isHubBlob(file: string): boolean {
+  return basename(dirname(file)) === 'blobs' && basename(dirname(dirname(file))).startsWith('models--');
 }

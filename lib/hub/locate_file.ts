@@ -9,7 +9,7 @@ export async function locateFile(
   source: string | ModelFolder, weightName: string | undefined, usual: readonly string[], options: HubOptions = {},
 ): Promise<{ folder: ModelFolder; path: string }> {
   const [, parent, file] = typeof source === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|pt))$/i.exec(source) || [];
-  const folder = await openModelFolder(file ? parent ?? '.' : source, options);
+  const folder = await openModelFolder(file ? parent ?? '.' : source, options, file);
   const names = file ? [file] : weightName ? [weightName] : usual;
   for (const path of names) {
     if (!await folder.has(path)) continue;

@@ -93,9 +93,10 @@ export function isWeightFile(name: string): boolean {
 /**
  * A folder or a single-file checkpoint by its path, else a model on the hub by its id, as in 'owner/name', or a file there by its address;
  * or the given model folder itself.
+ * @param named a file in the folder that the user named by its path, so that it may be a link to anywhere.
  */
-export async function openModelFolder(source: string | ModelFolder, options: OpenOptions = {}): Promise<ModelFolder> {
+export async function openModelFolder(source: string | ModelFolder, options: OpenOptions = {}, named?: string): Promise<ModelFolder> {
   if (typeof source !== 'string') return source;
   const { openByName } = await import('./open_by_name.js'); // only Node has files
-  return openByName(source, options);
+  return openByName(source, options, named);
 }

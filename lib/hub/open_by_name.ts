@@ -5,7 +5,7 @@ import { LocalFolder } from './local_folder.js';
 import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
 
 /** A folder or a single-file checkpoint of this machine, or where there is none of that name, a model on the hub. */
-export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {
+export async function openByName(name: string, options: OpenOptions, named?: string): Promise<ModelFolder> {
   const there = await stat(name).catch(() => undefined);
   const isFile = isWeightFile(name) && !there?.isDirectory();
   if (isFile || /^https?:/i.test(name)) {
@@ -15,7 +15,7 @@ export async function openByName(name: string, options: OpenOptions): Promise<Mo
   if (options.predictionType) {
     throw new RangeError(`predictionType: got ${show(options.predictionType)} for a folder, takes none: the config of its scheduler says it`);
   }
-  if (there) return LocalFolder.open(name);
+  if (there) return LocalFolder.open(name, name, named);
   if (!isHubId(name)) throw new ModelFileError(`${name}: there is no such folder, and no model on the hub is called so: they are called as in 'owner/name'`);
   const { HubFolder } = await import('./hub_folder.js');
   return HubFolder.open(name, options);

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LocalFolder } from '../../lib/hub/local_folder.js';
+import { locateFile } from '../../lib/hub/locate_file.js';
 import { openModelFolder } from '../../lib/hub/model_folder.js';
 
 describe('LocalFolder', () => {
@@ -64,6 +65,33 @@ describe('LocalFolder', () => {
     await assert.rejects(folder.readText('etc/passwd'), /etc\/passwd: is a link that leaves the folder/);
   });
 
+  it('leaves the user\'s own folder by a link from weights to weights, or to a folder of them and their configs', async () => {
+    const disk = join(root, 'disk/unet');
+    mkdirSync(disk, { recursive: true });
+    mkdirSync(join(root, 'models--a--b/blobs'), { recursive: true });
+    for (const path of ['disk/unet/weights.safetensors', 'models--a--b/blobs/abc', 'disk/unet/config.json', 'disk/secret', 'disk/unet/notes.txt']) writeFileSync(join(root, path), '[3]');
+    const own = join(root, 'own');
+    mkdirSync(own);
+    symlinkSync(disk, join(own, 'unet'));
+    const links: Array<[name: string, target: string]> = [
+      ['far.safetensors', join(disk, 'weights.safetensors')], ['near.bin', '../disk/unet/weights.safetensors'], ['blob.ckpt', join(root, 'models--a--b/blobs/abc')],
+      ['twice.pt', join(own, 'far.safetensors')], ['secret.safetensors', join(root, 'disk/secret')], ['config.json', join(disk, 'config.json')],
+    ];
+    for (const [name, target] of links) symlinkSync(target, join(own, name));
+    const opened = await openModelFolder(own);
+    for (const path of ['far.safetensors', 'near.bin', 'blob.ckpt', 'twice.pt', 'unet/weights.safetensors', 'unet/config.json']) assert.equal(await opened.readText(path), '[3]', path);
+    for (const path of ['secret.safetensors', 'config.json', 'unet/notes.txt']) await assert.rejects(opened.readText(path), /is a link that leaves the folder/, path);
+  });
+
+  it('follows a link to anywhere that the user named himself, and no other beside it', async () => {
+    const own = join(root, 'named');
+    mkdirSync(own);
+    for (const name of ['lora.safetensors', 'other.safetensors']) symlinkSync('../outside.json', join(own, name));
+    const { folder: found, path } = await locateFile(join(own, 'lora.safetensors'), undefined, []);
+    assert.equal(await found.readText(path), '{}');
+    await assert.rejects(found.readText('other.safetensors'), /is a link that leaves the folder/);
+  });
+
   it('follows the links of a hub cache to its blobs, and only there', async () => {
     const cache = join(root, 'models--owner--name');
     mkdirSync(join(cache, 'snapshots/0123/unet'), { recursive: true });
@@ -71,10 +99,13 @@ describe('LocalFolder', () => {
     writeFileSync(join(cache, 'blobs/abc'), '{"b":2}');
     symlinkSync('../../../blobs/abc', join(cache, 'snapshots/0123/unet/config.json'));
     symlinkSync('../../../../outside.json', join(cache, 'snapshots/0123/unet/other.json'));
+    writeFileSync(join(root, 'outside.safetensors'), '');
+    symlinkSync('../../../../outside.safetensors', join(cache, 'snapshots/0123/unet/model.safetensors'));
     for (const [path, prefix] of [['', 'unet/'], ['unet', '']]) {
       const snapshot = await openModelFolder(join(cache, 'snapshots/0123', path));
       assert.deepEqual(await snapshot.readJson(`${prefix}config.json`), { b: 2 });
       await assert.rejects(snapshot.readJson(`${prefix}other.json`), /is a link that leaves the folder/);
+      await assert.rejects(snapshot.open(`${prefix}model.safetensors`), /is a link that leaves the folder/);
     }
   });
 
