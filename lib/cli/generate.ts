@@ -141,7 +141,7 @@ export async function generate(prompts: string[], options: GenerateCommandOption
     if (options.json) {
       console.log(JSON.stringify({
         model, device: pipe.device, scheduler: pipe.scheduler.constructor.name,
-        steps: options.steps ?? 50, guidanceScale: options.guidanceScale ?? 7.5, images: saved, grid,
+        steps: options.steps ?? pipe.defaults.numInferenceSteps, guidanceScale: options.guidanceScale ?? pipe.defaults.guidanceScale, images: saved, grid,
         seconds: { load: seconds(started, loaded), generate: seconds(loaded, performance.now()) },
         profile: profile && { networks: profile.networks, layers: profile.layers },
       }));

@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { Generator } from '../core/random.js';
 import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
-import type { Steps } from '../schedulers/steps.js';
+import type { Steps, StepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -15,6 +15,7 @@ export interface GenerateRequest {
   numImagesPerPrompt: number;
   /** For the scheduler. */
   steps: Steps;
+  stepsOptions?: StepsOptions;
   /** How many those are. */
   numInferenceSteps: number;
   guidanceScale: number;
@@ -61,10 +62,14 @@ export function checkGenerateOptions(
 ): GenerateRequest {
   const { unet, vaeScaleFactor, textEncoder } = pipe;
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
-  const [features] = [unet.config.cross_attention_dim].flat();
+  const { textFeatures: features } = unet;
   const [trainedHeight, trainedWidth = trainedHeight] = [unet.config.sample_size].flat();
   if (textEncoder.config.hidden_size !== features) {
     throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
+  }
+  if (unet.takesClasses) {
+    const key = unet.config.class_embed_type === null ? 'num_class_embeds' : 'class_embed_type';
+    throw new RangeError(`unet: ${key}: got ${show(unet.config[key])}, takes null: this pipeline has no classes to tell the unet`);
   }
   if (!unetChannels.includes(unet.config.in_channels)) {
     const takes = unetChannels.join(' or ');
@@ -76,7 +81,7 @@ export function checkGenerateOptions(
   if (options.negativePrompt !== undefined && negativePromptEmbeds) {
     throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
   }
-  const steps = chooseSteps(options);
+  const steps = chooseSteps(options, pipe.defaults.numInferenceSteps);
   if (promptEmbeds) checkShape('promptEmbeds', promptEmbeds.shape, [null, null, features]);
 
   const prompts = prompt === undefined ? undefined : checkTexts('prompt', prompt);
@@ -85,7 +90,7 @@ export function checkGenerateOptions(
   const tokens = promptEmbeds?.shape[1] ?? pipe.tokenizer.modelMaxLength;
   if (negativePromptEmbeds) checkShape('negativePromptEmbeds', negativePromptEmbeds.shape, [batch, tokens, features]);
 
-  const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? 7.5);
+  const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? pipe.defaults.guidanceScale);
   const numImagesPerPrompt = checkInteger('numImagesPerPrompt', options.numImagesPerPrompt ?? 1, 1);
   const images = batch * numImagesPerPrompt;
   const height = checkSide('height', options.height ?? (trainedHeight ?? NaN) * vaeScaleFactor, vaeScaleFactor);
@@ -101,7 +106,7 @@ export function checkGenerateOptions(
   }
   return {
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
-    guided: guidanceScale > 1,
+    guided: guidanceScale > 1 && unet.config.time_cond_proj_dim === null, // those that know the scale need no second prediction
     guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
@@ -114,10 +119,10 @@ export function checkGenerateOptions(
 }
 
 /** @throws TypeError for more than one of the three ways to say the steps. */
-function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions): Steps {
+function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions, usual: number): Steps {
   const given = Object.entries({ numInferenceSteps, timesteps, sigmas }).filter(([, value]) => value !== undefined).map(([name]) => name);
   if (given.length > 1) throw new TypeError(`${given[0]}: got both ${given[0]} and ${given[1]}, takes one of the two`);
-  return timesteps ? { timesteps } : sigmas ? { sigmas } : checkInteger('numInferenceSteps', numInferenceSteps ?? 50, 1);
+  return timesteps ? { timesteps } : sigmas ? { sigmas } : checkInteger('numInferenceSteps', numInferenceSteps ?? usual, 1);
 }
 
 /** One text or several -> `count` texts (one stands for all), or as many as there are. */

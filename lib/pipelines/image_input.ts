@@ -76,6 +76,26 @@ export function resizeNearest(x: tf.Tensor, height: number, width: number): tf.T
   return tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [height, width]);
 }
 
+/** Pictures, or their latents, as the beginning of others. */
+export interface StartingPictures {
+  count: number;
+  /** Pixels: multiples of the VAE's scale factor. */
+  height: number;
+  width: number;
+  /** Their latents as the UNet knows them, drawn if they are not given. */
+  latents(generator?: Generator | Generator[]): tf.Tensor;
+}
+
+/** @throws TypeError, RangeError unless it is pictures, or a tensor of their pixels within [0, 1] or of their latents. */
+export function startingPictures(vae: Autoencoder, image: ImageInput): StartingPictures {
+  const { scaleFactor: factor, config: { latent_channels: channels } } = vae;
+  const { count, ...size } = checkImages('image', image, [3, channels]);
+  const latents = isTensor(image) && image.shape[3] !== 3 ? image : undefined;
+  const whole = (length: number) => latents ? length * factor : Math.max(factor, length - length % factor);
+  const [height, width] = [whole(size.height), whole(size.width)];
+  return { count, height, width, latents: generator => latents?.clone() ?? drawLatents(vae, toPixels(image, height, width), generator) };
+}
+
 /** Draws latents of pictures, as the UNet knows them: `[images, height / scaleFactor, width / scaleFactor, channels]`. */
 export function drawLatents(vae: Autoencoder, pixels: tf.Tensor, generator?: Generator | Generator[]): tf.Tensor {
   return tf.tidy(() => retrieveLatents(vae.encode(pixels), generator).mul(vae.config.scaling_factor));

@@ -1,8 +1,11 @@
 import { checkOneOf, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { ModelFileError, openModelFolder, type DownloadProgress, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
+import type { Autoencoder } from '../models/autoencoder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Device } from '../runtime/devices.js';
@@ -11,6 +14,8 @@ import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { readStateDict } from '../weights/state_dict.js';
 import { BUNDLED_WORDS } from '../weights/textual_inversion.js';
 import { modelFiles } from '../weights/weight_files.js';
+import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
 import { learnBundledWords } from './learned_words.js';
 import { StableDiffusionPipeline, type StableDiffusionComponents } from './stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
@@ -38,9 +43,21 @@ export interface FromPretrainedOptions
 /** A class of pipelines. */
 export type PipelineClass<P extends StableDiffusionPipeline = StableDiffusionPipeline> = new (components: StableDiffusionComponents) => P;
 
-const pipelineClasses: Record<string, PipelineClass> = { StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline };
+const pipelineClasses: Record<string, PipelineClass> = {
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+};
 
-/** Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names. */
+type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
+
+/** The classes that each network can be of. */
+const textEncoders: Record<string, NetworkClass<CLIPTextModel>> = { CLIPTextModel, CLIPTextModelWithProjection };
+const unets: Record<string, NetworkClass<UNet2DConditionModel>> = { UNet2DConditionModel };
+const vaes: Record<string, NetworkClass<Model<unknown> & Autoencoder>> = { AutoencoderKL, AutoencoderTiny };
+
+/**
+ * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names, which
+ * must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
+ */
 export async function loadPipeline(
   source: string | ModelFolder, options: FromPretrainedOptions, Pipeline?: PipelineClass,
 ): Promise<StableDiffusionPipeline> {
@@ -52,7 +69,11 @@ export async function loadPipeline(
   const index = await folder.readJson('model_index.json');
   const path = `${folder.name}/model_index.json`;
   if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
-  const named = checkOneOf(`${path}: _class_name`, index._class_name, Object.keys(pipelineClasses));
+  const known = Object.keys(pipelineClasses);
+  if (!Pipeline && !known.includes(index._class_name as string)) {
+    const hint = 'StableDiffusionPipeline.fromPretrained tries the parts of any';
+    throw new RangeError(`${path}: _class_name: got ${show(index._class_name)}, takes ${known.map(show).join(', ')}; ${hint}`);
+  }
   const className = (component: string, known: readonly string[]) => {
     const entry = index[component]; // [library, class]
     return checkOneOf(`${path}: ${component}`, Array.isArray(entry) ? entry[1] : entry, known);
@@ -66,12 +87,10 @@ export async function loadPipeline(
     className('tokenizer', ['CLIPTokenizer', 'CLIPTokenizerFast']);
     files.push(...CLIPTokenizer.fileNames.map(file => `tokenizer/${file}`));
   }
-  const networks = [
-    ['text_encoder', CLIPTextModel, options.textEncoder], ['unet', UNet2DConditionModel, options.unet], ['vae', AutoencoderKL, options.vae],
-  ] as const;
-  for (const [subfolder, { className: name }, given] of networks) {
+  const networks = [['text_encoder', textEncoders, options.textEncoder], ['unet', unets, options.unet], ['vae', vaes, options.vae]] as const;
+  for (const [subfolder, classes, given] of networks) {
     if (given) continue;
-    className(subfolder, [name]);
+    className(subfolder, Object.keys(classes));
     files.push(...await modelFiles(folder, { ...options, subfolder }));
   }
   const hasWords = !options.textEncoder && !options.tokenizer && await folder.has(BUNDLED_WORDS); // what is given stays as it is
@@ -79,10 +98,10 @@ export async function loadPipeline(
   await folder.prefetch?.(files);
 
   const loaded: Model<unknown>[] = [];
-  const network = async <M extends Model<unknown>>(subfolder: string, Network: NetworkClass<M>): Promise<M> => {
+  const network = async <M extends Model<unknown>>(subfolder: string, classes: Record<string, NetworkClass<M>>): Promise<M> => {
     const { dtype, variant, useSafetensors, cpuOffload, signal, progressCallback } = options;
     signal?.throwIfAborted();
-    const model = await Network.fromPretrained(folder, {
+    const model = await classes[className(subfolder, Object.keys(classes))].fromPretrained(folder, {
       subfolder, dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
       onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
     });
@@ -95,12 +114,12 @@ export async function loadPipeline(
     return schedulerClass(name).fromConfig(config);
   };
   try {
-    const pipe = new (Pipeline ?? pipelineClasses[named])({
+    const pipe = new (Pipeline ?? pipelineClasses[index._class_name as string])({
       scheduler: options.scheduler ?? await scheduler(schedulerName!),
       tokenizer: options.tokenizer ?? await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' }),
-      textEncoder: options.textEncoder ?? await network('text_encoder', CLIPTextModel),
-      unet: options.unet ?? await network('unet', UNet2DConditionModel),
-      vae: options.vae ?? await network('vae', AutoencoderKL),
+      textEncoder: options.textEncoder ?? await network('text_encoder', textEncoders),
+      unet: options.unet ?? await network('unet', unets),
+      vae: options.vae ?? await network('vae', vaes),
     });
     if (hasWords) learnBundledWords(pipe, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
     return pipe;
@@ -109,5 +128,3 @@ export async function loadPipeline(
     throw error;
   }
 }
-
-type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { denormalize, Image } from '../image/image.js';
+import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
 import type { Autoencoder } from '../models/autoencoder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import { DeepCache } from '../models/deep_cache.js';
@@ -49,6 +50,8 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   scheduler: Scheduler;
   /** Set during `generate` (by a callback), skips the steps that are left. */
   interrupt = false;
+  /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
+  protected readonly endsWithOriginal: boolean = false;
   private warnedOfNaN = false;
 
   constructor({ vae, textEncoder, tokenizer, unet, scheduler }: StableDiffusionComponents) {
@@ -58,7 +61,17 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     this.tokenizer = tokenizer;
     this.unet = unet;
     this.scheduler = scheduler;
+    this.correctConfigs();
+  }
+
+  /** Sets right what old configs say. */
+  protected correctConfigs(): void {
     correctConfigs(this);
+  }
+
+  /** What `generate` takes where its options say nothing. */
+  get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number } {
+    return { numInferenceSteps: 50, guidanceScale: 7.5 };
   }
 
   /** What the pipeline is made of; another pipeline can be made of the same. */
@@ -88,9 +101,9 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
     return this.running(async () => {
       request.signal?.throwIfAborted();
-      this.scheduler.setTimesteps(request.steps); // as in diffusers, for all to see
+      this.scheduler.setTimesteps(request.steps, request.stepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
-      scheduler.setTimesteps(request.steps);
+      scheduler.setTimesteps(request.steps, request.stepsOptions);
       this.makeReady(this.textEncoder);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
@@ -122,6 +135,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   private async denoise(start: DenoisingStart, encoderHiddenStates: tf.Tensor, scheduler: Scheduler, request: GenerateRequest): Promise<tf.Tensor> {
     const { numInferenceSteps, guided, guidanceStop, guidanceScale, guidanceRescale, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
+    const { time_cond_proj_dim: conditionDim } = unet.config; // of models that were distilled with guidance, and are told its scale
     const { timesteps, condition, known } = start;
     let { latents } = start;
     const replaceLatents = (next: tf.Tensor) => {
@@ -140,11 +154,13 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
         replaceLatents(tf.tidy(() => {
           const input = scheduler.scaleModelInput(latents, t);
           const sample = condition ? tf.concat([input, condition], -1) : input;
-          const predict = (input: tf.Tensor, text: tf.Tensor) => unet.forward(input, t, { encoderHiddenStates: text, deepCache });
+          const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
+          const predict = (input: tf.Tensor, text: tf.Tensor) => unet.forward(input, t, { encoderHiddenStates: text, timestepCond, deepCache });
           const prediction = i < guidedSteps
             ? guide(predict(tf.concat([sample, sample]), encoderHiddenStates), guidanceScale, guidanceRescale)
             : predict(sample, guided ? tf.split(encoderHiddenStates, 2)[1] : encoderHiddenStates);
-          const { prevSample } = scheduler.step(prediction, t, latents, { generator, eta, dtype: unet.weightDtype });
+          const { prevSample, predOriginalSample } = scheduler.step(prediction, t, latents, { generator, eta, dtype: unet.weightDtype });
+          if (this.endsWithOriginal && predOriginalSample && i === timesteps.length - 1) return predOriginalSample;
           return known ? putBack(known, prevSample, scheduler, timesteps[i + 1]) : prevSample;
         }));
         if (i === 0) await this.followCompilation();
@@ -192,7 +208,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 }
 
 /** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
-function prepareLatents({ latents, latentShape, generator, dtype }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
+export function prepareLatents({ latents, latentShape, generator, dtype }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
   return tf.tidy(() => (latents ?? randn(latentShape, generator, dtype)).mul(initNoiseSigma));
 }
 

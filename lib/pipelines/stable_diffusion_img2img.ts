@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { checkGenerateOptions, checkOptionNames, OPTIONS } from './check_generate_options.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
-import { checkImages, checkStrength, checkTurns, drawLatents, inTurn, lastTimesteps, toPixels, type ImageInput } from './image_input.js';
+import { checkStrength, checkTurns, inTurn, lastTimesteps, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, and the noise comes on top of it. */
@@ -29,12 +29,8 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
   ): Promise<GenerateOutput<T>> {
     checkOptionNames(options, IMG2IMG_OPTIONS);
     const { image, strength = 0.8, ...others } = options;
-    const { latent_channels: channels } = this.vae.config;
-    const { count, ...size } = checkImages('image', image, [3, channels]);
-    const areLatents = image instanceof tf.Tensor && image.shape[3] !== 3;
-    const factor = this.vaeScaleFactor;
-    const whole = (length: number) => areLatents ? length * factor : Math.max(factor, length - length % factor);
-    const [height, width] = [whole(size.height), whole(size.width)];
+    const pictures = startingPictures(this.vae, image);
+    const { count, height, width } = pictures;
     const request = checkGenerateOptions(this, prompt, { ...others, height, width });
     const { numInferenceSteps, latentShape, generator, dtype } = request;
     const left = checkStrength(strength, numInferenceSteps);
@@ -42,7 +38,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
 
     return this.run({ ...request, strength }, scheduler => tf.tidy(() => {
       const timesteps = lastTimesteps(scheduler, numInferenceSteps, left);
-      const original = areLatents ? image : drawLatents(this.vae, toPixels(image, height, width), generator);
+      const original = pictures.latents(generator);
       const noise = randn(latentShape, generator, dtype);
       return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
     }));

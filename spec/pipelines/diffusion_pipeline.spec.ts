@@ -4,11 +4,15 @@ import { Generator } from '../../lib/core/random.js';
 import { LocalFolder } from '../../lib/hub/local_folder.js';
 import type { ModelFolder } from '../../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import type { PipelineClass } from '../../lib/pipelines/load_components.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_model_img2img.js';
+import { StableDiffusionPipeline, type StableDiffusionComponents } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
@@ -35,13 +39,14 @@ async function folderWith(changes: Record<string, ((json: Record<string, unknown
   };
 }
 
-/** The networks' weights as diffusers saves them, beside the demo model's other files. */
-async function torchFolder({ unet, vae, textEncoder }: StableDiffusionPipeline): Promise<ModelFolder> {
+/** The networks as diffusers saves them, beside the demo model's other files; `index`: what model_index.json says otherwise. */
+async function torchFolder({ unet, vae, textEncoder }: StableDiffusionComponents, index: object = {}): Promise<ModelFolder> {
   const folder = await LocalFolder.open(DEMO_MODEL);
   const files: Record<string, Uint8Array | string> = {};
   const networks = { unet, vae, text_encoder: textEncoder };
-  for (const path of ['model_index.json', 'scheduler/scheduler_config.json', 'tokenizer/tokenizer.json', 'tokenizer/tokenizer_config.json',
-    ...Object.keys(networks).map(name => `${name}/config.json`)]) files[path] = await folder.readText(path);
+  for (const path of ['scheduler/scheduler_config.json', 'tokenizer/tokenizer.json', 'tokenizer/tokenizer_config.json']) files[path] = await folder.readText(path);
+  files['model_index.json'] = JSON.stringify({ ...await folder.readJson('model_index.json') as object, ...index });
+  for (const [name, { config }] of Object.entries(networks)) files[`${name}/config.json`] = JSON.stringify(config);
   for (const [name, network] of Object.entries(networks)) {
     const values = network.stateDict();
     const tensors = [...network.parameterSpecs()].map(([key, spec]) => ({
@@ -144,17 +149,46 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
     pipe.dispose();
   });
 
+  it('takes the parts of a pipeline of any name where a class is asked for, and makes the class that is named', async () => {
+    const safe = await folderWith({ 'model_index.json': json => ({ ...json, _class_name: 'StableDiffusionPipelineSafe', safety_checker: ['stable_diffusion_safe', 'SafeStableDiffusionSafetyChecker'] }) });
+    const asked = await StableDiffusionPipeline.fromPretrained(safe, { device });
+    assert.equal(asked.constructor, StableDiffusionPipeline);
+    asked.dispose();
+    for (const Class of [LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline]) {
+      const named = await DiffusionPipeline.fromPretrained(await folderWith({ 'model_index.json': json => ({ ...json, _class_name: Class.name }) }), { device });
+      assert.equal(named.constructor, Class);
+      assert.deepEqual(named.defaults, { numInferenceSteps: 4, guidanceScale: 8.5 });
+      named.dispose();
+    }
+  });
+
+  it('takes the other classes that a text encoder and a VAE can be of', () => expectNoLeak(async () => {
+    const source = await StableDiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+    const tiny = { encoder_block_out_channels: [4, 4], decoder_block_out_channels: [4, 4], num_encoder_blocks: [1, 1], num_decoder_blocks: [1, 1] };
+    const parts = { ...source.components, vae: new AutoencoderTiny(tiny), textEncoder: new CLIPTextModelWithProjection({ ...source.textEncoder.config, projection_dim: 5 }) };
+    const folder = await torchFolder(parts, { vae: ['diffusers', 'AutoencoderTiny'], text_encoder: ['transformers', 'CLIPTextModelWithProjection'] });
+    const pipe = await DiffusionPipeline.fromPretrained(folder, { device });
+    assert.ok(pipe.vae instanceof AutoencoderTiny);
+    assert.ok(pipe.textEncoder instanceof CLIPTextModelWithProjection);
+    const { images } = await pipe.generate('a star', { numInferenceSteps: 1, generator: new Generator().manualSeed(0), outputType: 'tensor' });
+    [source, pipe, parts.vae, parts.textEncoder].forEach(each => each.dispose());
+    return images;
+  }));
+
   const index = (change: object) => folderWith({ 'model_index.json': json => ({ ...json, ...change }) });
   const cases: Array<[string, () => string | Promise<ModelFolder>, RegExp]> = [
     ['a missing folder', () => 'no/such/folder', /no\/such\/folder: there is no such folder, and no model on the hub is called so: they are called as in 'owner\/name'$/],
     ['a file', () => `${DEMO_MODEL}/model_index.json`, /model_index\.json: is a file, takes the folder of a model, or a \.safetensors or \.ckpt file$/],
     ['a folder of another kind', () => 'spec', /spec: has no model_index\.json, takes a whole pipeline$/],
     ['an index that is no object', () => folderWith({ 'model_index.json': () => [] }), /demo\/model_index\.json: got \[\], takes an object$/],
-    ['an unknown pipeline', () => index({ _class_name: 'FluxPipeline' }), /_class_name: got 'FluxPipeline', takes 'StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline', 'StableDiffusionInpaintPipeline'$/],
+    ['an unknown pipeline', () => index({ _class_name: 'StableDiffusionPipelineSafe' }),
+      /demo\/model_index\.json: _class_name: got 'StableDiffusionPipelineSafe', takes 'StableDiffusionPipeline', .*'LatentConsistencyModelImg2ImgPipeline'; StableDiffusionPipeline\.fromPretrained tries the parts of any$/],
+    ['a pipeline of no name', () => index({ _class_name: ['toString'] }), /_class_name: got \[toString\], takes 'StableDiffusionPipeline',/],
     ['an unknown network', () => index({ unet: ['diffusers', 'UNet3DConditionModel'] }),
       /demo\/model_index\.json: unet: got 'UNet3DConditionModel', takes 'UNet2DConditionModel'$/],
+    ['an unknown text encoder', () => index({ text_encoder: ['transformers', 'T5EncoderModel'] }), /text_encoder: got 'T5EncoderModel', takes 'CLIPTextModel', 'CLIPTextModelWithProjection'$/],
     ['an unknown scheduler', () => index({ scheduler: ['diffusers', 'MagicScheduler'] }), /scheduler: got 'MagicScheduler', takes .*'PNDMScheduler'/],
-    ['a missing component', () => index({ vae: undefined }), /demo\/model_index\.json: vae: got undefined, takes 'AutoencoderKL'$/],
+    ['a missing component', () => index({ vae: undefined }), /demo\/model_index\.json: vae: got undefined, takes 'AutoencoderKL', 'AutoencoderTiny'$/],
     ['a config of another class', () => folderWith({ 'vae/config.json': json => ({ ...json, _class_name: 'VQModel' }) }),
       /demo\/vae\/config\.json: _class_name: got 'VQModel', takes 'AutoencoderKL'$/],
     ['weights that do not fit', () => folderWith({ 'vae/config.json': json => ({ ...json, latent_channels: 8 }) }), /AutoencoderKL: the weights of .* do not fit: /],
