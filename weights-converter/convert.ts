@@ -6,6 +6,7 @@ import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } f
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights, type FoundWeight } from '../lib/weights/load_weights.js';
@@ -35,7 +36,7 @@ export interface Network {
   readonly weights: FoundWeight[];
 }
 
-const networks = { CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny };
+const networks = { CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny };
 type NetworkName = keyof typeof networks;
 
 const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
@@ -150,7 +151,7 @@ async function writeNetwork(
       return bytes;
     },
   }));
-  const stem = (subfolder ? `${subfolder}/` : '') + (className === 'CLIPTextModel' ? 'model' : 'diffusion_pytorch_model');
+  const stem = (subfolder ? `${subfolder}/` : '') + (className.startsWith('CLIP') ? 'model' : 'diffusion_pytorch_model');
   const metadata = { format: 'tfjs', made_by: `tfjs-diffusers ${packageVersion()}` };
   const shards = splitShards(tensors, maxShardSize);
   if (shards.length === 1) return write(`${stem}.safetensors`, writeSafetensors(tensors, metadata));

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { Generator } from '../../lib/core/random.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
@@ -8,7 +9,9 @@ import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.j
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden, type Golden } from '../support/golden.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
+import { convertModel } from '../../weights-converter/convert.js';
 
 const close = { atol: 1e-4, rtol: 1e-4 };
 
@@ -185,6 +188,7 @@ describeOnDevices('AutoencoderKL equals diffusers', () => {
 });
 
 describeOnDevices('CLIPTextModel equals transformers', () => {
+  const folder = temporaryFolder();
   const models = { sd1: CLIPTextModel, sd2: CLIPTextModel, gelu_new: CLIPTextModel, relu: CLIPTextModel, projection: CLIPTextModelWithProjection, projection_old: CLIPTextModelWithProjection };
   for (const [name, Model] of Object.entries(models)) {
     it(name, async () => {
@@ -213,6 +217,24 @@ describeOnDevices('CLIPTextModel equals transformers', () => {
       { vocab_size: 49408, hidden_size: 16, intermediate_size: 2048, num_hidden_layers: 12, num_attention_heads: 8, max_position_embeddings: 77, hidden_act: 'quick_gelu',
         layer_norm_eps: 1e-5, projection_dim: 512, eos_token_id: 49407 });
     assert.throws(() => new CLIPTextModel({ hidden_act: 'magic' }), /text encoder config: hidden_act: got 'magic', takes 'silu', 'swish', 'mish', 'gelu', 'relu', 'quick_gelu', 'gelu_new', 'gelu_pytorch_tanh'/);
+  });
+
+  it('loads from the folder of a whole CLIP, as itself and with its projection, and once converted', async () => {
+    const golden = loadGolden('models/clip_text');
+    const converted = join(folder(), 'clip');
+    await convertModel('spec/golden/models/clip', converted);
+    for (const source of ['spec/golden/models/clip', converted]) {
+      const model = await CLIPTextModel.fromPretrained(source);
+      tf.tidy(() => expectClose(model.forward(golden.meta.inputIds).lastHiddenState, golden.tensors.last, close));
+      model.dispose();
+    }
+    const model = await CLIPTextModelWithProjection.fromPretrained('spec/golden/models/clip');
+    tf.tidy(() => {
+      const { textEmbeds, lastHiddenState } = model.forward(tf.tensor2d(golden.meta.inputIds, undefined, 'int32'));
+      expectClose(textEmbeds, golden.tensors.embeds, close);
+      expectClose(lastHiddenState, golden.tensors.last, close);
+    });
+    model.dispose();
   });
 
   it('refuses more tokens than positions', () => {
