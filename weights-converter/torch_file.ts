@@ -109,7 +109,7 @@ async function readLegacy(source: ByteSource): Promise<CheckpointContent> {
   if (!Array.isArray(keys.value)) throw new PickleError('is cut off: the list of its storages is missing');
   const sizes = new Map(object.storages.map(({ key, dtype }) => [key, elementSizes[dtype]]));
   let end = keys.end;
-  const offsets = new Map<string, { offset: number; elements: number }>();
+  const offsets = new Map<string, { offset: number; bytes: number }>();
   for (const key of keys.value) {
     const size = sizes.get(key as string);
     if (size === undefined) throw new PickleError(`its storage ${show(key)} belongs to no tensor, so that its length is unknown`);
@@ -117,12 +117,12 @@ async function readLegacy(source: ByteSource): Promise<CheckpointContent> {
     const count = await source.read(end, 8);
     const elements = Number(new DataView(count.buffer, count.byteOffset).getBigInt64(0, true));
     if (!Number.isSafeInteger(elements * size) || elements < 0 || end + 8 + elements * size > source.size) throw new PickleError(`is cut off in its storage ${show(key)}`);
-    offsets.set(key as string, { offset: end + 8, elements });
+    offsets.set(key as string, { offset: end + 8, bytes: elements * size });
     end += 8 + elements * size;
   }
-  return collect(object.value, source.size, ({ key, elements }) => {
+  return collect(object.value, source.size, ({ key, dtype, elements }) => {
     const found = offsets.get(key);
-    if (!found || found.elements !== elements) throw new PickleError(`its storage ${show(key)} is ${found ? 'of another length' : 'missing'}`);
+    if (!found || found.bytes !== elements * elementSizes[dtype]) throw new PickleError(`its storage ${show(key)} is ${found ? 'of another length' : 'missing'}`);
     return found.offset;
   });
 }

@@ -1,5 +1,5 @@
 import { show } from '../lib/core/checks.js';
-import type { Dtype } from '../lib/weights/safetensors.js';
+import { elementSizes, type Dtype } from '../lib/weights/safetensors.js';
 
 /** A storage that a pickle names: so many elements, which lie elsewhere in the file. */
 export class StorageRef {
@@ -42,8 +42,11 @@ const mark = Symbol('mark');
 const storageDtypes: Record<string, Dtype> = {
   'torch.DoubleStorage': 'F64', 'torch.FloatStorage': 'F32', 'torch.HalfStorage': 'F16', 'torch.BFloat16Storage': 'BF16',
   'torch.LongStorage': 'I64', 'torch.IntStorage': 'I32', 'torch.ShortStorage': 'I16', 'torch.CharStorage': 'I8',
-  'torch.ByteStorage': 'U8', 'torch.BoolStorage': 'BOOL',
+  'torch.ByteStorage': 'U8', 'torch.BoolStorage': 'BOOL', 'torch.storage.UntypedStorage': 'U8', 'torch.UntypedStorage': 'U8',
 };
+
+/** Of tensors whose storages are bytes, because torch has no typed storage for them. */
+const tensorDtypes: Record<string, Dtype> = { 'torch.float8_e4m3fn': 'F8_E4M3', 'torch.float8_e5m2': 'F8_E5M2' };
 
 /** Each gets the tuple of arguments. The only code that a pickle can reach. */
 const constructors: Record<string, (...args: unknown[]) => unknown> = {
@@ -51,13 +54,14 @@ const constructors: Record<string, (...args: unknown[]) => unknown> = {
   'torch.Size': (sizes = []) => list(sizes),
   'torch._utils._rebuild_tensor': rebuildTensor,
   'torch._utils._rebuild_tensor_v2': rebuildTensor,
+  'torch._utils._rebuild_tensor_v3': rebuildTypedTensor,
   'torch._utils._rebuild_parameter': tensor => tensor,
   'torch._utils._rebuild_parameter_with_state': tensor => tensor,
   'torch.nn.modules.container.ParameterDict': () => new ParameterDict(),
 };
 
 /** What old checkpoints hold beside their weights, the state of their training: allowed, but never made. */
-const unmade = /^(pytorch_lightning|lightning|lightning_fabric|ldm|omegaconf|numpy|argparse|_codecs|copyreg|copy_reg)\.|^collections\.(Counter|defaultdict|deque)$|^(builtins|__builtin__)\.(set|frozenset|dict|list|tuple|int|float|str|bool|bytes|bytearray|complex|slice|range|object)$|^torch\.(device|dtype|float\d*|bfloat16|half|double|u?int\d*|long|short|bool)$/;
+const unmade = /^(pytorch_lightning|lightning|lightning_fabric|ldm|omegaconf|numpy|argparse|_codecs|copyreg|copy_reg)\.|^collections\.(Counter|defaultdict|deque)$|^(builtins|__builtin__)\.(set|frozenset|dict|list|tuple|int|float|str|bool|bytes|bytearray|complex|slice|range|object)$|^torch\.(device|dtype|float\d*(_\w+)?|bfloat16|half|double|u?int\d*|long|short|bool)$/;
 
 const maxObjects = 1_000_000; // more than any checkpoint has, few enough to hold
 
@@ -261,7 +265,7 @@ class Unpickler {
 
 function global(module: unknown, name: unknown): Global {
   const path = `${String(module)}.${String(name)}`;
-  if (!Object.hasOwn(constructors, path) && !Object.hasOwn(storageDtypes, path) && !unmade.test(path)) {
+  if (![constructors, storageDtypes, tensorDtypes].some(known => Object.hasOwn(known, path)) && !unmade.test(path)) {
     throw new PickleError(`pickle: asks for ${show(path)}, which weights do not need; it may be made to do harm, and nothing of it was run`);
   }
   return new Global(path);
@@ -295,6 +299,15 @@ function rebuildTensor(of: unknown, offset: unknown, shape: unknown, strides: un
     throw new PickleError(`pickle: a tensor of shape ${show(shape)} does not fit its storage of ${of.elements} elements`);
   }
   return new TensorRef(of, offset, shape, strides);
+}
+
+/** Of a storage of bytes; offset and strides count elements all the same. */
+function rebuildTypedTensor(of: unknown, offset: unknown, shape: unknown, strides: unknown, ...[, , type]: unknown[]): TensorRef {
+  const dtype = type instanceof Global && Object.hasOwn(tensorDtypes, type.path) ? tensorDtypes[type.path] : undefined;
+  if (!dtype || !(of instanceof StorageRef) || of.dtype !== 'U8') {
+    throw new PickleError(`pickle: a tensor of ${type instanceof Global ? type.path : show(type)} cannot be read`);
+  }
+  return rebuildTensor(new StorageRef(of.key, dtype, Math.floor(of.elements / elementSizes[dtype])), offset, shape, strides);
 }
 
 function list(value: unknown): unknown[] {

@@ -1,4 +1,4 @@
-/** Conversion between float32 and the 16-bit floats, which JavaScript engines have no arrays for (or only the newest). */
+/** Conversion between float32 and the smaller floats, which JavaScript engines have no arrays for (or only the newest). */
 
 export const FLOAT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 export type FloatDtype = typeof FLOAT_DTYPES[number];
@@ -32,6 +32,21 @@ export function decodeBfloat16(bits: Uint16Array): Float32Array {
   const out = new Uint32Array(bits.length);
   for (let i = 0; i < out.length; i++) out[i] = bits[i] << 16;
   return new Float32Array(out.buffer);
+}
+
+/** float8_e5m2 -> float32, exact: these are the upper halves of float16's bits. */
+export function decodeFloat8E5M2(bits: Uint8Array): Float32Array {
+  return decodeFloat16(Uint16Array.from(bits, byte => byte << 8));
+}
+
+/** float8_e4m3fn (torch's, without infinities) -> float32, exact. */
+export function decodeFloat8E4M3(bits: Uint8Array): Float32Array {
+  const table = Float32Array.from({ length: 256 }, (_, byte) => {
+    const [exponent, fraction] = [(byte >> 3) & 15, byte & 7];
+    const value = exponent === 0 ? fraction * 2 ** -9 : (1 + fraction / 8) * 2 ** (exponent - 7);
+    return (byte & 0x80 ? -1 : 1) * (exponent === 15 && fraction === 7 ? NaN : value);
+  });
+  return Float32Array.from(bits, byte => table[byte]);
 }
 
 /** float32 -> float16 bits, to the nearest, ties to even; beyond 65,504 (rounded) infinite, as torch's `.half()`. */

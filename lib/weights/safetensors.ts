@@ -1,6 +1,6 @@
 import { show } from '../core/checks.js';
 import { isObject, parseJson } from '../core/json.js';
-import { decodeBfloat16, decodeFloat16 } from '../core/float16.js';
+import { decodeBfloat16, decodeFloat16, decodeFloat8E4M3, decodeFloat8E5M2 } from '../core/float16.js';
 
 /** A place in a file of this machine. */
 export interface FilePlace {
@@ -21,13 +21,13 @@ export interface ByteSource {
 }
 
 /** Bytes per element. */
-export const elementSizes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
+export const elementSizes = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
 
 /** The element types that are read, by their safetensors names. */
 export type Dtype = keyof typeof elementSizes;
 
 /** The element types that weights can have. */
-export const floatDtypes: readonly Dtype[] = ['F64', 'F32', 'F16', 'BF16'];
+export const floatDtypes: readonly Dtype[] = ['F64', 'F32', 'F16', 'BF16', 'F8_E4M3', 'F8_E5M2'];
 
 /** What the elements of any dtype come as: a plain array of numbers. */
 export type TypedArray = Float64Array | Float32Array | Int32Array | Int16Array | Int8Array | Uint8Array;
@@ -66,7 +66,7 @@ const alignment = 64; // so that a backend can map a tensor straight from the fi
 
 /**
  * Reads a whole safetensors file: https://github.com/huggingface/safetensors#format.
- * Float16 and bfloat16 elements come as float32; int64 as doubles; where no conversion is needed, `data` is a view of `bytes`.
+ * Elements of 16 and 8 bits come as float32, if they are floats; int64 as doubles; where no conversion is needed, `data` is a view of `bytes`.
  * @throws SafetensorsError if the file breaks the format's rules.
  */
 export function readSafetensors(bytes: Uint8Array): {
@@ -101,6 +101,8 @@ export function decodeTensor(dtype: Dtype, bytes: Uint8Array): TypedArray {
     case 'F32': return new Float32Array(buffer, byteOffset, length / 4);
     case 'F16': return decodeFloat16(new Uint16Array(buffer, byteOffset, length / 2));
     case 'BF16': return decodeBfloat16(new Uint16Array(buffer, byteOffset, length / 2));
+    case 'F8_E4M3': return decodeFloat8E4M3(new Uint8Array(buffer, byteOffset, length));
+    case 'F8_E5M2': return decodeFloat8E5M2(new Uint8Array(buffer, byteOffset, length));
     case 'I64': return Float64Array.from(new BigInt64Array(buffer, byteOffset, length / 8), Number);
     case 'I32': return new Int32Array(buffer, byteOffset, length / 4);
     case 'I16': return new Int16Array(buffer, byteOffset, length / 2);

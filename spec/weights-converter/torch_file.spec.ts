@@ -41,6 +41,19 @@ describe('readTorchFile', () => {
     assert.deepEqual((await readTorchFile(bytesSource(learned('dictionary.pt')))).metadata, {});
   });
 
+  for (const file of ['float8.safetensors', 'float8.ckpt', 'float8_legacy.bin']) {
+    it(`reads floats of 8 bits from ${file}`, async () => {
+      const { tensors: values } = loadGolden('checkpoints/float8_values');
+      const { tensors, open } = await readCheckpoint(file, async () => bytesSource(readFileSync(`spec/golden/checkpoints/${file}`)));
+      assert.ok(tensors.size >= 2);
+      const source = await open();
+      for (const [name, tensor] of tensors) {
+        assert.deepEqual(tensor.shape, [...values[name].shape], name);
+        assert.deepEqual([...decodeTensor(tensor.dtype, await tensor.read(source))], Array.from(values[name].data), name);
+      }
+    });
+  }
+
   it('finds the training step beside the weights, and leaves the rest out', async () => {
     const { tensors, globalStep } = await readTorchFile(bytesSource(zip));
     assert.equal(globalStep, 875000);

@@ -4,6 +4,10 @@ import { pickle, pickledTensor as tensor, pickledText as text } from '../support
 
 const value = (...parts: Array<string | number>) => unpickle(pickle('\x80\x02', ...parts, '.')).value;
 
+/** A tensor of a storage of four bytes. */
+const untyped = (dtype: string, size: number) => ['ctorch._utils\n_rebuild_tensor_v3\n((', text('storage'), 'ctorch.storage\nUntypedStorage\n', text('0'), text('cpu'),
+  `K\x04tQK\0K${String.fromCharCode(size)}\x85K\x01\x85\x89Nctorch\n${dtype}\ntR`].join('');
+
 describe('unpickle', () => {
   it('reads numbers, texts and containers', () => {
     assert.deepEqual(value('N'), null);
@@ -34,6 +38,10 @@ describe('unpickle', () => {
       const dictionary = value(type, ')\x81}(', text('training'), '\x88', text('_parameters'), '}', text('*'), 'K\x07sub') as ParameterDict;
       assert.deepEqual(dictionary.parameters, new Map([['*', 7]]));
     }
+  });
+
+  it('describes tensors whose type torch has no storage for', () => {
+    assert.deepEqual(value(untyped('float8_e4m3fn', 4)), new TensorRef(new StorageRef('0', 'F8_E4M3', 4), 0, [4], [1]));
   });
 
   it('makes nothing of a trainer, but reads on', () => {
@@ -70,6 +78,9 @@ describe('unpickle', () => {
     ['a negative size', [tensor(0, [-1], [1])], /a tensor without storage, shape or strides/],
     ['a negative stride', [tensor(0, [2], [-1])], /a tensor without storage, shape or strides/],
     ['a tensor of no storage', ['ctorch._utils\n_rebuild_tensor_v2\n)R'], /a tensor without storage/],
+    ['a tensor of a type that no weight has', [untyped('uint16', 4)], /a tensor of torch\.uint16 cannot be read/],
+    ['a tensor of no type', ['ctorch._utils\n_rebuild_tensor_v3\n)R'], /a tensor of undefined cannot be read/],
+    ['a typed tensor past its storage', [untyped('float8_e5m2', 5)], /a tensor of shape \[5\] does not fit its storage of 4 elements/],
     ['an unknown storage', ['(', text('storage'), 'N', text('0'), text('cpu'), 'K\x01tQ'], /a storage of null cannot be read/],
     ['more objects than a checkpoint has', [']('.repeat(600_000)], /holds more objects than a checkpoint can/],
     ['endless garbage', [']0'.repeat(1_100_000)], /holds more objects than a checkpoint can/],

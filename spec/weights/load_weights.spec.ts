@@ -140,7 +140,7 @@ describeOnDevices('loadWeights', () => {
     await assert.rejects(load(net, { 'model.safetensors': await safetensors(weights) }), {
       name: 'WeightsError',
       message: 'Net: the weights of memory/model.safetensors do not fit: conv.weight has shape [4, 9, 1, 2], takes [4, 3, 1, 2]; ' +
-        'attentions.0.to_q.weight has dtype I32, takes F64, F32, F16, BF16; missing norm.weight, norm.bias; ' +
+        'attentions.0.to_q.weight has dtype I32, takes F64, F32, F16, BF16, F8_E4M3, F8_E5M2; missing norm.weight, norm.bias; ' +
         'unexpected extra.0, extra.1, extra.2, extra.3, extra.4, extra.5, and 3 more',
     });
   });

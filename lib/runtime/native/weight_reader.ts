@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs';
 import type { TensorSource } from '../../core/offload.js';
 import { torchShape } from '../../weights/layouts.js';
 import type { FoundWeight } from '../../weights/load_weights.js';
-import { elementSizes, type ByteSource, type Dtype, type FilePlace } from '../../weights/safetensors.js';
+import { decodeTensor, elementSizes, type ByteSource, type Dtype, type FilePlace } from '../../weights/safetensors.js';
 import type { WeightDtype, WeightReader } from '../../weights/weight_reader.js';
 import { makeTensor, Ops, TF, type Binding, type NativeBackend } from './backend.js';
 import { SeenFile } from './seen_file.js';
@@ -40,6 +40,7 @@ export class NativeWeightReader implements WeightReader {
 
   async read(weight: FoundWeight): Promise<tf.Tensor> {
     const { spec, file, info, layout } = weight;
+    if (!TF_TYPES[info.dtype]) return this.decode(weight);
     const asIs = (layout === 'tfjs' || spec.layout === 'plain') && TF_TYPES[info.dtype] === this.wanted;
     return this.convert(weight, await this.bytes(file.source, info.offset, info.byteLength, asIs));
   }
@@ -47,7 +48,8 @@ export class NativeWeightReader implements WeightReader {
   /** The file's place, mapped for the moment: what comes of it is a view of the map or, converted, a copy. */
   source(weight: FoundWeight): TensorSource | undefined {
     const { file, info } = weight;
-    const place = this.binding.isUsingGpuDevice() || info.byteLength === 0 ? undefined : file.source.locate?.(info.offset, info.byteLength);
+    const canMap = !this.binding.isUsingGpuDevice() && info.byteLength > 0 && TF_TYPES[info.dtype] !== undefined;
+    const place = canMap ? file.source.locate?.(info.offset, info.byteLength) : undefined;
     if (!place) return undefined;
     const seen = this.seen.get(file.source) ?? new SeenFile(file.name, place.path);
     this.seen.set(file.source, seen);
@@ -67,6 +69,14 @@ export class NativeWeightReader implements WeightReader {
     if (axes) then(values => this.ops.transpose(values, stored, axes));
     if (stored !== this.wanted) then(values => this.ops.cast(values, stored, this.wanted));
     return makeTensor(this.backend, { id, shape: [...spec.shape], dtype: this.wanted });
+  }
+
+  /** For types that TensorFlow's ops do not cast: as float32 from here on. */
+  private async decode(weight: FoundWeight): Promise<tf.Tensor> {
+    const { info, file } = weight;
+    const { buffer, byteOffset, byteLength } = decodeTensor(info.dtype, await file.source.read(info.offset, info.byteLength));
+    const id = this.binding.createTensor([byteLength], TF.UINT8, new Uint8Array(buffer, byteOffset, byteLength));
+    return this.convert({ ...weight, info: { ...info, dtype: 'F32' } }, id);
   }
 
   private get binding(): Binding {

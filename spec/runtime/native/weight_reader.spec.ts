@@ -34,6 +34,7 @@ function bytesOf(dtype: Dtype, size: number): Uint8Array {
   const values = new Generator().manualSeed(size).randn(size);
   if (dtype === 'F32') return new Uint8Array(values.buffer);
   if (dtype === 'F64') return new Uint8Array(Float64Array.from(values).buffer);
+  if (dtype.startsWith('F8')) return Uint8Array.from(values, value => (value * 1e6) & 0xbb);
   return new Uint8Array(Uint16Array.from(values, value => (value * 1e6) & (dtype === 'F16' ? 0xbbff : 0xbf7f)).buffer);
 }
 
@@ -44,7 +45,7 @@ describeOnDevices('reading weights', device => {
   after(() => rm(folder, { recursive: true }));
 
   for (const layout of ['torch', 'tfjs'] as const) {
-    for (const dtype of ['F32', 'F16', 'BF16', 'F64'] as const) {
+    for (const dtype of ['F32', 'F16', 'BF16', 'F64', 'F8_E4M3', 'F8_E5M2'] as const) {
       it(`of ${dtype} in ${layout}'s layout, mapped or not, gives what decoding in JavaScript gives`, async () => {
         const tensors = Object.entries(SHAPES[layout]).map(([name, shape]) =>
           ({ name, shape, dtype, bytes: () => bytesOf(dtype, shape.reduce((product, size) => product * size)) }));
