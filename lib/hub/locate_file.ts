@@ -2,13 +2,13 @@ import { ModelFileError, openModelFolder, type HubOptions, type ModelFolder } fr
 
 /**
  * One file of weights: the folder that it lies in, and its path there. From the hub it is fetched.
- * @param source the file by its path, which ends in `.safetensors`, `.bin` or `.pt`; or its folder, as openModelFolder takes it.
+ * @param source the file by its path, which ends in `.safetensors`, `.bin`, `.ckpt`, `.pt` or `.pth`; or its folder, as openModelFolder takes it.
  * @param weightName the file's path in the folder; by default the first of `usual` that there is.
  */
 export async function locateFile(
   source: string | ModelFolder, weightName: string | undefined, usual: readonly string[], options: HubOptions = {},
 ): Promise<{ folder: ModelFolder; path: string }> {
-  const [, parent, file] = typeof source === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|pt))$/i.exec(source) || [];
+  const [, parent, file] = typeof source === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|ckpt|pth?))$/i.exec(source) || [];
   const folder = await openModelFolder(file ? parent ?? '.' : source, options, file);
   const names = file ? [file] : weightName ? [weightName] : usual;
   for (const path of names) {
