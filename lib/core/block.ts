@@ -55,6 +55,11 @@ export abstract class Block extends tf.layers.Layer {
     this.specs.set(name, { shape, layout });
   }
 
+  /** Whether there is an own parameter of that name: a layer without a bias can get one. */
+  protected has(name: string): boolean {
+    return this.specs.has(name);
+  }
+
   /** Gives an own parameter a value of whatever shape, which is its shape from now on. Takes ownership of the tensor. */
   protected redeclareParameter(name: string, value: tf.Tensor): void {
     this.free(name);
@@ -113,6 +118,20 @@ export abstract class Block extends tf.layers.Layer {
     } else {
       block.allocate(name, () => value);
     }
+  }
+
+  /** Gives the layer whose weight is at `path`, and which has no bias, one of zeros. */
+  addBias(path: string): void {
+    const [block, name] = this.find(path);
+    block.addParameter('bias', [block.specs.get(name)!.shape.at(-1)!]);
+  }
+
+  /** Takes away what addBias gave. */
+  removeParameter(path: string): void {
+    const [block, name] = this.find(path);
+    block.free(name);
+    block.sources.delete(name);
+    block.specs.delete(name);
   }
 
   /** Says where the value of the parameter at `path` can be had again, so that it may be released. A new value forgets it. */

@@ -24,7 +24,6 @@ export class Conv2d extends Block {
   static className = 'Conv2d';
   private readonly stride: number;
   private readonly padding: Padding;
-  private readonly biased: boolean;
 
   constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding, bias = true }: Conv2dOptions = {}) {
     super();
@@ -32,7 +31,6 @@ export class Conv2d extends Block {
     this.stride = stride;
     this.padding = padding ?? [around, around, around, around];
     this.addParameter('weight', [kernelSize, kernelSize, inChannels, outChannels], 'conv');
-    this.biased = bias;
     if (bias) this.addParameter('bias', [outChannels]);
   }
 
@@ -41,7 +39,7 @@ export class Conv2d extends Block {
     return tf.fused.conv2d({
       x: x as tf.Tensor4D,
       filter: this.parameter('weight') as tf.Tensor4D,
-      bias: this.biased ? this.parameter('bias') : undefined,
+      bias: this.has('bias') ? this.parameter('bias') : undefined,
       strides: this.stride,
       pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
     });

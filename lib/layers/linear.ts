@@ -10,16 +10,16 @@ import { Block } from '../core/block.js';
 export class Linear extends Block {
   static className = 'Linear';
 
-  constructor(readonly inFeatures: number, readonly outFeatures: number, private readonly options: { bias?: boolean } = {}) {
+  constructor(readonly inFeatures: number, readonly outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
     super();
     this.addParameter('weight', [inFeatures, outFeatures], 'linear');
-    if (options.bias !== false) this.addParameter('bias', [outFeatures]);
+    if (bias) this.addParameter('bias', [outFeatures]);
   }
 
   forward(x: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
       const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), this.parameter('weight'));
-      const y = this.options.bias === false ? product : tf.add(product, this.parameter('bias'));
+      const y = this.has('bias') ? tf.add(product, this.parameter('bias')) : product;
       return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
     });
   }

@@ -5,6 +5,7 @@ import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphOptions } from '../core/graph.js';
 import { isObject } from '../core/json.js';
 import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
+import { narrow } from '../core/precision.js';
 import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
@@ -27,6 +28,8 @@ export abstract class Model<Config> extends Block {
   private slice: AttentionSlice = null;
   /** Of the parameters that are changed for a while. */
   private readonly originals = new Map<string, tf.Tensor | TensorSource>();
+  /** Those that are there for that while only. */
+  private readonly addedBiases = new Set<string>();
 
   constructor(config: Config) {
     super();
@@ -149,6 +152,14 @@ export abstract class Model<Config> extends Block {
     this.replaceParameter(path, tf.tidy(() => change(valueOf(original)).clone()));
   }
 
+  /** Gives the layer whose weight is at `path` a bias, until restoreParameters. */
+  override addBias(path: string): void {
+    super.addBias(path);
+    const bias = path.replace(/weight$/, 'bias');
+    this.addedBiases.add(bias);
+    this.replaceParameter(bias, tf.tidy(() => narrow(this.getParameter(bias), this.getParameter(path)).clone()));
+  }
+
   /** Takes all of `changeParameter` back. */
   restoreParameters(): void {
     this.originals.forEach((original, path) => {
@@ -156,12 +167,15 @@ export abstract class Model<Config> extends Block {
       if (typeof original === 'function') this.setSource(path, original);
     });
     this.originals.clear();
+    this.addedBiases.forEach(path => this.removeParameter(path));
+    this.addedBiases.clear();
   }
 
   /** Makes all of `changeParameter` last. */
   keepParameters(): void {
     this.originals.forEach(original => tf.dispose(original as tf.Tensor));
     this.originals.clear();
+    this.addedBiases.clear();
   }
 
   private replaceParameter(path: string, value: tf.Tensor): void {

@@ -3,21 +3,22 @@ import { locateFile } from '../hub/locate_file.js';
 import type { HubOptions, ModelFolder } from '../hub/model_folder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { parseLora } from '../weights/lora_weights.js';
+import { parseLora, type LoraNetwork } from '../weights/lora_weights.js';
 import { readStateDict } from '../weights/state_dict.js';
 import { parseTextualInversion } from '../weights/textual_inversion.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import { learnBundledWords, learnWord, splitBundledWords } from './learned_words.js';
 import { networkAdapters } from './lora.js';
+import { checkScale, scalesOfNetworks, type LoraScale } from './lora_scale.js';
 
 /** Options of `loadLoraWeights`. */
 export interface LoadLoraOptions extends HubOptions {
-  /** The file in the folder; `pytorch_lora_weights.safetensors` by default. */
+  /** The file in the folder; `pytorch_lora_weights.safetensors` or peft's `adapter_model.safetensors` by default. */
   weightName?: string;
   /** What to call it; `default_0`, `default_1`, ... by default. */
   adapterName?: string;
   /** How strongly it acts, 1 by default. */
-  adapterScale?: number;
+  adapterScale?: LoraScale;
 }
 
 /** Options of `loadTextualInversion`. */
@@ -29,7 +30,7 @@ export interface LoadTextualInversionOptions extends HubOptions {
 }
 
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
-const LORA_FILES = ['pytorch_lora_weights.safetensors', 'pytorch_lora_weights.bin'];
+const LORA_FILES = ['pytorch_lora_weights', 'adapter_model'].flatMap(stem => [`${stem}.safetensors`, `${stem}.bin`]);
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
 export abstract class AdaptablePipeline extends DiffusionPipeline {
@@ -37,33 +38,47 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
   abstract tokenizer: CLIPTokenizer;
 
   /**
-   * Adds a LoRA (arXiv:2106.09685) to the UNet and the text encoder, besides those that are loaded.
-   * @param source the file, its folder or a model on the hub, in diffusers', peft's or kohya's keys.
+   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoder, besides those that are
+   * loaded: all of them act.
+   * @param source the file, its folder or a model on the hub, in diffusers', peft's, kohya's or LyCORIS' keys. peft's `adapter_config.json`
+   *   beside its `adapter_model.safetensors` is heeded.
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
    */
   async loadLoraWeights(source: string | ModelFolder, options: LoadLoraOptions = {}): Promise<void> {
     const { weightName, adapterName = `default_${networkAdapters(this.unet).adapters.size}`, adapterScale = 1, ...hubOptions } = options;
-    checkScale('adapterScale', adapterScale);
+    const scales = this.scalesOf('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
     const { unet, textEncoder } = this;
+    const config = await readAdapterConfig(folder, path);
     const { file, words } = splitBundledWords(await readStateDict(folder, path));
-    const weights = parseLora(file, { unet: unet.parameterSpecs(), text_encoder: textEncoder.parameterSpecs() });
+    const weights = parseLora(file, { unet: unet.parameterSpecs(), text_encoder: textEncoder.parameterSpecs() }, config);
     await this.exclusively(async () => {
       [unet, textEncoder].forEach(network => networkAdapters(network).checkNew(adapterName));
-      networkAdapters(unet).add(adapterName, weights.unet, adapterScale);
-      networkAdapters(textEncoder).add(adapterName, weights.text_encoder, adapterScale);
+      networkAdapters(unet).add(adapterName, weights.unet, scales.unet);
+      networkAdapters(textEncoder).add(adapterName, weights.text_encoder, scales.text_encoder);
       learnBundledWords(this, file.name, words);
     });
   }
 
   /** How strongly a LoRA acts, or all of them: 1 as it was trained, 0 not at all. @throws RangeError for a name that is not loaded. */
-  async setLoraScale(scale: number, adapterName?: string): Promise<void> {
-    checkScale('scale', scale);
-    const { adapters } = networkAdapters(this.unet);
-    if (adapterName !== undefined && !adapters.has(adapterName)) {
-      throw new RangeError(`adapterName: got ${show(adapterName)}, takes one that is loaded: ${[...adapters.keys()].map(show).join(', ') || 'there is none'}`);
-    }
-    await this.forAdapters(network => network.setScale(scale, adapterName));
+  async setLoraScale(scale: LoraScale, adapterName?: string): Promise<void> {
+    const scales = this.scalesOf('scale', scale);
+    if (adapterName !== undefined) this.checkAdapters('adapterName', [adapterName]);
+    await this.forAdapters((network, name) => network.setScale(scales[name], adapterName));
+  }
+
+  /**
+   * Makes these LoRAs act, and no other that is loaded, as diffusers' `set_adapters`.
+   * @param adapterWeights how strongly: of all, or a list with one for each; 1 by default.
+   * @throws RangeError for a name that is not loaded, or a list of another length.
+   */
+  async setAdapters(adapterNames: string | readonly string[], adapterWeights: LoraScale | readonly (LoraScale | undefined)[] = 1): Promise<void> {
+    const names = [adapterNames].flat();
+    this.checkAdapters('adapterNames', names);
+    const weights = Array.isArray(adapterWeights) ? adapterWeights as readonly (LoraScale | undefined)[] : names.map(() => adapterWeights as LoraScale);
+    if (weights.length !== names.length) throw new RangeError(`adapterWeights: got a list of ${weights.length}, takes one of ${names.length}`);
+    const scales = names.map((name, i) => [name, this.scalesOf('adapterWeights', weights[i] ?? 1)] as const);
+    await this.forAdapters((network, name) => network.setActive(new Map(scales.map(([adapter, each]) => [adapter, each[name]]))));
   }
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
@@ -94,11 +109,44 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
     await this.exclusively(async () => learnWord(this, word));
   }
 
-  private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>) => void): Promise<void> {
-    await this.exclusively(async () => [this.unet, this.textEncoder].forEach(network => change(networkAdapters(network))));
+  /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, other pipelines of these networks wait meanwhile. */
+  protected runningWithLoras<T>(scale: number, work: () => Promise<T>): Promise<T> {
+    if (scale === 1) return this.running(work);
+    return this.exclusively(async () => {
+      const adapters = [this.unet, this.textEncoder].map(networkAdapters);
+      try {
+        adapters.forEach(network => network.setRunScale(scale));
+        return await work();
+      } finally {
+        adapters.forEach(network => network.setRunScale(1));
+      }
+    });
+  }
+
+  private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>, name: LoraNetwork) => void): Promise<void> {
+    await this.exclusively(async () => {
+      change(networkAdapters(this.unet), 'unet');
+      change(networkAdapters(this.textEncoder), 'text_encoder');
+    });
+  }
+
+  private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {
+    return scalesOfNetworks(option, scale, this.unet.parameterSpecs().keys());
+  }
+
+  private checkAdapters(option: string, names: readonly string[]): void {
+    const { adapters } = networkAdapters(this.unet);
+    const stranger = names.find(name => !adapters.has(name));
+    if (stranger === undefined) return;
+    throw new RangeError(`${option}: got ${show(stranger)}, takes one that is loaded: ${[...adapters.keys()].map(show).join(', ') || 'there is none'}`);
   }
 }
 
-function checkScale(name: string, scale: number): void {
-  if (!Number.isFinite(scale)) throw new RangeError(`${name}: got ${show(scale)}, takes a number`);
+/** What lies beside a file that peft saved. */
+async function readAdapterConfig(folder: ModelFolder, path: string): Promise<unknown> {
+  const [, directory, stem] = /^(.*\/)?(adapter_model)\.\w+$/.exec(path) ?? [];
+  const config = `${directory ?? ''}adapter_config.json`;
+  if (!stem || !await folder.has(config)) return undefined;
+  await folder.prefetch?.([config]);
+  return folder.readJson(config);
 }

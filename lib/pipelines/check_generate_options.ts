@@ -1,5 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
+import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
 import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
 import type { Steps, StepsOptions } from '../schedulers/steps.js';
@@ -24,6 +25,8 @@ export interface GenerateRequest {
   guided: boolean;
   guidanceRescale: number;
   clipSkip: number;
+  /** How many times as strong LoRAs are. */
+  loraScale: number;
   eta: number;
   /** `[images, height, width, channels]` of the latents. */
   latentShape: [number, number, number, number];
@@ -42,7 +45,7 @@ export interface GenerateRequest {
 /** The options of text to image. */
 export const OPTIONS: readonly string[] = [
   'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'guidanceStop', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
-  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'eta', 'outputType', 'callbackOnStepEnd', 'detectAnomaly', 'signal',
+  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'crossAttentionKwargs', 'eta', 'outputType', 'callbackOnStepEnd', 'detectAnomaly', 'signal',
 ] satisfies Array<keyof GenerateOptions>;
 
 /** @throws TypeError for an option that is none of `names`. */
@@ -111,6 +114,7 @@ export function checkGenerateOptions(
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
+    loraScale: checkLoraScale(options.crossAttentionKwargs),
     eta: checkNumber('eta', options.eta ?? 0, 0, 1),
     outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
     detectAnomaly: options.detectAnomaly ?? false,
@@ -123,6 +127,13 @@ function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions, 
   const given = Object.entries({ numInferenceSteps, timesteps, sigmas }).filter(([, value]) => value !== undefined).map(([name]) => name);
   if (given.length > 1) throw new TypeError(`${given[0]}: got both ${given[0]} and ${given[1]}, takes one of the two`);
   return timesteps ? { timesteps } : sigmas ? { sigmas } : checkInteger('numInferenceSteps', numInferenceSteps ?? usual, 1);
+}
+
+/** @throws TypeError for what is no `{ scale }`. */
+function checkLoraScale(kwargs: GenerateOptions['crossAttentionKwargs'] = {}): number {
+  const stranger = isObject(kwargs) ? Object.keys(kwargs).find(key => key !== 'scale') : '';
+  if (stranger !== undefined) throw new TypeError(`crossAttentionKwargs: got ${stranger ? `the key ${show(stranger)}` : show(kwargs)}, takes { scale }`);
+  return checkNumber('crossAttentionKwargs.scale', kwargs.scale ?? 1);
 }
 
 /** One text or several -> `count` texts (one stands for all), or as many as there are. */

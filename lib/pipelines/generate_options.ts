@@ -36,6 +36,8 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   guidanceRescale?: number;
   /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
   clipSkip?: number;
+  /** `scale`: so many times as strong as they are set act the LoRAs for this picture; 1 by default. */
+  crossAttentionKwargs?: { scale?: number };
   /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
   eta?: number;
   /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */

@@ -2,17 +2,22 @@ import * as tf from '@tensorflow/tfjs';
 import { show } from '../core/checks.js';
 import { narrow, widen } from '../core/precision.js';
 import type { Model } from '../models/model.js';
-import type { LoraFactors, LoraWeights } from '../weights/lora_weights.js';
+import type { LoraChange, LoraWeights } from '../weights/lora_weights.js';
+
+/** How strongly an adapter acts on the parameter at a path. */
+export type ScaleOfPath = (path: string) => number;
 
 interface Adapter {
   readonly weights: LoraWeights;
-  scale: number;
+  scale: ScaleOfPath;
+  active: boolean;
 }
 
 /** The LoRA adapters of one network. Its weights always have them in, so that it runs as fast as without. */
-class NetworkAdapters {
+export class NetworkAdapters {
   readonly adapters = new Map<string, Adapter>();
   private fusedScale?: number;
+  private runScale = 1;
 
   constructor(private readonly network: Model<unknown>) {}
 
@@ -23,19 +28,36 @@ class NetworkAdapters {
   }
 
   /** A new adapter. */
-  add(name: string, weights: LoraWeights, scale: number): void {
-    this.adapters.set(name, { weights, scale });
+  add(name: string, weights: LoraWeights, scale: ScaleOfPath): void {
+    this.adapters.set(name, { weights, scale, active: true });
     this.apply(weights.keys());
   }
 
   /** Of one adapter, or of all. */
-  setScale(scale: number, name?: string): void {
+  setScale(scale: ScaleOfPath, name?: string): void {
     this.checkLoose();
     for (const [each, adapter] of this.adapters) {
       if (name !== undefined && each !== name) continue;
       adapter.scale = scale;
       this.apply(adapter.weights.keys());
     }
+  }
+
+  /** Makes these adapters act, and no other. */
+  setActive(scales: ReadonlyMap<string, ScaleOfPath>): void {
+    this.checkLoose();
+    for (const [name, adapter] of this.adapters) {
+      adapter.active = scales.has(name);
+      adapter.scale = scales.get(name) ?? adapter.scale;
+    }
+    this.applyAll();
+  }
+
+  /** All that acts, so many times as strong, while one picture is made. What is fused stays as it is. */
+  setRunScale(scale: number): void {
+    if (scale === this.runScale) return;
+    this.runScale = scale;
+    if (this.fusedScale === undefined) this.applyAll();
   }
 
   fuse(scale: number): void {
@@ -65,15 +87,17 @@ class NetworkAdapters {
   }
 
   private apply(paths: Iterable<string>): void {
-    const { fusedScale = 1, adapters } = this;
+    const { fusedScale, runScale, adapters, network } = this;
+    const present = network.parameterSpecs();
     for (const path of paths) {
-      this.network.changeParameter(path, original => {
+      if (!present.has(path)) network.addBias(path.replace(/bias$/, 'weight'));
+      network.changeParameter(path, original => {
         const wide = widen(original);
-        const changes = [...adapters.values()].flatMap(({ weights, scale }) => {
-          const factors = weights.get(path);
-          return factors ? [product(factors, scale * fusedScale)] : [];
+        const changes = [...adapters.values()].filter(({ active }) => active).flatMap(({ weights, scale }) => {
+          const change = weights.get(path);
+          return change ? [difference(change, wide, scale(path) * (fusedScale ?? runScale))] : [];
         });
-        return narrow(changes.reduce((sum, change) => tf.add(sum, tf.reshape(change, sum.shape)), wide), original);
+        return narrow(changes.reduce((sum, change) => tf.add(sum, change), wide), original);
       });
     }
   }
@@ -88,7 +112,16 @@ export function networkAdapters(network: Model<unknown>): NetworkAdapters {
   return known;
 }
 
-/** `[inputs, outputs]` */
-function product({ down, up, rank, scale }: LoraFactors, adapterScale: number): tf.Tensor {
-  return tf.matMul(tf.tensor2d(down, [down.length / rank, rank]), tf.tensor2d(up, [rank, up.length / rank])).mul(scale * adapterScale);
+/**
+ * What an adapter adds to a weight. Where it says how long the weights of an output are, that is so at any scale, as in peft: together with what
+ * is added they are brought to that length.
+ */
+function difference({ delta, scale, magnitude }: LoraChange, weight: tf.Tensor, adapterScale: number): tf.Tensor {
+  const added = delta().mul(scale * adapterScale);
+  if (!magnitude) return added;
+  const sum = tf.add(weight, added);
+  const lengths = magnitude();
+  const summed = sum.shape.map((_, axis) => axis).filter(axis => lengths.shape[axis - sum.rank + 2] === 1 || axis < sum.rank - 2);
+  const norm = tf.maximum(tf.sqrt(tf.sum(tf.square(sum), summed, true)), Number.EPSILON);
+  return tf.sub(tf.mul(sum, tf.div(lengths, norm)), weight);
 }

@@ -99,7 +99,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 
   /** All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. */
   protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
-    return this.running(async () => {
+    return this.runningWithLoras(request.loraScale, async () => {
       request.signal?.throwIfAborted();
       this.scheduler.setTimesteps(request.steps, request.stepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one

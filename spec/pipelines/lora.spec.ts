@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
+import type { LoraScale } from '../../lib/pipelines/lora_scale.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import type { Model } from '../../lib/models/model.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -28,7 +30,7 @@ function values(network: Model<unknown>): Record<string, number[]> {
 }
 
 describeOnDevices('LoRA equals diffusers', device => {
-  const { tensors } = loadGolden('lora/out');
+  const { tensors, meta } = loadGolden('lora/out');
   let pipe: StableDiffusionPipeline;
   let before_: Array<Record<string, number[]>>;
   before(async () => {
@@ -41,8 +43,8 @@ describeOnDevices('LoRA equals diffusers', device => {
     assert.deepEqual([values(pipe.unet), values(pipe.textEncoder)], before_, 'weights are back, to the last bit');
   });
 
-  const makes = async (name: string) => {
-    const { images } = await pipe.generate('a road and a tree on it', { numInferenceSteps: 2, generator: seeded(0), outputType: 'latent' });
+  const makes = async (name: string, options: GenerateOptions = {}) => {
+    const { images } = await pipe.generate('a road and a tree on it', { numInferenceSteps: 2, generator: seeded(0), ...options, outputType: 'latent' });
     expectClose(images, tensors[name], close);
     images.dispose();
   };
@@ -56,6 +58,74 @@ describeOnDevices('LoRA equals diffusers', device => {
     await pipe.setLoraScale(0);
     await makes('base');
   });
+
+  it('with a scale for each block, as set_adapters takes it, and for one picture alone', async () => {
+    await pipe.loadLoraWeights(FOLDER, { adapterName: 'peft' });
+    for (const [name, scale] of Object.entries(meta.block_scales as Record<string, LoraScale>)) {
+      await pipe.setAdapters('peft', scale);
+      await makes(`peft ${name}`);
+    }
+    await pipe.setAdapters(['peft'], [0.8]);
+    await makes('peft in one run', { crossAttentionKwargs: { scale: 0.5 } });
+    await pipe.setLoraScale(0.4);
+    await makes('peft scaled');
+    await makes('base', { crossAttentionKwargs: { scale: 0 } });
+    await assert.rejects(pipe.generate('a', { numInferenceSteps: 1, callbackOnStepEnd: () => { throw new Error('stop'); }, crossAttentionKwargs: { scale: 0 } }), /stop/);
+    await makes('peft scaled');
+    await pipe.fuseLora();
+    await makes('peft scaled', { crossAttentionKwargs: { scale: 0 } });
+    await pipe.unfuseLora();
+  });
+
+  it('those that are set active alone', async () => {
+    await pipe.loadLoraWeights(FOLDER, { adapterName: 'style' });
+    await pipe.loadLoraWeights(`${FOLDER}/dora.safetensors`, { adapterName: 'subject' });
+    await pipe.setAdapters('style');
+    await makes('peft');
+    await pipe.setAdapters(['subject'], 0.4);
+    await makes('dora scaled');
+    await pipe.setAdapters([]);
+    await makes('base');
+    await pipe.setAdapters(['style', 'subject'], [{ unet: 1 }, 0]);
+    await pipe.setAdapters('style', undefined);
+    await makes('peft');
+    await assert.rejects(pipe.setAdapters(['style', 'none']), /^RangeError: adapterNames: got 'none', takes one that is loaded: 'style', 'subject'$/);
+    await assert.rejects(pipe.setAdapters(['style', 'subject'], [1]), /^RangeError: adapterWeights: got a list of 1, takes one of 2$/);
+  });
+
+  it('DoRA', async () => {
+    await pipe.loadLoraWeights(`${FOLDER}/dora.safetensors`);
+    await makes('dora');
+    await pipe.setLoraScale(0.4);
+    await makes('dora scaled');
+  });
+
+  it('with biases, also of layers that have none', async () => {
+    await pipe.loadLoraWeights(`${FOLDER}/bias.safetensors`);
+    await makes('bias');
+    await pipe.setLoraScale(0.4);
+    await makes('bias scaled');
+    await pipe.fuseLora();
+    await makes('bias scaled');
+    await pipe.unfuseLora();
+  });
+
+  for (const kind of ['lora', 'loha', 'lokr', 'lycoris']) {
+    it(kind === 'lycoris' ? 'each kind of LyCORIS, in one file' : `peft's ${kind}, with the adapter_config.json beside it`, async () => {
+      await pipe.loadLoraWeights(kind === 'lycoris' ? `${FOLDER}/lycoris.safetensors` : `${FOLDER}/${kind}`);
+      let count = 0;
+      for (const [name, expected] of Object.entries(tensors)) {
+        const [, adapter, network, path] = /^(\w+)\/(unet|text_encoder)\/(.*)$/.exec(name) ?? [];
+        if (adapter !== kind) continue;
+        const value = (network === 'unet' ? pipe.unet : pipe.textEncoder).getParameter(path);
+        expectClose(value, { ...expected, shape: value.shape }, { atol: 1e-4, rtol: 1e-4 });
+        count++;
+      }
+      assert.ok(count >= 4);
+      const changed = Object.entries(values(pipe.unet)).filter(([path, each]) => each.some((value, i) => value !== before_[0][path][i]));
+      assert.equal(changed.length, Object.keys(tensors).filter(name => name.startsWith(`${kind}/unet/`)).length);
+    });
+  }
 
   it('in kohya\'s keys, with convolutions and an alpha for each module', async () => {
     await pipe.loadLoraWeights(`${FOLDER}/kohya.safetensors`);
@@ -147,7 +217,22 @@ describeOnDevices('LoRA', device => {
         /to_q has factors \[2, 320\] and \[320, 2\], the weight is \[8, 8\]$/],
       [{ [`unet.${q}.lora_A.weight`]: [0, 8], [`unet.${q}.lora_B.weight`]: [8, 0] }, /to_q has factors \[0, 8\] and \[8, 0\]/],
       [{ 'unet.conv_norm_out.lora_A.weight': [2, 8], 'unet.conv_norm_out.lora_B.weight': [8, 2] }, /conv_norm_out has factors .* the weight is \[8\]$/],
-      [{ [`unet.${q}.dora_scale`]: [8] }, /unexpected unet\..*dora_scale$/],
+      [{ [`unet.${q}.dora_scale`]: [8] }, /to_q has no down$/],
+      [{ [`unet.${q}.alpha`]: [] }, /to_q has no down$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 8], [`unet.${q}.lora_B.weight`]: [8, 2], [`unet.${q}.lora_magnitude_vector`]: [4] },
+        /to_q has magnitudes \[4\], takes 8, one for each output$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 8], [`unet.${q}.lora_B.weight`]: [8, 2], [`unet.${q}.lora_B.bias`]: [2] }, /to_q has a bias \[2\], takes \[8\]$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 8], [`unet.${q}.lora_B.weight`]: [8, 2], [`unet.${q}.diff`]: [8, 8] }, /to_q has both down and diff$/],
+      [{ [`unet.${q}.lora_A.weight`]: [2, 8], [`unet.${q}.lora_down.weight`]: [2, 8] }, /to_q has two of down; .*to_q has no up$/],
+      [{ [`unet.${q}.lora_A.bias`]: [2] }, /unexpected .*lora_A\.bias$/],
+      [{ [`unet.${q}.diff`]: [64] }, /to_q has factors \[64\], the weight is \[8, 8\]$/],
+      [{ [`unet.${q}.hada_w1_a`]: [8, 2], [`unet.${q}.hada_w1_b`]: [2, 8], [`unet.${q}.hada_w2_a`]: [8, 2] }, /to_q has no hada_w2_b$/],
+      [{ [`unet.${q}.lokr_w1`]: [3, 3], [`unet.${q}.lokr_w2`]: [2, 2] }, /to_q has factors \[3, 3\] and \[2, 2\], the weight is \[8, 8\]$/],
+      [{ [`unet.${q}.lokr_w1`]: [0, 0], [`unet.${q}.lokr_w2`]: [2, 2] }, /to_q has factors/],
+      [{ [`unet.${q}.lokr_w1`]: [4], [`unet.${q}.lokr_w2`]: [2, 2] }, /to_q has factors/],
+      [{ [`unet.${q}.lokr_w1_a`]: [4, 1], [`unet.${q}.lokr_w2`]: [2, 2] }, /to_q has no lokr_w1$/],
+      [{ 'lora_te_text_model_embeddings_token_embedding.diff': [524, 16] }, /token_embedding has factors \[524, 16\]/],
+      [{ 'lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight': [2, 16] }, /it is for a second text encoder alone$/],
     ];
     for (const [shapes, message] of cases) await expectNoLeak(async () => {
       await assert.rejects(pipe.loadLoraWeights(await file(shapes)), message);
@@ -156,6 +241,19 @@ describeOnDevices('LoRA', device => {
     await assert.rejects(pipe.loadLoraWeights(TINY), /tiny: has no pytorch_lora_weights\.safetensors or .*; say which file it is by weightName$/);
     await assert.rejects(pipe.loadLoraWeights('spec/no.safetensors'), /^ModelFileError: spec: has no no\.safetensors$/);
     await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterScale: NaN }), /adapterScale: got NaN, takes a number/);
+    const scales: Array<[object, RegExp]> = [
+      [{ vae: 1 }, /adapterScale: got the key 'vae', takes 'unet', 'textEncoder'/],
+      [{ textEncoder: '1' }, /adapterScale\.textEncoder: got '1', takes a number/],
+      [{ unet: { middle: 1 } }, /adapterScale\.unet: got the key 'middle', takes 'down', 'mid', 'up'/],
+      [{ unet: { down: { block_2: 1 } } }, /adapterScale\.unet\.down: got the key 'block_2', takes 'block_0', 'block_1'/],
+      [{ unet: { up: { block_1: [1, 2, 3] } } }, /adapterScale\.unet\.up\.block_1: got a list of 3, takes a number, or a list of 2/],
+      [{ unet: { mid: [1, 2] } }, /adapterScale\.unet\.mid: got a list of 2, takes a number, or a list of 1/],
+      [{ unet: { up: NaN } }, /adapterScale\.unet\.up: got NaN, takes a number/],
+    ];
+    for (const [adapterScale, message] of scales) await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterScale: adapterScale as LoraScale }), message);
+    for (const crossAttentionKwargs of [{ scale: NaN }, { gligen: 1 }, 0.5]) {
+      await assert.rejects(pipe.generate('a', { crossAttentionKwargs: crossAttentionKwargs as { scale: number } }), /^(Range|Type)Error: crossAttentionKwargs/);
+    }
     pipe.dispose();
   });
 });
