@@ -109,7 +109,7 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
     await this.exclusively(async () => learnWord(this, word));
   }
 
-  /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, other pipelines of these networks wait meanwhile. */
+  /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks. */
   protected runningWithLoras<T>(scale: number, work: () => Promise<T>): Promise<T> {
     if (scale === 1) return this.running(work);
     return this.exclusively(async () => {

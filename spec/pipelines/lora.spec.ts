@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
 import type { LoraScale } from '../../lib/pipelines/lora_scale.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
@@ -9,19 +12,19 @@ import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';
-import { writeSafetensors } from '../../lib/weights/safetensors.js';
+import { byteSize, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 
 const FOLDER = 'spec/golden/lora';
 const close = { atol: 5e-4, rtol: 5e-4 };
 
-/** A LoRA file of zeros. */
-async function file(shapes: Record<string, number[]>): Promise<MemoryFolder> {
+/** A LoRA file, each of whose tensors is one byte over and over: zeros by default. */
+async function file(
+  shapes: Record<string, number[]>, { fill = 0, dtype = 'F32' as Dtype, metadata = {} as Record<string, string>, others = {} as Record<string, object>, path = 'pytorch_lora_weights.safetensors' } = {},
+): Promise<MemoryFolder> {
   const pieces: Uint8Array[] = [];
-  const tensors = Object.entries(shapes).map(([name, shape]) => ({
-    name, dtype: 'F32' as const, shape, bytes: () => new Uint8Array(4 * shape.reduce((product, size) => product * size, 1)),
-  }));
-  for await (const piece of writeSafetensors(tensors, {})) pieces.push(piece);
-  return new MemoryFolder({ 'pytorch_lora_weights.safetensors': Buffer.concat(pieces) });
+  const tensors = Object.entries(shapes).map(([name, shape]) => ({ name, dtype, shape, bytes: () => new Uint8Array(byteSize({ dtype, shape })).fill(fill) }));
+  for await (const piece of writeSafetensors(tensors, metadata)) pieces.push(piece);
+  return new MemoryFolder({ [path]: Buffer.concat(pieces), ...Object.fromEntries(Object.entries(others).map(([name, json]) => [name, JSON.stringify(json)])) });
 }
 
 /** The values of all weights. */
@@ -190,19 +193,89 @@ describeOnDevices('LoRA', device => {
   it('adds to half weights, and leaves them as they were', () => expectNoLeak(async () => {
     const [pipe, wide] = await Promise.all((['float16', 'float32'] as const).map(dtype => StableDiffusionPipeline.fromPretrained(TINY, { device, dtype })));
     const untouched = values(pipe.unet);
-    await pipe.loadLoraWeights(FOLDER);
-    await wide.loadLoraWeights(FOLDER);
-    const changed = values(wide.unet);
-    for (const [path, half] of Object.entries(values(pipe.unet))) half.forEach((value, i) => assert.ok(Math.abs(value - changed[path][i]) < 5e-3, path));
-    await pipe.generate('a road', { numInferenceSteps: 1 });
-    await pipe.unloadLoraWeights();
-    assert.deepEqual(values(pipe.unet), untouched);
+    for (const name of ['pytorch_lora_weights', 'dora', 'bias', 'lycoris']) {
+      await pipe.loadLoraWeights(`${FOLDER}/${name}.safetensors`);
+      await wide.loadLoraWeights(`${FOLDER}/${name}.safetensors`);
+      const changed = values(wide.unet);
+      for (const [path, half] of Object.entries(values(pipe.unet))) half.forEach((value, i) => assert.ok(Math.abs(value - changed[path][i]) < 5e-3, path));
+      if (name === 'bias') pipe.enableSequentialCpuOffload();
+      await pipe.generate('a road', { numInferenceSteps: 1 });
+      pipe.removeAllHooks();
+      await pipe.unloadLoraWeights();
+      await wide.unloadLoraWeights();
+      assert.deepEqual(values(pipe.unet), untouched, name);
+    }
     await pipe.loadTextualInversion('spec/golden/textual_inversion');
     await pipe.generate('a <Cat>', { numInferenceSteps: 1 });
     pipe.dispose();
     wide.dispose();
     return [];
   }));
+
+  it('heeds what is said of alpha beside the file, in its metadata, and in it', () => expectNoLeak(async () => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const q = 'down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q';
+    const untouched = pipe.unet.getParameter(`${q}.weight`).dataSync()[0];
+    const path = 'deep/adapter_model.safetensors';
+    const ones = { fill: 0x38, dtype: 'F8_E4M3' as const }; // rank 2: up times down is 2
+    const peft = { [`base_model.model.${q}.lora_A.weight`]: [2, 8], [`base_model.model.${q}.lora_B.weight`]: [8, 2] };
+    const beside = (config: object) => file(peft, { ...ones, path, others: { 'deep/adapter_config.json': config, 'adapter_config.json': { lora_alpha: 99 } } });
+    const within = (config: object, options = ones) => file(peft, { ...options, path, metadata: { lora_adapter_metadata: JSON.stringify(config) } });
+    const cases: Array<[Promise<MemoryFolder>, number]> = [
+      [file(peft, { ...ones, path }), 2],
+      [beside({ r: 2, lora_alpha: 16 }), 16],
+      [beside({ r: 8, rank_pattern: { 'attn\\d.to_q': 2 }, lora_alpha: 1, alpha_pattern: { 'attn1\\.to_[qk]': 16, 'to_q': 1 } }), 16],
+      [beside({ r: 2, lora_alpha: 4, use_rslora: true }), 2 * 4 / Math.SQRT2],
+      [beside({}), 2],
+      [within({ 'unet.r': 2, 'unet.lora_alpha': 6, 'text_encoder.lora_alpha': 1 }), 6],
+      [within({ r: 2, lora_alpha: 6, alpha_pattern: {} }), 6],
+      [file({ ...peft, [`base_model.model.${q}.alpha`]: [] }, { ...ones, path, others: { 'deep/adapter_config.json': { r: 2, lora_alpha: 16 } } }), 1],
+    ];
+    for (const [i, [folder, expected]] of cases.entries()) {
+      await pipe.loadLoraWeights(await folder, { weightName: path });
+      const change = pipe.unet.getParameter(`${q}.weight`).dataSync()[0] - untouched;
+      assert.ok(Math.abs(change - expected) < 1e-5, `case ${i}: ${change}, not ${expected}`);
+      await pipe.unloadLoraWeights();
+    }
+    const refused: Array<[Promise<MemoryFolder>, RegExp]> = [
+      [beside({ r: 4, lora_alpha: 1 }), /^WeightsError: .*to_q has rank 2, its config says 4$/],
+      [beside([]), /^WeightsError: memory\/deep\/adapter_model\.safetensors: adapter_config\.json: takes an object$/],
+      [beside({ alpha_pattern: { '(': 1 } }), /adapter_config\.json: alpha_pattern: '\(': missing \)/],
+      [beside({ r: 0, lora_alpha: 1 }), /to_q has rank 2, its config says 0$/],
+      [within({ 'unet.lora_alpha': 'much' }), /lora_adapter_metadata: lora_alpha: got 'much', takes a number$/],
+    ];
+    for (const [folder, message] of refused) await assert.rejects(pipe.loadLoraWeights(await folder, { weightName: path }), message);
+    pipe.dispose();
+    return [];
+  }));
+
+  it('leaves out what is for a second text encoder, with a warning', async () => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const name = 'text_model_encoder_layers_0_mlp_fc1';
+    const [warnings, warn] = [[] as string[], console.warn];
+    console.warn = (text: string) => void warnings.push(text);
+    try {
+      await pipe.loadLoraWeights(await file({ [`lora_te1_${name}.lora_down.weight`]: [2, 16], [`lora_te1_${name}.lora_up.weight`]: [32, 2],
+        [`lora_te2_${name}.lora_down.weight`]: [2, 99], 'text_encoder_2.text_model.x.lora_A.weight': [2, 9] }));
+    } finally {
+      console.warn = warn;
+    }
+    assert.deepEqual(warnings, ['memory/pytorch_lora_weights.safetensors: leaves out 2 tensors for a second text encoder, which this model does not have']);
+    pipe.dispose();
+  });
+
+  it('is found by its path, whatever torch called it', async () => {
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const folder = await mkdtemp(join(tmpdir(), 'lora-'));
+    for (const ending of ['ckpt', 'pt', 'pth', 'bin']) {
+      const path = join(folder, `unet.${ending}`);
+      await copyFile(`${FOLDER}/unet.bin`, path);
+      await pipe.loadLoraWeights(path);
+    }
+    assert.equal((await readdir(folder)).length, 4);
+    await rm(folder, { recursive: true });
+    pipe.dispose();
+  });
 
   it('names what does not fit, and changes nothing', async () => {
     const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device });
