@@ -33,6 +33,7 @@ export * from './schedulers/index.js';
 export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';
 
 export { Image } from './image/image.js';
+export type { Box } from './image/pixels.js';
 export { ImageError } from './image/image_error.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';

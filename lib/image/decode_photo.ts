@@ -4,7 +4,7 @@ import { decodeBmp } from './bmp.js';
 import { checkPixels, ImageError, MAX_PIXELS } from './image_error.js';
 import type { ImageFormat } from './image_format.js';
 import { findOrientation, orient, tiffTag } from './orientation.js';
-import { splitAlpha, type Pixels } from './pixels.js';
+import type { Pixels } from './pixels.js';
 
 const PHOTOMETRIC = 262; // the tag of a TIFF file that says what its samples are
 const PALETTE = 3;
@@ -56,15 +56,14 @@ async function readSamples(picture: Sharp.Sharp, { space, depth }: Sharp.Metadat
 }
 
 function fromSamples({ data, channels }: Samples): { data: Uint8Array; alpha?: Uint8Array } {
-  const opaque = channels % 2 === 1;
-  const colours = channels < 3 ? [0, 0, 0] : [0, 1, 2];
-  const rgba = new Uint8Array(data.length / channels * 4);
-  for (let from = 0, to = 0; from < data.length; from += channels, to += 4) {
-    for (let c = 0; c < 3; c++) rgba[to + c] = data[from + colours[c]];
-    rgba[to + 3] = opaque ? 255 : data[from + channels - 1];
+  const pixels = data.length / channels;
+  const rgb = new Uint8Array(pixels * 3);
+  const alpha = channels % 2 === 0 ? new Uint8Array(pixels) : undefined;
+  for (let i = 0; i < pixels; i++) {
+    for (let c = 0; c < 3; c++) rgb[3 * i + c] = data[i * channels + (channels < 3 ? 0 : c)];
+    if (alpha) alpha[i] = data[(i + 1) * channels - 1];
   }
-  const { data: rgb, alpha } = splitAlpha(rgba);
-  return opaque ? { data: rgb } : { data: rgb, alpha };
+  return { data: rgb, alpha };
 }
 
 /** As Pillow's convert('RGB'): without a profile. */

@@ -89,7 +89,7 @@ export class Image {
    */
   static async fromPng(bytes: Uint8Array): Promise<Image> {
     const chunks = readChunks(bytes);
-    const { orientation, text } = readOrientation(chunks);
+    const { orientation, text } = await readOrientation(chunks);
     return Image.of(orient(await decodePixels(chunks), orientation), text);
   }
 

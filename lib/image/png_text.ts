@@ -24,11 +24,28 @@ function textChunk(keyword: string, text: string): Uint8Array {
 const [XMP, EXIF] = ['XML:com.adobe.xmp', 'Raw profile type exif'];
 
 /** What a PNG file says of how it is to be turned, in a chunk of EXIF or as older tools wrote it, and its texts without that. */
-export function readOrientation(chunks: readonly Chunk[]): { orientation: number; text: Record<string, string> } {
+export async function readOrientation(chunks: readonly Chunk[]): Promise<{ orientation: number; text: Record<string, string> }> {
   const { [XMP]: xmp, [EXIF]: profile, ...text } = readTexts(chunks);
-  const exif = chunks.find(({ type }) => type === 'eXIf')?.data ?? (profile === undefined ? undefined : fromHex(profile));
+  const exif = chunks.find(({ type }) => type === 'eXIf')?.data ?? fromHex(profile ?? await unpackText(chunks, EXIF) ?? '');
   const orientation = findOrientation({ exif, xmp });
   return { orientation, text: xmp === undefined ? text : { ...text, [XMP]: xmp.replace(/tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]<\/tiff:Orientation>/g, '') } };
+}
+
+/** A compressed text, if it is there and up to a million bytes long. */
+async function unpackText(chunks: readonly Chunk[], keyword: string): Promise<string | undefined> {
+  const packed = chunks.find(({ type, data }) => type === 'zTXt' && latin1(data.subarray(0, keyword.length + 2)) === `${keyword}\0\0`);
+  if (!packed) return undefined;
+  try {
+    const file = new Blob([packed.data.subarray(keyword.length + 2) as BlobPart]);
+    let text = '';
+    for await (const bytes of file.stream().pipeThrough(new DecompressionStream('deflate'))) {
+      text += latin1(bytes);
+      if (text.length > MAX_BYTES) return undefined;
+    }
+    return text;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The bytes behind the three lines that say what and how long they are. */

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { deflateSync } from 'node:zlib';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { Image } from '../../lib/image/image.js';
 import { loadGolden } from '../support/golden.js';
+import { pngChunk } from '../support/png.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
 const { tensors, meta } = loadGolden('pictures/photos');
@@ -44,6 +46,15 @@ describe('Image.fromBytes', () => {
     for (const name of ['PNG held 6', 'PNG held as its profile says', 'PNG held as its XMP says', 'PNG held as its XMP element says']) {
       const turned = await Image.fromBytes(file(name));
       assert.deepEqual(await Image.fromBytes(await turned.toPng()), turned, name);
+    }
+  });
+
+  it('leaves a packed profile that is a bomb, or no profile', async () => {
+    const whole = Buffer.from(await (await Image.fromBytes(file('JPEG 75'))).toPng());
+    for (const text of [Buffer.alloc(5_000_000, 'a'), Buffer.from('\nexif\n'), Buffer.from('\nexif\n  4\nzzzz')]) {
+      const packed = pngChunk('zTXt', Buffer.concat([Buffer.from('Raw profile type exif\0\0'), deflateSync(text)]));
+      const { width } = await Image.fromBytes(Buffer.concat([whole.subarray(0, 33), packed, whole.subarray(33)]));
+      assert.equal(width, 21);
     }
   });
 

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 from diffusers.utils import load_image
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from generate import save
@@ -103,12 +103,19 @@ def generate():
         held = Image.Exif()
         held[ExifTags.Base.Orientation] = 6
         put(f"{kind} held 6", encode(picture, kind, exif=held))
+    for kind in ("JPEG", "WEBP"):
+        put(f"{kind} held as its XMP says", encode(picture, kind, xmp=b'<x:xmpmeta><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB", 5000)).tobytes()  # of other colours
+    put("JPEG with a profile", encode(picture, "JPEG", icc_profile=profile))
+    put("JPEG CMYK with a profile", encode(picture.convert("CMYK"), "JPEG", icc_profile=profile))
+    put("WebP with a profile", encode(picture, "WEBP", icc_profile=profile))
     put("PNG held 8, a long", encode(clear, "PNG", exif=exif(8, ">", "I")))
     put("PNG held 7, spoilt", encode(picture, "PNG", exif=exif(7)[:20]))
     for name, key, text in (("profile", "Raw profile type exif", f"\nexif\n{len(exif(5)):8}\n{exif(5).hex()}\n"),
+                            ("packed profile", "Raw profile type exif", f"\nexif\n{len(exif(7)):8}\n{exif(7).hex()}\n"),
                             ("XMP", "XML:com.adobe.xmp", '<x:xmpmeta><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'),
                             ("XMP element", "XML:com.adobe.xmp", "<x:xmpmeta><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>")):
         info = PngInfo()
-        info.add_itxt(key, text) if "XMP" in name else info.add_text(key, text)
+        info.add_itxt(key, text) if "XMP" in name else info.add_text(key, text, zip="packed" in name)
         put(f"PNG held as its {name} says", encode(picture, "PNG", pnginfo=info))
     save("pictures/photos", tensors, {"names": names})
