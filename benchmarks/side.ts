@@ -85,8 +85,10 @@ export class Side {
     const { value, done } = await this.lines.next();
     clearTimeout(timer);
     this.left -= (performance.now() - start) / 1000;
-    if (isLate) throw new Error(`takes longer than ${this.timeout} s`);
-    if (done) throw new Error(`ended without an answer (${await this.exit})`);
+    if (done) {
+      const how = await this.exit; // with its memory
+      throw new Error(isLate ? `takes longer than ${this.timeout} s` : `ended without an answer (${how})`);
+    }
     return JSON.parse(value) as T;
   }
 }
