@@ -59,8 +59,8 @@ pipe.dispose();
 const x = tf.tensor1d([0.5]);
 const chain = (start: tf.Tensor) => Array.from({ length: CHAIN }).reduce<tf.Tensor>(last => tf.squaredDifference(last, x), start); // fuses with nothing
 const graphs = new GraphCache();
-tf.dispose(graphs.run('chain', chain, [x])); // records
-const perOp = { eager: perTinyOp(() => tf.tidy(() => chain(x))), compiled: perTinyOp(() => graphs.run('chain', chain, [x])[0]) };
+tf.dispose(graphs.run('chain', x => [chain(x)], [x])); // records
+const perOp = { eager: perTinyOp(() => tf.tidy(() => chain(x))), compiled: perTinyOp(() => graphs.run('chain', x => [chain(x)], [x])[0]) };
 
 const rows = [
   row('op by op', eager, eager.ops * perOp.eager),

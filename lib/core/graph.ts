@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** What a graph is made of: tensors in, tensors out, and weights that it finds by itself. */
-export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor | tf.Tensor[];
+export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor[];
 
 export interface GraphOptions {
   /** Whether XLA makes machine code of a graph, on another thread, while it runs as it is. By default on GPUs. */
@@ -67,7 +67,7 @@ export class GraphCache {
   /** `body(...inputs)`, by a graph where the backend has them. */
   run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor[] {
     const compile = compilers.get(tf.getBackend());
-    if (!compile) return listOf(tf.tidy(() => body(...inputs)));
+    if (!compile) return tf.tidy(() => body(...inputs));
     const key = `${name} ${JSON.stringify(inputs.map(({ shape, dtype }) => [shape, dtype]))}`;
     const known = this.graphs.get(key);
     if (known) return known.run(inputs);
@@ -90,9 +90,4 @@ export class GraphCache {
     this.graphs.forEach(graph => graph.dispose());
     this.graphs.clear();
   }
-}
-
-/** What a body gave, as a list. */
-export function listOf(results: tf.Tensor | tf.Tensor[]): tf.Tensor[] {
-  return results instanceof tf.Tensor ? [results] : results;
 }

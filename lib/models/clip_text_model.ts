@@ -84,12 +84,19 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
       const tokens = ids.shape[1]!;
       const positions = this.config.max_position_embeddings;
       if (tokens > positions) throw new RangeError(`text encoder: got ${tokens} tokens, takes ${positions} at most`);
-      const mask = causalMask(tokens);
-      let hidden = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
-      const states = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
-      return { lastHiddenState: widen(this.finalLayerNorm.forward(hidden)), hiddenStates: states.map(widen) };
+      const embedded = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
+      const [lastHiddenState, ...hiddenStates] = this.graphOfMany('encode', this.encode, embedded);
+      return { lastHiddenState, hiddenStates };
     });
   }
+
+  /** Embedded tokens to the normalized state of the last layer, and the states before, between and after all layers. */
+  private readonly encode = (embedded: tf.Tensor): tf.Tensor[] => {
+    const mask = causalMask(embedded.shape[1]!);
+    let hidden = embedded;
+    const states = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
+    return [this.finalLayerNorm.forward(hidden), ...states].map(state => widen(state));
+  };
 
   /** How many tokens it knows, learned ones among them: their ids are below. */
   get tokens(): number {
@@ -99,6 +106,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   /** Learns tokens: the table of embeddings grows by `embeddings`, `[tokens, hidden_size]`, which stay the caller's. */
   addTokenEmbeddings(embeddings: tf.Tensor): void {
     checkShape('token embeddings', embeddings.shape, [null, this.config.hidden_size]);
+    this.graphs?.clear();
     this.tokenEmbedding.append(embeddings);
   }
 

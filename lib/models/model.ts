@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { ensureBackend } from '../core/backend.js';
 import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
-import { GraphCache, type GraphOptions } from '../core/graph.js';
+import { GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js';
 import { isObject } from '../core/json.js';
 import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { narrow } from '../core/precision.js';
@@ -92,9 +92,14 @@ export abstract class Model<Config> extends Block {
 
   /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
   protected graph(name: string, body: (...inputs: tf.Tensor[]) => tf.Tensor, ...inputs: tf.Tensor[]): tf.Tensor {
+    return this.graphOfMany(name, (...inputs) => [body(...inputs)], ...inputs)[0];
+  }
+
+  /** As `graph`, for a body that gives several tensors. */
+  protected graphOfMany(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor[] {
     if (!this.graphs || this.widens) return tf.tidy(() => body(...inputs));
     if (this.graphs.isEmpty) this.stateDict(); // a graph holds the weights themselves, not where they come from
-    return this.graphs.run(name, body, inputs)[0];
+    return this.graphs.run(name, body, inputs);
   }
 
   /**

@@ -55,7 +55,7 @@ describeOnDevices('compiled networks', device => {
   it('may not read values, which a graph would freeze', () => {
     const cache = new GraphCache();
     const x = tf.tensor1d([1, 2]);
-    const reads = () => cache.run('reads', input => tf.mul(input, tf.sum(input).dataSync()[0]), [x]);
+    const reads = () => cache.run('reads', input => [tf.mul(input, tf.sum(input).dataSync()[0])], [x]);
     if (canCompile()) assert.throws(reads, /compile: the network reads a value of a tensor, which a graph cannot do/);
     else tf.dispose(reads());
     tf.tidy(() => expectClose(tf.add(x, 1), { shape: [2], data: [2, 3] })); // the backend is as it was

@@ -84,8 +84,8 @@ describeOnDevices('a compiled pipeline', device => {
       pipe = await DiffusionPipeline.fromPretrained(TINY, { device });
       pipe.compile();
       for (const height of [16, 32]) await pipe.generate('a cat', { numInferenceSteps: 1, height });
-    }), 4); // UNet and VAE, at two sizes
-    assert.equal(await graphsLeft(async () => pipe.dispose()), -4);
+    }), 5); // the text encoder, and UNet and VAE at two sizes
+    assert.equal(await graphsLeft(async () => pipe.dispose()), -5);
   });
 
   it('says that a layer reads values, leaves nothing of the attempt, and runs when it no longer does', async () => {

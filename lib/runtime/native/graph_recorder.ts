@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { listenToAttention, listOf, type GraphBody } from '../../core/graph.js';
+import { listenToAttention, type GraphBody } from '../../core/graph.js';
 import type { Attribute, Binding, NativeBackend } from './backend.js';
 import type { RecordedAttention } from './fused_attention.js';
 import type { GraphDef } from './graph_def.js';
@@ -122,7 +122,7 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
         result: nameOf(asItLies(backend, result)), resultShape: asItLies(backend, result).shape,
         batch, queries, keys: key.shape[1]!, heads, headSize: features / heads,
       });
-    }, () => tf.tidy(() => listOf(body(...settled)).map(result => result.clone())));
+    }, () => tf.tidy(() => body(...settled).map(result => result.clone())));
     return { inputs: names, outputs: results.map(nameOf), captured, attentions, results };
   } finally {
     tf.dispose(settled);
