@@ -1,6 +1,7 @@
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
@@ -39,8 +40,12 @@ describeOnDevices('Lists of steps, and parts of another model, as in diffusers:'
       const common = {
         numInferenceSteps, timesteps, sigmas, generator: seeded(options.seeds), outputType: options.output_type ? 'tensor' as const : 'latent' as const,
       };
-      const { images } = given
-        ? await new StableDiffusionImg2ImgPipeline(parts).generate(prompt, { ...common, image: goldenImages(given), strength })
+      const mask = tensors[`${name}/mask`];
+      const image = given && goldenImages(given);
+      const { images } = mask
+        ? await new StableDiffusionInpaintPipeline(parts).generate(prompt, { ...common, image, maskImage: goldenImages(mask), strength })
+        : given
+        ? await new StableDiffusionImg2ImgPipeline(parts).generate(prompt, { ...common, image, strength })
         : await new StableDiffusionPipeline(parts).generate(prompt, common);
       expectClose(images, tensors[`${name}/out`], { atol: 5e-4, rtol: 5e-4 });
       return images;
