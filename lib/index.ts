@@ -9,7 +9,7 @@ export type { PromptEncoder } from './pipelines/encode_prompt.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
-export type { BlockScales, LoraScale, SideScale } from './pipelines/lora_scale.js';
+export type { BlockScale, BlockScales, LoraScale, SideScale } from './pipelines/lora_scale.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { CompileOptions } from './pipelines/compilation.js';

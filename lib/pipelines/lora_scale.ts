@@ -4,7 +4,7 @@ import type { LoraNetwork } from '../weights/lora_weights.js';
 import type { ScaleOfPath } from './lora.js';
 
 /** Of one block: as a whole, or attention by attention. */
-type BlockScale = number | readonly number[];
+export type BlockScale = number | readonly number[];
 
 /** Of the blocks on one way through the UNet: of each of them, or by name (`block_0`). */
 export type SideScale = BlockScale | Record<string, BlockScale>;

@@ -147,7 +147,7 @@ const partNames: Record<string, Part> = { A: 'down', B: 'up', w_norm: 'diff', b_
 /** What a key is of, in the first of `networks` that has such a module. */
 function parseKey(key: string, flat: FlatNames): { networks: readonly LoraNetwork[]; path: string; part: Part } | undefined {
   const factor = /[._](?:lora|lora_linear_layer)[._](A|B|down|up|mid)(?:\.[\w-]+)?\.(weight|bias)$/.exec(key);
-  const suffix = factor ?? /\.((?:hada|lokr)_[wt][12](?:_[ab])?|dora_scale|lora_magnitude_vector|diff(?:_b)?|[wb]_norm)(?:\.[\w-]+){0,2}$/.exec(key) ??
+  const suffix = factor ?? /\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|dora_scale|lora_magnitude_vector|diff(?:_b)?|[wb]_norm)(?:\.[\w-]+){0,2}$/.exec(key) ??
     /(?:_lora)?\.(alpha)$/.exec(key);
   if (!suffix) return undefined;
   const named = partNames[suffix[1]] ?? suffix[1] as Part;

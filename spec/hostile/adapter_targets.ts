@@ -9,7 +9,7 @@ import { parseLora } from '../../lib/weights/lora_weights.js';
 import { readStateDict } from '../../lib/weights/state_dict.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { TINY } from '../support/tiny_pipeline.js';
-import { golden, safetensors, type Target } from './target.js';
+import { golden, parse, safetensors, text, type Target } from './target.js';
 import { merges, vocab } from './tokenizer_targets.js';
 
 /** What is added to a model: LoRA files and learned words, as safetensors and as pickles. */
@@ -28,8 +28,18 @@ export async function adapterTargets(): Promise<Target[]> {
   };
   const small = await safetensors({ 'unet.conv_in.lora_A.weight': [1, 4, 3, 3], 'unet.conv_in.lora_B.weight': [8, 1, 1, 1] },
     { lora_adapter_metadata: JSON.stringify({ 'unet.lora_alpha': 2, 'unet.alpha_pattern': { conv_in: 3 }, 'unet.use_rslora': true }) });
+  const files = ['kohya', 'old', 'pytorch_lora_weights', 'dora', 'bias', 'lycoris'];
+  const adapters = await Promise.all(['lora', 'lokr'].map(async name =>
+    readStateDict(new MemoryFolder({ 'a.safetensors': golden(`lora/${name}/adapter_model.safetensors`) }), 'a.safetensors')));
   return [
-    { name: 'LoRA', isJson: false, seeds: [small, ...['kohya', 'old', 'pytorch_lora_weights'].map(name => golden(`lora/${name}.safetensors`))], read: lora('lora.safetensors') },
+    {
+      name: 'adapter_config.json', isJson: true, seeds: ['lora', 'lokr'].map(name => golden(`lora/${name}/adapter_config.json`)),
+      read: bytes => {
+        const content = parse('adapter_config.json', bytes);
+        parseLora(adapters[text(bytes).includes('LOKR') ? 1 : 0], specs, content);
+      },
+    },
+    { name: 'LoRA', isJson: false, seeds: [small, ...files.map(name => golden(`lora/${name}.safetensors`))], read: lora('lora.safetensors') },
     { name: 'pickled LoRA', isJson: false, seeds: [golden('lora/unet.bin')], read: lora('lora.bin') },
     { name: 'textual inversion', isJson: false, seeds: [golden('textual_inversion/learned_embeds.safetensors')], read: textualInversion('learned_embeds.safetensors') },
     { name: 'pickled textual inversion', isJson: false, seeds: ['toy.bin', 'hat.pt', 'dictionary.pt'].map(name => golden(`textual_inversion/${name}`)), read: textualInversion('learned_embeds.bin') },
