@@ -40,7 +40,7 @@ export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './image/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export type { FloatDtype } from './core/float16.js';
-export { Generator, randn } from './core/random.js';
+export { Generator, randn, type GeneratorOptions } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 export type { Gpu } from './runtime/native/nvidia.js';

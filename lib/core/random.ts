@@ -1,10 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, show } from './checks.js';
 import { FLOAT_DTYPES, roundTo, type FloatDtype } from './float16.js';
+import { drawLegacyHalves } from './random/legacy_halves.js';
 import { Mt19937 } from './random/mt19937.js';
 import { Philox } from './random/philox.js';
 
 const DEFAULT_SEED = 67280421310721n; // torch's
+
+export interface GeneratorOptions {
+  /** `legacy`: float16 and bfloat16 noise on the CPU as torch made it before 2.15, for pictures of then; see docs/porting.md. */
+  halfNoise?: 'rounded' | 'legacy';
+}
 
 /**
  * A seeded stream of random numbers: bit for bit torch's uniforms, and its normals to float32 rounding, on every device.
@@ -13,10 +19,12 @@ const DEFAULT_SEED = 67280421310721n; // torch's
 export class Generator {
   private seed64 = DEFAULT_SEED;
   private stream: Mt19937 | Philox;
+  private readonly halfNoise: 'rounded' | 'legacy';
 
-  /** @throws RangeError for a device other than `cpu` (MT19937) and `cuda` (Philox). */
-  constructor(readonly device: 'cpu' | 'cuda' = 'cpu') {
+  /** @throws RangeError for a device other than `cpu` (MT19937) and `cuda` (Philox), or noise that there is none of. */
+  constructor(readonly device: 'cpu' | 'cuda' = 'cpu', { halfNoise = 'rounded' }: GeneratorOptions = {}) {
     checkOneOf('Generator device', device, ['cpu', 'cuda']);
+    this.halfNoise = checkOneOf('Generator halfNoise', halfNoise, ['rounded', 'legacy']);
     this.stream = this.restart();
   }
 
@@ -53,7 +61,9 @@ export class Generator {
    */
   randn(count: number, dtype: FloatDtype = 'float32'): Float32Array {
     checkOneOf('randn dtype', dtype, FLOAT_DTYPES);
-    return roundTo(dtype, this.stream.randn(checkInteger('randn count', count, 0), dtype !== 'float32'));
+    checkInteger('randn count', count, 0);
+    if (dtype !== 'float32' && this.halfNoise === 'legacy' && this.stream instanceof Mt19937) return drawLegacyHalves(this.stream, count, dtype);
+    return roundTo(dtype, this.stream.randn(count, dtype !== 'float32'));
   }
 
   private restart(): Mt19937 | Philox {

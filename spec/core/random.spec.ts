@@ -83,6 +83,17 @@ describe('Generator', () => {
     }
   });
 
+  it('draws halves as torch 2.11 did, if told to, and float32 as ever', () => {
+    const legacy = loadGolden('random/legacy_halves');
+    for (const dtype of ['float16', 'bfloat16'] as const) {
+      const generator = new Generator('cpu', { halfNoise: 'legacy' }).manualSeed(7);
+      expectClose(values(concat(legacy.meta.sizes.map((size: number) => generator.randn(size, dtype)))), legacy.tensors[dtype], { atol: 1e-6, rtol: lastBit(dtype) });
+    }
+    const [old, today] = [new Generator('cpu', { halfNoise: 'legacy' }), new Generator('cpu')];
+    assert.deepEqual(old.randn(100), today.randn(100));
+    assert.notDeepEqual(old.randn(100, 'float16'), today.randn(100, 'float16'));
+  });
+
   it('rounds a GPU\'s values for halves, and draws the same', () => {
     const [wide, half] = [new Generator('cuda').manualSeed(4).randn(300), new Generator('cuda').manualSeed(4).randn(300, 'float16')];
     assert.deepEqual(half, decodeFloat16(encodeFloat16(wide)));
@@ -124,6 +135,8 @@ describe('Generator', () => {
       assert.throws(() => new Generator().manualSeed(seed), new RangeError(`seed: got ${seed}, ${accepted}`));
     }
     assert.throws(() => new Generator('mps' as 'cpu'), new RangeError('Generator device: got \'mps\', takes \'cpu\', \'cuda\''));
+    assert.throws(() => new Generator('cpu', { halfNoise: 'old' as 'legacy' }),
+      new RangeError('Generator halfNoise: got \'old\', takes \'rounded\', \'legacy\''));
     assert.throws(() => new Generator().randn(1, 'half' as 'float16'),
       new RangeError('randn dtype: got \'half\', takes \'float32\', \'float16\', \'bfloat16\''));
     assert.throws(() => new Generator().randn(-1), new RangeError('randn count: got -1, takes a whole number, 0 or more'));
