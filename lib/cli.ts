@@ -29,7 +29,7 @@ program.command('generate')
   .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
   .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
   .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
-  .option('--seed <n>', 'image i has seed n + i', wholeNumber(0), 0)
+  .option('--seed <n>', 'image i has seed n + i; -1: draw n, and say which', seed, 0n)
   .option('--num-images <n>', 'pictures of each prompt', wholeNumber(1), 1)
   .option('--height <pixels>', 'default: what the model was trained on', wholeNumber(1))
   .option('--width <pixels>', 'default: what the model was trained on', wholeNumber(1))
@@ -89,6 +89,13 @@ function wholeNumber(min: number): (text: string) => number {
     if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`It takes a whole number, ${min} or more.`);
     return value;
   };
+}
+
+/** -1 or an unsigned number of 64 bits. */
+function seed(text: string): bigint {
+  const value = /^\s*(\d{1,20}|-1)\s*$/.test(text) ? BigInt(text) : undefined;
+  if (value === undefined || value >= 2n ** 64n) throw new InvalidArgumentError('It takes a whole number from 0 to 18446744073709551615, or -1 to draw one.');
+  return value;
 }
 
 function number(text: string): number {

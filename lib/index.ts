@@ -45,7 +45,7 @@ export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/prof
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 export type { Gpu } from './runtime/native/nvidia.js';
 
-export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './hub/model_folder.js';
+export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder, type ModelSource } from './hub/model_folder.js';
 export { FetchFolder, type FetchFolderOptions } from './hub/fetch_folder.js';
 export { FileListFolder } from './hub/file_list_folder.js';
 export { SafetensorsError, type ByteSource, type FilePlace } from './weights/safetensors.js';

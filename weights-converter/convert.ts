@@ -1,8 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { packageVersion } from '../lib/package.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { LocalFolder } from '../lib/hub/local_folder.js';
-import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../lib/hub/model_folder.js';
+import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions, type ModelSource } from '../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
@@ -48,7 +49,9 @@ const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
  * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written; WeightsError if what was
  *   written is not what `verify` reads.
  */
-export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
+export async function convertModel(source: ModelSource, out: string | URL, options: ConvertOptions = {}): Promise<void> {
+  const target = out instanceof URL ? fileURLToPath(out) : out;
+  if (typeof target !== 'string' || target === '') throw new TypeError(`out: got ${show(out)}, takes the path of a new folder`);
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
   const dtype = options.dtype && dtypeOf(options.dtype);
   const folder = await openModelFolder(source, options);
@@ -63,10 +66,10 @@ export async function convertModel(source: string | ModelFolder, out: string, op
       options.signal?.throwIfAborted();
       options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
     };
-    await makeFolder(out, newSize, async (write, folderSoFar) => {
+    await makeFolder(target, newSize, async (write, folderSoFar) => {
       for (const network of found) await writeNetwork(write, network, { dtype, maxShardSize: options.maxShardSize, advance });
       if (options.verify) {
-        const written = await LocalFolder.open(folderSoFar, out);
+        const written = await LocalFolder.open(folderSoFar, target);
         for (const network of found) await verifyNetwork(written, network, { dtype, advance });
       }
       for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them

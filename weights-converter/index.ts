@@ -1,4 +1,4 @@
-import type { ModelFolder } from '../lib/hub/model_folder.js';
+import type { ModelSource } from '../lib/hub/model_folder.js';
 import type { ConvertOptions } from './convert.js';
 
 export type { ConvertOptions } from './convert.js';
@@ -10,7 +10,7 @@ export { PickleError } from './unpickle.js';
  * @param out a folder that is new or empty; nothing is there until all of it is.
  * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.
  */
-export async function convertModel(source: string | ModelFolder, out: string, options: ConvertOptions = {}): Promise<void> {
+export async function convertModel(source: ModelSource, out: string | URL, options: ConvertOptions = {}): Promise<void> {
   const converter = await import('./convert.js');
   await converter.convertModel(source, out, options);
 }

@@ -33,7 +33,8 @@ export interface GenerateCommandOptions {
   loraScale?: number;
   /** `token=source` each. */
   embedding?: string[];
-  seed: number;
+  /** -1: draw one. */
+  seed: bigint;
   numImages: number;
   height?: number;
   width?: number;
@@ -49,7 +50,8 @@ export interface GenerateCommandOptions {
 interface SavedImage {
   file: string;
   prompt: string;
-  seed: number;
+  /** A text where a number cannot hold it. */
+  seed: number | string;
   width: number;
   height: number;
 }
@@ -83,6 +85,7 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   if (typeof options.profile === 'string') await checkOutput('--profile', options.profile, 'json');
   const embeddings = (options.embedding ?? []).map(parseEmbedding);
   const start = await readStart(options);
+  const seed = options.seed < 0 ? BigInt(new Generator().seed()) : options.seed;
   const interrupted = new AbortController();
   process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
 
@@ -110,7 +113,7 @@ export async function generate(prompts: string[], options: GenerateCommandOption
     const drawAll = async () => {
       for (const [i, prompt] of prompts.entries()) {
         pipe.setProgressBarConfig({ disable: options.quiet, desc: prompts.length > 1 ? `${i + 1}/${prompts.length}` : '' });
-        const firstSeed = options.seed + images.length;
+        const generators = Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(BigInt.asUintN(64, seed + BigInt(images.length + k))));
         const settings = {
           ...start,
           negativePrompt: options.negativePrompt,
@@ -119,7 +122,7 @@ export async function generate(prompts: string[], options: GenerateCommandOption
           height: options.height,
           width: options.width,
           numImagesPerPrompt: options.numImages,
-          generator: Array.from({ length: options.numImages }, (_, k) => new Generator().manualSeed(firstSeed + k)),
+          generator: generators,
           signal: interrupted.signal,
         };
         const made = await pipe.generate(prompt, settings);
@@ -127,8 +130,9 @@ export async function generate(prompts: string[], options: GenerateCommandOption
           const file = count === 1 ? options.output : numbered(options.output, images.length);
           await image.save(file);
           images.push(image);
-          saved.push({ file, prompt, seed: firstSeed + k, width: image.width, height: image.height });
-          say(`${file}  ${prompt}  (seed ${firstSeed + k})`);
+          const { initialSeed } = generators[k];
+          saved.push({ file, prompt, seed: typeof initialSeed === 'bigint' ? `${initialSeed}` : initialSeed, width: image.width, height: image.height });
+          say(`${file}  ${prompt}  (seed ${initialSeed})`);
         }
         interrupted.signal.throwIfAborted();
       }

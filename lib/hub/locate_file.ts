@@ -1,4 +1,4 @@
-import { ModelFileError, openModelFolder, type HubOptions, type ModelFolder } from './model_folder.js';
+import { ModelFileError, openModelFolder, resolveSource, type HubOptions, type ModelFolder, type ModelSource } from './model_folder.js';
 
 /**
  * One file of weights: the folder that it lies in, and its path there. From the hub it is fetched.
@@ -6,10 +6,11 @@ import { ModelFileError, openModelFolder, type HubOptions, type ModelFolder } fr
  * @param weightName the file's path in the folder; by default the first of `usual` that there is.
  */
 export async function locateFile(
-  source: string | ModelFolder, weightName: string | undefined, usual: readonly string[], options: HubOptions = {},
+  source: ModelSource, weightName: string | undefined, usual: readonly string[], options: HubOptions = {},
 ): Promise<{ folder: ModelFolder; path: string }> {
-  const [, parent, file] = typeof source === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|ckpt|pth?))$/i.exec(source) || [];
-  const folder = await openModelFolder(file ? parent ?? '.' : source, options, file);
+  const name = await resolveSource(source);
+  const [, parent, file] = typeof name === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|ckpt|pth?))$/i.exec(name) || [];
+  const folder = await openModelFolder(file ? parent ?? '.' : name, options, file);
   const names = file ? [file] : weightName ? [weightName] : usual;
   for (const path of names) {
     if (!await folder.has(path)) continue;

@@ -1,8 +1,14 @@
 import { stat } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { show } from '../core/checks.js';
 import { isHubId } from './hub_id.js';
 import { LocalFolder } from './local_folder.js';
 import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from './model_folder.js';
+
+/** A name as it is, or the path of a `file:` address. @throws TypeError for such an address of another machine. */
+export function pathOf(name: string): string {
+  return /^file:/i.test(name) ? fileURLToPath(name) : name;
+}
 
 /** A folder or a single-file checkpoint of this machine, or where there is none of that name, a model on the hub. */
 export async function openByName(name: string, options: OpenOptions, named?: string): Promise<ModelFolder> {

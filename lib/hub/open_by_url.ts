@@ -11,6 +11,11 @@ interface Listing {
   files: Array<[path: string, size: number | undefined]>;
 }
 
+/** A page has no paths. */
+export function pathOf(name: string): string {
+  return name;
+}
+
 /**
  * What a page has instead of open_by_name.ts: bundlers take this file by the `browser` field of package.json.
  * A model on the hub by its id, or a folder by its address: './models/shapes' is relative to the page.

@@ -34,7 +34,7 @@ export function formatGenerationParameters(parameters: GenerationParameters): st
 
 /** What `formatGenerationParameters` or another tool wrote, as far as it is there and can be read. */
 export function parseGenerationParameters(text: string): Partial<GenerationParameters> {
-  const lines = text.trim().split('\n');
+  const lines = text.replaceAll('\r', '').trim().split('\n');
   const pairs = new Map<string, string>();
   if (/^Steps: /.test(lines.at(-1)!)) {
     for (const [, key, quoted, plain] of lines.pop()!.matchAll(PAIR)) pairs.set(key, quoted ? unquote(quoted) : plain);

@@ -109,13 +109,13 @@ export class Image {
   }
 
   /** Reads a picture file, as fromBytes (Node). @throws Error for a file that cannot be read, ImageError that names it as fromBytes. */
-  static async open(path: string): Promise<Image> {
+  static async open(path: string | URL): Promise<Image> {
     const { readImageFile } = await import('./read_file.js');
     const bytes = await readImageFile(path);
     try {
       return await Image.fromBytes(bytes);
     } catch (error) {
-      throw new ImageError(`${printable(path)}: ${(error as Error).message}`, { cause: error });
+      throw new ImageError(`${printable(String(path))}: ${(error as Error).message}`, { cause: error });
     }
   }
 

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 const MAX_BYTES = 2 ** 30;
 
 /** @throws Error, one line, if there is no such file or it is larger than any picture. */
-export async function readImageFile(path: string): Promise<Uint8Array> {
+export async function readImageFile(path: string | URL): Promise<Uint8Array> {
   try {
     const file = await open(path);
     try {

@@ -6,7 +6,7 @@ import { GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js'
 import { isObject } from '../core/json.js';
 import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { narrow } from '../core/precision.js';
-import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type ModelFolder, type ModelSource, type OpenOptions } from '../hub/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
 import { keepHalf, widensHalves, type WeightDtype } from '../weights/weight_reader.js';
@@ -44,7 +44,7 @@ export abstract class Model<Config> extends Block {
    *   TypeError or RangeError for a config that cannot be.
    */
   static async fromPretrained<M extends Model<unknown>>(
-    this: ModelClass<M>, source: string | ModelFolder, options: FromPretrainedOptions = {},
+    this: ModelClass<M>, source: ModelSource, options: FromPretrainedOptions = {},
   ): Promise<M> {
     const folder = await openModelFolder(source, options);
     const subfolder = options.subfolder ?? await findInPipeline(folder, this.className);
@@ -71,7 +71,7 @@ export abstract class Model<Config> extends Block {
    * As `fromPretrained`, under the name that diffusers has for single files: a VAE by itself, or the network's part of a whole checkpoint.
    * @param file a `.safetensors` or `.ckpt` file, or the address of one on the hub.
    */
-  static fromSingleFile<M extends Model<unknown>>(this: ModelClass<M>, file: string, options?: FromPretrainedOptions): Promise<M> {
+  static fromSingleFile<M extends Model<unknown>>(this: ModelClass<M>, file: string | URL, options?: FromPretrainedOptions): Promise<M> {
     return Model.fromPretrained.call(this, file, options) as Promise<M>;
   }
 

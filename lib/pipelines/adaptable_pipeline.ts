@@ -1,6 +1,6 @@
 import { show } from '../core/checks.js';
 import { locateFile } from '../hub/locate_file.js';
-import type { HubOptions, ModelFolder } from '../hub/model_folder.js';
+import type { HubOptions, ModelFolder, ModelSource } from '../hub/model_folder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { parseLora, type LoraNetwork } from '../weights/lora_weights.js';
@@ -44,7 +44,7 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
    *   beside its `adapter_model.safetensors` is heeded.
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
    */
-  async loadLoraWeights(source: string | ModelFolder, options: LoadLoraOptions = {}): Promise<void> {
+  async loadLoraWeights(source: ModelSource, options: LoadLoraOptions = {}): Promise<void> {
     const { weightName, adapterName = `default_${networkAdapters(this.unet).adapters.size}`, adapterScale = 1, ...hubOptions } = options;
     const scales = this.scalesOf('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
@@ -102,7 +102,7 @@ export abstract class AdaptablePipeline extends DiffusionPipeline {
    * @param source the file, its folder or a model on the hub.
    * @throws RangeError for a token that is known already, WeightsError for a file of something else.
    */
-  async loadTextualInversion(source: string | ModelFolder, options: LoadTextualInversionOptions = {}): Promise<void> {
+  async loadTextualInversion(source: ModelSource, options: LoadTextualInversionOptions = {}): Promise<void> {
     const { token, weightName, ...hubOptions } = options;
     const { folder, path } = await locateFile(source, weightName, EMBEDDING_FILES, hubOptions);
     const word = parseTextualInversion(await readStateDict(folder, path), this.textEncoder.config.hidden_size, token);

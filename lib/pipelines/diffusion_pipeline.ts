@@ -7,7 +7,7 @@ import type { Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
-import type { ModelFolder } from '../hub/model_folder.js';
+import type { ModelSource } from '../hub/model_folder.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../runtime/devices.js';
 import { followCompilation, type CompileOptions } from './compilation.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
@@ -40,10 +40,10 @@ export abstract class DiffusionPipeline {
    * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
    */
   static fromPretrained<P extends StableDiffusionPipeline>(
-    this: PipelineClass<P>, source: string | ModelFolder, options?: FromPretrainedOptions,
+    this: PipelineClass<P>, source: ModelSource, options?: FromPretrainedOptions,
   ): Promise<P>;
-  static fromPretrained(source: string | ModelFolder, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
-  static async fromPretrained(source: string | ModelFolder, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
+  static fromPretrained(source: ModelSource, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
+  static async fromPretrained(source: ModelSource, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
     const device = await useDevice(options.device ?? 'auto');
     const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
     const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
@@ -59,9 +59,9 @@ export abstract class DiffusionPipeline {
    * @param file a `.safetensors` or `.ckpt` file of Stable Diffusion 1.x or 2.x, or the address of one on the hub; `predictionType` says what the
    *   file does not tell.
    */
-  static fromSingleFile<P extends StableDiffusionPipeline>(this: PipelineClass<P>, file: string, options?: FromPretrainedOptions): Promise<P>;
-  static fromSingleFile(file: string, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
-  static fromSingleFile(file: string, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
+  static fromSingleFile<P extends StableDiffusionPipeline>(this: PipelineClass<P>, file: string | URL, options?: FromPretrainedOptions): Promise<P>;
+  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
+  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
     return DiffusionPipeline.fromPretrained.call(this as never, file, options);
   }
 

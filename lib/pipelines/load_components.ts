@@ -1,6 +1,6 @@
 import { checkOneOf, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, openModelFolder, type DownloadProgress, type ModelFolder, type OpenOptions } from '../hub/model_folder.js';
+import { ModelFileError, openModelFolder, type DownloadProgress, type ModelSource, type OpenOptions } from '../hub/model_folder.js';
 import type { Autoencoder } from '../models/autoencoder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
@@ -59,7 +59,7 @@ const vaes: Record<string, NetworkClass<Model<unknown> & Autoencoder>> = { Autoe
  * must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
  */
 export async function loadPipeline(
-  source: string | ModelFolder, options: FromPretrainedOptions, Pipeline?: PipelineClass,
+  source: ModelSource, options: FromPretrainedOptions, Pipeline?: PipelineClass,
 ): Promise<StableDiffusionPipeline> {
   if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
   const folder = await openModelFolder(source, options);

@@ -1,7 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { checkInteger, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { openModelFolder, type HubOptions, type ModelFolder } from '../hub/model_folder.js';
+import { openModelFolder, type HubOptions, type ModelSource } from '../hub/model_folder.js';
 import { AddedTokenSplitter, type AddedToken } from './added_tokens.js';
 import { isId, MAX_ID, readAddedTokens } from './read_added_tokens.js';
 
@@ -81,7 +81,7 @@ export class CLIPTokenizer {
   }
 
   /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
-  static async fromPretrained(source: string | ModelFolder, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPTokenizer> {
+  static async fromPretrained(source: ModelSource, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPTokenizer> {
     const folder = await openModelFolder(source, options);
     const path = (file: string) => options.subfolder ? `${options.subfolder}/${file}` : file;
     const json = async (file: string) => await folder.has(path(file)) ? folder.readJson(path(file)) : undefined;

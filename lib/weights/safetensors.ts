@@ -205,6 +205,8 @@ function parseHeaderJson(bytes: Uint8Array): Record<string, unknown> {
 function parseEntry(name: string, entry: unknown): { dtype: Dtype; shape: number[]; begin: number; end: number } {
   const fail = (problem: string): never => { throw new SafetensorsError(`${show(name)}: ${problem}`); };
   const { dtype, shape, data_offsets: offsets } = isObject(entry) ? entry : fail(`got ${show(entry)}, takes { dtype, shape, data_offsets }`);
+  const missing = Object.entries({ dtype, shape, data_offsets: offsets }).find(([, value]) => value === undefined)?.[0];
+  if (missing) return fail(`${missing} missing, takes { dtype, shape, data_offsets }`);
   if (typeof dtype !== 'string' || !Object.hasOwn(elementSizes, dtype)) {
     return fail(`dtype ${show(dtype)} cannot be read, takes ${Object.keys(elementSizes).join(', ')}`);
   }

@@ -115,6 +115,20 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual(pixels('out.png'), pixels('pictures-3.PNG'), 'seed + index');
     });
 
+    it('takes any seed of 64 bits, or draws one and says which', async () => {
+      const common = ['generate', 'a red star', '--steps', '1', '--height', '16', '--width', '16', '--device', 'wasm'];
+      const seeds = async (...args: string[]) => JSON.parse((await run([...common, '--json', ...args])).stdout).images.map(({ seed }: { seed: unknown }) => seed);
+      assert.deepEqual(await seeds('--seed', '18446744073709551615', '--num-images', '2'), ['18446744073709551615', 0]);
+      const { stdout } = await run([...common, '--seed', '-1', '--output', 'drawn.png']);
+      const [, drawn] = /^drawn\.png {2}a red star {2}\(seed (\d+)\)$/m.exec(stdout) ?? [];
+      assert.deepEqual(await seeds('--seed', drawn, '--output', 'again.png'), [Number(drawn)]);
+      assert.deepEqual(pixels('again.png'), pixels('drawn.png'));
+      for (const seed of ['-2', '18446744073709551616', '1.5', 'x', '']) {
+        const { code, stderr } = await run([...common, '--seed', seed]);
+        assert.deepEqual([code, /It takes a whole number from 0 to 18446744073709551615, or -1 to draw one\.\n$/.test(stderr)], [2, true], stderr);
+      }
+    });
+
     it('tells where the time went, and writes a trace of it', async () => {
       const { code, stdout } = await run(['generate', 'a red star', '--steps', '2', '--device', 'wasm', '--profile', 'trace.json']);
       assert.equal(code, 0);

@@ -3,9 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { LocalFolder } from '../../lib/hub/local_folder.js';
 import { locateFile } from '../../lib/hub/locate_file.js';
 import { openModelFolder } from '../../lib/hub/model_folder.js';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { convertModel } from '../../weights-converter/convert.js';
 
 describe('LocalFolder', () => {
   let root: string;
@@ -107,6 +112,29 @@ describe('LocalFolder', () => {
       await assert.rejects(snapshot.readJson(`${prefix}other.json`), /is a link that leaves the folder/);
       await assert.rejects(snapshot.open(`${prefix}model.safetensors`), /is a link that leaves the folder/);
     }
+  });
+
+  it('is named by an address as well, with any characters', async () => {
+    const odd = join(root, 'a model #1 100%');
+    mkdirSync(odd);
+    writeFileSync(join(odd, 'config.json'), '[4]');
+    writeFileSync(join(odd, 'my lora.safetensors'), '');
+    for (const source of [pathToFileURL(odd), pathToFileURL(odd).href]) assert.deepEqual(await (await openModelFolder(source)).readJson('config.json'), [4]);
+    const { folder: found, path } = await locateFile(pathToFileURL(join(odd, 'my lora.safetensors')), undefined, []);
+    assert.deepEqual([path, await found.readText(path)], ['my lora.safetensors', '']);
+    await assert.rejects(openModelFolder(new URL('file:///none/at/all')), /^ModelFileError: \/none\/at\/all: there is no such folder/);
+    await assert.rejects(openModelFolder(pathToFileURL(join(odd, 'none.ckpt'))), /^ModelFileError: .*none\.ckpt: there is no such file$/);
+  });
+
+  it('says in a sentence what is no source', async () => {
+    for (const source of [undefined, null, 7, '', {}, [], true]) {
+      const message = /^TypeError: source: got .*, takes a path or an address, an id on the hub, as in 'owner\/name', or a ModelFolder$/;
+      for (const work of [openModelFolder, (each: never) => locateFile(each, undefined, []), (each: never) => StableDiffusionPipeline.fromPretrained(each, { device: 'wasm' }),
+        (each: never) => AutoencoderKL.fromSingleFile(each), CLIPTokenizer.fromPretrained, (each: never) => convertModel(each, 'out')]) {
+        await assert.rejects(async () => work(source as never), message);
+      }
+    }
+    for (const out of [undefined, '', 3]) await assert.rejects(convertModel('models/shapes', out as never), /^TypeError: out: got .*, takes the path of a new folder$/);
   });
 
   it('takes no pipe or device for a file', async function () {

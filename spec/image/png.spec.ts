@@ -82,6 +82,9 @@ describe('Generation parameters', () => {
       prompt: 'masterpiece, a cat', negativePrompt: 'dog', numInferenceSteps: 30, scheduler: 'DPM++ 2M', guidanceScale: 5, seed: 42, width: 512,
       height: 768, model: 'v1-5',
     });
+    const lines = ['a star', 'in the sky', 'Negative prompt: blur,', 'noise', 'Steps: 20, Sampler: Euler a, Seed: 5, Size: 512x768'];
+    assert.deepEqual(parseGenerationParameters(`${lines.join('\r\n')}\r\n`), parseGenerationParameters(lines.join('\n')), 'lines of Windows');
+    assert.equal(parseGenerationParameters(lines.join('\r\n')).negativePrompt, 'blur,\nnoise');
     assert.deepEqual(parseGenerationParameters('only words'), { prompt: 'only words' });
     assert.deepEqual(parseGenerationParameters(''), { prompt: '' });
     assert.deepEqual(parseGenerationParameters('a\nSteps: many, Seed: x, Size: 1x'), { prompt: 'a' });
