@@ -171,7 +171,8 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
   private lead([, sinusoid, text, ...more]: readonly tf.Tensor[]): [temb: tf.Tensor, text: tf.Tensor] {
     const condition = this.config.time_cond_proj_dim === null ? undefined : more.shift();
     const time = this.timeEmbedding.forward(sinusoid, condition);
-    const [classes] = more.map(input => this.classEmbedding?.forward(input) ?? input);
+    const { classEmbedding } = this;
+    const [classes] = more.map(input => classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(input) : input);
     return [classes ? this.join(time, classes) : time, this.encoderHidProj?.forward(text) ?? text];
   }
 
@@ -208,7 +209,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
     }
   }
 
-  /** What `class_embedding` takes, checked; nothing where there are no classes. */
+  /** What `class_embedding` takes, checked, or gives for numbers; nothing where there are no classes. */
   private classInputs(labels: UNetConditions['classLabels'], batch: number): tf.Tensor[] {
     const { class_embed_type: type, num_class_embeds, projection_class_embeddings_input_dim } = this.config;
     if (!this.takesClasses) return [];
@@ -223,7 +224,8 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
       return [labels];
     }
     if (type === 'timestep') return [this.sinusoid(labels)];
-    return [tf.tensor1d(labels.map(label => checkInteger('unet classLabels', label, 0, num_class_embeds! - 1)), 'int32')];
+    const numbers = labels.map(label => checkInteger('unet classLabels', label, 0, num_class_embeds! - 1));
+    return [this.classEmbedding!.forward(tf.tensor1d(numbers, 'int32'))]; // here, for tfjs looks at such numbers, and a graph has none to look at
   }
 
   /** Whether it has to be told the class of each sample. */

@@ -49,6 +49,22 @@ describeOnDevices('UNet2DConditionModel equals diffusers', () => {
     });
   }
 
+  it('gives the same as a graph, where the backend has them, whatever it is led by', () => {
+    for (const name of ['class_number', 'class_timestep', 'class_identity', 'class_projection', 'class_concat', 'text_projection', 'simple']) {
+      const golden = loadGolden(`models/unet_${name}`);
+      const unet = new UNet2DConditionModel(golden.meta.config);
+      setTorchWeights(unet, golden, 'weights/');
+      unet.compile();
+      tf.tidy(() => {
+        const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `0/${input}`));
+        for (let call = 0; call < 2; call++) {
+          expectClose(unet.forward(sample, golden.meta.timesteps[0], { encoderHiddenStates, ...conditionsOf(golden, 0) }), golden.tensors['0/out'], close);
+        }
+      });
+      unet.dispose();
+    }
+  });
+
   it('attends in slices to the same effect', () => {
     const golden = loadGolden('models/unet_sd2');
     const unet = new UNet2DConditionModel(golden.meta.config);
