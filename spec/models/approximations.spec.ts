@@ -105,9 +105,8 @@ describeOnDevices('Token merging', () => {
 });
 
 describeOnDevices('AutoencoderTiny', () => {
-  const golden = loadGolden('models/vae_tiny');
-
-  it('equals diffusers', async () => {
+  for (const name of ['vae_tiny', 'vae_tiny_gelu']) it(`equals diffusers: ${name}`, async () => {
+    const golden = loadGolden(`models/${name}`);
     const vae = new AutoencoderTiny(golden.meta.config);
     setTorchWeights(vae, golden, 'weights/');
     for (const slicing of [false, true]) {
@@ -132,7 +131,7 @@ describeOnDevices('AutoencoderTiny', () => {
       const [height, width, input, output] = shape;
       return [path, layout === 'conv' ? [output, input, height, width] : [...shape]];
     });
-    assert.deepEqual(Object.fromEntries(shapes), golden.meta.default);
+    assert.deepEqual(Object.fromEntries(shapes), loadGolden('models/vae_tiny').meta.default);
   });
 
   it('refuses another architecture, tiles and other channels', () => {

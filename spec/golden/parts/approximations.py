@@ -105,15 +105,15 @@ def token_merging():
     save("models/token_merging", tensors, {"config": {k: v for k, v in unet.config.items() if not k.startswith("_")}, "cases": cases})
 
 
-def tiny_autoencoder():
-    vae = randomize(AutoencoderTiny(**TINY_VAE))
+def tiny_autoencoder(name="vae_tiny", **options):
+    vae = randomize(AutoencoderTiny(**TINY_VAE, **options))
     tensors = {f"weights/{k}": v for k, v in weights(vae).items()}
     for r, (batch, height, width) in enumerate(((2, 4, 6), (1, 5, 3))):
         image, latents = x(batch, 3, 4 * height, 4 * width), 2 * x(batch, 4, height, width)
         tensors.update({k: channels_last(v) for k, v in {
             f"{r}/image": image, f"{r}/encoded": vae.encode(image).latents, f"{r}/latents": latents, f"{r}/decoded": vae.decode(latents).sample}.items()})
     default = {k: list(v.shape) for k, v in AutoencoderTiny().state_dict().items()}
-    save("models/vae_tiny", tensors, {"config": {k: v for k, v in vae.config.items() if not k.startswith("_")}, "default": default})
+    save(f"models/{name}", tensors, {"config": {k: v for k, v in vae.config.items() if not k.startswith("_")}, "default": default})
 
 
 @torch.no_grad()

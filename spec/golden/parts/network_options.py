@@ -1,6 +1,8 @@
 """Small random networks whose configs say what checkpoints beside Stable Diffusion 1.x and 2.x say."""
+import torch
 from transformers import CLIPTextModelWithProjection
 
+from parts.approximations import tiny_autoencoder
 from parts.models import TEXTS, VAES, texts, unets, vaes
 
 TINY = dict(block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, cross_attention_dim=12, attention_head_dim=2,
@@ -47,3 +49,5 @@ def generate():
     unets(UNETS, (((2, 8, 8), 5, 981), ((1, 7, 11), 3, 1)))
     unets(EVEN_UNETS, (((2, 8, 8), 5, 981), ((1, 6, 10), 3, 1)))
     vaes(VAES), texts(TEXTS), texts(PROJECTIONS, CLIPTextModelWithProjection)
+    with torch.no_grad():
+        tiny_autoencoder("vae_tiny_gelu", act_fn="GELU", shift_factor=-0.5)
