@@ -132,6 +132,9 @@ export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2
   if (config.class_embed_type?.endsWith('projection') && config.projection_class_embeddings_input_dim === null) {
     refuse('projection_class_embeddings_input_dim', `a number where class_embed_type is '${config.class_embed_type}'`);
   }
+  if (config.class_embeddings_concat && config.class_embed_type === null && config.num_class_embeds === null) {
+    refuse('class_embeddings_concat', 'false where there are neither class_embed_type nor num_class_embeds');
+  }
   if (config.encoder_hid_dim_type !== null && config.encoder_hid_dim === null) refuse('encoder_hid_dim', `a number where encoder_hid_dim_type is '${config.encoder_hid_dim_type}'`);
   if (config.encoder_hid_dim !== null && Array.isArray(config.cross_attention_dim)) refuse('cross_attention_dim', 'one number where there is an encoder_hid_dim');
   if ([config.transformer_layers_per_block].flat().some(Array.isArray) && config.reverse_transformer_layers_per_block === null) {

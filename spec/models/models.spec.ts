@@ -109,6 +109,7 @@ describe('UNet2DConditionModel refuses configs', () => {
     ['of SDXL', { addition_embed_type: 'text_time' }, /unet config: addition_embed_type: got 'text_time', takes null/],
     ['with an unknown class embedding', { class_embed_type: 'magic' }, /unet config: class_embed_type: got 'magic', takes null, 'timestep', 'identity', 'projection', 'simple_projection'$/],
     ['with a projection of nothing', { class_embed_type: 'projection' }, /unet config: projection_class_embeddings_input_dim: got null, takes a number where class_embed_type is 'projection'$/],
+    ['with classes beside time that are none', { class_embeddings_concat: true }, /unet config: class_embeddings_concat: got true, takes false where there are neither class_embed_type nor num_class_embeds$/],
     ['with another kind of text', { encoder_hid_dim: 8, encoder_hid_dim_type: 'image_proj' }, /unet config: encoder_hid_dim_type: got 'image_proj', takes null, 'text_proj'$/],
     ['with a text of no size', { encoder_hid_dim_type: 'text_proj' }, /unet config: encoder_hid_dim: got null, takes a number where encoder_hid_dim_type is 'text_proj'$/],
     ['with a text projected to several', { encoder_hid_dim: 8, cross_attention_dim: [4, 4, 4, 4] }, /unet config: cross_attention_dim: got \[4, 4, 4, 4\], takes one number where there is an encoder_hid_dim$/],
@@ -192,6 +193,15 @@ describeOnDevices('AutoencoderKL equals diffusers', () => {
 
   it('refuses tiles that do not divide', () => {
     assert.throws(() => new AutoencoderKL({ sample_size: 30 }).enableTiling(), /vae tiling: got sample_size 30, takes a multiple of 4/);
+  });
+
+  it('keeps what some pipelines do to latents', () => {
+    const given = { shift_factor: -0.25, latents_mean: [0.1, -0.2, 0, 3], latents_std: [1.5, 0.5, 2, 1] };
+    const { shift_factor, latents_mean, latents_std } = new AutoencoderKL(given).config;
+    assert.deepEqual({ shift_factor, latents_mean, latents_std }, given);
+    const nothing = { shift_factor: null, latents_mean: null, latents_std: null };
+    const { config } = new AutoencoderKL(nothing);
+    assert.deepEqual({ shift_factor: config.shift_factor, latents_mean: config.latents_mean, latents_std: config.latents_std }, nothing);
   });
 
   it('refuses another number of channels', () => {
