@@ -63,7 +63,7 @@ export class IPNDMScheduler extends Scheduler<IPNDMConfig & SchedulerConfig> {
 
 function noiseShares({ trained_betas: trained }: IPNDMConfig, steps: number): Float32Array {
   if (trained === null) return linspace32(1, 0, steps + 1).map(time => Math.sin(fround(time * PI) / 2)).map(sine => sine ** 2);
-  if (!Array.isArray(trained) || trained.length < 2 || !trained.every(share => share >= 0 && share <= 1)) {
+  if (!Array.isArray(trained) || trained.length < 2 || !trained.every(share => Number.isFinite(share) && share >= 0 && share <= 1)) {
     throw new RangeError(`trained_betas: got ${show(trained)}, takes two or more numbers from 0 to 1`);
   }
   return Float32Array.from(trained);

@@ -50,12 +50,14 @@ export function adoptConfig(target: SchedulerClass, config: object, overrides: o
   const isDefault = ([key, value]: [string, unknown]) => Array.isArray(untouched) && untouched.includes(key)
     && (!origin || value === (origin.defaults as Entries)[key]); // a copy of the config may have set it since
   const given = Object.entries(source).filter(entry => !isDefault(entry));
-  const known = [target, ...relativesOf(target), ...(origin ? [origin] : [])];
+  const relatives = relativesOf(target);
+  const known = [...relatives, ...(origin ? [origin] : [])];
   const isKnown = (key: string) => key.startsWith('_') || known.some(({ defaults }) => key in defaults);
   const unexpected = given.filter(([key]) => !isKnown(key));
   if (unexpected.length > 0) {
     const list = unexpected.map(([key, value]) => `${key}: ${show(value)}`).join(', ');
-    console.warn(`${target.className}: ignores { ${list} } of the config, which no scheduler here takes: see scheduler_config.json`);
+    const reason = relatives.length > 1 ? 'which no scheduler here takes' : 'which it does not take';
+    console.warn(`${target.className}: ignores { ${list} } of the config, ${reason}: see scheduler_config.json`);
   }
   const isOption = ([key]: [string, unknown]) => key in target.defaults;
   return {

@@ -93,6 +93,11 @@ describe('scheduler configs', () => {
     assert.equal((scheduler.config as unknown as { colour: string }).colour, 'red');
   });
 
+  it('name the keys that a class which stands alone does not take', () => {
+    const lines = warnings(() => { IPNDMScheduler.fromConfig({ num_train_timesteps: 100, clip_sample: false }); });
+    assert.deepEqual(lines, ['IPNDMScheduler: ignores { clip_sample: false } of the config, which it does not take: see scheduler_config.json']);
+  });
+
   it('take the names that relatives have for the same', () => {
     const scheduler = DPMSolverMultistepScheduler.fromConfig({ algorithm_type: 'deis', solver_type: 'bh2' });
     assert.equal(scheduler.config.algorithm_type, 'dpmsolver++');
@@ -176,6 +181,7 @@ describe('scheduler configs', () => {
       [() => new SASolverScheduler({ tau_func: 0.5 as never }), RangeError,
         /^SASolverScheduler tau_func: got 0\.5, takes null or a function of the timestep$/],
       [() => new IPNDMScheduler({ trained_betas: [1] }), RangeError, /^trained_betas: got \[1\], takes two or more numbers from 0 to 1$/],
+      [() => new IPNDMScheduler({ trained_betas: ['a', 'b'] as never }), RangeError, /^trained_betas: got \[a, b\], takes two or more numbers from 0 to 1$/],
       [() => new IPNDMScheduler({ trained_betas: [2, 0] }), RangeError, /^trained_betas: got \[2, 0\], takes two or more numbers from 0 to 1$/],
       [() => new KDPM2DiscreteScheduler({ prediction_type: 'sample' }), RangeError,
         /^KDPM2DiscreteScheduler prediction_type: got 'sample', takes 'epsilon', 'v_prediction'$/],
