@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { noteAttention } from '../core/graph.js';
 import { kernels } from '../core/kernels.js';
+import { concat, range, slice } from './chunks.js';
 
 /** Scores held at once where nothing else is asked for: 512 queries against 4096 keys, the fastest size measured on CPUs. */
 const SCORE_BYTES = 8 * 2 ** 20;
@@ -74,18 +75,4 @@ function joinHeads(x: tf.Tensor, batch: number): tf.Tensor {
   const [all, tokens, headSize] = x.shape;
   const joined = tf.transpose(tf.reshape(x, [batch, all / batch, tokens, headSize]), [0, 2, 1, 3]);
   return tf.reshape(joined, [batch, tokens, (all / batch) * headSize]);
-}
-
-/** [start, count] pairs that cover `size` in steps of `step`. */
-function range(size: number, step: number): Array<[number, number]> {
-  return Array.from({ length: Math.ceil(size / step) }, (_, i) => [i * step, Math.min(step, size - i * step)]);
-}
-
-/** A slice that costs nothing where it is the whole. */
-function slice(x: tf.Tensor, begin: number[], size: number[]): tf.Tensor {
-  return size.every((length, axis) => length === x.shape[axis]) ? x : tf.slice(x, begin, size);
-}
-
-function concat(parts: tf.Tensor[], axis: number): tf.Tensor {
-  return parts.length === 1 ? parts[0] : tf.concat(parts, axis);
 }
