@@ -6,6 +6,8 @@ export interface Kernels {
   silu(x: tf.Tensor): tf.Tensor;
   /** As the layer GroupNorm; undefined where the layer's own ops are faster. */
   groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { groups: number; epsilon: number }): tf.Tensor | undefined;
+  /** As the layer Linear. */
+  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
   /** As the layer LayerNorm. */
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { epsilon: number }): tf.Tensor;
   /** How many bytes of attention's scores to hold at once: fewer take longer where each op takes a while to begin. */

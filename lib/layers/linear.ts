@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 
 /**
  * y = x W + b over the last axis.
@@ -17,9 +18,11 @@ export class Linear extends Block {
   }
 
   forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), this.parameter('weight'));
-      const y = this.has('bias') ? tf.add(product, this.parameter('bias')) : product;
+    const weight = this.parameter('weight');
+    const bias = this.has('bias') ? this.parameter('bias') : undefined;
+    return kernels().linear?.(x, weight, bias) ?? tf.tidy(() => {
+      const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), weight);
+      const y = bias ? tf.add(product, bias) : product;
       return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
     });
   }

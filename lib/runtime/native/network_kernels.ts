@@ -1,5 +1,6 @@
 import type { Kernels } from '../../core/kernels.js';
 import { TF, type Metadata, type NativeBackend } from './backend.js';
+import { isHalf } from './half.js';
 import type { Gpu } from './nvidia.js';
 import { Scope } from './scope.js';
 
@@ -17,6 +18,17 @@ export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kerne
     scoreBytes: gpu?.memory && gpu.memory * 2 ** 20 * SCORES_OF_GPU,
 
     silu: x => backend.executeSingleOutput('SoftplusGrad', [{ name: 'T', type: binding.TF_ATTR_TYPE, value: TF.FLOAT }], [x, x]), // x times softplus' slope
+
+    linear: (x, weight, bias) => {
+      const [inFeatures, outFeatures] = weight.shape;
+      return Scope.run(backend, scope => {
+        const given = [scope.input(x, [x.size / inFeatures, inFeatures]), scope.input(weight), ...bias ? [scope.input(bias)] : []];
+        const type = (given.find(({ dtype }) => isHalf(dtype)) ?? given[0]).dtype;
+        const [rows, matrix, offset] = given.map(each => scope.cast(each, type));
+        const product = scope.matMul(rows, matrix);
+        return bias ? scope.op('AddV2', product, offset) : product;
+      }, [...x.shape.slice(0, -1), outFeatures]);
+    },
 
     groupNorm: (x, weight, bias, { groups, epsilon }) => {
       const [batch] = x.shape;

@@ -40,6 +40,10 @@ export class Scope {
     return this.execute(name, [this.type('T', inputs[0].dtype)], inputs.map(({ id }) => id));
   }
 
+  matMul(a: Metadata, b: Metadata): Metadata {
+    return this.execute('MatMul', [this.type('T', a.dtype), this.flag('transpose_a', false), this.flag('transpose_b', false)], [a.id, b.id]);
+  }
+
   cast(x: Metadata, to: number): Metadata {
     return x.dtype === to ? x : this.execute('Cast', [this.type('SrcT', x.dtype), this.type('DstT', to), this.flag('Truncate', false)], [x.id]);
   }
