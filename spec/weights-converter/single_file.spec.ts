@@ -4,46 +4,28 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { openModelFolder } from '../../lib/hub/model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { byteSize, readSafetensorsHeader, writeSafetensors } from '../../lib/weights/safetensors.js';
+import { readSafetensorsHeader } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { HubServer } from '../support/hub_server.js';
+import { singleFile, singleFileGolden } from '../support/single_file.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
-type Shapes = Record<string, number[]>;
-type Generation = 'sd1' | 'sd2';
-
 const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
-const golden: Record<Generation, { shapes: Shapes; saved: Record<string, Record<string, string>> }> =
-  JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
-
-/** The file that diffusers read for the golden; see spec/golden/parts/single_file.py for the values. */
-async function singleFile(shapes: Shapes, without = /^$/): Promise<Uint8Array> {
-  const tensors = Object.entries(shapes).map(([name, shape], number) => ({
-    name, dtype: 'F16' as const, shape, bytes: () => {
-      const bits = new Uint16Array(byteSize({ dtype: 'U8', shape }));
-      return new Uint8Array(bits.map((_, j) => 0x2000 + (131 * number + 7 * j) % 0x1800).buffer);
-    },
-  }));
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of writeSafetensors(tensors.filter(({ name }) => !without.test(name)), { format: 'pt' })) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
 
 describe('A single file', () => {
   const folder = temporaryFolder();
 
   for (const generation of ['sd1', 'sd2'] as const) {
-    const { shapes, saved } = golden[generation];
+    const { shapes, saved } = singleFileGolden[generation];
 
     it(`of ${generation} holds what diffusers' from_single_file and save_pretrained make of it, to the last bit`, async () => {
       const file = join(folder(), 'model.safetensors');
@@ -65,7 +47,7 @@ describe('A single file', () => {
 
   it('lacks what may be passed in', async () => {
     const file = join(folder(), 'model.safetensors');
-    await writeFile(file, await singleFile(golden.sd1.shapes, /^(first_stage_model|cond_stage_model)\./));
+    await writeFile(file, await singleFile(singleFileGolden.sd1.shapes, /^(first_stage_model|cond_stage_model)\./));
     const parts = { vae: await AutoencoderKL.fromSingleFile(vaeFile), textEncoder: new CLIPTextModel({ hidden_size: 768 }) };
     const pipe = await StableDiffusionPipeline.fromSingleFile(file, { ...parts, device: 'wasm' });
     assert.equal(pipe.vae, parts.vae);
@@ -89,7 +71,7 @@ describe('A single file', () => {
     await assert.rejects(DiffusionPipeline.fromPretrained('models/shapes', { device: 'wasm', predictionType: 'epsilon' }),
       /^RangeError: predictionType: got 'epsilon' for a folder, takes none/);
     const file = join(folder(), 'model.safetensors');
-    await writeFile(file, await singleFile(golden.sd1.shapes));
+    await writeFile(file, await singleFile(singleFileGolden.sd1.shapes));
     await assert.rejects(openModelFolder(file, { predictionType: 'sample' as 'epsilon' }), /predictionType: got 'sample', takes 'epsilon', 'v_prediction'$/);
   });
 
@@ -138,7 +120,7 @@ describeOnDevices('A single file', device => {
 
   it('becomes a pipeline, and each of its networks alone, at once or converted', async () => {
     const [file, out] = [join(folder(), 'model.safetensors'), join(folder(), 'out')];
-    await writeFile(file, await singleFile({ ...golden.sd2.shapes, 'bundle_emb.<toy>.string_to_param.*': [2, golden.sd2.shapes['cond_stage_model.model.ln_final.weight'][0]] }));
+    await writeFile(file, await singleFile({ ...singleFileGolden.sd2.shapes, 'bundle_emb.<toy>.string_to_param.*': [2, singleFileGolden.sd2.shapes['cond_stage_model.model.ln_final.weight'][0]] }));
     await convertModel(file, out, { predictionType: 'epsilon' });
     const values: Array<Record<string, tf.TypedArray>> = [];
     for (const [source, options] of [[file, { predictionType: 'epsilon' as const }], [out, {}]] as const) {
