@@ -21,7 +21,8 @@ export function learnBundledWords(encoder: PromptEncoder, name: string, words: R
       try {
         learnWord(encoder, { token, embeddings });
       } catch (error) {
-        leftOut((error as Error).message);
+        if (!(error instanceof RangeError)) throw error;
+        leftOut(error.message);
       }
     }
   }
