@@ -6,8 +6,13 @@ export class RegexError extends Error {
 }
 
 /** The ends of all matches that begin at one of `starts`. */
-type Matcher = (text: string, starts: number[], budget: Budget) => number[];
+type Matcher = (text: string, starts: readonly number[], budget: Budget) => readonly number[];
 type CharTest = (char: string) => boolean;
+
+/** A part of a pattern that takes one character. */
+class One {
+  constructor(readonly test: CharTest) {}
+}
 
 /** How many characters may be looked at: what many patterns share, so that none of them can take forever. */
 export interface Budget {
@@ -15,6 +20,7 @@ export interface Budget {
 }
 
 const parsing = 100; // steps that reading a character of a pattern is worth
+const round = 8; // and keeping account of a position that was reached
 const maxLength = 2000;
 const maxNesting = 32;
 
@@ -24,13 +30,13 @@ const maxNesting = 32;
  *
  * A part of a pattern maps the set of positions where it may begin to the set of those where it can end, so that the number of ways between
  * does not matter. (Lazy and greedy are therefore the same.)
- * @returns a test, which throws RegexError when the budget is used up.
+ * @returns a test, which throws RegexError when the budget is used up; it can be told to begin at other positions than 0, at any of them.
  * @throws RegexError for a pattern that is broken or that is not matched here.
  */
-export function compileRegex(pattern: string, budget: Budget): (text: string) => boolean {
+export function compileRegex(pattern: string, budget: Budget): (text: string, starts?: readonly number[]) => boolean {
   spend(budget, pattern.length * parsing);
   const match = new Parser(pattern).parse();
-  return text => match(text, [0], budget).length > 0;
+  return (text, starts = [0]) => match(text, starts, budget).length > 0;
 }
 
 const ascii: Record<string, CharTest> = {
@@ -71,9 +77,15 @@ class Parser {
 
   private sequence(flags: Flags): Matcher {
     const parts: Matcher[] = [];
+    let run: CharTest[] = [];
     while (this.at < this.pattern.length && !'|)'.includes(this.pattern[this.at])) {
       const part = this.quantified(flags);
-      if (part) parts.push(part);
+      if (part instanceof One) {
+        if (run.push(part.test) === 1) parts.push(chars(run));
+      } else if (part) {
+        parts.push(part);
+        run = [];
+      }
     }
     return (text, starts, budget) => {
       spend(budget, starts.length);
@@ -86,18 +98,17 @@ class Parser {
     };
   }
 
-  private quantified(flags: Flags): Matcher | undefined {
+  private quantified(flags: Flags): One | Matcher | undefined {
     if (this.quantifier()) throw this.error('nothing to repeat');
     const begin = this.at;
-    let part = this.atom(flags);
+    const part = this.atom(flags);
     const range = this.quantifier();
     if (!range) return part;
     if (!part || '^$'.includes(this.pattern[begin])) throw this.error('nothing to repeat');
-    part = repeat(part, ...range);
     if (this.take('+')) throw this.error('a possessive quantifier is not matched here');
     this.take('?');
     if (this.quantifier()) throw this.error('multiple repeat');
-    return part;
+    return repeat(part instanceof One ? chars([part.test]) : part, ...range);
   }
 
   /** `*`, `+`, `?`, `{2}`, `{2,}`, `{,3}`, `{2,3}`; any other brace is one. */
@@ -111,16 +122,16 @@ class Parser {
     return [min, max];
   }
 
-  private atom(flags: Flags): Matcher | undefined {
+  private atom(flags: Flags): One | Matcher | undefined {
     const char = this.pattern[this.at++];
     switch (char) {
       case '(': return this.group(flags);
-      case '[': return one(this.charClass(flags));
-      case '.': return one(each => flags.dotAll || each !== '\n');
+      case '[': return new One(this.charClass(flags));
+      case '.': return new One(each => flags.dotAll || each !== '\n');
       case '^': return where((text, at) => at === 0 || (flags.multiline && text[at - 1] === '\n'));
       case '$': return where((text, at) => at === text.length || (text[at] === '\n' && (flags.multiline || at === text.length - 1)));
       case '\\': return this.escape(flags);
-      default: return one(literal(char, flags));
+      default: return new One(literal(char, flags));
     }
   }
 
@@ -138,7 +149,10 @@ class Parser {
       const match = this.closed(flags);
       const wanted = look.endsWith('=');
       if (look[0] !== '<') return where((text, at, budget) => match(text, [at], budget).length > 0 === wanted);
-      return where((text, at, budget) => match(text, Array.from({ length: at + 1 }, (_, i) => i), budget).includes(at) === wanted);
+      return where((text, at, budget) => {
+        spend(budget, round * at);
+        return match(text, Array.from({ length: at + 1 }, (_, i) => i), budget).includes(at) === wanted;
+      });
     }
     const [whole, on = '', off = ''] = /^([aimsu]*)(?:-([ims]+))?:/.exec(this.pattern.slice(this.at, this.at + 12)) ?? [];
     if (whole === undefined) throw this.error('a group of a kind that is not matched here');
@@ -153,7 +167,7 @@ class Parser {
     return match;
   }
 
-  private escape(flags: Flags): Matcher {
+  private escape(flags: Flags): One | Matcher {
     const letter = this.pattern[this.at];
     switch (letter) {
       case 'A': this.at++; return where((_, at) => at === 0);
@@ -166,7 +180,7 @@ class Parser {
     }
     if (/^(?!0|[0-7]{3})\d/.test(this.pattern.slice(this.at, this.at + 3))) throw this.error('a reference to a group is not matched here');
     const escaped = this.escapedChar();
-    return one(typeof escaped === 'string' ? literal(escaped, flags) : escaped);
+    return new One(typeof escaped === 'string' ? literal(escaped, flags) : escaped);
   }
 
   /** What follows a backslash, inside of a class or not: a character, or a test for several. */
@@ -245,11 +259,17 @@ function literal(wanted: string, flags: Flags): CharTest {
   return anyCase(char => char === wanted, flags);
 }
 
-/** Takes one character. */
-function one(test: CharTest): Matcher {
+/** Takes one character for each test. */
+function chars(tests: readonly CharTest[]): Matcher {
   return (text, starts, budget) => {
-    spend(budget, starts.length);
-    return starts.filter(at => at < text.length && test(text[at])).map(at => at + 1);
+    const ends: number[] = [];
+    for (const start of starts) {
+      let at = start;
+      while (at - start < tests.length && at < text.length && tests[at - start](text[at])) at++;
+      spend(budget, at - start);
+      if (at - start === tests.length) ends.push(at);
+    }
+    return ends;
   };
 }
 
@@ -268,6 +288,7 @@ function repeat(part: Matcher, min: number, max: number): Matcher {
     for (let i = 0; i < Math.min(min, text.length + 1) && newest.length; i++) newest = part(text, newest, budget);
     const reached = new Set(newest);
     for (let i = min; i < max && newest.length; i++) {
+      spend(budget, round * newest.length);
       newest = part(text, newest, budget).filter(at => !reached.has(at));
       newest.forEach(at => reached.add(at));
     }
@@ -275,7 +296,7 @@ function repeat(part: Matcher, min: number, max: number): Matcher {
   };
 }
 
-function union(sets: number[][]): number[] {
+function union(sets: ReadonlyArray<readonly number[]>): number[] {
   return [...new Set(sets.flat())];
 }
 

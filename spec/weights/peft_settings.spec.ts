@@ -10,6 +10,8 @@ describe('readPeftSettings', () => {
       ['down.attn1.to_q', 2, 16], ['down.attn1.to_k', 4, 16], ['attn2.to_q', 2, 1], ['mid.attn2.to_q', 2, 1], ['mid.attn2.to_v', 3, 8],
       ['down.conv1', 4, 5], ['up.conv1', 4, 5], ['up.conv12', 4, 8], ['down.xattn1.to_k', 4, 8],
     ];
+    const broken = readPeftSettings('config', { alpha_pattern: { 'a)|(b': 2 } }); // (.*\\.)?(a)|(b)$
+    assert.deepEqual(['ax', 'x.ax', 'b', 'x.b'].map(module => broken('unet', [module]).alpha), [2, 2, 2, undefined]);
     for (const [module, rank, alpha] of cases) assert.deepEqual(settings('unet', [module]), { rank, alpha, rankStabilized: false }, module);
   });
 
