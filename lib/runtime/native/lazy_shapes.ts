@@ -16,7 +16,7 @@ const MATRICES: Rule = {
   allows: (meant, lying) => [meant, lying].every(([a, b]) => same(a.slice(0, -2), b.slice(0, -2))) && meant.every((shape, i) => same(shape.slice(-2), lying[i].slice(-2))),
   output: ([shape], lies) => [...shape.slice(0, -2), ...lies.slice(-2)],
 };
-const RULES: Record<string, Rule> = {
+const RULES: Record<string, Rule | undefined> = {
   ...Object.fromEntries(['Add', 'Erf', 'Mul', 'RealDiv', 'Sigmoid', 'SoftplusGrad', 'Square', 'Sub'].map(name => [name, ELEMENTS])),
   Softmax: ROWS, _MklSoftmax: ROWS, BatchMatMulV2: MATRICES,
 };
@@ -73,8 +73,9 @@ export function withLazyShapes(Base: BackendClass): new (...args: ConstructorPar
 /** With which inputs to run an op, and what shape is meant by that in which its output lies, where it is another. */
 export function layOut(backend: NativeBackend, op: string, inputs: tf.Tensor[]): { inputs: tf.Tensor[]; output?: (lies: Shape) => Shape } {
   const rule = RULES[op];
+  if (!rule) return { inputs };
   const shaped = inputs.filter(({ shape }) => shape.length > 0);
-  if (rule && shaped.some(x => !lies(backend, x)) && shaped.every(x => FLOATS.includes(backend.tensorMap.get(x.dataId).dtype))) {
+  if (shaped.some(x => !lies(backend, x)) && shaped.every(x => FLOATS.includes(backend.tensorMap.get(x.dataId).dtype))) {
     const meant = shaped.map(x => x.shape);
     if (rule.allows(meant, shaped.map(x => asItLies(backend, x).shape))) {
       return { inputs: inputs.map(x => shaped.includes(x) ? asItLies(backend, x) : x), output: shape => rule.output(meant, shape) };

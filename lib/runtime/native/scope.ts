@@ -20,13 +20,13 @@ export class Scope {
   }
 
   /** `x`, which stays its owner's, in its shape or another. */
-  input({ dataId, ...x }: tf.Tensor, shape = x.shape): Metadata {
+  input({ dataId, shape: own }: tf.Tensor, shape = own): Metadata {
     const [id] = this.backend.getInputTensorIds([{ dataId, shape } as tf.Tensor]);
     return { id, shape, dtype: this.backend.tensorMap.get(dataId).dtype };
   }
 
   /** A weight as float32, in its shape or another, which is made once. */
-  weight({ dataId, ...x }: tf.Tensor, shape = x.shape): Metadata {
+  weight({ dataId, shape: own }: tf.Tensor, shape = own): Metadata {
     return { id: this.backend.getIdAs({ dataId, shape } as tf.Tensor, TF.FLOAT), shape, dtype: TF.FLOAT };
   }
 

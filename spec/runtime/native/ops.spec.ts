@@ -86,6 +86,32 @@ describeOnDevices('ops of the native backend', device => {
     assert.throws(() => keeping.tensorDataSync(used));
   });
 
+  it('reshape where one needs another shape, once, and not where none does', async () => {
+    const { binding } = backend();
+    const { binding: counted, calls } = counting(binding);
+    Object.assign(backend(), { binding: counted });
+    try {
+      await expectNoLeak(() => tf.tidy(() => {
+        const x = tf.tensor2d([[1, 2, 3, 4], [5, 6, 7, 8]]);
+        const [y, same] = [tf.reshape(x, [-1, 2]), tf.reshape(x, [4, 2])];
+        x.dispose();
+        const sum = tf.add(tf.mul(y, 2), same);
+        assert.deepEqual([sum.shape, [...sum.dataSync()]], [[4, 2], [3, 6, 9, 12, 15, 18, 21, 24]]);
+        expectClose(tf.softmax(tf.reshape(tf.mul(y, 0), [2, 1, 4])), { shape: [2, 1, 4], data: Array<number>(8).fill(0.25) });
+        assert.equal(calls.filter(op => op === 'Reshape').length, 0);
+        const turned = [tf.transpose(y), tf.transpose(same), tf.add(y, tf.tensor2d([[10, 20]]))];
+        assert.equal(calls.filter(op => op === 'Reshape').length, 1);
+        assert.deepEqual(turned.map(each => [...each.dataSync()]), [[1, 3, 5, 7, 2, 4, 6, 8], [1, 3, 5, 7, 2, 4, 6, 8], [11, 22, 13, 24, 15, 26, 17, 28]]);
+        const heads = tf.reshape(tf.transpose(tf.reshape(y, [1, 2, 2, 2]), [0, 2, 1, 3]), [2, 2, 2]); // as attention's
+        expectClose(tf.matMul(heads, heads, false, true), { shape: [2, 2, 2], data: [5, 17, 17, 61, 25, 53, 53, 113] });
+        assert.throws(() => tf.reshape(y, [3, 3]), /Size\(8\) must match the product of shape 3,3/);
+        return [];
+      }));
+    } finally {
+      Object.assign(backend(), { binding });
+    }
+  });
+
   it('compute SiLU in one, at any value', () => expectNoLeak(() => tf.tidy(() => {
     const values = [-1e4, -100, -89, -88, -20, -5, -1, -1e-3, 0, 1e-3, 1, 5, 20, 88, 100, 1e4];
     expectClose(silu(tf.tensor1d(values)), { shape: [values.length], data: values.map(x => x / (1 + Math.exp(-x))) }, { atol: 1e-36, rtol: 1e-6 });
