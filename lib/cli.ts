@@ -35,7 +35,8 @@ program.command('generate')
   .option('--width <pixels>', 'default: what the model was trained on', wholeNumber(1))
   .option('--output <file>', 'where to save; several pictures get -0, -1, ... before .png', 'out.png')
   .option('--grid <rows x columns>', 'also save all pictures in one, as in 2x2', rowsAndColumns)
-  .option('--compile', 'run each network as one graph: worth it for many steps or pictures (native backend)')
+  .option('--compile', 'run each network as one graph: worth it for many steps or pictures (native backend; the default on cuda)')
+  .option('--no-compile', 'run op by op')
   .option('--profile [file]', 'tell where the time went; a file that ends in .json gets a trace, which ui.perfetto.dev shows')
   .option('--json', 'print what was made as JSON, and nothing else')
   .option('--quiet', 'print errors only')
@@ -53,6 +54,19 @@ program.command('convert')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
   .action(async (source, target, options) => (await import('./cli/convert.js')).convert(source, target, options));
+
+program.command('compile')
+  .description('make and keep machine code of a model\'s networks for a CUDA GPU, so that pictures of these sizes begin fast later')
+  .option('--model <source>', 'as --model of generate')
+  .addOption(revision()).addOption(variant()).addOption(predictionType())
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .option('--sizes <sizes>', 'widths and heights in pixels, as in 512x512,768x512 (default: what the model was trained on)', sizes)
+  .option('--batch <n>', 'pictures at once, as in 1,4', listOfNumbers, [1])
+  .option('--no-guidance', 'for pictures without guidance')
+  .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
+  .option('--quiet', 'print errors only')
+  .option('--verbose', 'print where an error comes from')
+  .action(async options => (await import('./cli/compile.js')).compile(options));
 
 program.command('setup')
   .description('build the native backend, which is much faster than WASM')
@@ -102,6 +116,18 @@ function number(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It takes a number.');
   return value;
+}
+
+function listOfNumbers(text: string): number[] {
+  return text.split(',').map(wholeNumber(1));
+}
+
+function sizes(text: string): Array<{ width: number; height: number }> {
+  return text.split(',').map(size => {
+    const [, width, height] = /^([1-9]\d*)x([1-9]\d*)$/.exec(size.trim()) ?? [];
+    if (!width) throw new InvalidArgumentError('It takes widths and heights, as in 512x512,768x512.');
+    return { width: Number(width), height: Number(height) };
+  });
 }
 
 function several(value: string, before: string[] = []): string[] {

@@ -98,14 +98,13 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : DiffusionPipeline;
   const pipe: StableDiffusionPipeline = await Pipeline.fromPretrained(model, {
     device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
-    signal: interrupted.signal,
+    compile: options.compile, signal: interrupted.signal,
     progressCallback: progress => { if (progress.stage === 'download') download.update(progress); else loading.update(progress); },
   }).finally(() => [download, loading].forEach(bar => bar.stop()));
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
     for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });
     for (const [token, source] of embeddings) await pipe.loadTextualInversion(source, { token });
-    if (options.compile) pipe.compile();
     const loaded = performance.now();
     say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
     const images: Image[] = [];

@@ -21,7 +21,10 @@ export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCa
     const names = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
     const weights = captured.map(({ id }) => id);
     const idsOf = (tensors: tf.Tensor[]) => Int32Array.from([...backend.getInputTensorIds(tensors), ...weights]);
-    const add = (instead?: Map<string, string>) => functions.add(def.serialize(names, outputs, instead), names, outputs);
+    const add = (instead?: Map<string, string>) => {
+      const graph = def.serialize(names, outputs, instead);
+      return functions.add(graph.bytes, names, graph.outputs);
+    };
     const used: TensorFunction[] = [];
     let called: TensorFunction;
     try {

@@ -18,7 +18,7 @@ function nodeOf(tensor: string): string {
 }
 
 type ProtoMap = { set(key: string, value: unknown): unknown };
-type Node = Message<'setName' | 'setOp' | 'addInput'> & { getAttrMap(): ProtoMap; getInputList(): string[]; clone(): Node };
+type Node = Message<'setName' | 'setOp' | 'addInput' | 'setInputList'> & { getAttrMap(): ProtoMap; getInputList(): string[]; clone(): Node };
 
 /** Builds a TensorFlow graph, node by node. */
 export class GraphDef {
@@ -70,30 +70,36 @@ export class GraphDef {
     return { name, type: this.binding.TF_ATTR_STRING, value };
   }
 
-  /** The GraphDef's bytes: of nodes that nothing uses, only those in `inputs` are in it. `instead` has nodes to take for others, by name. */
-  serialize(inputs: readonly string[], outputs: readonly string[], instead: ReadonlyMap<string, string> = new Map()): Uint8Array {
-    const used = new Set<string>();
-    const visit = (reference: string) => {
-      const name = nodeOf(reference);
-      if (used.has(name)) return;
+  /**
+   * The GraphDef's bytes, without the nodes that nothing uses, but with all `inputs`. Equal graphs have equal bytes, whatever was recorded besides:
+   * nodes get new names, all but the inputs. `instead` has nodes to take for others, by name.
+   * @returns `outputs` under their new names.
+   */
+  serialize(inputs: readonly string[], outputs: readonly string[], instead: ReadonlyMap<string, string> = new Map()): { bytes: Uint8Array; outputs: string[] } {
+    const resolve = (name: string) => this.nodes.get(instead.get(name) ?? name)!;
+    const used = new Set(inputs);
+    const left = outputs.map(nodeOf);
+    while (left.length > 0) {
+      const name = left.pop()!;
+      if (used.has(name)) continue;
       used.add(name);
-      this.nodes.get(instead.get(name) ?? name)!.getInputList().forEach(visit);
-    };
-    [...outputs, ...inputs].forEach(visit);
+      left.push(...resolve(name).getInputList().map(nodeOf));
+    }
+    const order = [...this.nodes.keys()].filter(name => used.has(name));
+    const names = new Map(order.map((name, i) => [name, inputs.includes(name) ? name : `node_${i}`]));
+    const rename = (tensor: string) => tensor.replace(/^[^:]+/, name => names.get(name)!);
+    const graph = new this.proto.GraphDef();
     const versions = new this.proto.VersionDef();
     versions.setProducer(1882); // TensorFlow 2.21
     versions.setMinConsumer(12);
-    const graph = new this.proto.GraphDef();
     graph.setVersions(versions);
-    const order = [...this.nodes.keys()].filter(name => used.has(name));
-    order.forEach(name => graph.addNode(instead.has(name) ? this.renamed(this.nodes.get(instead.get(name)!)!, name) : this.nodes.get(name)));
-    return graph.serializeBinary();
-  }
-
-  private renamed(node: Node, name: string): Node {
-    const copy = node.clone();
-    copy.setName(name);
-    return copy;
+    for (const name of order) {
+      const node = resolve(name).clone();
+      node.setName(names.get(name));
+      node.setInputList(node.getInputList().map(rename));
+      graph.addNode(node);
+    }
+    return { bytes: graph.serializeBinary(), outputs: outputs.map(rename) };
   }
 
   private node(name: string, op: string, inputs: readonly string[]): Node {

@@ -37,7 +37,7 @@ export interface LoadOptions {
 export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu }: LoadOptions = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= hideGpu ? '3' : '2'; // errors; without a GPU not even those, for CUDA would tell of its absence
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // what matters throws; CUDA's absence and XLA's reads from disk are told as errors
   Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null }); // for tfjs-node; gone in Node 23
   Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
 

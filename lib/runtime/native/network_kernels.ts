@@ -7,15 +7,15 @@ import { Scope } from './scope.js';
 /** Elements of a sample from which on a CPU takes longer to go over them than to begin an op. A GPU hardly ever does. */
 const MANY_ELEMENTS = 2 ** 17;
 
-/** How much of a GPU's memory the scores of attention may take, of which there are some copies at a time. */
-const SCORES_OF_GPU = 1 / 64;
+/** Bytes that attention's scores may take on a GPU, of which there are some copies at a time: so much, and so much of its memory at most. */
+const SCORES_OF_GPU = { bytes: 2 ** 28, share: 1 / 64 };
 
 /** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
 export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
   const { binding } = backend;
   const onGpu = binding.isUsingGpuDevice();
   return {
-    scoreBytes: gpu?.memory && gpu.memory * 2 ** 20 * SCORES_OF_GPU,
+    scoreBytes: gpu?.memory && Math.min(SCORES_OF_GPU.bytes, gpu.memory * 2 ** 20 * SCORES_OF_GPU.share),
 
     silu: x => backend.executeSingleOutput('SoftplusGrad', [{ name: 'T', type: binding.TF_ATTR_TYPE, value: TF.FLOAT }], [x, x]), // x times softplus' slope
 
