@@ -29,7 +29,7 @@ program.command('generate')
   .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
   .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
   .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
-  .option('--seed <n>', 'image i has seed n + i; -1: draw n, and say which', seed, 0n)
+  .addOption(new Option('--seed <n>', 'image i has seed n + i; -1: draw n, and say which').argParser(seed).default(0n, '0')) // help writes defaults as JSON
   .option('--num-images <n>', 'pictures of each prompt', wholeNumber(1), 1)
   .option('--height <pixels>', 'default: what the model was trained on', wholeNumber(1))
   .option('--width <pixels>', 'default: what the model was trained on', wholeNumber(1))
