@@ -13,6 +13,7 @@ export type { BlockScale, BlockScales, LoraScale, SideScale } from './pipelines/
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress } from './pipelines/load_components.js';
 export type { CompileOptions } from './pipelines/compilation.js';
+export type { GraphOptions } from './core/graph.js';
 export { NotANumberError } from './pipelines/not_a_number.js';
 export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
 export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
@@ -39,7 +40,7 @@ export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './image/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
-export type { FloatDtype } from './core/float16.js';
+export { FLOAT_DTYPES, type FloatDtype } from './core/float16.js';
 export { Generator, randn, type GeneratorOptions } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';

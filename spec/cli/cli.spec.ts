@@ -66,7 +66,11 @@ describe('tfjs-diffusers', () => {
     assert.deepEqual(await run(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' });
     const { code, stdout } = await run(['--help']);
     assert.equal(code, 0);
-    for (const command of ['generate', 'convert', 'setup', 'info']) assert.match(stdout, new RegExp(`^ +${command} `, 'm'));
+    for (const command of ['generate', 'compile', 'convert', 'setup', 'info']) {
+      assert.match(stdout, new RegExp(`^ +${command} `, 'm'));
+      const help = await run([command, '--help']);
+      assert.deepEqual({ code: help.code, stderr: help.stderr }, { code: 0, stderr: '' });
+    }
   });
 
   it('says what this machine has', async () => {

@@ -1,7 +1,7 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
 import type { Graph, GraphCompiler } from '../../core/graph.js';
-import type { Metadata, NativeBackend } from './backend.js';
+import { Ops, type Metadata, type NativeBackend } from './backend.js';
 import { fuseAttention } from './fused_attention.js';
 import { GraphDef, type Proto } from './graph_def.js';
 import { record } from './graph_recorder.js';
@@ -14,6 +14,12 @@ import type { XlaCache } from './xla_cache.js';
 export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphCompiler {
   const functions = new Functions(backend, cache);
   const onGpu = backend.binding.isUsingGpuDevice();
+  const ops = new Ops(backend);
+
+  /** Handles of their own of the same values, below tfjs, which does not count them. */
+  function hold(tensors: tf.Tensor[]): number[] {
+    return backend.getInputTensorIds(tensors).map((id, i) => ops.reshape(id, backend.tensorMap.get(tensors[i].dataId).dtype, tensors[i].shape));
+  }
   return (body, inputs, { xla = onGpu }) => {
     const def = new GraphDef(proto, backend.binding);
     const recording = record(backend, def, body, inputs);
@@ -36,20 +42,21 @@ export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCa
 
     /** With fused attention if XLA takes that, else without. */
     async function compile(): Promise<void> {
-      const kept = inputs.map(input => tf.keep(input.clone())); // their owner may dispose them meanwhile
+      const held = hold(inputs); // their owner may dispose them meanwhile
+      const ids = Int32Array.from([...held, ...weights]);
       try {
         const fused = onGpu ? fuseAttention(def, recording.attentions) : new Map<string, string>();
         if (fused.size > 0) {
           const other = add(fused);
           used.push(other);
-          if (await functions.compile(other, idsOf(kept)).then(() => true, () => false)) {
+          if (await functions.compile(other, ids).then(() => true, () => false)) {
             called = other;
             return;
           }
         }
-        await functions.compile(called, idsOf(kept));
+        await functions.compile(called, ids);
       } finally {
-        tf.dispose(kept);
+        held.forEach(id => backend.binding.deleteTensor(id));
       }
     }
     const graph: Graph = {

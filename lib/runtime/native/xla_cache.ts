@@ -25,7 +25,7 @@ export class XlaCache {
   /** Sets the environment that TensorFlow reads when it is loaded; what the user set there comes last, and so holds. */
   constructor(build: string, device: string) {
     const root = join(dirname(cacheFolder()), 'xla');
-    const flags = [...xlaFlags(build), ...process.env.XLA_FLAGS?.split(/\s+/) ?? []].filter(flag => flag !== '');
+    const flags = [...new Set([...xlaFlags(build), ...process.env.XLA_FLAGS?.split(/\s+/) ?? []])].filter(flag => flag !== ''); // a parent may have set ours
     const key = [TENSORFLOW_VERSION, device, ...flags].join('\n');
     this.folder = join(root, createHash('sha256').update(key).digest('hex').slice(0, 16));
     try {
