@@ -21,12 +21,10 @@ export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kerne
 
     linear: (x, weight, bias) => {
       const [inFeatures, outFeatures] = weight.shape;
+      const type = [x, weight].map(({ dataId }) => backend.tensorMap.get(dataId).dtype).find(isHalf) ?? TF.FLOAT;
       return Scope.run(backend, scope => {
-        const given = [scope.input(x, [x.size / inFeatures, inFeatures]), scope.input(weight), ...bias ? [scope.input(bias)] : []];
-        const type = (given.find(({ dtype }) => isHalf(dtype)) ?? given[0]).dtype;
-        const [rows, matrix, offset] = given.map(each => scope.cast(each, type));
-        const product = scope.matMul(rows, matrix);
-        return bias ? scope.op('AddV2', product, offset) : product;
+        const product = scope.matMul(scope.inputAs(type, x, [x.size / inFeatures, inFeatures]), scope.inputAs(type, weight));
+        return bias ? scope.op('AddV2', product, scope.inputAs(type, bias)) : product;
       }, [...x.shape.slice(0, -1), outFeatures]);
     },
 
@@ -39,9 +37,9 @@ export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kerne
         const inGroups = [groups, channels / groups];
         const given = scope.input(x, [batch, x.size / batch / channels, ...inGroups]);
         const { centered, scale } = standardize(scope, given, epsilon, of => axes.reduce((last, each) => scope.mean(last, each), of));
-        const scaled = scope.op('Mul', centered, scope.op('Mul', scale, scope.weight(weight, inGroups)));
+        const scaled = scope.op('Mul', centered, scope.op('Mul', scale, scope.inputAs(TF.FLOAT, weight, inGroups)));
         scope.free(centered);
-        return scope.cast(scope.op('AddV2', scaled, scope.weight(bias, inGroups)), given.dtype);
+        return scope.cast(scope.op('AddV2', scaled, scope.inputAs(TF.FLOAT, bias, inGroups)), given.dtype);
       }, x.shape);
     },
 
@@ -50,9 +48,9 @@ export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kerne
       const { centered, scale } = standardize(scope, given, epsilon, of => scope.mean(of, [1]));
       const normalized = scope.op('Mul', centered, scale);
       scope.free(centered);
-      const scaled = scope.op('Mul', normalized, scope.weight(weight));
+      const scaled = scope.op('Mul', normalized, scope.inputAs(TF.FLOAT, weight));
       scope.free(normalized);
-      return scope.cast(scope.op('AddV2', scaled, scope.weight(bias)), given.dtype);
+      return scope.cast(scope.op('AddV2', scaled, scope.inputAs(TF.FLOAT, bias)), given.dtype);
     }, x.shape),
   };
 }

@@ -25,9 +25,9 @@ export class Scope {
     return { id, shape, dtype: this.backend.tensorMap.get(dataId).dtype };
   }
 
-  /** A weight as float32, in its shape or another, which is made once. */
-  weight({ dataId, shape: own }: tf.Tensor, shape = own): Metadata {
-    return { id: this.backend.getIdAs({ dataId, shape } as tf.Tensor, TF.FLOAT), shape, dtype: TF.FLOAT };
+  /** As `input`, as another type, which is made once and kept as long as `x` is: for weights, and what many layers are given. */
+  inputAs(dtype: number, { dataId, shape: own }: tf.Tensor, shape = own): Metadata {
+    return { id: this.backend.getIdAs({ dataId, shape } as tf.Tensor, dtype), shape, dtype };
   }
 
   /** A float32 number. */
