@@ -11,7 +11,8 @@ const PALETTE = 3;
 
 /**
  * The pixels of a file other than PNG, upright, of its first picture, by sharp (libvips), which gives what Pillow does to the last byte: it has
- * the same decoders. Colours are those of the file, without its profile; CMYK becomes RGB as in Pillow, and of 16 bits the upper 8 are kept.
+ * the same decoders. Colours are those of the file, without its profile; CMYK becomes RGB as in Pillow; of 16 bits
+ * the upper 8 are kept, but grey is cut off at 255, as there.
  * @throws ImageError for a spoilt file, or where sharp is not installed.
  */
 export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>): Promise<Pixels> {
@@ -52,7 +53,8 @@ async function readSamples(picture: Sharp.Sharp, { space, depth }: Sharp.Metadat
   const wide = depth === 'ushort';
   const own = space === 'cmyk' ? picture.pipelineColourspace('cmyk').toColourspace('cmyk') : picture.toColourspace(wide ? space : 'srgb');
   const { data, info: { channels } } = await own.raw(wide ? { depth: 'ushort' } : {}).toBuffer({ resolveWithObject: true });
-  return { data: wide ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2).map(value => value >> 8) : data, channels };
+  const narrow = channels === 1 ? (value: number) => Math.min(value, 255) : (value: number) => value >> 8;
+  return { data: wide ? new Uint16Array(data.buffer, data.byteOffset, data.length / 2).map(narrow) : data, channels };
 }
 
 function fromSamples({ data, channels }: Samples): { data: Uint8Array; alpha?: Uint8Array } {

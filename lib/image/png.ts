@@ -5,6 +5,7 @@ import type { Pixels } from './pixels.js';
 import { colourFile, concat, PngError, readHeader, toPixels, type Chunk, type Header } from './png_chunks.js';
 
 const SAMPLES: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
+const GREY = 0;
 const RGB = 2;
 
 /** The bytes of a PNG file. */
@@ -14,16 +15,16 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
 }
 
 /**
- * The pixels of a PNG file. Of 16 bits the upper 8 are kept; colours are what they are where they are transparent.
+ * The pixels of a PNG file. Of 16 bits the upper 8 are kept, but grey is cut off at 255, as in Pillow; colours are what they are where they are transparent.
  * @throws PngError saying what is wrong.
  */
 export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
   const header = readHeader(chunks);
-  const { depth } = header;
+  const { depth, colourType } = header;
   checkPacked(chunks, header);
   try {
     const { data } = PNG.sync.read(Buffer.from(colourFile(chunks)), { skipRescale: depth === 16 });
-    return toPixels(depth === 16 ? data.map(value => value >> 8) : data, header);
+    return toPixels(depth === 16 ? data.map(colourType === GREY ? value => Math.min(value, 255) : value => value >> 8) : data, header);
   } catch (error) {
     throw new PngError(`cannot be read: ${show((error as Error).message)}`, { cause: error });
   }

@@ -95,6 +95,7 @@ def generate():
     wide = random.integers(0, 65536, (HEIGHT, WIDTH, 3))
     for endian in "<>":
         put(f"TIFF 16 bits {endian}", tiff16(wide, endian))
+    put("TIFF grey, 16 bits", encode(Image.fromarray((wide[..., 0] >> 7).astype(np.uint16)), "TIFF"))
 
     for orientation in range(1, 10):
         for kind in ("JPEG", "PNG"):

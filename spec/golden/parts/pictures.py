@@ -62,7 +62,7 @@ def generate():
                 pixels = random.integers(0, 2 ** depth, (11, 13, samples))
                 palette = random.integers(0, 256, (2 ** depth, 3)) if colour == 3 else None
                 file = png(pixels, colour, depth, interlaced, palette)
-                if depth == 16:  # Pillow cuts grey off at 255, and colours to their upper bits
+                if depth == 16 and colour > 0:  # of which Pillow keeps the upper bits; grey it cuts off at 255
                     upper = pixels >> 8
                     expected = np.repeat(upper[..., :1], 3, -1) if samples < 3 else upper[..., :3]
                 else:
