@@ -109,7 +109,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
       try {
         if (request.detectAnomaly) await checkNumbers('the encoded text', encoderHiddenStates, helpForNetwork('textEncoder', this));
         this.makeReady(this.vae); // some starts encode pictures
-        this.recordDecoder(request.latentShape);
+        if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
         const latents = await this.denoise(start(scheduler), encoderHiddenStates, scheduler, request);
         this.makeReady(this.vae);
         return { images: await this.toOutput(latents, request) } as GenerateOutput<T>;

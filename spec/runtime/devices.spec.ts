@@ -32,6 +32,10 @@ describe('devices', () => {
       new RangeError('memoryFraction: got 0.5 for wasm, which has no such limit; takes it for cuda and auto'));
   });
 
+  it('refuses TF32 for a device that has none', async () => {
+    await assert.rejects(useDevice('wasm', { allowTf32: true }), new RangeError('allowTf32: got true for wasm, which has no TF32; takes it for cuda and auto'));
+  });
+
   it('says what a device of pages lacks in Node', async () => {
     await assert.rejects(useDevice('webgl'), new DeviceError('webgl', 'needs a browser'));
     await assert.rejects(useDevice('webgpu'), new DeviceError('webgpu', 'import @tensorflow/tfjs-backend-webgpu first'));

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -26,6 +26,18 @@ if (process.argv[2] !== 'plain') pipe.compile({ xla: true, wait: true });
 const { images: [{ data }] } = await pipe.generate('a cat', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) });
 console.log(JSON.stringify([...data]));`;
 
+/** Compiles a product, with or without TF32. */
+const MULTIPLY = `
+import * as tf from '@tensorflow/tfjs';
+import { GraphCache } from './dist/lib/core/graph.js';
+import { useDevice } from './dist/lib/index.js';
+import { setTf32 } from './dist/lib/runtime/native/load.js';
+await useDevice(process.argv[1]);
+setTf32(process.argv[2] === 'on');
+const graphs = new GraphCache({ xla: true });
+graphs.run('square', x => [tf.matMul(x, x)], [tf.ones([8, 8])]);
+await graphs.compiled();`;
+
 describeOnDevices('XLA', device => {
   if (device === 'wasm') return;
   let folder: string;
@@ -39,13 +51,14 @@ describeOnDevices('XLA', device => {
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  function draw(how: 'plain' | 'compiled'): number[] {
-    const env = { ...process.env, XDG_CACHE_HOME: folder, XLA_FLAGS: '', TF_XLA_FLAGS: '' }; // not what this process set
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', DRAW, device, how], { env, encoding: 'utf8' });
+  function run(script: string, how: string, flags = ''): string {
+    const env = { ...process.env, XDG_CACHE_HOME: folder, XLA_FLAGS: flags, TF_XLA_FLAGS: '' }; // not what this process set
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script, device, how], { env, encoding: 'utf8' });
     assert.equal(status, 0, stderr);
     assert.doesNotMatch(stderr, /XLA does not take/);
-    return JSON.parse(stdout.trim().split('\n').at(-1)!) as number[];
+    return stdout;
   }
+  const draw = (how: 'plain' | 'compiled') => JSON.parse(run(DRAW, how).trim().split('\n').at(-1)!) as number[];
   const files = () => readdirSync(join(folder, basename(dirname(cacheFolder())), 'xla'), { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.pb')).map(name => join(folder, basename(dirname(cacheFolder())), 'xla', name));
 
@@ -61,6 +74,16 @@ describeOnDevices('XLA', device => {
     kept.forEach(file => truncateSync(file, 2000));
     expectSame(draw('compiled'));
     assert.ok(files().every(file => statSync(file).size > 2000));
+  });
+
+  it('computes float32 in float32, unless TF32 is allowed', () => {
+    for (const [allowed, precise] of [['off', true], ['on', false]] as const) {
+      const dump = join(folder, `dump_${allowed}`);
+      run(MULTIPLY, allowed, `--xla_dump_to=${dump} --xla_dump_hlo_as_text`);
+      const text = readdirSync(dump).filter(name => name.endsWith('before_optimizations.txt')).map(name => readFileSync(join(dump, name), 'utf8')).join('');
+      assert.match(text, / dot\(/);
+      assert.equal(text.includes('operand_precision={highest,highest}'), precise);
+    }
   });
 });
 
