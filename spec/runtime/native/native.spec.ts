@@ -8,7 +8,8 @@ import { gpuConfig } from '../../../lib/runtime/native/load.js';
 
 const cache = mkdtempSync(join(tmpdir(), 'native-spec-'));
 const bin = join(cache, 'bin');
-const fakeBuild = join(cache, 'tfjs-diffusers', 'native', basename(buildFolder('cpu')));
+const fakeFolder = (kind: 'cpu' | 'gpu') => join(cache, 'tfjs-diffusers', 'native', basename(buildFolder(kind)));
+const fakeBuild = fakeFolder('cpu');
 const devices = new URL('../../../lib/runtime/devices.js', import.meta.url).href;
 const load = new URL('../../../lib/runtime/native/load.js', import.meta.url).href;
 
@@ -49,7 +50,7 @@ describe('native devices', () => {
     assert.equal(report('report.gpus'), `wasm\n${JSON.stringify(gpus)}`);
     smi('case "$1" in *compute_cap*) echo "Field \\"compute_cap\\" is not a valid field to query."; exit 2;; esac; echo Tesla K80');
     assert.equal(report('report.gpus'), 'wasm\n[{"name":"Tesla K80"}]');
-    const build = fakeBuild.replace(/cpu$/, 'gpu');
+    const build = fakeFolder('gpu');
     mkdirSync(build, { recursive: true });
     writeFileSync(join(build, 'cuda.json'), '{"cublas":"12.9.1","cudnn":"9.28.0"}');
     assert.equal(report('[report.cudaLibraries, report.devices[0].detail]'), 'wasm\n[{"cublas":"12.9.1","cudnn":"9.28.0"},"TensorFlow 2.21.0 on Tesla K80"]');
