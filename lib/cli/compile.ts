@@ -1,9 +1,5 @@
-import { join } from 'node:path';
-import { packageFolder } from '../package.js';
-import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
 import { useDevice } from '../runtime/devices.js';
-import { DownloadBar } from './download_bar.js';
-import { LoadingBar } from './loading_bar.js';
+import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 
 export interface CompileCommandOptions {
   model?: string;
@@ -11,7 +7,7 @@ export interface CompileCommandOptions {
   variant?: string;
   predictionType?: 'epsilon' | 'v_prediction';
   dtype: 'float32' | 'float16' | 'bfloat16';
-  sizes?: Array<{ width: number; height: number }>;
+  sizes?: Array<{ width?: number; height?: number }>;
   batch: number[];
   guidance: boolean;
   gpuMemoryFraction?: number;
@@ -19,16 +15,10 @@ export interface CompileCommandOptions {
 }
 
 /** `tfjs-diffusers compile`: a picture of one step for each size and batch, which waits for XLA. */
-export async function compile({ sizes = [{}] as never, batch, guidance, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions): Promise<void> {
+export async function compile({ model = DEMO_MODEL, sizes = [{}], batch, guidance, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions): Promise<void> {
   const say = quiet ? () => undefined : console.log;
   const device = await useDevice('cuda', { memoryFraction: gpuMemoryFraction });
-  const model = options.model ?? join(packageFolder(), 'models', 'shapes');
-  const download = new DownloadBar(model, say, quiet);
-  const loading = new LoadingBar(quiet);
-  const pipe = await DiffusionPipeline.fromPretrained(model, {
-    ...options, device, compile: false,
-    progressCallback: progress => { if (progress.stage === 'download') download.update(progress); else loading.update(progress); },
-  }).finally(() => [download, loading].forEach(bar => bar.stop()));
+  const pipe = await loadPipeline(model, { ...options, device, compile: false }, { quiet, say });
   try {
     pipe.setProgressBarConfig({ disable: true });
     pipe.compile({ wait: true });

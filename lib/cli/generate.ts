@@ -1,17 +1,13 @@
 import { access, constants, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import { Image } from '../image/image.js';
-import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
-import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
 import { useDevice, type Device } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
-import { DownloadBar } from './download_bar.js';
-import { LoadingBar } from './loading_bar.js';
-import { packageFolder } from '../package.js';
+import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { UsageError } from './usage_error.js';
 
 export interface GenerateCommandOptions {
@@ -90,17 +86,14 @@ export async function generate(prompts: string[], options: GenerateCommandOption
   process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
 
   const say = options.json || options.quiet ? () => undefined : console.log;
-  const model = options.model ?? join(packageFolder(), 'models', 'shapes');
+  const model = options.model ?? DEMO_MODEL;
   const started = performance.now();
-  const download = new DownloadBar(model, say, options.quiet);
-  const loading = new LoadingBar(options.quiet);
   const device = await useDevice(options.device, { memoryFraction: options.gpuMemoryFraction });
-  const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : DiffusionPipeline;
-  const pipe: StableDiffusionPipeline = await Pipeline.fromPretrained(model, {
+  const Pipeline = options.mask ? StableDiffusionInpaintPipeline : options.image ? StableDiffusionImg2ImgPipeline : undefined;
+  const pipe = await loadPipeline(model, {
     device, dtype: options.dtype, revision: options.revision, variant: options.variant, predictionType: options.predictionType,
     compile: options.compile, signal: interrupted.signal,
-    progressCallback: progress => { if (progress.stage === 'download') download.update(progress); else loading.update(progress); },
-  }).finally(() => [download, loading].forEach(bar => bar.stop()));
+  }, { quiet: options.quiet, say, Pipeline });
   try {
     if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
     for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });

@@ -20,7 +20,7 @@ export interface Graph {
 export type GraphCompiler = (body: GraphBody, inputs: tf.Tensor[], options: GraphOptions) => { graph: Graph; results: tf.Tensor[] };
 
 /** What some ops of a graph compute together, for which there may be something better than these ops. */
-export interface Attention {
+export interface NotedAttention {
   /** `[batch, queries, heads * headSize]`, not scaled. */
   readonly query: tf.Tensor;
   /** `[batch, keys, heads * headSize]` */
@@ -29,15 +29,15 @@ export interface Attention {
   readonly heads: number;
 }
 
-let listener: ((attention: Attention, result: tf.Tensor) => void) | undefined;
+let listener: ((attention: NotedAttention, result: tf.Tensor) => void) | undefined;
 
 /** Says that `result` is attention without a mask, to whoever records. */
-export function noteAttention(attention: Attention, result: tf.Tensor): void {
+export function noteAttention(attention: NotedAttention, result: tf.Tensor): void {
   listener?.(attention, result);
 }
 
 /** Hears of all attention during `work`. */
-export function listenToAttention<T>(heard: (attention: Attention, result: tf.Tensor) => void, work: () => T): T {
+export function listenToAttention<T>(heard: (attention: NotedAttention, result: tf.Tensor) => void, work: () => T): T {
   listener = heard;
   try {
     return work();

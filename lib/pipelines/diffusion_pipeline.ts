@@ -194,6 +194,7 @@ export abstract class DiffusionPipeline {
   compile(options: CompileOptions | false = {}): void {
     if (options && !canCompile()) console.warn('compile: only the native backend has graphs (cuda, cpu); this pipeline runs as before');
     this.networks.forEach(network => network.compile(options));
+    this.decoded.clear();
     this.compiledByDefault = false;
     this.compileOptions = options || undefined;
   }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import util from 'node:util';
 import { registerGraphCompiler } from '../../core/graph.js';
@@ -48,7 +49,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
     checkSizes(folder, require('./sizes.json') as Record<string, number>);
     const { configure } = require('./lib/quiet.node') as { configure: (config: Uint8Array) => void };
     if (memoryFraction !== undefined) configure(gpuConfig(memoryFraction));
-    const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : 'cpu');
+    const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : cpus()[0]?.model ?? 'cpu'); // a home may serve several machines
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
     const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as { NodeJSKernelBackend: BackendClass };

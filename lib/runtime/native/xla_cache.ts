@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { NVCC_FOLDER } from './build/cuda_libraries.js';
 import { cacheFolder, TENSORFLOW_VERSION } from './build_folder.js';
 
 /** What machine code of all GPUs and versions may take on disk; what was not used for longest goes first. */
@@ -11,7 +12,7 @@ const DAMAGED = /Read less bytes than requested|Serialized cache key does not ma
 
 /** The flags that XLA itself is run with. */
 function xlaFlags(build: string): string[] {
-  const nvcc = join(build, 'nvidia', 'cuda_nvcc'); // where ptxas is
+  const nvcc = join(build, NVCC_FOLDER); // where ptxas is
   return existsSync(nvcc) ? [`--xla_gpu_cuda_data_dir=${nvcc}`] : [];
 }
 
@@ -27,6 +28,7 @@ export class XlaCache {
     const root = join(dirname(cacheFolder()), 'xla');
     const flags = [...new Set([...xlaFlags(build), ...process.env.XLA_FLAGS?.split(/\s+/) ?? []])].filter(flag => flag !== ''); // a parent may have set ours
     const key = [TENSORFLOW_VERSION, device, ...flags].join('\n');
+    process.env.XLA_FLAGS = flags.join(' ');
     this.folder = join(root, createHash('sha256').update(key).digest('hex').slice(0, 16));
     try {
       mkdirSync(this.folder, { recursive: true });
@@ -34,7 +36,6 @@ export class XlaCache {
     } catch {
       return; // a machine without a place for it makes its code anew in each process
     }
-    process.env.XLA_FLAGS = flags.join(' ');
     process.env.CUDA_CACHE_MAXSIZE ??= `${2 ** 32}`; // the driver's own, of TensorFlow's kernels, which it compiles for newer GPUs
     process.env.TF_XLA_FLAGS = [`--tf_xla_persistent_cache_directory=${this.folder}`, process.env.TF_XLA_FLAGS ?? ''].join(' ').trim();
   }
