@@ -1,8 +1,8 @@
-import type { ModelSource } from '../lib/hub/model_folder.js';
+import type { ModelSource } from '../lib/files/model_folder.js';
 import type { ConvertOptions } from './convert.js';
 
 export type { ConvertOptions } from './convert.js';
-export { PickleError } from './unpickle.js';
+export { PickleError } from '../lib/checkpoints/unpickle.js';
 
 /**
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs. Needs Node.

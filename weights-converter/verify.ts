@@ -1,8 +1,8 @@
-import type { ModelFolder } from '../lib/hub/model_folder.js';
+import type { ModelFolder } from '../lib/files/model_folder.js';
 import { matchWeights, WeightsError } from '../lib/weights/load_weights.js';
 import { readWeight } from '../lib/weights/weight_reader.js';
 import type { Dtype } from '../lib/weights/safetensors.js';
-import { closeWeightFiles, openWeightFiles } from '../lib/weights/weight_files.js';
+import { closeWeightFiles, openWeightFiles } from '../lib/loading/weight_files.js';
 import type { Network } from './convert.js';
 import { convertDtype } from './dtypes.js';
 

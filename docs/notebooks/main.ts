@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:f
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cacheFolder } from '../../lib/runtime/native/build_folder.js';
-import { runTool } from '../../lib/runtime/native/tools.js';
+import { runTool } from '../../lib/core/run_tool.js';
 
 // npm run notebooks: runs them from top to bottom in tslab under Jupyter, and keeps what they give.
 // -- --check: into a folder that is thrown away; fails if one fails, or shows other kinds of things than are kept.

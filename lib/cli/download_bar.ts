@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import { formatBytes } from '../core/format.js';
-import type { DownloadProgress } from '../hub/model_folder.js';
+import type { DownloadProgress } from '../files/model_folder.js';
 
 /** Shows how far all downloads together are: a bar on stderr in a terminal, else a line when they begin. */
 export class DownloadBar {

@@ -1,5 +1,5 @@
 import { describeDevices } from '../runtime/devices.js';
-import { describeGpu } from '../runtime/native/nvidia.js';
+import { describeGpu } from '../runtime/native/cuda/nvidia.js';
 import { packageVersion } from '../package.js';
 
 /** `tfjs-diffusers info` */

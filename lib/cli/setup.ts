@@ -1,5 +1,5 @@
 import type { CudaSources } from '../runtime/native/build/existing_cuda.js';
-import { setupNative } from '../runtime/native/setup.js';
+import { setupNative } from '../runtime/native/build/setup.js';
 import { UsageError } from './usage_error.js';
 
 export interface SetupFlags extends CudaSources {

@@ -3,7 +3,7 @@ import { link, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'nod
 import { dirname, join, relative } from 'node:path';
 import type { HubFile } from './hub_client.js';
 import { isCommit } from './hub_id.js';
-import { checkRelativePath } from './model_folder.js';
+import { checkRelativePath } from '../files/model_folder.js';
 
 /**
  * A model's place in the cache that Python's huggingface_hub shares:

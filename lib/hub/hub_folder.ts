@@ -5,10 +5,10 @@ import type { ByteSource } from '../weights/safetensors.js';
 import { HubCache, sizeOf } from './hub_cache.js';
 import { HubClient, HubError, type HubFile, type HubListing } from './hub_client.js';
 import { Download } from './hub_download.js';
-import { ProgressSum } from './hub_progress.js';
+import { ProgressSum } from '../files/progress_sum.js';
 import { readHubSettings, type HubSettings } from './hub_settings.js';
-import { LocalFolder } from './local_folder.js';
-import { checkRelativePath, ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from './model_folder.js';
+import { LocalFolder } from '../files/local_folder.js';
+import { checkRelativePath, ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from '../files/model_folder.js';
 
 const parallelDownloads = 4;
 

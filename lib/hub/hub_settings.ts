@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { show } from '../core/checks.js';
-import type { HubOptions } from './model_folder.js';
+import type { HubOptions } from '../files/model_folder.js';
 
 export interface HubSettings {
   endpoint: string;

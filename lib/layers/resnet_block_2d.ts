@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
-import { follow, type Step } from '../core/follow.js';
+import { follow, type Step } from '../core/sequence.js';
 import { silu, type Activation } from './activations.js';
 import { Conv2d } from './conv2d.js';
 import { halve } from './downsample_2d.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
-import { follow } from '../core/follow.js';
+import { follow } from '../core/sequence.js';
 import { silu, type Activation } from '../layers/activations.js';
 import { SpatialAttention } from '../layers/attention.js';
 import { Conv2d } from '../layers/conv2d.js';

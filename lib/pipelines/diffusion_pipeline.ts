@@ -7,7 +7,7 @@ import type { Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
-import type { ModelSource } from '../hub/model_folder.js';
+import type { ModelSource } from '../files/model_folder.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../runtime/devices.js';
 import { followCompilation, type CompileOptions } from './compilation.js';
 import type { FromPretrainedOptions, PipelineClass } from './load_components.js';

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
-import type { Gpu } from './native/nvidia.js';
+import type { Gpu } from './native/cuda/nvidia.js';
 import { guardWasmMemory } from './wasm_memory.js';
 
 /**

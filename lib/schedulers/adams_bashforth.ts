@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Memory } from './memory.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 
 /** Weights of the newest value and those before, by how many there are. */
 const WEIGHTS = [[], [1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]];

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
-import { weightedQuotient, weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
 

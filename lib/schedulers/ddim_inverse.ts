@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { DDIMConfig } from './ddim.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps } from './timesteps.js';
 import type { StepOutput } from './types.js';
 

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { DDIMScheduler } from './ddim.js';
-import { stepEach, weightedSum } from './tensors.js';
+import { stepEach, weightedSum } from './weighted_sum.js';
 
 /**
  * DDIM that can also take steps from several timesteps at once, for parallel sampling (ParaDiGMS, arXiv:2305.16317).

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
 import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';

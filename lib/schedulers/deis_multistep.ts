@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { solverWeights } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './tensors.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOutput } from './types.js';
 

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { weightedQuotient, weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 import type { Steps } from './steps.js';
 import type { StepOutput } from './types.js';
 

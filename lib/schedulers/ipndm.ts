@@ -3,7 +3,7 @@ import { show } from '../core/checks.js';
 import { adamsBashforth } from './adams_bashforth.js';
 import { linspace32 } from './noise_schedule.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import type { SchedulerConfig, StepOutput } from './types.js';
 
 export interface IPNDMConfig extends Pick<SchedulerConfig, 'num_train_timesteps'> {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { timestepAt } from './sigmas.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven } from './timesteps.js';
 import type { Steps } from './steps.js';
 import type { StepOptions, StepOutput } from './types.js';

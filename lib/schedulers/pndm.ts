@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { adamsBashforth } from './adams_bashforth.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOutput } from './types.js';
 

@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, show } from '../core/checks.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './tensors.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
 import { solveVandermonde } from './vandermonde.js';

@@ -7,7 +7,7 @@ import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
 import { respaces, type RespacingConfig } from './sigmas.js';
 import { countSteps, customList, type StepLists, type Steps, type StepsOptions } from './steps.js';
-import { threshold, weightedQuotient, weightedSum } from './tensors.js';
+import { threshold, weightedQuotient, weightedSum } from './weighted_sum.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
 

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
 import type { SchedulerConfig } from './types.js';

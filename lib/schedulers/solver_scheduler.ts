@@ -3,7 +3,7 @@ import { checkInteger } from '../core/checks.js';
 import { Scheduler } from './scheduler.js';
 import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { weightedQuotient, weightedSum } from './tensors.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
 import { customList, type Steps, type StepsOptions } from './steps.js';
 import { predictionTypes, type SchedulerConfig } from './types.js';

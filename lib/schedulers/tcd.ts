@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { DistilledScheduler } from './distilled_scheduler.js';
-import { weightedSum } from './tensors.js';
+import { weightedSum } from './weighted_sum.js';
 import type { StepOptions, StepOutput } from './types.js';
 
 /**

@@ -3,7 +3,7 @@ import { brief, checkOneOf, printable } from '../core/checks.js';
 import { park } from '../core/offload.js';
 import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
-import type { WeightFile } from './weight_files.js';
+import type { WeightFile } from '../loading/weight_files.js';
 import { openWeightReader, WEIGHT_DTYPES, type WeightDtype } from './weight_reader.js';
 
 export interface LoadWeightsOptions {

@@ -5,8 +5,8 @@ import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.j
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { PNDMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
-import { parseLora } from '../../lib/weights/lora_weights.js';
-import { readStateDict } from '../../lib/weights/state_dict.js';
+import { parseLora } from '../../lib/adapters/lora_weights.js';
+import { readStateDict } from '../../lib/loading/state_dict.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { TINY } from '../support/tiny_pipeline.js';
 import { golden, parse, safetensors, text, type Target } from './target.js';

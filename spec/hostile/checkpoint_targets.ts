@@ -5,10 +5,10 @@ import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { matchWeights } from '../../lib/weights/load_weights.js';
 import { decodeTensor } from '../../lib/weights/safetensors.js';
-import { openWeightFiles } from '../../lib/weights/weight_files.js';
-import { readCheckpoint } from '../../weights-converter/checkpoint.js';
-import { checkpointFolder } from '../../weights-converter/checkpoint_folder.js';
-import { unpickle } from '../../weights-converter/unpickle.js';
+import { openWeightFiles } from '../../lib/loading/weight_files.js';
+import { readCheckpoint } from '../../lib/checkpoints/checkpoint.js';
+import { checkpointFolder } from '../../lib/checkpoints/checkpoint_folder.js';
+import { unpickle } from '../../lib/checkpoints/unpickle.js';
 import { bytesSource } from '../support/memory_folder.js';
 import { golden, json, object, type Target } from './target.js';
 

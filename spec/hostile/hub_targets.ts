@@ -6,9 +6,9 @@ import { HubCache } from '../../lib/hub/hub_cache.js';
 import { HubClient } from '../../lib/hub/hub_client.js';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
 import { isHubId } from '../../lib/hub/hub_id.js';
-import { checkRelativePath, ModelFileError } from '../../lib/hub/model_folder.js';
-import { openByName } from '../../lib/hub/open_by_url.js';
-import { modelFiles } from '../../lib/weights/weight_files.js';
+import { checkRelativePath, ModelFileError } from '../../lib/files/model_folder.js';
+import { openByName } from '../../lib/loading/open_by_url.js';
+import { modelFiles } from '../../lib/loading/weight_files.js';
 import { json, text, type Target } from './target.js';
 
 const endpoint = 'http://hub.invalid';

@@ -1,6 +1,6 @@
 import { matchWeights } from '../../lib/weights/load_weights.js';
 import { readSafetensors, readSafetensorsHeader } from '../../lib/weights/safetensors.js';
-import { closeWeightFiles, openWeightFiles } from '../../lib/weights/weight_files.js';
+import { closeWeightFiles, openWeightFiles } from '../../lib/loading/weight_files.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
 import { golden, json, safetensors, type Target } from './target.js';
 

@@ -9,7 +9,7 @@ import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
 import type { LoadingProgress } from '../../lib/pipelines/load_components.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
-import { modelFiles } from '../../lib/weights/weight_files.js';
+import { modelFiles } from '../../lib/loading/weight_files.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { HubServer } from '../support/hub_server.js';
 import { temporaryFolder } from '../support/temporary_folder.js';

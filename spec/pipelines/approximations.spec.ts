@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { LatentsPreview } from '../../lib/image/latents_preview.js';
+import { LatentsPreview } from '../../lib/pipelines/latents_preview.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
-import { LocalFolder } from '../../lib/hub/local_folder.js';
-import type { ModelFolder } from '../../lib/hub/model_folder.js';
+import { LocalFolder } from '../../lib/files/local_folder.js';
+import type { ModelFolder } from '../../lib/files/model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';

@@ -93,7 +93,7 @@ describeOnDevices('Pipelines that begin from a picture', device => {
   });
 
   it('are what a folder names', async () => {
-    const { LocalFolder } = await import('../../lib/hub/local_folder.js');
+    const { LocalFolder } = await import('../../lib/files/local_folder.js');
     for (const Pipeline of [StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline]) {
       const folder = await LocalFolder.open(TINY);
       const readJson = folder.readJson.bind(folder);

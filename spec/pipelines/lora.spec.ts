@@ -4,7 +4,7 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
-import type { LoraScale } from '../../lib/pipelines/lora_scale.js';
+import type { LoraScale } from '../../lib/adapters/lora_scale.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import type { Model } from '../../lib/models/model.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';

@@ -1,5 +1,5 @@
 import { parseJson } from '../../lib/core/json.js';
-import { checkRelativePath, ModelFileError, type ModelFolder } from '../../lib/hub/model_folder.js';
+import { checkRelativePath, ModelFileError, type ModelFolder } from '../../lib/files/model_folder.js';
 import type { ByteSource } from '../../lib/weights/safetensors.js';
 
 /** A model folder of bytes and texts in memory, which counts the sources that are open. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
-import { clipVocabulary } from '../../weights-converter/clip_vocabulary.js';
+import { clipVocabulary } from '../../lib/checkpoints/clip_vocabulary.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Block } from '../../lib/core/block.js';
 import { loadWeights } from '../../lib/weights/load_weights.js';
 import { readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
-import { closeWeightFiles, findWeightFiles, openWeightFiles } from '../../lib/weights/weight_files.js';
+import { closeWeightFiles, findWeightFiles, openWeightFiles } from '../../lib/loading/weight_files.js';
 import { describeOnDevices } from '../support/backends.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 

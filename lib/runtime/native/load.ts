@@ -17,9 +17,9 @@ import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
 import { withLazyShapes, type BackendClass } from './lazy_shapes.js';
 import { networkKernels } from './network_kernels.js';
-import { describeGpu, type Gpu } from './nvidia.js';
+import { describeGpu, type Gpu } from './cuda/nvidia.js';
 import { nativeParking } from './parking.js';
-import { NativeWeightReader } from './weight_reader.js';
+import { NativeWeightReader } from './native_weight_reader.js';
 import { XlaCache } from './xla_cache.js';
 
 export type NativeDevice = 'cuda' | 'cpu';

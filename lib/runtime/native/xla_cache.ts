@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { NVCC_FOLDER } from './build/cuda_libraries.js';
+import { NVCC_FOLDER } from './cuda/cuda_libraries.js';
 import { cacheFolder, TENSORFLOW_VERSION } from './build_folder.js';
 
 /** What machine code of all GPUs and versions may take on disk; what was not used for longest goes first. */

@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { cacheFolder } from '../build_folder.js';
-import { SetupError } from '../setup_error.js';
-import { libraryVersions } from './cuda_versions.js';
+import { SetupError } from './setup_error.js';
+import { libraryVersions } from '../cuda/cuda_versions.js';
 import { findCuda } from './find_cuda.js';
 import { pythonCudaFolders } from './python_environment.js';
 

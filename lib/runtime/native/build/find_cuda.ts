@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { cudaName } from './cuda_libraries.js';
-import { binaryTrouble } from './elf.js';
+import { cudaName } from '../cuda/cuda_libraries.js';
+import { binaryTrouble } from '../cuda/elf.js';
 
 const DEPTH = 16; // of folders in folders; links between them are not followed
 

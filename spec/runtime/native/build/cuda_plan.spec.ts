@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { CUDA_PARTS, OPENED } from '../../../../lib/runtime/native/build/cuda_libraries.js';
+import { CUDA_PARTS, OPENED } from '../../../../lib/runtime/native/cuda/cuda_libraries.js';
 import { planCuda } from '../../../../lib/runtime/native/build/cuda_plan.js';
 import { existingCuda } from '../../../../lib/runtime/native/build/existing_cuda.js';
 

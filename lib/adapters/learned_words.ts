@@ -1,0 +1,40 @@
+import * as tf from '@tensorflow/tfjs';
+import { brief, printable } from '../core/checks.js';
+import type { StateDict, StoredTensor } from '../loading/state_dict.js';
+import { bundledWord, fitsEncoder, type LearnedWord } from './textual_inversion.js';
+import type { PromptEncoder } from '../pipelines/encode_prompt.js';
+
+/** Adds a word to the tokenizer, and its embeddings to the text encoder. @throws RangeError for a token that is known already; nothing is changed then. */
+export function learnWord({ tokenizer, textEncoder }: PromptEncoder, { token, embeddings: { data } }: LearnedWord): void {
+  const features = textEncoder.config.hidden_size;
+  const [first, count] = [textEncoder.tokens, data.length / features];
+  tokenizer.addToken(token, Array.from({ length: count }, (_, i) => first + i));
+  tf.tidy(() => textEncoder.addTokenEmbeddings(tf.tensor2d(data, [count, features])));
+}
+
+/** Learns the words that came with other weights. Such as are known already, or are another model's, are left out with a warning: nobody asked for them. */
+export function learnBundledWords(encoder: PromptEncoder, name: string, words: ReadonlyMap<string, StoredTensor>): void {
+  for (const [token, embeddings] of words) {
+    const leftOut = (why: string) => console.warn(printable(`${name}: its bundled word ${brief(token)} is left out: ${why}`));
+    if (!fitsEncoder(embeddings, encoder.textEncoder.config.hidden_size)) leftOut(`it has the shape [${embeddings.shape.join(', ')}]`);
+    else {
+      try {
+        learnWord(encoder, { token, embeddings });
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        leftOut(error.message);
+      }
+    }
+  }
+}
+
+/** A file without the words that it brings along, and these. */
+export function splitBundledWords(file: StateDict): { file: StateDict; words: Map<string, StoredTensor> } {
+  const [tensors, words] = [new Map<string, StoredTensor>(), new Map<string, StoredTensor>()];
+  for (const [key, tensor] of file.tensors) {
+    const word = bundledWord(key);
+    if (word === undefined) tensors.set(key, tensor);
+    else words.set(word, tensor);
+  }
+  return { file: { ...file, tensors }, words };
+}

@@ -1,0 +1,88 @@
+import { show } from '../core/checks.js';
+import { isObject } from '../core/json.js';
+import type { LoraNetwork } from './lora_weights.js';
+import type { ScaleOfPath } from './network_adapters.js';
+
+/** Of one block: as a whole, or attention by attention. */
+export type BlockScale = number | readonly number[];
+
+/** Of the blocks on one way through the UNet: of each of them, or by name (`block_0`). */
+export type SideScale = BlockScale | Record<string, BlockScale>;
+
+/** How strongly a LoRA acts on the UNet, by its blocks; 1 where nothing is said. */
+export interface BlockScales {
+  down?: SideScale;
+  mid?: BlockScale;
+  up?: SideScale;
+}
+
+/** How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is said. */
+export type LoraScale = number | { unet?: number | BlockScales; textEncoder?: number; text_encoder?: number };
+
+/**
+ * Checks a scale and says what it is for each parameter of the networks. As in diffusers, an attention's goes for the resnet of the same number
+ * and block, the first one's for the block's sampler, and blocks without attention have 1.
+ * @param paths the parameters of the UNet.
+ * @throws RangeError for what is no number, or for a network or block that does not exist.
+ */
+export function scalesOfNetworks(name: string, scale: LoraScale, paths: Iterable<string>): Record<LoraNetwork, ScaleOfPath> {
+  if (!isObject(scale)) return { unet: always(name, scale), text_encoder: always(name, scale) };
+  checkKeys(name, scale, ['unet', 'textEncoder', 'text_encoder']);
+  const { unet = 1, text_encoder: sameName, textEncoder = sameName ?? 1 } = scale;
+  return {
+    unet: isObject(unet) ? byBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),
+    text_encoder: always(`${name}.textEncoder`, textEncoder),
+  };
+}
+
+/** @throws RangeError unless it is a number. */
+export function checkScale(name: string, scale: unknown): number {
+  if (typeof scale !== 'number' || !Number.isFinite(scale)) throw new RangeError(`${name}: got ${show(scale)}, takes a number`);
+  return scale;
+}
+
+function always(name: string, scale: unknown): ScaleOfPath {
+  const checked = checkScale(name, scale);
+  return () => checked;
+}
+
+function byBlock(name: string, scales: BlockScales, paths: Iterable<string>): ScaleOfPath {
+  checkKeys(name, scales, ['down', 'mid', 'up']);
+  const known = new Map<string, readonly number[]>([['mid_block', perAttention(`${name}.mid`, scales.mid ?? 1, 1)]]);
+  const attentions = countAttentions(paths);
+  for (const side of ['down', 'up'] as const) {
+    const blocks = [...attentions].filter(([block]) => block.startsWith(side)).map(([block, count]) => ({ block, count, key: block.replace(/^.*\./, 'block_') }));
+    const scale = scales[side] ?? 1;
+    if (isObject(scale)) checkKeys(`${name}.${side}`, scale, blocks.map(({ key }) => key));
+    for (const { block, count, key } of blocks) {
+      known.set(block, isObject(scale) ? perAttention(`${name}.${side}.${key}`, scale[key] ?? 1, count) : perAttention(`${name}.${side}`, scale, count));
+    }
+  }
+  return path => {
+    const [, block, kind, index] = /^(mid_block|(?:down|up)_blocks\.\d+)\.(\w+)\.(\d+)\./.exec(path) ?? [];
+    return block === 'mid_block' && kind !== 'attentions' ? 1 : known.get(block)?.[Number(index)] ?? 1;
+  };
+}
+
+/** How many attentions each block has on the way down and up: `down_blocks.0`, ... */
+function countAttentions(paths: Iterable<string>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const path of paths) {
+    const [, block, kind, index] = /^((?:down|up)_blocks\.\d+)\.(\w+)\.(\d+)\./.exec(path) ?? [];
+    if (block) counts.set(block, Math.max(counts.get(block) ?? 0, kind === 'attentions' ? Number(index) + 1 : 0));
+  }
+  return counts;
+}
+
+/** One number for all attentions of a block, or a list of one, or one for each. */
+function perAttention(name: string, scale: unknown, count: number): number[] {
+  const list = [scale].flat();
+  if (count > 0 && list.length !== 1 && list.length !== count) throw new RangeError(`${name}: got a list of ${list.length}, takes a number, or a list of ${count}`);
+  return Array.from({ length: count }, (_, i) => checkScale(name, list[list.length === 1 ? 0 : i]));
+}
+
+function checkKeys(name: string, value: object, accepted: readonly string[]): void {
+  for (const key of Object.keys(value)) {
+    if (!accepted.includes(key)) throw new RangeError(`${name}: got the key ${show(key)}, takes ${accepted.map(show).join(', ') || 'none'}`);
+  }
+}

@@ -1,0 +1,21 @@
+import { ModelFileError, openModelFolder, resolveSource, type HubOptions, type ModelFolder, type ModelSource } from '../files/model_folder.js';
+
+/**
+ * One file of weights: the folder that it lies in, and its path there. From the hub it is fetched.
+ * @param source the file by its path, which ends in `.safetensors`, `.bin`, `.ckpt`, `.pt` or `.pth`; or its folder, as openModelFolder takes it.
+ * @param weightName the file's path in the folder; by default the first of `usual` that there is.
+ */
+export async function locateFile(
+  source: ModelSource, weightName: string | undefined, usual: readonly string[], options: HubOptions = {},
+): Promise<{ folder: ModelFolder; path: string }> {
+  const name = await resolveSource(source);
+  const [, parent, file] = typeof name === 'string' && /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|ckpt|pth?))$/i.exec(name) || [];
+  const folder = await openModelFolder(file ? parent ?? '.' : name, options, file);
+  const names = file ? [file] : weightName ? [weightName] : usual;
+  for (const path of names) {
+    if (!await folder.has(path)) continue;
+    await folder.prefetch?.([path]);
+    return { folder, path };
+  }
+  throw new ModelFileError(`${folder.name}: has no ${names.join(' or ')}${names === usual ? '; say which file it is by weightName' : ''}`);
+}

@@ -1,0 +1,32 @@
+import { existsSync } from 'node:fs';
+import { show } from '../core/checks.js';
+import { HubFolder } from '../hub/hub_folder.js';
+import { readHubSettings } from '../hub/hub_settings.js';
+import { FileSource } from '../files/local_folder.js';
+import { ModelFileError, type ModelFolder, type OpenOptions } from '../files/model_folder.js';
+import type { ByteSource } from '../weights/safetensors.js';
+import { readCheckpoint } from '../checkpoints/checkpoint.js';
+import { checkpointFolder } from '../checkpoints/checkpoint_folder.js';
+
+/**
+ * The folder that a single-file checkpoint (`.safetensors`, `.ckpt`) stands for.
+ * @param file a path, or the address of a file on the hub, as in 'https://huggingface.co/owner/name/blob/main/model.safetensors'.
+ */
+export async function openSingleFile(file: string, options: OpenOptions = {}): Promise<ModelFolder> {
+  const onHub = /^https?:/i.test(file);
+  if (!onHub && !existsSync(file)) throw new ModelFileError(`${file}: there is no such file`);
+  const open = onHub ? await fromHub(file, options) : () => FileSource.open(file);
+  return checkpointFolder(await readCheckpoint(file, open), options);
+}
+
+async function fromHub(address: string, options: OpenOptions): Promise<() => Promise<ByteSource>> {
+  const { endpoint } = await readHubSettings(options);
+  const hub = [endpoint, 'https://huggingface.co', 'https://hf.co'].find(each => address.startsWith(`${each}/`)) ?? '';
+  const match = /^\/([^/]+\/[^/]+)\/(?:blob|resolve)\/([^/]+)\/([^?#]+)/.exec(address.slice(hub.length));
+  if (!match) throw new ModelFileError(`${show(address)}: takes the address of a file on the hub, as in '${endpoint}/owner/name/blob/main/model.safetensors'`);
+  const [id, revision, path] = match.slice(1).map(decodeURIComponent);
+  const folder = await HubFolder.open(id, { ...options, revision });
+  if (!await folder.has(path)) throw new ModelFileError(`${id}/${path}: there is no such file at revision ${show(revision)}`);
+  await folder.prefetch?.([path]);
+  return () => folder.open(path);
+}

@@ -1,0 +1,148 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openModelFolder } from '../../lib/files/model_folder.js';
+import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
+import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { readSafetensorsHeader } from '../../lib/weights/safetensors.js';
+import { convertModel } from '../../weights-converter/convert.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
+import { HubServer } from '../support/hub_server.js';
+import { singleFile, singleFileGolden } from '../support/single_file.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
+
+const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
+
+describe('A single file', () => {
+  const folder = temporaryFolder();
+
+  for (const generation of ['sd1', 'sd2'] as const) {
+    const { shapes, saved } = singleFileGolden[generation];
+
+    it(`of ${generation} holds what diffusers' from_single_file and save_pretrained make of it, to the last bit`, async () => {
+      const file = join(folder(), 'model.safetensors');
+      await writeFile(file, await singleFile(shapes));
+      const model = await openModelFolder(file);
+      for (const [part, digests] of Object.entries(saved)) {
+        const source = await model.open(`${part}/${part === 'text_encoder' ? 'model' : 'diffusion_pytorch_model'}.safetensors`);
+        const found: Record<string, string> = {};
+        for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
+          if (key.endsWith('position_ids')) continue;
+          found[key] = createHash('sha256').update(await source.read(info.offset, info.byteLength)).digest('hex').slice(0, 16);
+        }
+        await source.close();
+        assert.deepEqual(shortened(found), shortened(digests), part);
+      }
+      await convertModel(file, join(folder(), 'out'), { verify: true, maxShardSize: 4_000_000 });
+    });
+  }
+
+  it('lacks what may be passed in', async () => {
+    const file = join(folder(), 'model.safetensors');
+    await writeFile(file, await singleFile(singleFileGolden.sd1.shapes, /^(first_stage_model|cond_stage_model)\./));
+    const parts = { vae: await AutoencoderKL.fromSingleFile(vaeFile), textEncoder: new CLIPTextModel({ hidden_size: 768 }) };
+    const pipe = await StableDiffusionPipeline.fromSingleFile(file, { ...parts, device: 'wasm' });
+    assert.equal(pipe.vae, parts.vae);
+    pipe.dispose();
+    const { textEncoder } = parts;
+    await assert.rejects(DiffusionPipeline.fromSingleFile(file, { textEncoder, device: 'wasm' }),
+      { name: 'ModelFileError', message: `${file}: has no VAE (first_stage_model.*); fromSingleFile takes one as the option vae` });
+    const { vae } = parts;
+    await assert.rejects(DiffusionPipeline.fromSingleFile(file, { vae, device: 'wasm' }),
+      /has no text encoder \(cond_stage_model\.transformer\.\* or cond_stage_model\.model\.\*\); fromSingleFile takes one as the option textEncoder$/);
+    await assert.rejects(convertModel(file, join(folder(), 'out')), /has no VAE/);
+  });
+
+  it('tells what it is not', async () => {
+    await assert.rejects(DiffusionPipeline.fromPretrained(vaeFile, { device: 'wasm' }), /vae\.ckpt: has no model_index\.json, takes a whole pipeline$/);
+    await assert.rejects(UNet2DConditionModel.fromPretrained(vaeFile), /vae\.ckpt\/config\.json: _class_name: got 'AutoencoderKL', takes 'UNet2DConditionModel'/);
+    await assert.rejects(AutoencoderKL.fromSingleFile('package.json'), /^ModelFileError: package\.json: is a file, takes the folder of a model, or a \.safetensors or \.ckpt file$/);
+    await assert.rejects(AutoencoderKL.fromSingleFile('models/shapes/vae/diffusion_pytorch_model.safetensors'),
+      /diffusion_pytorch_model\.safetensors: is one file of a model in diffusers' layout: load the folder, where the config\.json is$/);
+    await assert.rejects(AutoencoderKL.fromSingleFile('models/none.safetensors'), /^ModelFileError: models\/none\.safetensors: there is no such file$/);
+    await assert.rejects(DiffusionPipeline.fromPretrained('models/shapes', { device: 'wasm', predictionType: 'epsilon' }),
+      /^RangeError: predictionType: got 'epsilon' for a folder, takes none/);
+    const file = join(folder(), 'model.safetensors');
+    await writeFile(file, await singleFile(singleFileGolden.sd1.shapes));
+    await assert.rejects(openModelFolder(file, { predictionType: 'sample' as 'epsilon' }), /predictionType: got 'sample', takes 'epsilon', 'v_prediction'$/);
+  });
+
+  describe('on the hub', () => {
+    let server: HubServer;
+    before(async () => { server = await HubServer.start(); });
+    after(() => server.close());
+    const hub = () => ({ endpoint: server.endpoint, cacheDir: folder(), token: false as const });
+
+    it('is named by its address', async () => {
+      server.push('owner/vae', { 'files/vae.ckpt': readFileSync(vaeFile), 'README.md': '' });
+      for (const kind of ['blob', 'resolve']) {
+        (await AutoencoderKL.fromSingleFile(`${server.endpoint}/owner/vae/${kind}/main/files/vae.ckpt?download=true`, hub())).dispose();
+      }
+      assert.deepEqual(server.fetched, ['files/vae.ckpt']);
+      await assert.rejects(AutoencoderKL.fromSingleFile(`${server.endpoint}/owner/vae/blob/main/none.ckpt`, hub()),
+        /^ModelFileError: owner\/vae\/none\.ckpt: there is no such file at revision 'main'$/);
+      await assert.rejects(AutoencoderKL.fromSingleFile('https://example.com/owner/vae/blob/main/vae.ckpt', hub()),
+        /^ModelFileError: 'https:\/\/example\.com.*takes the address of a file on the hub, as in 'http:.*\/owner\/name\/blob\/main\/model\.safetensors'$/);
+    });
+  });
+});
+
+describeOnDevices('A single file', device => {
+  const folder = temporaryFolder();
+
+  it('of a VAE gives what diffusers gives, at once or converted', async () => {
+    const { tensors } = loadGolden('checkpoints/vae');
+    const tensor = (name: string) => tf.tensor(tensors[name].data as Float32Array, [...tensors[name].shape]);
+    const out = join(folder(), 'out');
+    await convertModel(vaeFile, out, { verify: true });
+    for (const load of [() => AutoencoderKL.fromSingleFile(vaeFile), () => AutoencoderKL.fromPretrained(out)]) {
+      await expectNoLeak(async () => {
+        const vae = await load();
+        const [latents, image] = [tensor('latents'), tensor('image')];
+        const decoded = vae.decode(latents);
+        const { mean, logvar } = vae.encode(image).latentDist;
+        expectClose(decoded, tensors.decoded, { atol: 1e-4, rtol: 1e-4 });
+        expectClose(mean, tensors.mean, { atol: 1e-4, rtol: 1e-4 });
+        vae.dispose();
+        tf.dispose([latents, image, decoded, mean, logvar]);
+        return [];
+      });
+    }
+  });
+
+  it('becomes a pipeline, and each of its networks alone, at once or converted', async () => {
+    const [file, out] = [join(folder(), 'model.safetensors'), join(folder(), 'out')];
+    await writeFile(file, await singleFile({ ...singleFileGolden.sd2.shapes, 'bundle_emb.<toy>.string_to_param.*': [2, singleFileGolden.sd2.shapes['cond_stage_model.model.ln_final.weight'][0]] }));
+    await convertModel(file, out, { predictionType: 'epsilon' });
+    const values: Array<Record<string, tf.TypedArray>> = [];
+    for (const [source, options] of [[file, { predictionType: 'epsilon' as const }], [out, {}]] as const) {
+      const pipe = await DiffusionPipeline.fromPretrained(source, { ...options, device });
+      const { prediction_type: prediction } = pipe.scheduler.config as { prediction_type: string };
+      assert.deepEqual([prediction, pipe.unet.config.sample_size, pipe.constructor.name], ['epsilon', 64, 'StableDiffusionPipeline']);
+      assert.deepEqual(pipe.tokenizer.encode('a cat')[0].slice(0, 5), [49406, 320, 2368, 49407, 0]);
+      assert.deepEqual(pipe.tokenizer.encode('a <toy>')[0].slice(0, 5), [49406, 320, 49408, 49409, 49407], 'a word that it brings along');
+      for (const [Network, network] of [[UNet2DConditionModel, pipe.unet], [AutoencoderKL, pipe.vae], [CLIPTextModel, pipe.textEncoder]] as const) {
+        const alone = await (Network as typeof UNet2DConditionModel).fromPretrained(source, options);
+        const [path, value] = Object.entries(alone.stateDict())[0];
+        assert.deepEqual(value.dataSync(), network.stateDict()[path].dataSync().slice(0, value.size)); // a table of embeddings grew
+        alone.dispose();
+      }
+      values.push(Object.fromEntries(Object.entries(pipe.textEncoder.stateDict()).map(([path, value]) => [path, value.dataSync()])));
+      pipe.dispose();
+    }
+    assert.deepEqual(values[0], values[1], 'queries, keys and values are cut out of one tensor');
+  });
+});
+
+/** As transformers names a text encoder's weights, with or without its prefix. */
+function shortened(digests: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(digests).map(([key, digest]) => [key.replace(/^text_model\./, ''), digest]));
+}
