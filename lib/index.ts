@@ -46,10 +46,12 @@ export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/prof
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 export type { Gpu } from './runtime/native/cuda/nvidia.js';
 
-export { ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder, type ModelSource } from './files/model_folder.js';
+export { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from './files/model_folder.js';
+export type { HubOptions } from './hub/hub_settings.js';
 export { FetchFolder, type FetchFolderOptions } from './files/fetch_folder.js';
 export { FileListFolder } from './files/file_list_folder.js';
-export { SafetensorsError, type ByteSource, type FilePlace } from './weights/safetensors.js';
+export { SafetensorsError } from './weights/safetensors.js';
+export type { ByteSource, FilePlace } from './files/byte_source.js';
 export { WeightsError } from './weights/load_weights.js';
 export type { WeightDtype } from './weights/weight_reader.js';
 

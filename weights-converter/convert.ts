@@ -1,23 +1,26 @@
 import { fileURLToPath } from 'node:url';
-import { packageVersion } from '../lib/package.js';
+import { BUNDLED_WORDS } from '../lib/checkpoints/bundled_words.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
+import type { WeightFile } from '../lib/files/byte_source.js';
 import { LocalFolder } from '../lib/files/local_folder.js';
-import { ModelFileError, openModelFolder, type ModelFolder, type OpenOptions, type ModelSource } from '../lib/files/model_folder.js';
+import { ModelFileError, type ModelFolder, type ModelSource } from '../lib/files/model_folder.js';
+import { openModelFolder } from '../lib/loading/open_model_folder.js';
+import type { OpenOptions } from '../lib/loading/open_options.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../lib/loading/weight_files.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
+import { packageVersion } from '../lib/package.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
-import { matchWeights, type FoundWeight } from '../lib/weights/load_weights.js';
-import { BUNDLED_WORDS } from '../lib/adapters/textual_inversion.js';
-import { readWeight } from '../lib/weights/weight_reader.js';
+import { matchWeights } from '../lib/weights/load_weights.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
-import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFile, type WeightFilesOptions } from '../lib/loading/weight_files.js';
+import { readWeight } from '../lib/weights/weight_reader.js';
 import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
 import { makeFolder, type WriteFile } from './output_folder.js';
-import { verifyNetwork } from './verify.js';
+import { verifyNetwork, type Network } from './verify.js';
 
 export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 'subfolder'> {
   /** What the weights become; each keeps its own by default. */
@@ -28,13 +31,6 @@ export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 's
   verify?: boolean;
   /** Called after every weight: bytes of the source that were written or verified. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
-}
-
-/** A network of the source: its place, and where its weights are. */
-export interface Network {
-  readonly subfolder: string;
-  readonly className: NetworkName;
-  readonly weights: FoundWeight[];
 }
 
 const networks = { CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny };

@@ -1,10 +1,16 @@
 import type { ModelFolder } from '../lib/files/model_folder.js';
-import { matchWeights, WeightsError } from '../lib/weights/load_weights.js';
-import { readWeight } from '../lib/weights/weight_reader.js';
-import type { Dtype } from '../lib/weights/safetensors.js';
 import { closeWeightFiles, openWeightFiles } from '../lib/loading/weight_files.js';
-import type { Network } from './convert.js';
+import { matchWeights, WeightsError } from '../lib/weights/load_weights.js';
+import type { Dtype } from '../lib/weights/safetensors.js';
+import { readWeight, type FoundWeight } from '../lib/weights/weight_reader.js';
 import { convertDtype } from './dtypes.js';
+
+/** A network of the source: its place, and where its weights are. */
+export interface Network {
+  readonly subfolder: string;
+  readonly className: string;
+  readonly weights: FoundWeight[];
+}
 
 /**
  * Reads a converted network back and compares every name, shape and byte with the source.

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import { bundledWord } from '../checkpoints/bundled_words.js';
 import { brief, printable } from '../core/checks.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
-import { bundledWord, fitsEncoder, type LearnedWord } from './textual_inversion.js';
 import type { PromptEncoder } from '../pipelines/encode_prompt.js';
+import { fitsEncoder, type LearnedWord } from './textual_inversion.js';
 
 /** Adds a word to the tokenizer, and its embeddings to the text encoder. @throws RangeError for a token that is known already; nothing is changed then. */
 export function learnWord({ tokenizer, textEncoder }: PromptEncoder, { token, embeddings: { data } }: LearnedWord): void {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ParameterSpec } from '../core/block.js';
-import { torchToTfjs } from '../weights/layouts.js';
 import type { StoredTensor } from '../loading/state_dict.js';
+import { torchToTfjs } from '../weights/layouts.js';
 
 /** What a file can hold for one module. */
 export type Part = typeof factorParts[number] | 'alpha' | 'magnitude' | 'dora_scale' | 'up_bias' | 'diff_b';

@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { ParameterSpec } from '../core/block.js';
 import { brief, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
+import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import { WeightsError } from '../weights/load_weights.js';
 import { weightChange, type Part, type Parts } from './lora_kinds.js';
 import { readPeftSettings, type ModuleSettings } from './peft_settings.js';
-import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 
 /** The networks that a LoRA file can change, as its keys call them. */
 export type LoraNetwork = 'unet' | 'text_encoder';

@@ -1,6 +1,6 @@
 import { printable } from '../core/checks.js';
-import { WeightsError } from '../weights/load_weights.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
+import { WeightsError } from '../weights/load_weights.js';
 
 /** A word that a text encoder learned (textual inversion, arXiv:2208.01618): one embedding, or several, row by row. */
 export interface LearnedWord {
@@ -9,9 +9,6 @@ export interface LearnedWord {
   /** `[features]` or `[tokens, features]` */
   readonly embeddings: StoredTensor;
 }
-
-/** What a folder calls the file of the words that came in a single-file checkpoint, by their names. */
-export const BUNDLED_WORDS = 'bundle_emb.safetensors';
 
 const nameless = ['*', 'emb_params']; // what other tools call it, whichever it is
 
@@ -35,9 +32,4 @@ export function parseTextualInversion({ name, tensors, metadata }: StateDict, fe
 /** Whether a tensor holds embeddings of so many features. */
 export function fitsEncoder({ shape, data }: StoredTensor, features: number): boolean {
   return (shape.length === 1 || shape.length === 2) && shape.at(-1) === features && data.length > 0;
-}
-
-/** The word of a key under which checkpoints and LoRAs bring words along, `bundle_emb.<word>.string_to_param.*`; undefined of any other. */
-export function bundledWord(key: string): string | undefined {
-  return /^bundle_emb\.(.+)\.(?:string_to_param\.\*|emb_params)$/s.exec(key)?.[1];
 }

@@ -1,5 +1,6 @@
 import { printable } from '../core/checks.js';
-import { beginsAsSafetensors, byteSize, readSafetensorsHeader, type ByteSource } from '../weights/safetensors.js';
+import type { ByteSource } from '../files/byte_source.js';
+import { beginsAsSafetensors, byteSize, readSafetensorsHeader } from '../weights/safetensors.js';
 import { beginsAsTorchFile, readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
 
 export type { CheckpointTensor } from './torch_file.js';

@@ -1,14 +1,18 @@
 import { brief, checkOneOf, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
-import { checkRelativePath, ModelFileError, type ModelFolder, type OpenOptions } from '../files/model_folder.js';
-import { byteSize, type ByteSource } from '../weights/safetensors.js';
-import { BUNDLED_WORDS, bundledWord } from '../adapters/textual_inversion.js';
+import type { ByteSource } from '../files/byte_source.js';
+import { checkRelativePath, ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { byteSize } from '../weights/safetensors.js';
+import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
 import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
 
-export type CheckpointOptions = Pick<OpenOptions, 'predictionType'>;
+export interface CheckpointOptions {
+  /** What the model of a single file was trained to predict, where the file does not tell. Default: as diffusers infers it. */
+  predictionType?: 'epsilon' | 'v_prediction';
+}
 
 type Tensors = Map<string, CheckpointTensor>;
 

@@ -1,4 +1,4 @@
-import type { ByteSource } from '../weights/safetensors.js';
+import type { ByteSource } from '../files/byte_source.js';
 import { readCheckpoint, safetensorsView } from './checkpoint.js';
 
 /**

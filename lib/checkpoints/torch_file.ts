@@ -1,6 +1,7 @@
 import yauzl from 'yauzl';
 import { show } from '../core/checks.js';
-import { byteSize, elementSizes, type ByteSource, type Dtype } from '../weights/safetensors.js';
+import type { ByteSource } from '../files/byte_source.js';
+import { byteSize, elementSizes, type Dtype } from '../weights/safetensors.js';
 import { ParameterDict, PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
 
 /** A tensor of a checkpoint: `read` gives its elements in torch's order, from a source of that checkpoint. */

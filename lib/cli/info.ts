@@ -1,6 +1,6 @@
+import { packageVersion } from '../package.js';
 import { describeDevices } from '../runtime/devices.js';
 import { describeGpu } from '../runtime/native/cuda/nvidia.js';
-import { packageVersion } from '../package.js';
 
 /** `tfjs-diffusers info` */
 export async function info({ json }: { json?: boolean }): Promise<void> {

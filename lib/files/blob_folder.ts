@@ -1,5 +1,5 @@
 import { parseJson } from '../core/json.js';
-import type { ByteSource } from '../weights/safetensors.js';
+import type { ByteSource } from './byte_source.js';
 import { checkRelativePath, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
 /** A model whose files are blobs, as a page has them: downloaded, or picked by a user. */

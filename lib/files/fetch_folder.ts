@@ -1,6 +1,6 @@
 import { BlobFolder } from './blob_folder.js';
-import { ProgressSum } from './progress_sum.js';
 import { checkRelativePath, ModelFileError, type DownloadProgress } from './model_folder.js';
+import { ProgressSum } from './progress_sum.js';
 
 const cacheName = 'tfjs-diffusers';
 

@@ -1,7 +1,7 @@
 import { lstat, open, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { parseJson } from '../core/json.js';
-import type { ByteSource, FilePlace } from '../weights/safetensors.js';
+import type { ByteSource, FilePlace } from './byte_source.js';
 import { checkRelativePath, isWeightFile, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
 const maxReadBytes = 1 << 30; // one read call takes less than 2 GiB

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
+import { checkRelativePath } from '../files/model_folder.js';
 import type { HubFile } from './hub_client.js';
 import { isCommit } from './hub_id.js';
-import { checkRelativePath } from '../files/model_folder.js';
 
 /**
  * A model's place in the cache that Python's huggingface_hub shares:

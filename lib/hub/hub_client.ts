@@ -1,8 +1,8 @@
 import { listFiles, modelInfo } from '@huggingface/hub';
 import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { isCommit } from './hub_id.js';
 import { ModelFileError } from '../files/model_folder.js';
+import { isCommit } from './hub_id.js';
 
 /** A file of a model on the hub. */
 export interface HubFile {

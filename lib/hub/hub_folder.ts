@@ -1,14 +1,14 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { show } from '../core/checks.js';
 import { formatBytes } from '../core/format.js';
-import type { ByteSource } from '../weights/safetensors.js';
+import type { ByteSource } from '../files/byte_source.js';
+import { LocalFolder } from '../files/local_folder.js';
+import { checkRelativePath, ModelFileError, type DownloadProgress, type ModelFolder } from '../files/model_folder.js';
+import { ProgressSum } from '../files/progress_sum.js';
 import { HubCache, sizeOf } from './hub_cache.js';
 import { HubClient, HubError, type HubFile, type HubListing } from './hub_client.js';
 import { Download } from './hub_download.js';
-import { ProgressSum } from '../files/progress_sum.js';
-import { readHubSettings, type HubSettings } from './hub_settings.js';
-import { LocalFolder } from '../files/local_folder.js';
-import { checkRelativePath, ModelFileError, type DownloadProgress, type HubOptions, type ModelFolder } from '../files/model_folder.js';
+import { readHubSettings, type HubSettings, type HubOptions } from './hub_settings.js';
 
 const parallelDownloads = 4;
 

@@ -2,7 +2,25 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { show } from '../core/checks.js';
-import type { HubOptions } from '../files/model_folder.js';
+import type { DownloadProgress } from '../files/model_folder.js';
+
+/** How and from where a model on a hub is loaded; the names are diffusers'. What is not said comes from the environment. */
+export interface HubOptions {
+  /** A branch, tag or commit; 'main' by default. */
+  revision?: string;
+  /** Where downloads are kept; by default HF_HUB_CACHE, or `hub` in HF_HOME, which Python's huggingface_hub shares. */
+  cacheDir?: string;
+  /** Whether to take what was downloaded before, without any connection; also by HF_HUB_OFFLINE=1. */
+  localFilesOnly?: boolean;
+  /** An access token, for gated and private models; by default HF_TOKEN, or the one of `hf auth login`. False: none. */
+  token?: string | false;
+  /** The address of the hub; by default HF_ENDPOINT, or https://huggingface.co. */
+  endpoint?: string;
+  /** Called while files are fetched. */
+  progressCallback?: (progress: DownloadProgress) => void;
+  /** Ends fetching; what came so far is kept, and continued the next time. */
+  signal?: AbortSignal;
+}
 
 export interface HubSettings {
   endpoint: string;

@@ -1,4 +1,6 @@
-import { ModelFileError, openModelFolder, resolveSource, type HubOptions, type ModelFolder, type ModelSource } from '../files/model_folder.js';
+import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
+import type { HubOptions } from '../hub/hub_settings.js';
+import { openModelFolder, resolveSource } from './open_model_folder.js';
 
 /**
  * One file of weights: the folder that it lies in, and its path there. From the hub it is fetched.

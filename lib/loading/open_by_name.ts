@@ -1,9 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { show } from '../core/checks.js';
-import { isHubId } from '../hub/hub_id.js';
 import { LocalFolder } from '../files/local_folder.js';
-import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from '../files/model_folder.js';
+import { isWeightFile, ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { isHubId } from '../hub/hub_id.js';
+import type { OpenOptions } from './open_options.js';
 
 /** A name as it is, or the path of a `file:` address. @throws TypeError for such an address of another machine. */
 export function pathOf(name: string): string {

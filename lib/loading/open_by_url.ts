@@ -1,7 +1,8 @@
 import { isObject } from '../core/json.js';
 import { FetchFolder } from '../files/fetch_folder.js';
+import { isWeightFile, ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { isCommit, isHubId } from '../hub/hub_id.js';
-import { isWeightFile, ModelFileError, type ModelFolder, type OpenOptions } from '../files/model_folder.js';
+import type { OpenOptions } from './open_options.js';
 
 const cacheName = 'tfjs-diffusers-hub';
 

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
-import { show } from '../core/checks.js';
-import { HubFolder } from '../hub/hub_folder.js';
-import { readHubSettings } from '../hub/hub_settings.js';
-import { FileSource } from '../files/local_folder.js';
-import { ModelFileError, type ModelFolder, type OpenOptions } from '../files/model_folder.js';
-import type { ByteSource } from '../weights/safetensors.js';
 import { readCheckpoint } from '../checkpoints/checkpoint.js';
 import { checkpointFolder } from '../checkpoints/checkpoint_folder.js';
+import { show } from '../core/checks.js';
+import type { ByteSource } from '../files/byte_source.js';
+import { FileSource } from '../files/local_folder.js';
+import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { HubFolder } from '../hub/hub_folder.js';
+import { readHubSettings } from '../hub/hub_settings.js';
+import type { OpenOptions } from './open_options.js';
 
 /**
  * The folder that a single-file checkpoint (`.safetensors`, `.ckpt`) stands for.

@@ -1,7 +1,7 @@
 import { formatBytes } from '../core/format.js';
 import type { ModelFolder } from '../files/model_folder.js';
-import { closeWeightFiles, openWeightFile } from './weight_files.js';
 import { readSafetensors, SafetensorsError } from '../weights/safetensors.js';
+import { closeWeightFiles, openWeightFile } from './weight_files.js';
 
 /** A tensor of a small file, in memory and as torch lays it out. */
 export interface StoredTensor {

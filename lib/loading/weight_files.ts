@@ -1,13 +1,7 @@
 import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
+import type { WeightFile } from '../files/byte_source.js';
 import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
-import type { ByteSource } from '../weights/safetensors.js';
-
-/** A file of weights: `name` is what errors call it. */
-export interface WeightFile {
-  readonly name: string;
-  readonly source: ByteSource;
-}
 
 export interface WeightFilesOptions {
   /** Where in the folder the model lies, as in 'unet'; the folder itself by default. */

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape, show } from '../core/checks.js';
-import { follow, type Step } from '../core/sequence.js';
 import { widen } from '../core/precision.js';
+import { follow, type Step } from '../core/sequence.js';
 import { getBlockActivation, type Activation } from '../layers/activations.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { double } from '../layers/upsample_2d.js';

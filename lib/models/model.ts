@@ -6,11 +6,13 @@ import { GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js'
 import { isObject } from '../core/json.js';
 import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
 import { narrow } from '../core/precision.js';
-import { ModelFileError, openModelFolder, type ModelFolder, type ModelSource, type OpenOptions } from '../files/model_folder.js';
+import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
+import type { OpenOptions } from '../loading/open_options.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../loading/weight_files.js';
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
 import { keepHalf, widensHalves, type WeightDtype } from '../weights/weight_reader.js';
-import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../loading/weight_files.js';
 
 export type FromPretrainedOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
 

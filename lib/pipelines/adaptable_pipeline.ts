@@ -1,15 +1,16 @@
+import { learnBundledWords, learnWord, splitBundledWords } from '../adapters/learned_words.js';
+import { checkScale, scalesOfNetworks, type LoraScale } from '../adapters/lora_scale.js';
+import { parseLora, type LoraNetwork } from '../adapters/lora_weights.js';
+import { networkAdapters } from '../adapters/network_adapters.js';
+import { parseTextualInversion } from '../adapters/textual_inversion.js';
 import { show } from '../core/checks.js';
+import type { ModelFolder, ModelSource } from '../files/model_folder.js';
+import type { HubOptions } from '../hub/hub_settings.js';
 import { locateFile } from '../loading/locate_file.js';
-import type { HubOptions, ModelFolder, ModelSource } from '../files/model_folder.js';
+import { readStateDict } from '../loading/state_dict.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { parseLora, type LoraNetwork } from '../adapters/lora_weights.js';
-import { readStateDict } from '../loading/state_dict.js';
-import { parseTextualInversion } from '../adapters/textual_inversion.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
-import { learnBundledWords, learnWord, splitBundledWords } from '../adapters/learned_words.js';
-import { networkAdapters } from '../adapters/network_adapters.js';
-import { checkScale, scalesOfNetworks, type LoraScale } from '../adapters/lora_scale.js';
 
 /** Options of `loadLoraWeights`. */
 export interface LoadLoraOptions extends HubOptions {

@@ -2,9 +2,9 @@ import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
-import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
 import type { Steps, StepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
+import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What `generate` was asked for: checked, with every default filled in. */

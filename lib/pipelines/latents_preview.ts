@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 import { Image } from '../image/image.js';
+import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 
 const LEVELS = 4; // of each of red, green and blue: 64 colours
 const PATCHES = LEVELS ** 1.5; // along each side of the chart

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
-import { weightedQuotient, weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
 export interface DDIMConfig extends SchedulerConfig, SpacingConfig {
   clip_sample: boolean;

@@ -1,9 +1,9 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { DDIMConfig } from './ddim.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps } from './timesteps.js';
 import type { StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export type DDIMInverseConfig = Omit<DDIMConfig, 'thresholding' | 'dynamic_thresholding_ratio' | 'sample_max_value'>;
 

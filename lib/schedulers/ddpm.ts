@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './weighted_sum.js';
-import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
+import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
 

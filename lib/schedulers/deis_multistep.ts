@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { solverWeights } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './weighted_sum.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOutput } from './types.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DEISMultistepConfig extends SolverConfig {
   solver_order: number;

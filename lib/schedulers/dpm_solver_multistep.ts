@@ -4,9 +4,9 @@ import { algorithmTypes, solverSynonyms, solverWeights, type AlgorithmType } fro
 import type { ConfigRules } from './scheduler_config.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import type { StepLists } from './steps.js';
-import { weightedSum, type Term } from './weighted_sum.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DPMSolverMultistepConfig extends SolverConfig {
   solver_order: number;

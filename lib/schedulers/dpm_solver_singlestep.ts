@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './weighted_sum.js';
 import type { Steps, StepsOptions } from './steps.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DPMSolverSinglestepConfig extends SolverConfig {
   solver_order: number;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export interface EulerAncestralDiscreteConfig extends SigmaSchedulerConfig {
   rescale_betas_zero_snr: boolean;

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { respacedSigmas, timestepAt } from './sigmas.js';
-import { weightedSum } from './weighted_sum.js';
-import { linspace } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
+import { linspace } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
   rescale_betas_zero_snr: boolean;

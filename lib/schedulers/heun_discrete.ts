@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { weightedQuotient, weightedSum } from './weighted_sum.js';
 import type { Steps } from './steps.js';
 import type { StepOutput } from './types.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
 export interface HeunDiscreteConfig extends SigmaSchedulerConfig {
   clip_sample: boolean;

@@ -3,8 +3,8 @@ import { show } from '../core/checks.js';
 import { adamsBashforth } from './adams_bashforth.js';
 import { linspace32 } from './noise_schedule.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import type { SchedulerConfig, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export interface IPNDMConfig extends Pick<SchedulerConfig, 'num_train_timesteps'> {
   /** The share of noise at each step of a run and at its end, from 1 to 0, whatever number of steps is asked for; not betas. */

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { timestepAt } from './sigmas.js';
-import { weightedSum } from './weighted_sum.js';
-import { roundHalfToEven } from './timesteps.js';
 import type { Steps } from './steps.js';
+import { roundHalfToEven } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 /** Where a step between two sigmas aims at, and how much noise it adds there. */
 export interface Aim {

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { DistilledScheduler } from './distilled_scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 const DATA_VARIANCE = 0.25;
 

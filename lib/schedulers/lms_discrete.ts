@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import type { RespacingConfig } from './sigmas.js';
-import { weightedQuotient, weightedSum, type Term } from './weighted_sum.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedQuotient, weightedSum, type Term } from './weighted_sum.js';
 
 const HIGHEST_ORDER = 4;
 

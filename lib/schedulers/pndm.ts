@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { adamsBashforth } from './adams_bashforth.js';
 import { Scheduler } from './scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export interface PNDMConfig extends SchedulerConfig, SpacingConfig {
   /** Goes without the Runge-Kutta steps to begin with, which call the model nine times more. */

@@ -1,6 +1,6 @@
 import { show } from '../core/checks.js';
-import type { ConfigRules } from './scheduler_config.js';
 import type { Scheduler } from './scheduler.js';
+import type { ConfigRules } from './scheduler_config.js';
 
 /** What every scheduler class has besides its instances. */
 export interface SchedulerClass<S extends Scheduler = Scheduler> extends ConfigRules {

@@ -1,10 +1,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, show } from '../core/checks.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './weighted_sum.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
 import { solveVandermonde } from './vandermonde.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface SASolverConfig extends SolverConfig {
   /** From 1 to 4: how many outputs of the model the step and its correction are made of. */

@@ -7,9 +7,9 @@ import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
 import { respaces, type RespacingConfig } from './sigmas.js';
 import { countSteps, customList, type StepLists, type Steps, type StepsOptions } from './steps.js';
-import { threshold, weightedQuotient, weightedSum } from './weighted_sum.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
+import { threshold, weightedQuotient, weightedSum } from './weighted_sum.js';
 
 /**
  * A way to turn noise into a sample, step by step: `setTimesteps`, then for each of `timesteps` the model and `step`.

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { Scheduler } from './scheduler.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { weightedSum } from './weighted_sum.js';
-import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
+import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 export interface SigmaSchedulerConfig extends SchedulerConfig, SpacingConfig, RespacingConfig {}
 

@@ -3,10 +3,10 @@ import { checkInteger } from '../core/checks.js';
 import { Scheduler } from './scheduler.js';
 import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { weightedQuotient, weightedSum } from './weighted_sum.js';
-import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
 import { customList, type Steps, type StepsOptions } from './steps.js';
+import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig } from './types.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
 export interface SolverConfig extends SchedulerConfig, RespacingConfig {
   solver_order?: number;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { DistilledScheduler } from './distilled_scheduler.js';
-import { weightedSum } from './weighted_sum.js';
 import type { StepOptions, StepOutput } from './types.js';
+import { weightedSum } from './weighted_sum.js';
 
 /**
  * Trajectory consistency distillation (arXiv:2402.19159): `eta` from 0, deterministic, to 1 says how far to overshoot and add noise again.

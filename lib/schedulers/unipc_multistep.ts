@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { respaces } from './sigmas.js';
-import { solveVandermonde } from './vandermonde.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import { weightedSum, type Term } from './weighted_sum.js';
-import { linspace, type TimestepSpacing } from './timesteps.js';
 import { customList, type Steps } from './steps.js';
+import { linspace, type TimestepSpacing } from './timesteps.js';
 import type { StepOutput } from './types.js';
+import { solveVandermonde } from './vandermonde.js';
+import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface UniPCMultistepConfig extends SolverConfig {
   solver_order: number;

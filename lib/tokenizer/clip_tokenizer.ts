@@ -1,7 +1,9 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { checkInteger, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { openModelFolder, type HubOptions, type ModelSource } from '../files/model_folder.js';
+import type { ModelSource } from '../files/model_folder.js';
+import type { HubOptions } from '../hub/hub_settings.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
 import { AddedTokenSplitter, type AddedToken } from './added_tokens.js';
 import { isId, MAX_ID, readAddedTokens } from './read_added_tokens.js';
 

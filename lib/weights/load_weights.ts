@@ -1,10 +1,10 @@
 import type { Block, ParameterSpec } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
 import { park } from '../core/offload.js';
-import { fileLayout, fits, torchShape, type FileLayout } from './layouts.js';
-import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
-import type { WeightFile } from '../loading/weight_files.js';
-import { openWeightReader, WEIGHT_DTYPES, type WeightDtype } from './weight_reader.js';
+import type { WeightFile } from '../files/byte_source.js';
+import { fileLayout, fits, torchShape } from './layouts.js';
+import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader } from './safetensors.js';
+import { openWeightReader, WEIGHT_DTYPES, type FoundWeight, type WeightDtype } from './weight_reader.js';
 
 export interface LoadWeightsOptions {
   /** What the parameters become; other float types of the file are converted. */
@@ -17,15 +17,6 @@ export interface LoadWeightsOptions {
 
 /** What files hold and no network here has: a constant of older ones, and what a whole CLIP has besides its text encoder. */
 const UNUSED = /(^|\.)position_ids$|^(vision_model|visual_projection)\.|^(text_projection\.weight|logit_scale)$/;
-
-/** A tensor of a file that a parameter of a model takes. */
-export interface FoundWeight {
-  readonly path: string;
-  readonly spec: ParameterSpec;
-  readonly file: WeightFile;
-  readonly info: TensorInfo;
-  readonly layout: FileLayout;
-}
 
 /** Weights that are not the model's. */
 export class WeightsError extends Error {

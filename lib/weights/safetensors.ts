@@ -1,24 +1,7 @@
 import { show } from '../core/checks.js';
-import { isObject, parseJson } from '../core/json.js';
 import { decodeBfloat16, decodeFloat16, decodeFloat8E4M3, decodeFloat8E5M2 } from '../core/float16.js';
-
-/** A place in a file of this machine. */
-export interface FilePlace {
-  readonly path: string;
-  /** Of the whole file. */
-  readonly size: number;
-  readonly offset: number;
-}
-
-/** Bytes that are fetched as they are needed: a file, a download, a buffer. */
-export interface ByteSource {
-  readonly size: number;
-  /** Where the same bytes can be mapped, if they lie in a local file, one behind the other. */
-  locate?(offset: number, length: number): FilePlace | undefined;
-  /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
-  read(offset: number, length: number): Promise<Uint8Array>;
-  close(): Promise<void>;
-}
+import { isObject, parseJson } from '../core/json.js';
+import type { ByteSource } from '../files/byte_source.js';
 
 /** Bytes per element. */
 export const elementSizes = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };

@@ -1,9 +1,19 @@
 import * as tf from '@tensorflow/tfjs';
-import type { TensorSource } from '../core/offload.js';
+import type { ParameterSpec } from '../core/block.js';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
-import { torchToTfjs } from './layouts.js';
-import type { FoundWeight } from './load_weights.js';
-import { decodeTensor, elementSizes } from './safetensors.js';
+import type { TensorSource } from '../core/offload.js';
+import type { WeightFile } from '../files/byte_source.js';
+import { torchToTfjs, type FileLayout } from './layouts.js';
+import { decodeTensor, elementSizes, type TensorInfo } from './safetensors.js';
+
+/** A tensor of a file that a parameter of a model takes. */
+export interface FoundWeight {
+  readonly path: string;
+  readonly spec: ParameterSpec;
+  readonly file: WeightFile;
+  readonly info: TensorInfo;
+  readonly layout: FileLayout;
+}
 
 /** What parameters become. Where a backend has no half types, they are kept as halves and widened while their layer runs. */
 export type WeightDtype = FloatDtype;

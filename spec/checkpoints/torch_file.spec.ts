@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { decodeTensor, type ByteSource } from '../../lib/weights/safetensors.js';
+import { decodeTensor } from '../../lib/weights/safetensors.js';
+import type { ByteSource } from '../../lib/files/byte_source.js';
 import { readCheckpoint } from '../../lib/checkpoints/checkpoint.js';
 import { readTorchFile } from '../../lib/checkpoints/torch_file.js';
 import { loadGolden } from '../support/golden.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { LocalFolder } from '../../lib/files/local_folder.js';
 import { locateFile } from '../../lib/loading/locate_file.js';
-import { openModelFolder } from '../../lib/files/model_folder.js';
+import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';

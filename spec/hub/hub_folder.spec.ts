@@ -5,7 +5,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameS
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
-import { openModelFolder, type DownloadProgress, type HubOptions, type ModelFolder } from '../../lib/files/model_folder.js';
+import type { DownloadProgress, ModelFolder } from '../../lib/files/model_folder.js';
+import type { HubOptions } from '../../lib/hub/hub_settings.js';
+import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { HubServer, refuse, sendJson, TOKEN } from '../support/hub_server.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { captureWarnings } from '../support/warnings.js';

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openModelFolder } from '../../lib/files/model_folder.js';
+import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';

@@ -1,6 +1,6 @@
 import { parseJson } from '../../lib/core/json.js';
 import { checkRelativePath, ModelFileError, type ModelFolder } from '../../lib/files/model_folder.js';
-import type { ByteSource } from '../../lib/weights/safetensors.js';
+import type { ByteSource } from '../../lib/files/byte_source.js';
 
 /** A model folder of bytes and texts in memory, which counts the sources that are open. */
 export class MemoryFolder implements ModelFolder {

@@ -11,15 +11,15 @@ import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
 import { keepConstants } from './constants.js';
+import { describeGpu, type Gpu } from './cuda/nvidia.js';
 import { graphCompiler } from './functions.js';
 import type { Proto } from './graph_def.js';
 import { installHalf } from './half.js';
 import { installKernels } from './kernels.js';
 import { withLazyShapes, type BackendClass } from './lazy_shapes.js';
-import { networkKernels } from './network_kernels.js';
-import { describeGpu, type Gpu } from './cuda/nvidia.js';
-import { nativeParking } from './parking.js';
 import { NativeWeightReader } from './native_weight_reader.js';
+import { networkKernels } from './network_kernels.js';
+import { nativeParking } from './parking.js';
 import { XlaCache } from './xla_cache.js';
 
 export type NativeDevice = 'cuda' | 'cpu';

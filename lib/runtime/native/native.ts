@@ -1,9 +1,9 @@
 import { availableParallelism } from 'node:os';
+import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
 import { readCudaVersions } from './cuda/cuda_versions.js';
 import { whyNoGpu } from './cuda/gpu_check.js';
-import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
-import { loadBuild, running, setTf32, type NativeDevice } from './load.js';
 import { nvidiaGpus, type Gpu } from './cuda/nvidia.js';
+import { loadBuild, running, setTf32, type NativeDevice } from './load.js';
 
 let limit: number | undefined;
 

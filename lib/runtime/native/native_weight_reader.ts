@@ -1,9 +1,9 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { TensorSource } from '../../core/offload.js';
+import type { ByteSource, FilePlace } from '../../files/byte_source.js';
 import { torchShape } from '../../weights/layouts.js';
-import type { FoundWeight } from '../../weights/load_weights.js';
-import { decodeTensor, elementSizes, type ByteSource, type Dtype, type FilePlace } from '../../weights/safetensors.js';
-import type { WeightDtype, WeightReader } from '../../weights/weight_reader.js';
+import { decodeTensor, elementSizes, type Dtype } from '../../weights/safetensors.js';
+import type { WeightDtype, WeightReader, FoundWeight } from '../../weights/weight_reader.js';
 import { makeTensor, Ops, TF, type Binding, type NativeBackend } from './backend.js';
 import { SeenFile } from './seen_file.js';
 

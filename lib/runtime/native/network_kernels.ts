@@ -1,7 +1,7 @@
 import type { Kernels } from '../../core/kernels.js';
 import { TF, type Metadata, type NativeBackend } from './backend.js';
-import { isHalf } from './half.js';
 import type { Gpu } from './cuda/nvidia.js';
+import { isHalf } from './half.js';
 import { Scope } from './scope.js';
 
 /** Elements of a sample from which on a CPU takes longer to go over them than to begin an op. A GPU hardly ever does. */

@@ -1,9 +1,9 @@
 /** Run by verifyBuild: loads the build in the folder that the first argument names, computes, and prints what it runs on, or why it does not work. */
 import * as tf from '@tensorflow/tfjs';
-import { unusableLibrary, whyNoGpu } from './cuda/gpu_check.js';
 import type { NativeKind } from './build_folder.js';
-import { loadBuild, running } from './load.js';
+import { unusableLibrary, whyNoGpu } from './cuda/gpu_check.js';
 import { nvidiaGpus } from './cuda/nvidia.js';
+import { loadBuild, running } from './load.js';
 
 const [folder, kind] = process.argv.slice(2) as [string, NativeKind];
 

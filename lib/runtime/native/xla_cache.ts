@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { NVCC_FOLDER } from './cuda/cuda_libraries.js';
 import { cacheFolder, TENSORFLOW_VERSION } from './build_folder.js';
+import { NVCC_FOLDER } from './cuda/cuda_libraries.js';
 
 /** What machine code of all GPUs and versions may take on disk; what was not used for longest goes first. */
 const MAX_BYTES = 4e9;

@@ -1,9 +1,9 @@
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runTool } from '../../../core/run_tool.js';
 import { packageFolder } from '../../../package.js';
 import { BINDING_PACKAGE } from '../build_folder.js';
 import { LIBRARIES } from './download.js';
-import { runTool } from '../../../core/run_tool.js';
 
 /** Compiles the addons into `target/lib`. They use Node-API alone, so one binary serves every Node. `sizes.json` tells what a whole `lib` is. */
 export async function compileBinding(compiler: string, stage: string, target: string): Promise<void> {

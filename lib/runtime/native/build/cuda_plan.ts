@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
-import { SetupError } from './setup_error.js';
 import { CUDA_PARTS, type CudaPart } from '../cuda/cuda_libraries.js';
+import { SetupError } from './setup_error.js';
 
 /** Where the CUDA libraries of a build come from. */
 export interface CudaPlan {

@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { runTool } from '../../../core/run_tool.js';
 import { BINDING_PACKAGE, TENSORFLOW_VERSION, TFJS_SYMBOL, TFJS_VERSION, type NativeKind } from '../build_folder.js';
 import type { CudaPlan } from './cuda_plan.js';
 import { findCuda } from './find_cuda.js';
 import { placeCuda } from './place_cuda.js';
-import { runTool } from '../../../core/run_tool.js';
 
 /** From npm, by folder of node_modules: the binding and the backend's JavaScript, what that imports, and Node's own headers. */
 const NPM_PACKAGES = { [BINDING_PACKAGE]: TFJS_VERSION, 'google-protobuf': '3.21.4', 'node-api-headers': '1.9.0' };

@@ -1,9 +1,9 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { cacheFolder } from '../build_folder.js';
-import { SetupError } from './setup_error.js';
 import { libraryVersions } from '../cuda/cuda_versions.js';
 import { findCuda } from './find_cuda.js';
 import { pythonCudaFolders } from './python_environment.js';
+import { SetupError } from './setup_error.js';
 
 /** The cuDNN that TensorFlow was built with. It refuses an older one when it computes, and takes newer ones of the same major version. */
 const CUDNN = { major: 9, minor: 3 };

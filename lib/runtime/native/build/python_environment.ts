@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { SetupError } from './setup_error.js';
 import { runTool } from '../../../core/run_tool.js';
+import { SetupError } from './setup_error.js';
 
 const FOLDERS = 'import sys; print(sys.prefix, *filter(None, sys.path), sep="\\n")';
 

@@ -1,7 +1,7 @@
 import { mkdir, statfs } from 'node:fs/promises';
+import { runTool } from '../../../core/run_tool.js';
 import { cacheFolder, type NativeKind } from '../build_folder.js';
 import { SetupError } from './setup_error.js';
-import { runTool } from '../../../core/run_tool.js';
 
 /** The programs that a build takes, by the name to call them. */
 export interface Tools {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
+import { runTool, ToolError } from '../../../core/run_tool.js';
 import type { NativeKind } from '../build_folder.js';
 import { errorLine } from './setup_error.js';
-import { runTool, ToolError } from '../../../core/run_tool.js';
 
 export interface Verdict {
   /** Whether TensorFlow takes a GPU. */

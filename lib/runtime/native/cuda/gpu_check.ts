@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { driverTrouble, type Gpu } from './nvidia.js';
 import { CUDA_FOLDER, cudaName, cudaPlace, OPENED, TOOLS } from './cuda_libraries.js';
 import { binaryTrouble } from './elf.js';
+import { driverTrouble, type Gpu } from './nvidia.js';
 
 const DRIVER = 'libcuda.so.1'; // comes with the GPU's driver, not with a build
 

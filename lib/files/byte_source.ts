@@ -1,0 +1,23 @@
+/** A place in a file of this machine. */
+export interface FilePlace {
+  readonly path: string;
+  /** Of the whole file. */
+  readonly size: number;
+  readonly offset: number;
+}
+
+/** Bytes that are fetched as they are needed: a file, a download, a buffer. */
+export interface ByteSource {
+  readonly size: number;
+  /** Where the same bytes can be mapped, if they lie in a local file, one behind the other. */
+  locate?(offset: number, length: number): FilePlace | undefined;
+  /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A file of weights: `name` is what errors call it. */
+export interface WeightFile {
+  readonly name: string;
+  readonly source: ByteSource;
+}
