@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { packageVersion } from './package.js';
+import { packageVersion } from './core/package.js';
 
 /** Each command's code is loaded when it runs, so that --help and --version answer at once. */
 const program = new Command('tfjs-diffusers')

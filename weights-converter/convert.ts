@@ -13,7 +13,7 @@ import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
-import { packageVersion } from '../lib/package.js';
+import { packageVersion } from '../lib/core/package.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';

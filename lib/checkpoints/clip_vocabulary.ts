@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { packageFolder } from '../package.js';
+import { packageFolder } from '../core/package.js';
 
 /** The vocabulary that all Stable Diffusion 1.x and 2.x share, which single-file checkpoints leave out. */
 export interface ClipVocabulary {

@@ -1,4 +1,4 @@
-import { packageVersion } from '../package.js';
+import { packageVersion } from '../core/package.js';
 import { describeDevices } from '../runtime/devices.js';
 import { describeGpu } from '../runtime/native/cuda/nvidia.js';
 

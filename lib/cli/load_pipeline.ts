@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { packageFolder } from '../package.js';
+import { packageFolder } from '../core/package.js';
 import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
-import type { TensorSource } from './offload.js';
+import type { TensorSource } from './host_copy.js';
 
 type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
 type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];

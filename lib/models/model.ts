@@ -4,7 +4,7 @@ import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js';
 import { isObject } from '../core/json.js';
-import { park, parkAnywhere, type TensorSource } from '../core/offload.js';
+import { park, parkAnywhere, type TensorSource } from '../core/host_copy.js';
 import { narrow } from '../core/precision.js';
 import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';

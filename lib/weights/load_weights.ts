@@ -1,6 +1,6 @@
 import type { Block, ParameterSpec } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
-import { park } from '../core/offload.js';
+import { park } from '../core/host_copy.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { fileLayout, fits, torchShape } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader } from './safetensors.js';

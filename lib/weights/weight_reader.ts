@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ParameterSpec } from '../core/block.js';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
-import type { TensorSource } from '../core/offload.js';
+import type { TensorSource } from '../core/host_copy.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { torchToTfjs, type FileLayout } from './layouts.js';
 import { decodeTensor, elementSizes, type TensorInfo } from './safetensors.js';

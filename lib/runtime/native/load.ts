@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import util from 'node:util';
 import { registerGraphCompiler } from '../../core/graph.js';
 import { registerKernels } from '../../core/kernels.js';
-import { registerParking } from '../../core/offload.js';
+import { registerParking } from '../../core/host_copy.js';
 import { registerWeightReader } from '../../weights/weight_reader.js';
 import type { Binding, NativeBackend } from './backend.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
@@ -19,7 +19,7 @@ import { installKernels } from './kernels.js';
 import { withLazyShapes, type BackendClass } from './lazy_shapes.js';
 import { NativeWeightReader } from './native_weight_reader.js';
 import { networkKernels } from './network_kernels.js';
-import { nativeParking } from './parking.js';
+import { nativeParking } from './host_copy.js';
 import { XlaCache } from './xla_cache.js';
 
 export type NativeDevice = 'cuda' | 'cpu';

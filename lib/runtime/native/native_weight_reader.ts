@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { TensorSource } from '../../core/offload.js';
+import type { TensorSource } from '../../core/host_copy.js';
 import type { ByteSource, FilePlace } from '../../files/byte_source.js';
 import { torchShape } from '../../weights/layouts.js';
 import { decodeTensor, elementSizes, type Dtype } from '../../weights/safetensors.js';

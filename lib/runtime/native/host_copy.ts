@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { parkAnywhere, type TensorSource } from '../../core/offload.js';
+import { parkAnywhere, type TensorSource } from '../../core/host_copy.js';
 import { makeTensor, Ops, TF, type NativeBackend } from './backend.js';
 import { isHalf } from './half.js';
 
