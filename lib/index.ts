@@ -5,7 +5,7 @@ export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines
 export { LatentConsistencyModelPipeline, type LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
 export { LatentConsistencyModelImg2ImgPipeline, type LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
 export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from './pipelines/weighted_prompt.js';
-export type { PromptEncoder } from './pipelines/encode_prompt.js';
+export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';

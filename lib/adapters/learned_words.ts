@@ -2,8 +2,15 @@ import * as tf from '@tensorflow/tfjs';
 import { bundledWord } from '../checkpoints/bundled_words.js';
 import { brief, printable } from '../core/checks.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
-import type { PromptEncoder } from '../pipelines/encode_prompt.js';
+import type { CLIPTextModel } from '../models/clip_text_model.js';
+import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { fitsEncoder, type LearnedWord } from './textual_inversion.js';
+
+/** What reads prompts, and can learn words. */
+export interface PromptEncoder {
+  readonly tokenizer: CLIPTokenizer;
+  readonly textEncoder: CLIPTextModel;
+}
 
 /** Adds a word to the tokenizer, and its embeddings to the text encoder. @throws RangeError for a token that is known already; nothing is changed then. */
 export function learnWord({ tokenizer, textEncoder }: PromptEncoder, { token, embeddings: { data } }: LearnedWord): void {

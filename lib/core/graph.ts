@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { BackendAbility } from './backend_ability.js';
 
 /** What a graph is made of: tensors in, tensors out, and weights that it finds by itself. */
 export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor[];
@@ -46,16 +47,12 @@ export function listenToAttention<T>(heard: (attention: NotedAttention, result: 
   }
 }
 
-const compilers = new Map<string, GraphCompiler>();
-
-/** Gives a tfjs backend a way to run graphs. */
-export function registerGraphCompiler(backend: string, compile: GraphCompiler): void {
-  compilers.set(backend, compile);
-}
+/** How a backend runs graphs. */
+export const graphCompilers = new BackendAbility<GraphCompiler>();
 
 /** Whether the current backend can run graphs. */
 export function canCompile(): boolean {
-  return compilers.has(tf.getBackend());
+  return graphCompilers.current !== undefined;
 }
 
 /** The graphs of one network, by what they compute and the shapes of their inputs; made when first asked for. */
@@ -66,7 +63,7 @@ export class GraphCache {
 
   /** `body(...inputs)`, by a graph where the backend has them. */
   run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor[] {
-    const compile = compilers.get(tf.getBackend());
+    const compile = graphCompilers.current;
     if (!compile) return tf.tidy(() => body(...inputs));
     const key = `${name} ${JSON.stringify(inputs.map(({ shape, dtype }) => [shape, dtype]))}`;
     const known = this.graphs.get(key);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { BackendAbility } from './backend_ability.js';
 
 /** What a backend may have better than the ops that a layer would run for it. Numbers come and go in the type that `x` has, halves too. */
 export interface Kernels {
@@ -14,15 +15,11 @@ export interface Kernels {
   scoreBytes: number;
 }
 
-const registered = new Map<string, Partial<Kernels>>();
+/** A backend's kernels beyond tfjs's own. */
+export const networkKernels = new BackendAbility<Partial<Kernels>>();
 const NONE: Partial<Kernels> = {};
-
-/** Gives a tfjs backend kernels beyond tfjs's own. */
-export function registerKernels(backend: string, kernels: Partial<Kernels>): void {
-  registered.set(backend, kernels);
-}
 
 /** The kernels of the current backend. None while tfjs takes gradients, which it knows of its own kernels alone. */
 export function kernels(): Partial<Kernels> {
-  return tf.engine().state.gradientDepth > 0 ? NONE : registered.get(tf.getBackend()) ?? NONE;
+  return tf.engine().state.gradientDepth > 0 ? NONE : networkKernels.current ?? NONE;
 }

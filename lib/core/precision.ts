@@ -1,8 +1,9 @@
 import type * as tf from '@tensorflow/tfjs';
+import { BackendAbility } from './backend_ability.js';
 
 /**
  * tfjs has no dtype below float32. A backend that can hold and compute float16 or bfloat16 does so behind tensors that say float32,
- * and registers here how to go from one to the other. Everywhere else these are the same, and nothing happens.
+ * and provides how to go from one to the other. Everywhere else these are the same, and nothing happens.
  */
 export interface Precision {
   /** `x` as true float32; `x` itself where it is. */
@@ -11,18 +12,14 @@ export interface Precision {
   narrow(x: tf.Tensor, like: tf.Tensor): tf.Tensor;
 }
 
-let precision: Precision | undefined;
-
-export function registerPrecision(registered: Precision): void {
-  precision = registered;
-}
+export const precisions = new BackendAbility<Precision>();
 
 /** For sums over many values, whose rounding float16 would not survive: as torch, norms compute in float32. */
 export function widen(x: tf.Tensor): tf.Tensor {
-  return precision ? precision.widen(x) : x;
+  return precisions.current?.widen(x) ?? x;
 }
 
 /** Back to what `like` is, after `widen`. */
 export function narrow(x: tf.Tensor, like: tf.Tensor): tf.Tensor {
-  return precision ? precision.narrow(x, like) : x;
+  return precisions.current?.narrow(x, like) ?? x;
 }

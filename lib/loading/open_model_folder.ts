@@ -9,7 +9,7 @@ import type { OpenOptions } from './open_options.js';
  */
 export async function resolveSource(source: ModelSource): Promise<string | ModelFolder> {
   if (source instanceof URL || (typeof source === 'string' && source !== '')) {
-    const { pathOf } = await import('../loading/open_by_name.js'); // only Node has files
+    const { pathOf } = await import('./open_by_name.js'); // only Node has files
     return pathOf(String(source));
   }
   if (isObject(source) && typeof source.has === 'function' && typeof source.open === 'function') return source;
@@ -24,6 +24,6 @@ export async function resolveSource(source: ModelSource): Promise<string | Model
 export async function openModelFolder(source: ModelSource, options: OpenOptions = {}, named?: string): Promise<ModelFolder> {
   const name = await resolveSource(source);
   if (typeof name !== 'string') return name;
-  const { openByName } = await import('../loading/open_by_name.js');
+  const { openByName } = await import('./open_by_name.js');
   return openByName(name, options, named);
 }

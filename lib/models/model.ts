@@ -3,8 +3,8 @@ import { ensureBackend } from '../core/backend.js';
 import { Block } from '../core/block.js';
 import { checkOneOf } from '../core/checks.js';
 import { GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js';
+import { copyToHost, copyValues, type TensorSource } from '../core/host_copy.js';
 import { isObject } from '../core/json.js';
-import { park, parkAnywhere, type TensorSource } from '../core/host_copy.js';
 import { narrow } from '../core/precision.js';
 import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
@@ -110,9 +110,9 @@ export abstract class Model<Config> extends Block {
    */
   async offload(): Promise<void> {
     for (const path of this.parameterSpecs().keys()) {
-      if (this.isAllocated(path) && !this.getSource(path)) this.setSource(path, await park(this.getParameter(path)));
+      if (this.isAllocated(path) && !this.getSource(path)) this.setSource(path, await copyToHost(this.getParameter(path)));
     }
-    await this.parkOriginals();
+    await this.offloadOriginals();
     this.release();
   }
 
@@ -140,9 +140,9 @@ export abstract class Model<Config> extends Block {
     for (const path of this.parameterSpecs().keys()) {
       if (!this.isAllocated(path)) continue;
       const value = this.getParameter(path);
-      if (tf.backend().refCount(value.dataId) === 0) this.replaceParameter(path, (await parkAnywhere(value))());
+      if (tf.backend().refCount(value.dataId) === 0) this.replaceParameter(path, (await copyValues(value))());
     }
-    await this.parkOriginals();
+    await this.offloadOriginals();
   }
 
   override setParameter(path: string, value: tf.Tensor): void {
@@ -190,10 +190,10 @@ export abstract class Model<Config> extends Block {
     super.setParameter(path, value);
   }
 
-  private async parkOriginals(): Promise<void> {
+  private async offloadOriginals(): Promise<void> {
     for (const [path, original] of this.originals) {
       if (!(original instanceof tf.Tensor)) continue;
-      this.originals.set(path, await park(original));
+      this.originals.set(path, await copyToHost(original));
       original.dispose();
     }
   }

@@ -1,11 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
+import type { PromptEncoder } from '../adapters/learned_words.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
-import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-
-export interface PromptEncoder {
-  readonly tokenizer: CLIPTokenizer;
-  readonly textEncoder: CLIPTextModel;
-}
 
 /**
  * Texts -> the text encoder's hidden states `[texts, tokens, hiddenSize]`, float.

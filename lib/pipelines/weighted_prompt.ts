@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
+import type { PromptEncoder } from '../adapters/learned_words.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { encodeIds, type PromptEncoder } from './encode_prompt.js';
+import { encodeIds } from './encode_prompt.js';
 import { parsePromptWeights } from './prompt_weights.js';
 
 export interface WeightedPromptOptions {

@@ -1,6 +1,6 @@
 import type { Block, ParameterSpec } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
-import { park } from '../core/host_copy.js';
+import { copyToHost } from '../core/host_copy.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { fileLayout, fits, torchShape } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader } from './safetensors.js';
@@ -41,7 +41,7 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
         block.setParameter(weight.path, await reader.read(weight));
       } else if (!source) {
         const value = await reader.read(weight);
-        source = await park(value);
+        source = await copyToHost(value);
         value.dispose();
       }
       if (source) block.setSource(weight.path, source);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { BackendAbility } from '../core/backend_ability.js';
 import type { ParameterSpec } from '../core/block.js';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
 import type { TensorSource } from '../core/host_copy.js';
@@ -29,16 +30,12 @@ export interface WeightReader {
   close(): void;
 }
 
-const readers = new Map<string, (dtype: WeightDtype) => WeightReader>();
-
-/** Gives a tfjs backend its own, faster way of reading. */
-export function registerWeightReader(backend: string, make: (dtype: WeightDtype) => WeightReader): void {
-  readers.set(backend, make);
-}
+/** A backend's own, faster way of reading. */
+export const weightReaders = new BackendAbility<(dtype: WeightDtype) => WeightReader>();
 
 /** The current backend's way of reading, or the one that works on all: decode in JavaScript, hand over. */
 export function openWeightReader(dtype: WeightDtype): WeightReader {
-  return readers.get(tf.getBackend())?.(dtype) ?? {
+  return weightReaders.current?.(dtype) ?? {
     read: async weight => tf.tensor(await floats(weight), [...weight.spec.shape]),
     ...(dtype !== 'float32' && { keep: async weight => keepHalf(await floats(weight), weight.spec.shape, dtype) }),
     close: () => undefined,
@@ -47,7 +44,7 @@ export function openWeightReader(dtype: WeightDtype): WeightReader {
 
 /** Whether weights of this type are kept as halves and widened while their layer runs. */
 export function widensHalves(dtype: WeightDtype): boolean {
-  return dtype !== 'float32' && !readers.has(tf.getBackend());
+  return dtype !== 'float32' && weightReaders.current === undefined;
 }
 
 /** Values as halves in memory, rounded to nearest, that widen each time they are asked for. */

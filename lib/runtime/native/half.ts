@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { registerPrecision } from '../../core/precision.js';
+import type { Precision } from '../../core/precision.js';
 import { makeTensor, Ops, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
 import { asItLies, layOut } from './lazy_shapes.js';
 
@@ -10,7 +10,7 @@ const FIXED_ATTRIBUTES = ['U', 'DstT'];
  * Lets TensorFlow's float16 and bfloat16 tensors flow behind tfjs tensors that say float32: an op with a half input takes all its
  * float inputs as halves and gives halves; `tf.cast(x, 'float32')` makes true float32; values are read as float32.
  */
-export function installHalf(backend: NativeBackend): void {
+export function installHalf(backend: NativeBackend): Precision {
   const { tensorMap } = backend;
   const ops = new Ops(backend);
   const createOutputTensor = backend.createOutputTensor.bind(backend);
@@ -50,15 +50,13 @@ export function installHalf(backend: NativeBackend): void {
     const [id] = backend.getInputTensorIds([lying]);
     return makeTensor(backend, { id: ops.cast(id, dtypeOf(x), to), shape: lying.shape, dtype: to }, x.shape);
   };
-  const isNative = () => tf.backend() === backend;
-  registerPrecision({
-    widen: x => isNative() && isHalf(dtypeOf(x)) ? convert(x, TF.FLOAT) : x,
+  return {
+    widen: x => isHalf(dtypeOf(x)) ? convert(x, TF.FLOAT) : x,
     narrow: (x, like) => {
-      if (!isNative()) return x;
       const half = dtypeOf(like);
       return isHalf(half) && dtypeOf(x) !== half ? convert(x, half) : x;
     },
-  });
+  };
 }
 
 export function isHalf(dtype: number | undefined): dtype is number {

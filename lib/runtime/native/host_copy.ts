@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { parkAnywhere, type TensorSource } from '../../core/host_copy.js';
+import { copyValues, type TensorSource } from '../../core/host_copy.js';
 import { makeTensor, Ops, TF, type NativeBackend } from './backend.js';
 import { isHalf } from './half.js';
 
@@ -7,13 +7,13 @@ import { isHalf } from './half.js';
  * Halves stay halves in host memory: as integers of two each, for the binding reads no halves. An odd number of them is widened.
  * Values come back through an op, whose result lies on the GPU alone: what JavaScript hands over would stay in host memory beside it.
  */
-export function nativeParking(backend: NativeBackend): (x: tf.Tensor) => Promise<TensorSource> {
+export function nativeHostCopy(backend: NativeBackend): (x: tf.Tensor) => Promise<TensorSource> {
   const { binding, tensorMap } = backend;
   const ops = new Ops(backend);
   return async x => {
     const { shape, size } = x;
     const record = tensorMap.has(x.dataId) ? tensorMap.get(x.dataId) : undefined; // it may still be on another backend
-    if (!record) return parkAnywhere(x);
+    if (!record) return copyValues(x);
     if (!isHalf(record.dtype) || size % 2 === 1) {
       const values = await x.data<'float32'>();
       return () => ops.using(binding.createTensor(shape, TF.FLOAT, values), id =>

@@ -11,7 +11,7 @@ const MANY_ELEMENTS = 2 ** 17;
 const SCORES_OF_GPU = { bytes: 2 ** 28, share: 1 / 64 };
 
 /** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
-export function networkKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
+export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
   const { binding } = backend;
   const onGpu = binding.isUsingGpuDevice();
   return {

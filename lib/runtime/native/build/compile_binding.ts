@@ -1,7 +1,7 @@
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runTool } from '../../../core/run_tool.js';
 import { packageFolder } from '../../../core/package.js';
+import { runTool } from '../../../core/run_tool.js';
 import { BINDING_PACKAGE } from '../build_folder.js';
 import { LIBRARIES } from './download.js';
 
