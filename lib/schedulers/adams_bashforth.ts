@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { Memory } from './memory.js';
+import type { Memory } from './history.js';
 import { weightedSum } from './weighted_sum.js';
 
 /** Weights of the newest value and those before, by how many there are. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { Memory } from './memory.js';
+import { Memory } from './history.js';
 import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
 import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
