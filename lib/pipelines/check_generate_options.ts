@@ -2,7 +2,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
-import type { Steps, StepsOptions } from '../schedulers/steps.js';
+import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
 import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
 import type { StableDiffusionPipeline } from './stable_diffusion.js';
@@ -16,7 +16,7 @@ export interface GenerateRequest {
   numImagesPerPrompt: number;
   /** For the scheduler. */
   steps: Steps;
-  stepsOptions?: StepsOptions;
+  stepsOptions?: TimestepsOptions;
   /** How many those are. */
   numInferenceSteps: number;
   guidanceScale: number;

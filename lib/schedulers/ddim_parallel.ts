@@ -1,6 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { DDIMScheduler } from './ddim.js';
-import { stepEach, weightedSum } from './weighted_sum.js';
+import { stepEach } from './step_each.js';
+import { weightedSum } from './weighted_sum.js';
 
 /**
  * DDIM that can also take steps from several timesteps at once, for parallel sampling (ParaDiGMS, arXiv:2305.16317).

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { DDPMScheduler } from './ddpm.js';
-import { stepEach } from './weighted_sum.js';
+import { stepEach } from './step_each.js';
 
 /**
  * DDPM that can also take steps from several timesteps at once, for parallel sampling (ParaDiGMS, arXiv:2305.16317).

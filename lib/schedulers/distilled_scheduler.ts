@@ -1,6 +1,6 @@
 import { checkInteger, show } from '../core/checks.js';
 import { Scheduler } from './scheduler.js';
-import { customList, type Steps, type StepsOptions } from './steps.js';
+import { customList, type Steps, type TimestepsOptions } from './steps.js';
 import type { SpacingConfig } from './timesteps.js';
 import type { SchedulerConfig } from './types.js';
 
@@ -29,7 +29,7 @@ export abstract class DistilledScheduler extends Scheduler<DistilledConfig> {
   };
   protected override readonly takes = ['timesteps'] as const;
 
-  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: StepsOptions): void {
+  protected override plan(steps: Steps, { originalInferenceSteps, strength = 1 }: TimestepsOptions): void {
     const count = this.numInferenceSteps;
     const original = this.originalTimesteps(originalInferenceSteps, strength);
     const custom = customList(steps, 'timesteps');

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
-import type { Steps, StepsOptions } from './steps.js';
+import type { Steps, TimestepsOptions } from './steps.js';
 import type { StepOptions, StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
@@ -45,7 +45,7 @@ export class DPMSolverSinglestepScheduler extends SolverScheduler<DPMSolverSingl
     }
   }
 
-  protected override plan(steps: Steps, options: StepsOptions): void {
+  protected override plan(steps: Steps, options: TimestepsOptions): void {
     super.plan(steps, options);
     const { solver_order: order, lower_order_final, final_sigmas_type } = this.settings;
     const count = this.numInferenceSteps;

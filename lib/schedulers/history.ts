@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** Tensors that outlive the step that made them: the newest few. */
-export class Memory {
+export class History {
   private tensors: tf.Tensor[] = [];
 
   constructor(private readonly size: number) {}

@@ -46,7 +46,7 @@ export type { SigmaSchedulerConfig } from './sigma_scheduler.js';
 export type { UniPCMultistepConfig } from './unipc_multistep.js';
 export { schedulerClass, schedulerClasses, type SchedulerClass } from './registry.js';
 export { Scheduler } from './scheduler.js';
-export type { Steps, StepsOptions } from './steps.js';
+export type { Steps, TimestepsOptions, TimestepsOptions as StepsOptions } from './steps.js';
 export type { PredictionType, SchedulerConfig, StepOptions, StepOutput } from './types.js';
 export {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,

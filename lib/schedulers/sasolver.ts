@@ -54,7 +54,7 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
     return this.mix(original, noise, timestep); // as strong as in training, wherever the run's sigmas are
   }
 
-  protected override get longestMemory(): number {
+  protected override get longestHistory(): number {
     const { predictor_order, corrector_order } = this.settings;
     const orders = Object.entries({ predictor_order, corrector_order });
     return Math.max(...orders.map(([name, order]) => checkInteger(`${this.name} ${name}`, order, 1, HIGHEST_ORDER)));

@@ -1,15 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { Memory } from './history.js';
+import { History } from './history.js';
 import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
 import type { SchedulerClass } from './registry.js';
 import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
 import { respaces, type RespacingConfig } from './sigmas.js';
-import { countSteps, customList, type StepLists, type Steps, type StepsOptions } from './steps.js';
+import { countSteps, customList, type StepLists, type Steps, type TimestepsOptions } from './steps.js';
+import { threshold } from './threshold.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
-import { threshold, weightedQuotient, weightedSum } from './weighted_sum.js';
+import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
 /**
  * A way to turn noise into a sample, step by step: `setTimesteps`, then for each of `timesteps` the model and `step`.
@@ -44,7 +45,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** Where in `timesteps` the run is; null before the first step. */
   protected stepIndex: number | null = null;
   protected beginIndex: number | null = null;
-  private readonly memories: Memory[] = [];
+  private readonly histories: History[] = [];
 
   constructor(options: Partial<C> = {}) {
     const { className } = this.schedulerClass;
@@ -87,7 +88,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    * Begins a run of so many steps.
    * @throws RangeError for a number below 1 or above num_train_timesteps, or a list that this scheduler does not take.
    */
-  setTimesteps(steps: Steps, options: StepsOptions = {}): void {
+  setTimesteps(steps: Steps, options: TimestepsOptions = {}): void {
     const count = this.countSteps(steps);
     this.dispose();
     [this.stepIndex, this.beginIndex] = [null, null];
@@ -142,7 +143,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** Frees what the scheduler remembers of a run. It can be used again after setTimesteps. */
   dispose(): void {
-    this.memories.forEach(memory => memory.clear());
+    this.histories.forEach(history => history.clear());
     this.numInferenceSteps = 0;
   }
 
@@ -152,9 +153,9 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   }
 
   /** Sets `timesteps`, for the given steps. */
-  protected abstract plan(steps: Steps, options: StepsOptions): void;
+  protected abstract plan(steps: Steps, options: TimestepsOptions): void;
 
-  /** One step, in a tidy; tensors are remembered by `Memory`. */
+  /** One step, in a tidy; tensors are remembered by `History`. */
   protected abstract advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput;
 
   /** @throws Error before setTimesteps, RangeError for an output that does not fit the sample. */
@@ -189,11 +190,11 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return { ...this.settings, sigma_min, sigma_max };
   }
 
-  /** A memory for up to `size` tensors. */
-  protected remember(size: number): Memory {
-    const memory = new Memory(size);
-    this.memories.push(memory);
-    return memory;
+  /** A history of up to `size` tensors. */
+  protected remember(size: number): History {
+    const history = new History(size);
+    this.histories.push(history);
+    return history;
   }
 
   protected alphaProd(timestep: number): number {

@@ -3,7 +3,7 @@ import { checkInteger } from '../core/checks.js';
 import { Scheduler } from './scheduler.js';
 import type { ConfigRules } from './scheduler_config.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
-import { customList, type Steps, type StepsOptions } from './steps.js';
+import { customList, type Steps, type TimestepsOptions } from './steps.js';
 import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
 import { predictionTypes, type SchedulerConfig } from './types.js';
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
@@ -46,7 +46,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   /** The same at each training step, rising. */
   protected readonly table: Float32Array;
   /** What the model made of the last steps, as the solver wants it. */
-  protected readonly outputs = this.remember(this.longestMemory);
+  protected readonly outputs = this.remember(this.longestHistory);
 
   constructor(options: Partial<C> = {}) {
     super(options);
@@ -63,7 +63,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   }
 
   /** How many outputs of the model to remember. */
-  protected get longestMemory(): number {
+  protected get longestHistory(): number {
     return checkInteger(`${this.name} solver_order`, this.settings.solver_order!, 1, 3);
   }
 
@@ -77,7 +77,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
     return this.table[0];
   }
 
-  protected override plan(steps: Steps, { mu }: StepsOptions): void {
+  protected override plan(steps: Steps, { mu }: TimestepsOptions): void {
     const { settings, table } = this;
     const count = this.numInferenceSteps;
     const respaced = respacedSigmas(this.respacing, ...this.ends, count);

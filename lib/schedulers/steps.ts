@@ -4,7 +4,7 @@ import { checkInteger, show } from '../core/checks.js';
 export type Steps = number | { timesteps: readonly number[] } | { sigmas: readonly number[] };
 
 /** What some schedulers can be told besides the steps. */
-export interface StepsOptions {
+export interface TimestepsOptions {
   /** LCM and TCD: the steps that the model was distilled for. */
   originalInferenceSteps?: number;
   /** LCM and TCD: the share of the schedule to run, from its end. */

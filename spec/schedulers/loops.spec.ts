@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { Generator } from '../../lib/core/random.js';
-import { schedulerClass, type Scheduler, type StepOptions, type Steps, type StepsOptions } from '../../lib/schedulers/index.js';
+import { schedulerClass, type Scheduler, type StepOptions, type Steps, type TimestepsOptions } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose, type Values } from '../support/close.js';
 import { loadGolden, type Golden } from '../support/golden.js';
@@ -14,7 +14,7 @@ interface Case {
   steps: number | { timesteps: number[] } | { sigmas: number[] };
   options: StepOptions;
   begin: number | null;
-  extra: StepsOptions;
+  extra: TimestepsOptions;
   /** The steps whose samples the golden holds. */
   recorded: number[];
   initNoiseSigma: number;
