@@ -1,15 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
-import { Scheduler } from './scheduler.js';
+import { BetaScheduler } from './beta_scheduler.js';
+import { thresholdingDefaults, type ClippingConfig, type ThresholdingConfig } from './limits.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
+import type { BetaSchedulerConfig, StepOptions, StepOutput } from './types.js';
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
-export interface DDIMConfig extends SchedulerConfig, SpacingConfig {
-  clip_sample: boolean;
-  clip_sample_range: number;
-  thresholding: boolean;
-  dynamic_thresholding_ratio: number;
-  sample_max_value: number;
+export interface DDIMConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   rescale_betas_zero_snr: boolean;
   /** The last step ends without noise, or else with that of training step 0. */
   set_alpha_to_one: boolean;
@@ -19,12 +15,11 @@ export interface DDIMConfig extends SchedulerConfig, SpacingConfig {
  * Denoising diffusion implicit models (arXiv:2010.02502): deterministic, or with noise for `eta` above 0.
  * Equals DDIMScheduler of diffusers.
  */
-export class DDIMScheduler extends Scheduler<DDIMConfig> {
+export class DDIMScheduler extends BetaScheduler<DDIMConfig> {
   static override readonly className: string = 'DDIMScheduler';
   static override readonly defaults: DDIMConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, clip_sample: true,
-    set_alpha_to_one: true, steps_offset: 0, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
-    clip_sample_range: 1, sample_max_value: 1, timestep_spacing: 'leading', rescale_betas_zero_snr: false,
+    ...BetaScheduler.defaults, ...thresholdingDefaults, clip_sample: true, clip_sample_range: 1, set_alpha_to_one: true,
+    timestep_spacing: 'leading', steps_offset: 0, rescale_betas_zero_snr: false,
   };
 
   protected override plan(): void {

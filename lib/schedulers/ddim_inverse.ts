@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
+import { BetaScheduler } from './beta_scheduler.js';
 import type { DDIMConfig } from './ddim.js';
-import { Scheduler } from './scheduler.js';
 import { roundHalfToEven, spacedTimesteps } from './timesteps.js';
 import type { StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
@@ -11,15 +11,14 @@ export type DDIMInverseConfig = Omit<DDIMConfig, 'thresholding' | 'dynamic_thres
  * DDIM backwards (arXiv:2010.02502): from a clean sample, along rising timesteps, to the noise that DDIM would make it of.
  * Equals DDIMInverseScheduler of diffusers.
  */
-export class DDIMInverseScheduler extends Scheduler<DDIMInverseConfig> {
+export class DDIMInverseScheduler extends BetaScheduler<DDIMInverseConfig> {
   static override readonly className = 'DDIMInverseScheduler';
   static override readonly interchangeable = false;
   static override readonly defaults: DDIMInverseConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, clip_sample: true,
-    set_alpha_to_one: true, steps_offset: 0, prediction_type: 'epsilon', clip_sample_range: 1, timestep_spacing: 'leading',
+    ...BetaScheduler.defaults, clip_sample: true, clip_sample_range: 1, set_alpha_to_one: true, timestep_spacing: 'leading', steps_offset: 0,
     rescale_betas_zero_snr: false,
   };
-  static override readonly choices = { ...Scheduler.choices, timestep_spacing: ['leading', 'trailing'] };
+  static override readonly choices = { ...BetaScheduler.choices, timestep_spacing: ['leading', 'trailing'] };
 
   constructor(options: Partial<DDIMInverseConfig> = {}) {
     super(options);

@@ -1,19 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
-import { Scheduler } from './scheduler.js';
+import { BetaScheduler } from './beta_scheduler.js';
+import { thresholdingDefaults, type ClippingConfig, type ThresholdingConfig } from './limits.js';
 import { customList, type Steps } from './steps.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig, StepOptions, StepOutput } from './types.js';
+import type { BetaSchedulerConfig, StepOptions, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
 export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
 
-export interface DDPMConfig extends SchedulerConfig, SpacingConfig {
+export interface DDPMConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   variance_type: typeof varianceTypes[number];
-  clip_sample: boolean;
-  clip_sample_range: number;
-  thresholding: boolean;
-  dynamic_thresholding_ratio: number;
-  sample_max_value: number;
   rescale_betas_zero_snr: boolean;
 }
 
@@ -22,14 +18,13 @@ export interface DDPMConfig extends SchedulerConfig, SpacingConfig {
  * Takes lists of timesteps.
  * Equals DDPMScheduler of diffusers, except that `fixed_large_log` means the same variance as `fixed_large`.
  */
-export class DDPMScheduler extends Scheduler<DDPMConfig> {
+export class DDPMScheduler extends BetaScheduler<DDPMConfig> {
   static override readonly className: string = 'DDPMScheduler';
   static override readonly defaults: DDPMConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
-    variance_type: 'fixed_small', clip_sample: true, prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995,
-    clip_sample_range: 1, sample_max_value: 1, timestep_spacing: 'leading', steps_offset: 0, rescale_betas_zero_snr: false,
+    ...BetaScheduler.defaults, ...thresholdingDefaults, variance_type: 'fixed_small', clip_sample: true, clip_sample_range: 1,
+    timestep_spacing: 'leading', steps_offset: 0, rescale_betas_zero_snr: false,
   };
-  static override readonly choices = { ...Scheduler.choices, variance_type: varianceTypes };
+  static override readonly choices = { ...BetaScheduler.choices, variance_type: varianceTypes };
   protected override readonly takes = ['timesteps'] as const;
 
   protected override plan(steps: Steps): void {

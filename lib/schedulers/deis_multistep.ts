@@ -21,11 +21,8 @@ export interface DEISMultistepConfig extends SolverConfig {
 export class DEISMultistepScheduler extends SolverScheduler<DEISMultistepConfig> {
   static override readonly className = 'DEISMultistepScheduler';
   static override readonly defaults: DEISMultistepConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1, algorithm_type: 'deis',
-    solver_type: 'logrho', lower_order_final: true, use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false,
-    use_flow_sigmas: false, flow_shift: 1, timestep_spacing: 'linspace', steps_offset: 0, use_dynamic_shifting: false,
-    time_shift_type: 'exponential',
+    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'deis', solver_type: 'logrho', timestep_spacing: 'linspace', steps_offset: 0,
+    use_dynamic_shifting: false, time_shift_type: 'exponential',
   };
   static override readonly choices = { ...SolverScheduler.choices, algorithm_type: ['deis'], solver_type: ['logrho'] };
   static override readonly synonyms = {

@@ -1,31 +1,26 @@
 import { checkInteger, show } from '../core/checks.js';
-import { Scheduler } from './scheduler.js';
+import { BetaScheduler } from './beta_scheduler.js';
+import { thresholdingDefaults, type ClippingConfig, type ThresholdingConfig } from './limits.js';
 import { customList, type Steps, type TimestepsOptions } from './steps.js';
 import type { SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig } from './types.js';
+import type { BetaSchedulerConfig } from './types.js';
 
 /** Config of the schedulers for distilled models. */
-export interface DistilledConfig extends SchedulerConfig, SpacingConfig {
+export interface DistilledConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   /** The steps that the model was distilled for, of which a run takes a few. */
   original_inference_steps: number;
-  clip_sample: boolean;
-  clip_sample_range: number;
   set_alpha_to_one: boolean;
-  thresholding: boolean;
-  dynamic_thresholding_ratio: number;
-  sample_max_value: number;
   timestep_scaling: number;
   rescale_betas_zero_snr: boolean;
 }
 
 /** LCM and TCD: a few steps of those that the model was distilled for. Take lists of timesteps. */
-export abstract class DistilledScheduler extends Scheduler<DistilledConfig> {
+export abstract class DistilledScheduler extends BetaScheduler<DistilledConfig> {
   static override readonly interchangeable = false;
   static override readonly defaults: DistilledConfig = {
-    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', trained_betas: null,
-    original_inference_steps: 50, clip_sample: false, clip_sample_range: 1, set_alpha_to_one: true, steps_offset: 0,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
-    timestep_spacing: 'leading', timestep_scaling: 10, rescale_betas_zero_snr: false,
+    ...BetaScheduler.defaults, ...thresholdingDefaults, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear',
+    original_inference_steps: 50, clip_sample: false, clip_sample_range: 1, set_alpha_to_one: true, timestep_spacing: 'leading',
+    steps_offset: 0, timestep_scaling: 10, rescale_betas_zero_snr: false,
   };
   protected override readonly takes = ['timesteps'] as const;
 

@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { algorithmTypes, solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
-import type { ConfigRules } from './scheduler_config.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import type { StepLists } from './steps.js';
 import type { TimestepSpacing } from './timesteps.js';
-import type { StepOptions, StepOutput } from './types.js';
+import type { SchedulerRules, StepOptions, StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DPMSolverMultistepConfig extends SolverConfig {
@@ -30,14 +29,11 @@ export interface DPMSolverMultistepConfig extends SolverConfig {
 export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultistepConfig> {
   static override readonly className: string = 'DPMSolverMultistepScheduler';
   static override readonly defaults: DPMSolverMultistepConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
-    algorithm_type: 'dpmsolver++', solver_type: 'midpoint', lower_order_final: true, euler_at_final: false, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, use_lu_lambdas: false, use_flow_sigmas: false, flow_shift: 1,
-    final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
-    rescale_betas_zero_snr: false, use_dynamic_shifting: false, time_shift_type: 'exponential',
+    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint', euler_at_final: false,
+    use_lu_lambdas: false, final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, timestep_spacing: 'linspace',
+    steps_offset: 0, rescale_betas_zero_snr: false, use_dynamic_shifting: false, time_shift_type: 'exponential',
   };
-  static override readonly choices: ConfigRules['choices'] = {
+  static override readonly choices: SchedulerRules['choices'] = {
     ...SolverScheduler.choices, algorithm_type: algorithmTypes, solver_type: ['midpoint', 'heun'],
   };
   static override readonly synonyms = solverSynonyms;

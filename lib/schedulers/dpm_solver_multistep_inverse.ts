@@ -1,4 +1,5 @@
 import { DPMSolverMultistepScheduler, type DPMSolverMultistepConfig } from './dpm_solver_multistep.js';
+import { SolverScheduler } from './solver_scheduler.js';
 import type { StepLists } from './steps.js';
 import { roundHalfToEven, spacedTimesteps } from './timesteps.js';
 
@@ -17,11 +18,8 @@ export class DPMSolverMultistepInverseScheduler extends DPMSolverMultistepSchedu
   static override readonly interchangeable = false;
   static override readonly adopts = true;
   static override readonly defaults: DPMSolverMultistepInverseConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
-    algorithm_type: 'dpmsolver++', solver_type: 'midpoint', lower_order_final: true, euler_at_final: false, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, use_flow_sigmas: false, flow_shift: 1, lambda_min_clipped: -Infinity,
-    variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
+    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint', euler_at_final: false,
+    lambda_min_clipped: -Infinity, variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
   };
   static override readonly choices = { ...DPMSolverMultistepScheduler.choices, algorithm_type: ['dpmsolver', 'dpmsolver++'] };
   protected override readonly takes: StepLists = [];

@@ -22,11 +22,8 @@ export interface DPMSolverSinglestepConfig extends SolverConfig {
 export class DPMSolverSinglestepScheduler extends SolverScheduler<DPMSolverSinglestepConfig> {
   static override readonly className = 'DPMSolverSinglestepScheduler';
   static override readonly defaults: DPMSolverSinglestepConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1,
-    algorithm_type: 'dpmsolver++', solver_type: 'midpoint', lower_order_final: false, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, use_flow_sigmas: false, flow_shift: 1, final_sigmas_type: 'zero',
-    lambda_min_clipped: -Infinity, variance_type: null, use_dynamic_shifting: false, time_shift_type: 'exponential',
+    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint', lower_order_final: false,
+    final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, use_dynamic_shifting: false, time_shift_type: 'exponential',
   };
   static override readonly choices = {
     ...SolverScheduler.choices, algorithm_type: ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver++'], solver_type: ['midpoint', 'heun'],

@@ -19,10 +19,7 @@ export function ancestralSigmas(from: number, to: number): { up: number; down: n
  */
 export class EulerAncestralDiscreteScheduler extends SigmaScheduler<EulerAncestralDiscreteConfig> {
   static override readonly className = 'EulerAncestralDiscreteScheduler';
-  static override readonly defaults: EulerAncestralDiscreteConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
-    prediction_type: 'epsilon', timestep_spacing: 'linspace', steps_offset: 0, rescale_betas_zero_snr: false,
-  };
+  static override readonly defaults: EulerAncestralDiscreteConfig = { ...SigmaScheduler.defaults, rescale_betas_zero_snr: false };
   static override readonly choices = { ...SigmaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
 
   protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions): StepOutput {

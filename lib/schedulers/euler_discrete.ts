@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { respacedSigmas, timestepAt } from './sigmas.js';
+import { respacedSigmas, respacingDefaults, timestepAt } from './sigmas.js';
 import { customList, type Steps } from './steps.js';
 import { linspace } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
@@ -21,10 +21,8 @@ export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
 export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> {
   static override readonly className = 'EulerDiscreteScheduler';
   static override readonly defaults: EulerDiscreteConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
-    prediction_type: 'epsilon', interpolation_type: 'linear', use_karras_sigmas: false, use_exponential_sigmas: false,
-    use_beta_sigmas: false, sigma_min: null, sigma_max: null, timestep_spacing: 'linspace', timestep_type: 'discrete',
-    steps_offset: 0, rescale_betas_zero_snr: false, final_sigmas_type: 'zero',
+    ...SigmaScheduler.defaults, ...respacingDefaults, interpolation_type: 'linear', sigma_min: null, sigma_max: null,
+    timestep_type: 'discrete', rescale_betas_zero_snr: false, final_sigmas_type: 'zero',
   };
   static override readonly choices = {
     ...SigmaScheduler.choices, interpolation_type: ['linear', 'log_linear'], timestep_type: ['discrete', 'continuous'],

@@ -1,13 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
+import type { ClippingConfig } from './limits.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
+import { respacingDefaults } from './sigmas.js';
 import type { Steps } from './steps.js';
 import type { StepOutput } from './types.js';
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
-export interface HeunDiscreteConfig extends SigmaSchedulerConfig {
-  clip_sample: boolean;
-  clip_sample_range: number;
-}
+export interface HeunDiscreteConfig extends SigmaSchedulerConfig, ClippingConfig {}
 
 /**
  * Heun's method (arXiv:2206.00364, algorithm 1): each step but the last calls the model a second time, at its end.
@@ -17,9 +16,7 @@ export interface HeunDiscreteConfig extends SigmaSchedulerConfig {
 export class HeunDiscreteScheduler extends SigmaScheduler<HeunDiscreteConfig> {
   static override readonly className = 'HeunDiscreteScheduler';
   static override readonly defaults: HeunDiscreteConfig = {
-    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'linear', trained_betas: null,
-    prediction_type: 'epsilon', use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false, clip_sample: false,
-    clip_sample_range: 1, timestep_spacing: 'linspace', steps_offset: 0,
+    ...SigmaScheduler.defaults, ...respacingDefaults, beta_start: 0.00085, beta_end: 0.012, clip_sample: false, clip_sample_range: 1,
   };
   override readonly order = 2;
   protected override readonly takes = ['timesteps'] as const;

@@ -16,12 +16,12 @@ import { KDPM2DiscreteScheduler } from './k_dpm_2_discrete.js';
 import { LCMScheduler } from './lcm.js';
 import { LMSDiscreteScheduler } from './lms_discrete.js';
 import { PNDMScheduler } from './pndm.js';
-import { schedulerClasses } from './registry.js';
 import { SASolverScheduler } from './sasolver.js';
+import { knownRules } from './scheduler_config.js';
 import { TCDScheduler } from './tcd.js';
 import { UniPCMultistepScheduler } from './unipc_multistep.js';
 
-Object.assign(schedulerClasses, {
+Object.assign(knownRules, {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
   DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
   EulerDiscreteScheduler, HeunDiscreteScheduler, IPNDMScheduler, KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler,
@@ -44,8 +44,8 @@ export type { PNDMConfig } from './pndm.js';
 export type { SASolverConfig } from './sasolver.js';
 export type { SigmaSchedulerConfig } from './sigma_scheduler.js';
 export type { UniPCMultistepConfig } from './unipc_multistep.js';
-export { schedulerClass, schedulerClasses, type SchedulerClass } from './registry.js';
-export { Scheduler } from './scheduler.js';
+export { schedulerClass, schedulerClasses } from './registry.js';
+export { Scheduler, type SchedulerClass } from './scheduler.js';
 export type { Steps, TimestepsOptions, TimestepsOptions as StepsOptions } from './steps.js';
 export type { PredictionType, SchedulerConfig, StepOptions, StepOutput } from './types.js';
 export {

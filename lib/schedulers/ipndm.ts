@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { show } from '../core/checks.js';
 import { adamsBashforth } from './adams_bashforth.js';
 import { linspace32 } from './noise_schedule.js';
@@ -20,7 +20,7 @@ const PI = fround(Math.PI);
  * Equals IPNDMScheduler of diffusers, and adds noise besides, which that cannot.
  * @throws RangeError for `trained_betas` that are not two or more numbers from 0 to 1.
  */
-export class IPNDMScheduler extends Scheduler<IPNDMConfig & SchedulerConfig> {
+export class IPNDMScheduler extends Scheduler<IPNDMConfig> {
   static override readonly className = 'IPNDMScheduler';
   static override readonly interchangeable = false;
   static override readonly defaults: IPNDMConfig = { num_train_timesteps: 1000, trained_betas: null };
@@ -33,16 +33,19 @@ export class IPNDMScheduler extends Scheduler<IPNDMConfig & SchedulerConfig> {
     this.setAngles(this.settings.num_train_timesteps);
   }
 
-  protected override trainingSchedule(): Float32Array {
-    return noiseShares(this.settings, this.settings.num_train_timesteps).slice(0, -1).reverse().map(sigma => signalShare(sigma) ** 2);
+  override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    const sigmas = [timestep].flat().map(t => this.sigmas[this.indexOf(t)]);
+    return tf.tidy(() => weightedSum(
+      [this.perSample(sigmas.map(signalShare), original), original], [this.perSample(sigmas, original), noise],
+    ));
+  }
+
+  override getVelocity(sample: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
+    return tf.tidy(() => this.addNoise(noise, sample.neg(), timestep));
   }
 
   protected override plan(): void {
     this.setAngles(this.numInferenceSteps);
-  }
-
-  protected override alphaProd(timestep: number): number {
-    return signalShare(this.sigmas[this.indexOf(timestep)]) ** 2;
   }
 
   protected override advance(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor): StepOutput {

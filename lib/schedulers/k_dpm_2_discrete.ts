@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import { timestepAt } from './sigmas.js';
+import { respacingDefaults, timestepAt } from './sigmas.js';
 import type { Steps } from './steps.js';
 import { roundHalfToEven } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
@@ -18,11 +18,7 @@ export interface Aim {
  */
 export class KDPM2DiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
   static override readonly className: string = 'KDPM2DiscreteScheduler';
-  static override readonly defaults: SigmaSchedulerConfig = {
-    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'linear', trained_betas: null,
-    use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false, prediction_type: 'epsilon',
-    timestep_spacing: 'linspace', steps_offset: 0,
-  };
+  static override readonly defaults: SigmaSchedulerConfig = { ...SigmaScheduler.defaults, ...respacingDefaults, beta_start: 0.00085, beta_end: 0.012 };
   static override readonly choices = { ...SigmaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
   override readonly order = 2;
   /** The sample at the beginning of a step that is half done. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
-import type { RespacingConfig } from './sigmas.js';
+import { respacingDefaults, type RespacingConfig } from './sigmas.js';
 import type { StepOptions, StepOutput } from './types.js';
 import { weightedQuotient, weightedSum, type Term } from './weighted_sum.js';
 
@@ -13,10 +13,7 @@ const HIGHEST_ORDER = 4;
  */
 export class LMSDiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
   static override readonly className = 'LMSDiscreteScheduler';
-  static override readonly defaults: SigmaSchedulerConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, prediction_type: 'epsilon', timestep_spacing: 'linspace', steps_offset: 0,
-  };
+  static override readonly defaults: SigmaSchedulerConfig = { ...SigmaScheduler.defaults, ...respacingDefaults };
   private readonly slopes = this.remember(HIGHEST_ORDER);
 
   /** Karras sigmas lie between the ends of the timesteps here, whatever the config says, as in diffusers. */

@@ -14,6 +14,10 @@ export interface NoiseScheduleConfig {
   rescale_betas_zero_snr?: boolean;
 }
 
+export const noiseScheduleDefaults: NoiseScheduleConfig = {
+  num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null,
+};
+
 const { fround } = Math;
 
 /**

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { adamsBashforth } from './adams_bashforth.js';
-import { Scheduler } from './scheduler.js';
+import { BetaScheduler } from './beta_scheduler.js';
 import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig, StepOutput } from './types.js';
+import type { BetaSchedulerConfig, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
-export interface PNDMConfig extends SchedulerConfig, SpacingConfig {
+export interface PNDMConfig extends BetaSchedulerConfig, SpacingConfig {
   /** Goes without the Runge-Kutta steps to begin with, which call the model nine times more. */
   skip_prk_steps: boolean;
   /** The last step ends without noise, or else with that of training step 0. */
@@ -20,13 +20,12 @@ const RUNGE_KUTTA_WEIGHTS = [1 / 6, 1 / 3, 1 / 3, 1 / 6];
  * Equals PNDMScheduler of diffusers.
  * @throws RangeError for fewer than 4 steps, unless the config skips the Runge-Kutta steps.
  */
-export class PNDMScheduler extends Scheduler<PNDMConfig> {
+export class PNDMScheduler extends BetaScheduler<PNDMConfig> {
   static override readonly className = 'PNDMScheduler';
   static override readonly defaults: PNDMConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, skip_prk_steps: false,
-    set_alpha_to_one: false, prediction_type: 'epsilon', timestep_spacing: 'leading', steps_offset: 0,
+    ...BetaScheduler.defaults, skip_prk_steps: false, set_alpha_to_one: false, timestep_spacing: 'leading', steps_offset: 0,
   };
-  static override readonly choices = { ...Scheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
+  static override readonly choices = { ...BetaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
 
   /** Noise predictions, one per full step. */
   private readonly history = this.remember(4);

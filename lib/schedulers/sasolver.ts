@@ -31,11 +31,8 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
   static override readonly interchangeable = false;
   static override readonly adopts = true;
   static override readonly defaults: SASolverConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, predictor_order: 2,
-    corrector_order: 2, prediction_type: 'epsilon', tau_func: null, thresholding: false, dynamic_thresholding_ratio: 0.995,
-    sample_max_value: 1, algorithm_type: 'data_prediction', lower_order_final: true, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, use_flow_sigmas: false, flow_shift: 1, lambda_min_clipped: -Infinity,
-    variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
+    ...SolverScheduler.defaults, predictor_order: 2, corrector_order: 2, tau_func: null, algorithm_type: 'data_prediction',
+    lambda_min_clipped: -Infinity, variance_type: null, timestep_spacing: 'linspace', steps_offset: 0,
   };
   static override readonly choices = { ...SolverScheduler.choices, algorithm_type: ['data_prediction', 'noise_prediction'] };
   /** What the last step kept of its sample with the noise that it added, and how stochastic it was. */

@@ -2,15 +2,17 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn } from '../core/random.js';
 import { History } from './history.js';
-import { alphasCumprodOf, betaSchedules } from './noise_schedule.js';
-import type { SchedulerClass } from './registry.js';
-import { adoptConfig, completeConfig, relativesOf, type ConfigRules } from './scheduler_config.js';
+import { limit } from './limits.js';
+import { adoptConfig, completeConfig, relativesOf } from './scheduler_config.js';
 import { respaces, type RespacingConfig } from './sigmas.js';
 import { countSteps, customList, type StepLists, type Steps, type TimestepsOptions } from './steps.js';
-import { threshold } from './threshold.js';
-import { timestepSpacings } from './timesteps.js';
-import { predictionTypes, type SchedulerConfig, type StepOptions, type StepOutput } from './types.js';
-import { weightedQuotient, weightedSum } from './weighted_sum.js';
+import type { SchedulerConfig, SchedulerRules, StepOptions, StepOutput } from './types.js';
+
+/** What every scheduler class has besides its instances. */
+export interface SchedulerClass<S extends Scheduler = Scheduler> extends SchedulerRules {
+  new (options?: object): S;
+  fromConfig(config: object, overrides?: object): S;
+}
 
 /**
  * A way to turn noise into a sample, step by step: `setTimesteps`, then for each of `timesteps` the model and `step`.
@@ -26,32 +28,27 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   static readonly interchangeable: boolean = true;
   static readonly adopts: boolean = false;
   static readonly defaults: object = {};
-  static readonly choices: ConfigRules['choices'] = {
-    beta_schedule: betaSchedules, prediction_type: predictionTypes, timestep_spacing: timestepSpacings,
-  };
-  static readonly synonyms: ConfigRules['synonyms'] = {};
+  static readonly choices: SchedulerRules['choices'] = {};
+  static readonly synonyms: SchedulerRules['synonyms'] = {};
 
-  /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
-  readonly config: Readonly<C>;
   /** Model calls per step. */
   readonly order: number = 1;
   /** When to call the model, in falling order; the training steps until `setTimesteps`. */
   timesteps: number[];
   /** Which lists `setTimesteps` takes besides a number. */
   protected readonly takes: StepLists = [];
-  protected readonly alphasCumprod: Float32Array;
   /** As asked for by setTimesteps; 0 before it and after dispose. */
   protected numInferenceSteps = 0;
   /** Where in `timesteps` the run is; null before the first step. */
   protected stepIndex: number | null = null;
   protected beginIndex: number | null = null;
   private readonly histories: History[] = [];
+  private wholeConfig: Readonly<C>;
 
   constructor(options: Partial<C> = {}) {
-    const { className } = this.schedulerClass;
-    this.config = Object.freeze(completeConfig(className, this.schedulerClass, options)) as unknown as Readonly<C>;
-    this.alphasCumprod = this.trainingSchedule();
-    this.timesteps = Array.from(this.alphasCumprod, (_, i) => this.alphasCumprod.length - 1 - i);
+    this.wholeConfig = Object.freeze(completeConfig(this.schedulerClass, options)) as unknown as Readonly<C>;
+    const { num_train_timesteps: trained } = this.config;
+    this.timesteps = Array.from({ length: trained }, (_, i) => trained - 1 - i);
   }
 
   /**
@@ -61,14 +58,17 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   static fromConfig<S extends Scheduler>(this: new (options?: never) => S, config: object, overrides: Partial<S['config']> = {}): S {
     const target = this as unknown as SchedulerClass<S>;
     const { options, rest } = adoptConfig(target, config, overrides);
-    const scheduler = new target(options);
-    Object.assign(scheduler, { config: Object.freeze({ ...scheduler.config, ...rest }) });
-    return scheduler;
+    return new target(options).keeping(rest);
+  }
+
+  /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
+  get config(): Readonly<C> {
+    return this.wholeConfig;
   }
 
   /** The classes that can take this scheduler's config. */
   get compatibles(): SchedulerClass[] {
-    return relativesOf(this.schedulerClass);
+    return relativesOf(this.schedulerClass) as SchedulerClass[];
   }
 
   /** What unit noise is multiplied by to begin with. */
@@ -101,9 +101,12 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     }
   }
 
-  /** Another of the same class and config, which has no run yet: for a run beside this scheduler's own. */
-  clone(): this {
-    return Object.assign(new this.schedulerClass(this.settings) as this, { config: this.config });
+  /** Another of the same class and config but for `changes`, which has no run yet: for a run beside this scheduler's own. */
+  clone(changes: object = {}): this {
+    const entries = Object.entries({ ...this.config, ...changes });
+    const isOwn = ([key]: [string, unknown]) => key in this.schedulerClass.defaults;
+    const copy = new this.schedulerClass(Object.fromEntries(entries.filter(isOwn))) as this;
+    return copy.keeping(Object.fromEntries(entries.filter(entry => !isOwn(entry))));
   }
 
   /** Says where in `timesteps` a run begins that does not begin at the first, as from an image. */
@@ -132,24 +135,15 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    * The noisy sample at `timestep`: one for all samples, or one for each.
    * @param noise of the shape of `original`.
    */
-  addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
-    return this.mix(original, noise, timestep);
-  }
+  abstract addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor;
 
   /** What a model with v_prediction should predict at `timestep` for a sample with this noise (arXiv:2202.00512). */
-  getVelocity(sample: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
-    return tf.tidy(() => this.mix(noise, sample.neg(), timestep));
-  }
+  abstract getVelocity(sample: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor;
 
   /** Frees what the scheduler remembers of a run. It can be used again after setTimesteps. */
   dispose(): void {
     this.histories.forEach(history => history.clear());
     this.numInferenceSteps = 0;
-  }
-
-  /** Share of the clean sample's variance left at each training step, falling. */
-  protected trainingSchedule(): Float32Array {
-    return alphasCumprodOf(this.settings);
   }
 
   /** Sets `timesteps`, for the given steps. */
@@ -197,16 +191,6 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return history;
   }
 
-  protected alphaProd(timestep: number): number {
-    return this.alphasCumprod[checkInteger(`${this.name} timestep`, timestep, 0, this.alphasCumprod.length - 1)];
-  }
-
-  /** That of the training step where even steps from `timestep` lead; `atEnd` beyond the first. */
-  protected nextAlphaProd(timestep: number, atEnd = 1): number {
-    const next = timestep - Math.floor(this.settings.num_train_timesteps / this.numInferenceSteps);
-    return next >= 0 ? this.alphaProd(next) : atEnd;
-  }
-
   /** Where the run is; the first time, where `timestep` says. */
   protected indexAt(timestep: number): number {
     this.stepIndex ??= this.beginIndex ?? this.indexOf(timestep);
@@ -238,31 +222,9 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return values.length === 1 ? values[0] : tf.tensor(values, [values.length, ...Array(like.rank - 1).fill(1)]);
   }
 
-  /** The noiseless sample, as the model sees it. */
-  protected predictOriginal(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
-    switch (this.settings.prediction_type) {
-      case 'epsilon': return weightedQuotient(alpha, [1, sample], [-sigma, modelOutput]);
-      case 'sample': return modelOutput.clone();
-      case 'v_prediction': return weightedSum([alpha, sample], [-sigma, modelOutput]);
-      case 'flow_prediction': return weightedSum([1, sample], [-sigma, modelOutput]);
-    }
-  }
-
-  /** The noise in the sample, as the model sees it. */
-  protected predictNoise(modelOutput: tf.Tensor, sample: tf.Tensor, alpha: number, sigma: number): tf.Tensor {
-    switch (this.settings.prediction_type) {
-      case 'epsilon': return modelOutput.clone();
-      case 'sample': return weightedQuotient(sigma, [1, sample], [-alpha, modelOutput]);
-      case 'v_prediction': return weightedSum([sigma, sample], [alpha, modelOutput]);
-      case 'flow_prediction': return weightedSum([1, sample], [1 - sigma, modelOutput]);
-    }
-  }
-
   /** Thresholds or clips a predicted original, if the config says so. */
   protected limit(original: tf.Tensor): tf.Tensor {
-    const { dynamic_thresholding_ratio: ratio, sample_max_value: max, clip_sample: clip, clip_sample_range: range } = this.settings;
-    if (this.settings.thresholding) return threshold(original, ratio!, max!);
-    return clip ? original.clipByValue(-range!, range!) : original;
+    return limit(original, this.settings);
   }
 
   /** Fresh noise for a sample. */
@@ -270,13 +232,10 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return randn(sample.shape, generator, dtype);
   }
 
-  /** `signal` and `noise` in the shares that they have at `timestep`. */
-  protected mix(signal: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {
-    const alphas = [timestep].flat().map(t => this.alphaProd(t));
-    return tf.tidy(() => weightedSum(
-      [this.perSample(alphas.map(Math.sqrt), signal), signal],
-      [this.perSample(alphas.map(alpha => Math.sqrt(1 - alpha)), signal), noise],
-    ));
+  /** Holds these in its config besides. */
+  private keeping(rest: object): this {
+    this.wholeConfig = Object.freeze({ ...this.config, ...rest });
+    return this;
   }
 
   private get schedulerClass(): SchedulerClass {

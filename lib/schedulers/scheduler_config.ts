@@ -1,14 +1,10 @@
 import { checkInteger, checkOneOf, show } from '../core/checks.js';
-import { schedulerClasses, type SchedulerClass } from './registry.js';
+import type { SchedulerRules } from './types.js';
 
 /** Makes whole configs of given ones, as ConfigMixin of diffusers does. */
 
-/** What a class says of its config: all keys with their defaults, accepted values, and values of relatives that mean the same. */
-export interface ConfigRules {
-  readonly defaults: object;
-  readonly choices: Readonly<Record<string, readonly unknown[]>>;
-  readonly synonyms: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-}
+/** What the classes say of their configs, by their names. Filled by index.ts. */
+export const knownRules: Record<string, SchedulerRules> = {};
 
 type Entries = Record<string, unknown>;
 
@@ -16,7 +12,7 @@ type Entries = Record<string, unknown>;
  * Fills in the defaults, and notes under `_use_default_values` which those were, so that another class may use its own.
  * @throws TypeError for an option that the class does not have, RangeError for a value that it does not take.
  */
-export function completeConfig(name: string, { defaults, choices, synonyms }: ConfigRules, options: object): Entries {
+export function completeConfig({ className: name, defaults, choices, synonyms }: SchedulerRules, options: object): Entries {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Entries;
   const unknown = Object.keys(given).filter(key => !(key in defaults));
   if (unknown.length > 0) throw new TypeError(`${name}: got the option ${unknown.join(', ')}, takes ${Object.keys(defaults).join(', ')}`);
@@ -44,9 +40,9 @@ function checkKind(name: string, value: unknown, usual: unknown): void {
  * Splits another scheduler's config into the options that `target` takes and the rest, which a later scheduler may take.
  * What was left at its default there is left at its default here; keys that no relative knows are named in a warning.
  */
-export function adoptConfig(target: SchedulerClass, config: object, overrides: object): { options: Entries; rest: Entries } {
+export function adoptConfig(target: SchedulerRules, config: object, overrides: object): { options: Entries; rest: Entries } {
   const { _use_default_values: untouched, ...source } = config as Entries;
-  const origin = schedulerClasses[String(source._class_name)];
+  const origin = knownRules[String(source._class_name)];
   const isDefault = ([key, value]: [string, unknown]) => Array.isArray(untouched) && untouched.includes(key)
     && (!origin || value === (origin.defaults as Entries)[key]); // a copy of the config may have set it since
   const given = Object.entries(source).filter(entry => !isDefault(entry));
@@ -67,7 +63,7 @@ export function adoptConfig(target: SchedulerClass, config: object, overrides: o
 }
 
 /** The classes between whose configs and those of `target` there is a way: itself, and most of the others. */
-export function relativesOf(target: SchedulerClass): SchedulerClass[] {
+export function relativesOf(target: SchedulerRules): SchedulerRules[] {
   const isRelated = target.interchangeable || target.adopts;
-  return Object.values(schedulerClasses).filter(each => each === target || (isRelated && each.interchangeable));
+  return Object.values(knownRules).filter(each => each === target || (isRelated && each.interchangeable));
 }

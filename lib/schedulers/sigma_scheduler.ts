@@ -1,18 +1,19 @@
 import * as tf from '@tensorflow/tfjs';
-import { Scheduler } from './scheduler.js';
+import { BetaScheduler } from './beta_scheduler.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { customList, type Steps } from './steps.js';
 import { spacedTimesteps, type SpacingConfig } from './timesteps.js';
-import type { SchedulerConfig } from './types.js';
+import type { BetaSchedulerConfig } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
-export interface SigmaSchedulerConfig extends SchedulerConfig, SpacingConfig, RespacingConfig {}
+export interface SigmaSchedulerConfig extends BetaSchedulerConfig, SpacingConfig, RespacingConfig {}
 
 /**
  * Schedulers that see the sample as `original + sigma * noise` (arXiv:2206.00364) and scale it down for the model.
  * Timesteps need not be whole numbers.
  */
-export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSchedulerConfig> extends Scheduler<C> {
+export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSchedulerConfig> extends BetaScheduler<C> {
+  static override readonly defaults: SigmaSchedulerConfig = { ...BetaScheduler.defaults, timestep_spacing: 'linspace', steps_offset: 0 };
   /** Sigma at each of `timesteps` and at the end: `[timesteps + 1]`, falling. */
   sigmas: Float32Array;
   /** Sigma at each training step, rising. */

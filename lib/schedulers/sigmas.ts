@@ -13,6 +13,8 @@ export interface RespacingConfig {
   sigma_max?: number | null;
 }
 
+export const respacingDefaults = { use_karras_sigmas: false, use_exponential_sigmas: false, use_beta_sigmas: false } as const;
+
 /** Sigma at each training step, rising: `[num_train_timesteps]`. With zero terminal SNR the last is large instead of infinite. */
 export function sigmaTable(alphasCumprod: Float32Array): Float32Array {
   return alphasCumprod.map(alpha => alpha || 2 ** -24).map(alpha => Math.sqrt(Math.fround(Math.fround(1 - alpha) / alpha)));

@@ -1,21 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
-import { Scheduler } from './scheduler.js';
-import type { ConfigRules } from './scheduler_config.js';
-import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
+import { BetaScheduler } from './beta_scheduler.js';
+import { thresholdingDefaults, type ThresholdingConfig } from './limits.js';
+import { respacedSigmas, respacingDefaults, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { customList, type Steps, type TimestepsOptions } from './steps.js';
 import { linspace, roundHalfToEven, spacedTimesteps, type SpacingConfig, type TimestepSpacing } from './timesteps.js';
-import { predictionTypes, type SchedulerConfig } from './types.js';
+import { predictionTypes, type BetaSchedulerConfig, type SchedulerRules } from './types.js';
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
-export interface SolverConfig extends SchedulerConfig, RespacingConfig {
+export interface SolverConfig extends BetaSchedulerConfig, RespacingConfig, ThresholdingConfig {
   solver_order?: number;
   solver_type?: string;
   /** Uses lower orders in the last two of fewer than 15 steps. */
   lower_order_final: boolean;
-  thresholding: boolean;
-  dynamic_thresholding_ratio: number;
-  sample_max_value: number;
   /** For models of flows: the sample is `(1 - sigma) * original + sigma * noise`. */
   use_flow_sigmas: boolean;
   flow_shift: number;
@@ -36,9 +33,12 @@ export interface Level {
 }
 
 /** Solvers of the diffusion equation in its exponential form: DPM-Solver, UniPC and DEIS, which share their schedules. */
-export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> extends Scheduler<C> {
-  static override readonly choices: ConfigRules['choices'] = {
-    ...Scheduler.choices, prediction_type: [...predictionTypes, 'flow_prediction'], time_shift_type: ['exponential', 'linear'],
+export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> extends BetaScheduler<C> {
+  static override readonly defaults: SolverConfig = {
+    ...BetaScheduler.defaults, ...thresholdingDefaults, ...respacingDefaults, lower_order_final: true, use_flow_sigmas: false, flow_shift: 1,
+  };
+  static override readonly choices: SchedulerRules['choices'] = {
+    ...BetaScheduler.choices, prediction_type: [...predictionTypes, 'flow_prediction'], time_shift_type: ['exponential', 'linear'],
     final_sigmas_type: ['zero', 'sigma_min'],
   };
   /** Noise over signal at each of `timesteps` and at the end: `[timesteps + 1]`, falling. */

@@ -1,24 +1,36 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { FloatDtype } from '../core/float16.js';
 import type { Generator } from '../core/random.js';
+import type { ClippingConfig, ThresholdingConfig } from './limits.js';
 import type { NoiseScheduleConfig } from './noise_schedule.js';
 
 /** What a model predicts of a sample `alpha * original + sigma * noise`. */
 export const predictionTypes = ['epsilon', 'sample', 'v_prediction'] as const;
 export type PredictionType = typeof predictionTypes[number] | 'flow_prediction';
 
-/** The keys of scheduler_config.json that every scheduler has. */
-export interface SchedulerConfig extends NoiseScheduleConfig {
+/** What a scheduler class says of its config: all keys with their defaults, accepted values, and values of relatives that mean the same. */
+export interface SchedulerRules {
+  /** As configs name it. */
+  readonly className: string;
+  /** Whether it is one of those that take each other's configs. */
+  readonly interchangeable: boolean;
+  /** Whether it takes the configs of those, though they do not take it for one of them. */
+  readonly adopts: boolean;
+  readonly defaults: object;
+  readonly choices: Readonly<Record<string, readonly unknown[]>>;
+  readonly synonyms: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+/** The keys of scheduler_config.json of schedulers for models that were trained with betas. */
+export interface BetaSchedulerConfig extends NoiseScheduleConfig {
   prediction_type: PredictionType;
-  /** Dynamic thresholding of the predicted original; for pixels, not for latents. */
-  thresholding?: boolean;
-  dynamic_thresholding_ratio?: number;
-  sample_max_value?: number;
-  /** Clipping of the predicted original to `clip_sample_range` on both sides. */
-  clip_sample?: boolean;
-  clip_sample_range?: number;
   /** `learned` and `learned_range`: the model predicts a variance too, in as many channels again. */
   variance_type?: string | null;
+}
+
+/** The keys of scheduler_config.json that mean the same wherever they are; each class says which it has besides `num_train_timesteps`. */
+export interface SchedulerConfig extends Partial<BetaSchedulerConfig & ThresholdingConfig & ClippingConfig> {
+  num_train_timesteps: number;
 }
 
 /** Everything that some scheduler's step takes; the others ignore it. */

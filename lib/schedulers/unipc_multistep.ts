@@ -31,11 +31,8 @@ export interface UniPCMultistepConfig extends SolverConfig {
 export class UniPCMultistepScheduler extends SolverScheduler<UniPCMultistepConfig> {
   static override readonly className = 'UniPCMultistepScheduler';
   static override readonly defaults: UniPCMultistepConfig = {
-    num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'linear', trained_betas: null, solver_order: 2,
-    prediction_type: 'epsilon', thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1, predict_x0: true,
-    solver_type: 'bh2', lower_order_final: true, disable_corrector: [], solver_p: null, use_karras_sigmas: false,
-    use_exponential_sigmas: false, use_beta_sigmas: false, use_flow_sigmas: false, flow_shift: 1, timestep_spacing: 'linspace',
-    steps_offset: 0, final_sigmas_type: 'zero', rescale_betas_zero_snr: false, use_dynamic_shifting: false,
+    ...SolverScheduler.defaults, solver_order: 2, predict_x0: true, solver_type: 'bh2', disable_corrector: [], solver_p: null,
+    timestep_spacing: 'linspace', steps_offset: 0, final_sigmas_type: 'zero', rescale_betas_zero_snr: false, use_dynamic_shifting: false,
     time_shift_type: 'exponential', sigma_min: null, sigma_max: null, shift_terminal: null,
   };
   static override readonly choices = { ...SolverScheduler.choices, solver_type: ['bh1', 'bh2'], solver_p: [null] };

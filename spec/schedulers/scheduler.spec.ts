@@ -85,6 +85,19 @@ describe('scheduler configs', () => {
     assert.deepEqual(again.config, scheduler.config);
   });
 
+  it('leave what they are made of as it was', () => {
+    const given = Object.freeze({ ...file, use_karras_sigmas: true });
+    const scheduler = PNDMScheduler.fromConfig(given);
+    const before = structuredClone(scheduler.config);
+    const changed = scheduler.clone({ steps_offset: 0, clip_sample: true });
+    assert.deepEqual(changed.config, { ...before, steps_offset: 0, clip_sample: true });
+    assert.ok(changed instanceof PNDMScheduler && Object.isFrozen(changed.config));
+    assert.deepEqual(scheduler.config, before);
+    assert.deepEqual(scheduler.clone().config, before);
+    assert.equal(EulerDiscreteScheduler.fromConfig(changed.config).config.use_karras_sigmas, true); // which PNDM keeps for it
+    assert.throws(() => scheduler.clone({ beta_start: 'x' }), /^RangeError: PNDMScheduler beta_start: got 'x', takes a number/);
+  });
+
   it('name the keys that nobody knows in a warning, and keep them', () => {
     let scheduler!: DDIMScheduler;
     const lines = warnings(() => { scheduler = DDIMScheduler.fromConfig({ ...file, colour: 'red' }); });
@@ -102,17 +115,6 @@ describe('scheduler configs', () => {
     const scheduler = DPMSolverMultistepScheduler.fromConfig({ algorithm_type: 'deis', solver_type: 'bh2' });
     assert.equal(scheduler.config.algorithm_type, 'dpmsolver++');
     assert.equal(scheduler.config.solver_type, 'midpoint');
-  });
-
-  it('of other schedulers do not act here', () => {
-    const ddim = new DDIMScheduler({ clip_sample: true, thresholding: true });
-    const euler = EulerDiscreteScheduler.fromConfig(ddim.config);
-    euler.setTimesteps(2);
-    tf.tidy(() => {
-      const sample = tf.fill([1, 2, 2, 4], 100);
-      const { predOriginalSample } = euler.step(tf.zerosLike(sample), euler.timesteps[0], sample);
-      expectClose(predOriginalSample!, { shape: [1, 2, 2, 4], data: Array(16).fill(100) });
-    });
   });
 
   it('hold no option of another class against a scheduler that lacks it', () => {
@@ -337,6 +339,17 @@ describeOnDevices('step', () => {
       expectValues(first(new DDIMScheduler({ ...zeroSnr, thresholding: true, sample_max_value: 1.5 })).predOriginalSample!, [1, -1, 1, -1]);
       assert.deepEqual([...first(new DDIMScheduler({ ...zeroSnr, clip_sample: false })).prevSample.dataSync()], [Infinity, -Infinity, Infinity, -Infinity]);
     }));
+  });
+
+  it('heeds no option of another scheduler that the config keeps', () => {
+    const ddim = new DDIMScheduler({ clip_sample: true, thresholding: true });
+    const euler = EulerDiscreteScheduler.fromConfig(ddim.config);
+    euler.setTimesteps(2);
+    tf.tidy(() => {
+      const sample = tf.fill([1, 2, 2, 4], 100);
+      const { predOriginalSample } = euler.step(tf.zerosLike(sample), euler.timesteps[0], sample);
+      expectClose(predOriginalSample!, { shape: [1, 2, 2, 4], data: Array(16).fill(100) });
+    });
   });
 
   it('draws each sample\'s noise from its own generator', () => tf.tidy(() => {
