@@ -1,9 +1,12 @@
-export { DiffusionPipeline } from './pipelines/diffusion_pipeline.js';
-export { StableDiffusionPipeline, type StableDiffusionComponents } from './pipelines/stable_diffusion.js';
-export { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
-export { StableDiffusionInpaintPipeline, type InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
-export { LatentConsistencyModelPipeline, type LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
-export { LatentConsistencyModelImg2ImgPipeline, type LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
+export {
+  DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline,
+  LatentConsistencyModelImg2ImgPipeline,
+} from './pipelines/index.js';
+export type { StableDiffusionComponents } from './pipelines/components.js';
+export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
+export type { InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
+export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
+export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
 export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from './pipelines/weighted_prompt.js';
 export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';

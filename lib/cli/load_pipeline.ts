@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { packageFolder } from '../core/package.js';
-import { DiffusionPipeline } from '../pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../pipelines/index.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
 import { DownloadBar } from './download_bar.js';

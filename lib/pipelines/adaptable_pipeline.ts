@@ -10,7 +10,7 @@ import { locateFile } from '../loading/locate_file.js';
 import { readStateDict } from '../loading/state_dict.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { DiffusionPipeline } from './diffusion_pipeline.js';
+import { LatentDiffusionPipeline } from './latent_diffusion_pipeline.js';
 
 /** Options of `loadLoraWeights`. */
 export interface LoadLoraOptions extends HubOptions {
@@ -34,7 +34,7 @@ const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
 const LORA_FILES = ['pytorch_lora_weights', 'adapter_model'].flatMap(stem => [`${stem}.safetensors`, `${stem}.bin`]);
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
-export abstract class AdaptablePipeline extends DiffusionPipeline {
+export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   abstract textEncoder: CLIPTextModel;
   abstract tokenizer: CLIPTokenizer;
 

@@ -1,52 +1,9 @@
-import type * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
-import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
-import type { WeightDtype } from '../weights/weight_reader.js';
-import type { GenerateOptions, OutputType, StepCallback } from './generate_options.js';
-import type { StableDiffusionPipeline } from './stable_diffusion.js';
-
-/** What `generate` was asked for: checked, with every default filled in. */
-export interface GenerateRequest {
-  prompts?: string[];
-  promptEmbeds?: tf.Tensor;
-  negativePrompts: string[];
-  negativePromptEmbeds?: tf.Tensor;
-  numImagesPerPrompt: number;
-  /** For the scheduler. */
-  steps: Steps;
-  stepsOptions?: TimestepsOptions;
-  /** How many those are. */
-  numInferenceSteps: number;
-  guidanceScale: number;
-  guidanceStop: number;
-  /** Whether to guide: the networks then see everything twice. */
-  guided: boolean;
-  guidanceRescale: number;
-  clipSkip: number;
-  /** How many times as strong LoRAs are. */
-  loraScale: number;
-  eta: number;
-  /** `[images, height, width, channels]` of the latents. */
-  latentShape: [number, number, number, number];
-  latents?: tf.Tensor;
-  generator?: Generator | Generator[];
-  /** What noise is drawn in. */
-  dtype: WeightDtype;
-  /** How much of a picture to give up, where one is begun from. */
-  strength?: number;
-  outputType: OutputType;
-  detectAnomaly: boolean;
-  callbackOnStepEnd?: StepCallback;
-  signal?: AbortSignal;
-}
-
-/** The options of text to image. */
-export const OPTIONS: readonly string[] = [
-  'negativePrompt', 'numInferenceSteps', 'timesteps', 'sigmas', 'guidanceScale', 'guidanceStop', 'height', 'width', 'numImagesPerPrompt', 'generator', 'latents', 'promptEmbeds',
-  'negativePromptEmbeds', 'guidanceRescale', 'clipSkip', 'crossAttentionKwargs', 'eta', 'outputType', 'callbackOnStepEnd', 'detectAnomaly', 'signal',
-] satisfies Array<keyof GenerateOptions>;
+import type { Steps } from '../schedulers/steps.js';
+import type { StableDiffusionComponents } from './components.js';
+import type { GenerateOptions, GenerateRequest } from './generate_options.js';
 
 /** @throws TypeError for an option that is none of `names`. */
 export function checkOptionNames(options: object, names: readonly string[]): void {
@@ -55,12 +12,18 @@ export function checkOptionNames(options: object, names: readonly string[]): voi
   }
 }
 
+/** What makes pictures: options are checked against it. */
+interface Generating extends StableDiffusionComponents {
+  readonly vaeScaleFactor: number;
+  readonly defaults: { readonly numInferenceSteps: number; readonly guidanceScale: number };
+}
+
 /**
  * @param unetChannels how many channels the UNet may take.
  * @throws TypeError or RangeError that names the option, what it got and what it takes.
  */
 export function checkGenerateOptions(
-  pipe: StableDiffusionPipeline, prompt: string | string[] | undefined, options: GenerateOptions,
+  pipe: Generating, prompt: string | string[] | undefined, options: GenerateOptions,
   unetChannels: readonly number[] = [pipe.vae.config.latent_channels],
 ): GenerateRequest {
   const { unet, vaeScaleFactor, textEncoder } = pipe;

@@ -1,7 +1,7 @@
 import { formatGenerationParameters } from '../image/generation_parameters.js';
 import { Image } from '../image/image.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import type { GenerateRequest } from './check_generate_options.js';
+import type { GenerateRequest } from './generate_options.js';
 
 /** The pictures of a request, each with how it was generated in its `text`, which goes into PNG files. */
 export function describeImages(images: readonly Image[], request: GenerateRequest, scheduler: Scheduler): Image[] {

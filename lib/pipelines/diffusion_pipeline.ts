@@ -2,36 +2,31 @@ import * as tf from '@tensorflow/tfjs';
 import { canCompile } from '../core/graph.js';
 import type { Profile } from '../core/profile.js';
 import type { ModelSource } from '../files/model_folder.js';
-import type { AttentionSlice } from '../layers/attention.js';
-import type { TokenMergingOptions } from '../layers/token_merging.js';
-import type { Autoencoder } from '../models/autoencoder.js';
-import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import { Model } from '../models/model.js';
-import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../runtime/devices.js';
 import { followCompilation, type CompileOptions } from './compilation.js';
-import type { FromPretrainedOptions, PipelineClass } from './load_components.js';
-import type { MemorySaver } from './out_of_memory.js';
+import { denoise, type DenoisingOptions, type DenoisingStart } from './denoise.js';
+import { loadPipeline, type FromPretrainedOptions } from './load_components.js';
+import { whichAreOn, type MemorySaver } from './out_of_memory.js';
 import { profileComponents } from './profile_pipeline.js';
 import type { ProgressBarConfig } from './progress_bar.js';
+import type { PipelineClass, UsualPipeline } from './registry.js';
 import { shareNetworks, type NetworkUse } from './share_networks.js';
-import type { StableDiffusionPipeline } from './stable_diffusion.js';
 
-/** What all pipelines share: loading, devices, memory. */
+/** What all pipelines share: loading, devices, memory, the loop. */
 export abstract class DiffusionPipeline {
-  abstract unet: UNet2DConditionModel;
-  abstract vae: Autoencoder;
   /** What the pipeline is made of, by name. */
   abstract readonly components: object;
+  /** Set during `generate` (by a callback), skips the steps that are left. */
+  interrupt = false;
   protected progressBarConfig: ProgressBarConfig = {};
-  protected deepCacheOptions?: Required<DeepCacheOptions>;
   private runsOn?: Device;
   private busy = false;
   private offload?: 'model' | 'sequential';
   private compileOptions?: CompileOptions;
   private compiledByDefault = false;
-  /** Shapes of latents that the decoder was recorded for ahead. */
-  private readonly decoded = new Set<string>();
+  /** What was recorded ahead of its turn. */
+  private readonly recorded = new Set<string>();
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
@@ -39,14 +34,14 @@ export abstract class DiffusionPipeline {
    * are taken instead of the folder's.
    * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
    */
-  static fromPretrained<P extends StableDiffusionPipeline>(
-    this: PipelineClass<P>, source: ModelSource, options?: FromPretrainedOptions,
+  static fromPretrained<P extends DiffusionPipeline>(
+    this: PipelineClass<P>, source: ModelSource, options?: FromPretrainedOptions<P['components']>,
   ): Promise<P>;
-  static fromPretrained(source: ModelSource, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
-  static async fromPretrained(source: ModelSource, options: FromPretrainedOptions = {}): Promise<StableDiffusionPipeline> {
+  static fromPretrained(source: ModelSource, options?: FromPretrainedOptions): Promise<UsualPipeline>;
+  static async fromPretrained(source: ModelSource, options: FromPretrainedOptions<object> = {}): Promise<DiffusionPipeline> {
     const device = await useDevice(options.device ?? 'auto');
-    const { loadPipeline } = await import('./load_components.js'); // which imports the pipelines, and they this file
-    const pipe = await loadPipeline(source, options, this === DiffusionPipeline ? undefined : this as unknown as PipelineClass);
+    const Pipeline = this === DiffusionPipeline ? undefined : this as unknown as PipelineClass;
+    const pipe = await loadPipeline(source, options, Pipeline) as DiffusionPipeline;
     pipe.runsOn = device;
     if (options.compile ?? device === 'cuda') pipe.compile();
     pipe.compiledByDefault = options.compile === undefined;
@@ -59,9 +54,11 @@ export abstract class DiffusionPipeline {
    * @param file a `.safetensors` or `.ckpt` file of Stable Diffusion 1.x or 2.x, or the address of one on the hub; `predictionType` says what the
    *   file does not tell.
    */
-  static fromSingleFile<P extends StableDiffusionPipeline>(this: PipelineClass<P>, file: string | URL, options?: FromPretrainedOptions): Promise<P>;
-  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline>;
-  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<StableDiffusionPipeline> {
+  static fromSingleFile<P extends DiffusionPipeline>(
+    this: PipelineClass<P>, file: string | URL, options?: FromPretrainedOptions<P['components']>,
+  ): Promise<P>;
+  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<UsualPipeline>;
+  static fromSingleFile(file: string | URL, options?: FromPretrainedOptions<object>): Promise<DiffusionPipeline> {
     return DiffusionPipeline.fromPretrained.call(this as never, file, options);
   }
 
@@ -92,39 +89,6 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * Attention in smaller chunks, for less memory: half of the heads at a time (`auto`), one (`max`) or a number of them.
-   * Changes no result.
-   */
-  enableAttentionSlicing(slice: Exclude<AttentionSlice, null> = 'auto'): void {
-    this.unet.setAttentionSlice(slice);
-  }
-
-  /** Attention in the chunks that are fastest. */
-  disableAttentionSlicing(): void {
-    this.unet.setAttentionSlice(null);
-  }
-
-  /** Decodes one image of a batch after the other, for less memory. Changes no result. */
-  enableVaeSlicing(): void {
-    this.vae.enableSlicing();
-  }
-
-  /** Decodes a batch at once. */
-  disableVaeSlicing(): void {
-    this.vae.disableSlicing();
-  }
-
-  /** Decodes images that are larger than the autoencoder was trained on in tiles, which blend; see AutoencoderKL.enableTiling. */
-  enableVaeTiling(): void {
-    this.vae.enableTiling();
-  }
-
-  /** Decodes images of any size whole. */
-  disableVaeTiling(): void {
-    this.vae.disableTiling();
-  }
-
-  /**
    * Keeps the weights of a network on the device only while that network runs: text encoder, UNet, autoencoder, in turn. For less memory at
    * hardly any cost. Where they are meanwhile: on cpu in the files that they came from, else in host memory. Changes no result.
    */
@@ -148,41 +112,7 @@ export abstract class DiffusionPipeline {
 
   /** Which of the ways to save memory are on, in the names of the methods that turn them on. */
   get memorySavers(): ReadonlySet<MemorySaver> {
-    const on: Record<MemorySaver, boolean> = {
-      enableAttentionSlicing: this.unet.attentionSlice !== null,
-      enableVaeSlicing: this.vae.usesSlicing,
-      enableVaeTiling: this.vae.usesTiling,
-      enableModelCpuOffload: this.offload !== undefined,
-      enableSequentialCpuOffload: this.offload === 'sequential',
-    };
-    return new Set((Object.keys(on) as MemorySaver[]).filter(name => on[name]));
-  }
-
-  /**
-   * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a little
-   * less detail; see DeepCache. An approximation.
-   * @throws RangeError for numbers that do not fit the UNet.
-   */
-  enableDeepCache(options: DeepCacheOptions = {}): void {
-    this.deepCacheOptions = checkDeepCache(options, this.unet.skipConnections);
-  }
-
-  /** Runs all of the UNet at every step. */
-  disableDeepCache(): void {
-    this.deepCacheOptions = undefined;
-  }
-
-  /**
-   * Merges the parts of the picture that are most alike while the UNet attends to them; see TokenMergingOptions. Pays for large pictures.
-   * An approximation.
-   */
-  enableTokenMerging(options: TokenMergingOptions = {}): void {
-    this.unet.setTokenMerging(options);
-  }
-
-  /** Attends to all of the picture. */
-  disableTokenMerging(): void {
-    this.unet.setTokenMerging(null);
+    return whichAreOn({ enableModelCpuOffload: this.offload !== undefined, enableSequentialCpuOffload: this.offload === 'sequential' });
   }
 
   /**
@@ -194,23 +124,16 @@ export abstract class DiffusionPipeline {
   compile(options: CompileOptions | false = {}): void {
     if (options && !canCompile()) console.warn('compile: only the native backend has graphs (cuda, cpu); this pipeline runs as before');
     this.networks.forEach(network => network.compile(options));
-    this.decoded.clear();
+    this.recorded.clear();
     this.compiledByDefault = false;
     this.compileOptions = options || undefined;
   }
 
   /** Tells what XLA is at, if networks are compiled and it takes a while; to `wait` for it, comes back when it is done. */
-  protected async followCompilation(): Promise<void> {
+  private async followCompilation(): Promise<void> {
     if (!this.compileOptions) return;
-    const networks = new Map(Object.entries(this.components as object).filter((entry): entry is [string, Model<unknown>] => entry[1] instanceof Model));
+    const networks = new Map(Object.entries(this.components).filter((entry): entry is [string, Model<unknown>] => entry[1] instanceof Model));
     await followCompilation(networks, { wait: this.compileOptions.wait, silent: this.progressBarConfig.disable });
-  }
-
-  /** Records the decoder before its turn, once for each size, so that XLA compiles it beside the others. */
-  protected recordDecoder(latentShape: readonly number[]): void {
-    if (!this.compileOptions || !(this.compileOptions.xla ?? this.runsOn === 'cuda') || this.offload || this.decoded.has(`${latentShape}`)) return;
-    this.decoded.add(`${latentShape}`);
-    tf.tidy(() => this.vae.decode(tf.zeros([...latentShape])));
   }
 
   /**
@@ -235,6 +158,30 @@ export abstract class DiffusionPipeline {
   protected makeReady(network: Model<unknown>): void {
     this.resume();
     if (this.offload === 'model') this.networks.filter(each => each !== network).forEach(each => each.release());
+  }
+
+  /** Runs `work`, with results of no use, once for each `key`: where XLA compiles, so that it does so for one network beside the others. */
+  protected recordAhead(key: string, work: () => unknown): void {
+    if (!this.compileOptions || !(this.compileOptions.xla ?? this.runsOn === 'cuda') || this.offload || this.recorded.has(key)) return;
+    this.recorded.add(key);
+    tf.tidy(() => { work(); });
+  }
+
+  /** Runs the loop: `network` is made ready before each step, and the progress bar and `interrupt` are the pipeline's. */
+  protected denoise(network: Model<unknown>, start: DenoisingStart, options: Omit<DenoisingOptions, 'beforeStep' | 'progressBar'>): Promise<tf.Tensor> {
+    this.interrupt = false;
+    return denoise(start, {
+      ...options,
+      progressBar: this.progressBarConfig,
+      beforeStep: () => {
+        if (!this.interrupt) this.makeReady(network);
+        return !this.interrupt;
+      },
+      afterStep: async step => {
+        if (step.index === 0) await this.followCompilation();
+        return options.afterStep?.(step);
+      },
+    });
   }
 
   private resume(): void {

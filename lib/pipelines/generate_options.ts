@@ -1,7 +1,9 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
-import type { StableDiffusionPipeline } from './stable_diffusion.js';
+import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
+import type { WeightDtype } from '../weights/weight_reader.js';
+import type { UsualPipeline } from './registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
 
@@ -53,11 +55,53 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   signal?: AbortSignal;
 }
 
+/** The names of the options. */
+export const OPTIONS = Object.keys({
+  negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true, height: true, width: true,
+  numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true, guidanceRescale: true, clipSkip: true,
+  crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true, detectAnomaly: true, signal: true,
+} satisfies Record<keyof GenerateOptions, true>);
+
 export type StepCallback = (
-  pipe: StableDiffusionPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
+  pipe: UsualPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
 ) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
 
 /** What `generate` gives: images, or a tensor that is then the caller's. */
 export interface GenerateOutput<T extends OutputType = 'image'> {
   images: T extends 'image' ? Image[] : tf.Tensor4D;
+}
+
+/** What `generate` was asked for: checked, with every default filled in. */
+export interface GenerateRequest {
+  prompts?: string[];
+  promptEmbeds?: tf.Tensor;
+  negativePrompts: string[];
+  negativePromptEmbeds?: tf.Tensor;
+  numImagesPerPrompt: number;
+  /** For the scheduler. */
+  steps: Steps;
+  stepsOptions?: TimestepsOptions;
+  /** How many those are. */
+  numInferenceSteps: number;
+  guidanceScale: number;
+  guidanceStop: number;
+  /** Whether to guide: the networks then see everything twice. */
+  guided: boolean;
+  guidanceRescale: number;
+  clipSkip: number;
+  /** How many times as strong LoRAs are. */
+  loraScale: number;
+  eta: number;
+  /** `[images, height, width, channels]` of the latents. */
+  latentShape: [number, number, number, number];
+  latents?: tf.Tensor;
+  generator?: Generator | Generator[];
+  /** What noise is drawn in. */
+  dtype: WeightDtype;
+  /** How much of a picture to give up, where one is begun from. */
+  strength?: number;
+  outputType: OutputType;
+  detectAnomaly: boolean;
+  callbackOnStepEnd?: StepCallback;
+  signal?: AbortSignal;
 }

@@ -1,7 +1,7 @@
 import { LCMScheduler } from '../schedulers/lcm.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
-import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
+import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import { prepareLatents, StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What a model that knows the guidance does not need, or its scheduler does not take. */

@@ -1,34 +1,19 @@
-import { learnBundledWords } from '../adapters/learned_words.js';
-import { BUNDLED_WORDS } from '../checkpoints/bundled_words.js';
 import { checkOneOf, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, type DownloadProgress, type ModelSource } from '../files/model_folder.js';
+import { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type { OpenOptions } from '../loading/open_options.js';
-import { readStateDict } from '../loading/state_dict.js';
-import { modelFiles } from '../loading/weight_files.js';
-import type { Autoencoder } from '../models/autoencoder.js';
-import { AutoencoderKL } from '../models/autoencoder_kl.js';
-import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
-import { CLIPTextModel } from '../models/clip_text_model.js';
-import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
-import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
-import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
+import { Model, type FromPretrainedOptions as NetworkOptions } from '../models/model.js';
 import type { Device } from '../runtime/devices.js';
-import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
-import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
-import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
-import { StableDiffusionPipeline, type StableDiffusionComponents } from './stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
+import type { Component, ComponentPlace } from './component.js';
+import type { StableDiffusionComponents } from './components.js';
+import { pipelineClass, type PipelineClass } from './registry.js';
 
 /** How far loading is: while a model on the hub is fetched, and while the weights of a component are read, in bytes. */
 export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
 
-/** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
-export interface FromPretrainedOptions
-  extends Partial<StableDiffusionComponents>, Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
+/** Where and how to load a pipeline. */
+export interface LoadPipelineOptions extends Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
   /**
@@ -42,27 +27,14 @@ export interface FromPretrainedOptions
   progressCallback?: (progress: LoadingProgress) => void;
 }
 
-/** A class of pipelines. */
-export type PipelineClass<P extends StableDiffusionPipeline = StableDiffusionPipeline> = new (components: StableDiffusionComponents) => P;
-
-const pipelineClasses: Record<string, PipelineClass> = {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
-};
-
-type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
-
-/** The classes that each network can be of. */
-const textEncoders: Record<string, NetworkClass<CLIPTextModel>> = { CLIPTextModel, CLIPTextModelWithProjection };
-const unets: Record<string, NetworkClass<UNet2DConditionModel>> = { UNet2DConditionModel };
-const vaes: Record<string, NetworkClass<Model<unknown> & Autoencoder>> = { AutoencoderKL, AutoencoderTiny };
+/** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
+export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = Partial<C> & LoadPipelineOptions;
 
 /**
  * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names, which
  * must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
  */
-export async function loadPipeline(
-  source: ModelSource, options: FromPretrainedOptions, Pipeline?: PipelineClass,
-): Promise<StableDiffusionPipeline> {
+export async function loadPipeline(source: ModelSource, options: FromPretrainedOptions<object>, Pipeline?: PipelineClass): Promise<object> {
   if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
   const folder = await openModelFolder(source, options);
   if (!await folder.has('model_index.json')) {
@@ -71,62 +43,52 @@ export async function loadPipeline(
   const index = await folder.readJson('model_index.json');
   const path = `${folder.name}/model_index.json`;
   if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
-  const known = Object.keys(pipelineClasses);
-  if (!Pipeline && !known.includes(index._class_name as string)) {
-    const hint = 'StableDiffusionPipeline.fromPretrained tries the parts of any';
-    throw new RangeError(`${path}: _class_name: got ${show(index._class_name)}, takes ${known.map(show).join(', ')}; ${hint}`);
-  }
-  const className = (component: string, known: readonly string[]) => {
-    const entry = index[component]; // [library, class]
-    return checkOneOf(`${path}: ${component}`, Array.isArray(entry) ? entry[1] : entry, known);
-  };
+  const Class = Pipeline ?? pipelineClass(index._class_name, `${path}: _class_name`);
+  const { components: table, takeExtras } = Class.family;
+  const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => Object.hasOwn(table, name) && value !== undefined));
 
   // Every class is known, and every file, before anything large is fetched.
+  const missing = Object.entries(table).filter(([name, component]) => !given[name] && !isLeftOut(component, index));
+  const parts = missing.map(([name, component]) => ({ name, component, place: placeOf(component, folder, index, options) }));
   const files: string[] = [];
-  const schedulerName = options.scheduler ? undefined : className('scheduler', Object.keys(schedulerClasses));
-  if (schedulerName) files.push('scheduler/scheduler_config.json');
-  if (!options.tokenizer) {
-    className('tokenizer', ['CLIPTokenizer', 'CLIPTokenizerFast']);
-    files.push(...CLIPTokenizer.fileNames.map(file => `tokenizer/${file}`));
-  }
-  const networks = [['text_encoder', textEncoders, options.textEncoder], ['unet', unets, options.unet], ['vae', vaes, options.vae]] as const;
-  for (const [subfolder, classes, given] of networks) {
-    if (given) continue;
-    className(subfolder, Object.keys(classes));
-    files.push(...await modelFiles(folder, { ...options, subfolder }));
-  }
-  const hasWords = !options.textEncoder && !options.tokenizer && await folder.has(BUNDLED_WORDS); // what is given stays as it is
-  if (hasWords) files.push(BUNDLED_WORDS);
+  for (const { component, place } of parts) files.push(...await component.files(place));
   await folder.prefetch?.(files);
 
-  const loaded: Model<unknown>[] = [];
-  const network = async <M extends Model<unknown>>(subfolder: string, classes: Record<string, NetworkClass<M>>): Promise<M> => {
-    const { dtype, variant, useSafetensors, cpuOffload, signal, progressCallback } = options;
-    signal?.throwIfAborted();
-    const model = await classes[className(subfolder, Object.keys(classes))].fromPretrained(folder, {
-      subfolder, dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
-      onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
-    });
-    loaded.push(model);
-    return model;
-  };
-  const scheduler = async (name: string) => {
-    const config = await folder.readJson('scheduler/scheduler_config.json');
-    if (!isObject(config)) throw new ModelFileError(`${folder.name}/scheduler/scheduler_config.json: got ${show(config)}, takes an object`);
-    return schedulerClass(name).fromConfig(config);
-  };
+  const components = { ...given };
   try {
-    const pipe = new (Pipeline ?? pipelineClasses[index._class_name as string])({
-      scheduler: options.scheduler ?? await scheduler(schedulerName!),
-      tokenizer: options.tokenizer ?? await CLIPTokenizer.fromPretrained(folder, { subfolder: 'tokenizer' }),
-      textEncoder: options.textEncoder ?? await network('text_encoder', textEncoders),
-      unet: options.unet ?? await network('unet', unets),
-      vae: options.vae ?? await network('vae', vaes),
-    });
-    if (hasWords) learnBundledWords(pipe, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
+    for (const { name, component, place } of parts) {
+      options.signal?.throwIfAborted();
+      components[name] = await component.load(place);
+    }
+    const pipe = new Class(components as never);
+    await takeExtras?.(components as never, folder, given as never);
     return pipe;
   } catch (error) {
-    loaded.forEach(model => model.dispose());
+    for (const { name } of parts) if (components[name] instanceof Model) components[name].dispose();
     throw error;
   }
+}
+
+/** Whether a component is one that may be missing, and is. */
+function isLeftOut({ optional, subfolder }: Component<unknown>, index: Record<string, unknown>): boolean {
+  return optional === true && className(index[subfolder]) == null;
+}
+
+/** @throws RangeError for a class that the component cannot be of. */
+function placeOf(component: Component<unknown>, folder: ModelFolder, index: Record<string, unknown>, options: LoadPipelineOptions): ComponentPlace {
+  const { subfolder } = component;
+  const { dtype, variant, useSafetensors, cpuOffload, progressCallback } = options;
+  return {
+    folder, subfolder,
+    className: checkOneOf(`${folder.name}/model_index.json: ${subfolder}`, className(index[subfolder]) as string, component.classNames()),
+    options: {
+      dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
+      onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
+    },
+  };
+}
+
+/** Of an entry of model_index.json: `[library, class]`. */
+function className(entry: unknown): unknown {
+  return Array.isArray(entry) ? entry[1] : entry;
 }

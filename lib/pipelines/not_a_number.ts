@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { StableDiffusionPipeline } from './stable_diffusion.js';
+import type { StableDiffusionComponents } from './components.js';
 
 /** Something of a generation holds NaN, of which no picture can come. The message says what, since when, and what would help. */
 export class NotANumberError extends Error {
@@ -22,12 +22,12 @@ export async function checkNumbers(name: string, x: tf.Tensor, help: string): Pr
 const INSTEAD = 'float32 or bfloat16 instead of float16 helps where numbers grow too large for it';
 
 /** What helps where a text encoder or a UNet gives NaN. */
-export function helpForNetwork(name: 'textEncoder' | 'unet', pipe: StableDiffusionPipeline): string {
+export function helpForNetwork<Name extends 'textEncoder' | 'unet'>(name: Name, pipe: Pick<StableDiffusionComponents, Name>): string {
   return `the ${name} is in ${pipe[name].weightDtype}, and ${INSTEAD}; else its weights, or what it was given, hold NaN`;
 }
 
 /** Why a picture is NaN, and what helps: by whether the latents are that it was decoded from. */
-export async function explainPicture(count: number, latents: tf.Tensor, pipe: StableDiffusionPipeline): Promise<string> {
+export async function explainPicture(count: number, latents: tf.Tensor, pipe: Pick<StableDiffusionComponents, 'unet' | 'vae'>): Promise<string> {
   const cause = await countNaN(latents) > 0
     ? `so are its latents: ${helpForNetwork('unet', pipe)}; detectAnomaly: true finds the step`
     : `its latents are numbers, so it is the VAE: it is in ${pipe.vae.weightDtype}, and ${INSTEAD}, as force_upcast in its config says of some; ` +

@@ -1,9 +1,14 @@
 import { brief } from '../core/checks.js';
-import type { DiffusionPipeline } from './diffusion_pipeline.js';
+import type { StableDiffusionComponents } from './components.js';
 
 /** The ways to save memory that a pipeline has. */
 export type MemorySaver =
   'enableAttentionSlicing' | 'enableVaeSlicing' | 'enableVaeTiling' | 'enableModelCpuOffload' | 'enableSequentialCpuOffload';
+
+/** Those that are on. */
+export function whichAreOn(on: Partial<Record<MemorySaver, boolean>>): Set<MemorySaver> {
+  return new Set((Object.keys(on) as MemorySaver[]).filter(name => on[name]));
+}
 
 /** The device or the process has no memory left for what was asked. The message says what would help. */
 export class OutOfMemoryError extends Error {
@@ -23,8 +28,11 @@ export function isOutOfMemory(error: unknown): boolean {
   return error instanceof Error && (error instanceof OutOfMemoryError || SIGNS.test(error.message));
 }
 
+/** What can be told to take less. */
+type Saving = Pick<StableDiffusionComponents, 'unet' | 'vae'> & { readonly memorySavers: ReadonlySet<MemorySaver> };
+
 /** What to throw instead of `error`, met at making latents of that shape: if memory ran out, an OutOfMemoryError that says what to turn on. */
-export function explainOutOfMemory(error: unknown, pipe: DiffusionPipeline, [images, height, width]: readonly number[]): unknown {
+export function explainOutOfMemory(error: unknown, pipe: Saving, [images, height, width]: readonly number[]): unknown {
   if (!isOutOfMemory(error) || error instanceof OutOfMemoryError) return error;
   const { memorySavers: on, unet, vae } = pipe;
   const isLarge = 'sample_size' in vae.config && Math.max(height, width) * vae.scaleFactor > vae.config.sample_size;

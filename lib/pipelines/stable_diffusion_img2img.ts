@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
-import { checkGenerateOptions, checkOptionNames, OPTIONS } from './check_generate_options.js';
-import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
+import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, inTurn, lastTimesteps, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 

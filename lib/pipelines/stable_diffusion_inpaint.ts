@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn } from '../core/random.js';
 import { Image } from '../image/image.js';
-import { checkGenerateOptions, checkOptionNames, OPTIONS, type GenerateRequest } from './check_generate_options.js';
-import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
+import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import {
   checkImages, checkStrength, checkTurns, drawLatents, inTurn, lastTimesteps, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
 } from './image_input.js';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { LoadingProgress } from '../../lib/pipelines/load_components.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { LatentsPreview } from '../../lib/pipelines/latents_preview.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Generator, randn } from '../../lib/core/random.js';
 import { Linear } from '../../lib/layers/linear.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import type { Binding, NativeBackend } from '../../lib/runtime/native/backend.js';
 import { describeOnDevices } from '../support/backends.js';

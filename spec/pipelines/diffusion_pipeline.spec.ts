@@ -8,11 +8,11 @@ import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
-import type { PipelineClass } from '../../lib/pipelines/load_components.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_model_img2img.js';
-import { StableDiffusionPipeline, type StableDiffusionComponents } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionComponents } from '../../lib/pipelines/components.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
@@ -135,7 +135,7 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
 
   it('takes UNets of old configs to be trained on 64 latents and more, as diffusers does', async () => {
     const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
-    const classes: Record<string, PipelineClass> = { StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline };
+    const classes: Record<string, typeof StableDiffusionPipeline> = { StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline };
     for (const [name, _diffusers_version, sample_size, expected] of loadGolden('pipelines/sample_sizes').meta) {
       if (!classes[name]) continue;
       const unet = new UNet2DConditionModel({ ...pipe.unet.config, _diffusers_version, sample_size });

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
 import { Model } from '../../lib/models/model.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { EulerAncestralDiscreteScheduler } from '../../lib/schedulers/index.js';
 import { TF, type NativeBackend } from '../../lib/runtime/native/backend.js';

@@ -4,7 +4,7 @@ import { parseGenerationParameters } from '../../lib/image/generation_parameters
 import { Image } from '../../lib/image/image.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import type { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';

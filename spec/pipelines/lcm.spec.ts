@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { GenerateOutput } from '../../lib/pipelines/generate_options.js';
 import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_model_img2img.js';

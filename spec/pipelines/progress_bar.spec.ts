@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { LoadingBar } from '../../lib/cli/loading_bar.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { TINY } from '../support/tiny_pipeline.js';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';

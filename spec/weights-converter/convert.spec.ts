@@ -8,7 +8,7 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import type { Model } from '../../lib/models/model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { DiffusionPipeline } from '../../lib/pipelines/diffusion_pipeline.js';
+import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { torchShape } from '../../lib/weights/layouts.js';
 import { byteSize, readSafetensors, readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';

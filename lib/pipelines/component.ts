@@ -1,0 +1,76 @@
+import { show } from '../core/checks.js';
+import { isObject } from '../core/json.js';
+import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { modelFiles, type WeightFilesOptions } from '../loading/weight_files.js';
+import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
+import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+
+/** Where a component is, of which class, and how it is wanted. */
+export interface ComponentPlace {
+  readonly folder: ModelFolder;
+  /** Of the component in that folder. */
+  readonly subfolder: string;
+  /** The class that model_index.json names. */
+  readonly className: string;
+  readonly options: Pick<NetworkOptions, 'dtype' | 'offload' | 'onProgress'> & Omit<WeightFilesOptions, 'subfolder'>;
+}
+
+/** One of the things that a pipeline is made of, and how it is loaded. */
+export interface Component<T> {
+  /** What model_index.json calls it, and the folder that it lies in. */
+  readonly subfolder: string;
+  /** The names of the classes that it can be of. */
+  classNames(): readonly string[];
+  /** All files that `load` reads, as far as they exist. */
+  files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
+  load(place: ComponentPlace): Promise<T>;
+  /** Whether a pipeline can be without it. */
+  readonly optional?: boolean;
+}
+
+type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
+
+/** A network of one of these classes. */
+export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model<unknown>>[]): Component<M> {
+  const byName = new Map(classes.map(each => [each.className, each]));
+  return {
+    subfolder,
+    classNames: () => [...byName.keys()],
+    files: ({ folder, subfolder, options }) => modelFiles(folder, { ...options, subfolder }),
+    load: ({ folder, subfolder, className, options }) => byName.get(className)!.fromPretrained(folder, { ...options, subfolder }),
+  };
+}
+
+/** A scheduler, of any class. */
+export function scheduler(subfolder = 'scheduler'): Component<Scheduler> {
+  const path = `${subfolder}/scheduler_config.json`;
+  return {
+    subfolder,
+    classNames: () => Object.keys(schedulerClasses),
+    files: () => [path],
+    async load({ folder, className }) {
+      const config = await folder.readJson(path);
+      if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
+      return schedulerClass(className).fromConfig(config);
+    },
+  };
+}
+
+/** CLIP's tokenizer. */
+export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
+  return {
+    subfolder,
+    classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
+    files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
+    load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
+  };
+}
+
+/** A family of pipelines: what they are made of, in the order in which it is loaded. */
+export interface Family<C extends object> {
+  readonly components: { readonly [Name in keyof C]-?: Component<C[Name]> };
+  /** Takes what the folder has besides; `given` are the components that are not the folder's. */
+  readonly takeExtras?: (components: C, folder: ModelFolder, given: Partial<C>) => Promise<void>;
+}

@@ -1,0 +1,35 @@
+import { learnBundledWords } from '../adapters/learned_words.js';
+import { BUNDLED_WORDS } from '../checkpoints/bundled_words.js';
+import { readStateDict } from '../loading/state_dict.js';
+import type { Autoencoder } from '../models/autoencoder.js';
+import { AutoencoderKL } from '../models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
+import { CLIPTextModel } from '../models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
+import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { network, scheduler, tokenizer, type Family } from './component.js';
+
+/** What Stable Diffusion 1.x and 2.x are made of. */
+export interface StableDiffusionComponents {
+  vae: Autoencoder;
+  textEncoder: CLIPTextModel;
+  tokenizer: CLIPTokenizer;
+  unet: UNet2DConditionModel;
+  scheduler: Scheduler;
+}
+
+export const stableDiffusion: Family<StableDiffusionComponents> = {
+  components: {
+    scheduler: scheduler(),
+    tokenizer: tokenizer(),
+    textEncoder: network('text_encoder', CLIPTextModel, CLIPTextModelWithProjection),
+    unet: network('unet', UNet2DConditionModel),
+    vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
+  },
+  async takeExtras(components, folder, given) {
+    if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
+    learnBundledWords(components, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
+  },
+};

@@ -1,0 +1,17 @@
+import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
+import { pipelineClasses } from './registry.js';
+import { StableDiffusionPipeline } from './stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
+
+const classes = {
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+};
+for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
+
+export { DiffusionPipeline } from './diffusion_pipeline.js';
+export { pipelineClasses, type PipelineClass } from './registry.js';
+export {
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+};
