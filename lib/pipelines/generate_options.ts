@@ -80,7 +80,7 @@ export interface GenerateRequest {
   numImagesPerPrompt: number;
   /** For the scheduler. */
   steps: Steps;
-  stepsOptions?: TimestepsOptions;
+  timestepsOptions?: TimestepsOptions;
   /** How many those are. */
   numInferenceSteps: number;
   guidanceScale: number;

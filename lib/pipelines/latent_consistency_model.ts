@@ -28,7 +28,7 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
   ): Promise<GenerateOutput<T>> {
     checkOptionNames(options, LCM_OPTIONS);
     const { originalInferenceSteps, ...others } = options;
-    const request: GenerateRequest = { ...this.checkDistilled(prompt, others), stepsOptions: { originalInferenceSteps } };
+    const request: GenerateRequest = { ...this.checkDistilled(prompt, others), timestepsOptions: { originalInferenceSteps } };
     return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }));
   }
 

@@ -30,7 +30,7 @@ export class LatentConsistencyModelImg2ImgPipeline extends LatentConsistencyMode
     checkStrength(strength, others.timesteps ? numInferenceSteps : Infinity); // a number of steps is taken whatever the strength
     checkTurns('image', count, latentShape[0]);
 
-    return this.run({ ...request, strength, stepsOptions: { originalInferenceSteps, strength } }, scheduler => tf.tidy(() => {
+    return this.run({ ...request, strength, timestepsOptions: { originalInferenceSteps, strength } }, scheduler => tf.tidy(() => {
       const { timesteps } = scheduler;
       const original = pictures.latents(generator);
       const noise = randn(latentShape, generator, dtype);

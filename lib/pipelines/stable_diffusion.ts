@@ -81,9 +81,9 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
     return this.runningWithLoras(request.loraScale, async () => {
       request.signal?.throwIfAborted();
-      this.scheduler.setTimesteps(request.steps, request.stepsOptions); // as in diffusers, for all to see
+      this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
-      scheduler.setTimesteps(request.steps, request.stepsOptions);
+      scheduler.setTimesteps(request.steps, request.timestepsOptions);
       this.makeReady(this.textEncoder);
       const encoderHiddenStates = this.encodePrompts(request);
       try {
