@@ -15,6 +15,7 @@ export function checkOptionNames(options: object, names: readonly string[]): voi
 /** What makes pictures: options are checked against it. */
 interface Generating extends StableDiffusionComponents {
   readonly vaeScaleFactor: number;
+  readonly defaultSampleSize: number | [number, number] | null;
   readonly defaults: { readonly numInferenceSteps: number; readonly guidanceScale: number };
 }
 
@@ -29,7 +30,7 @@ export function checkGenerateOptions(
   const { unet, vaeScaleFactor, textEncoder } = pipe;
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const { textFeatures: features } = unet;
-  const [trainedHeight, trainedWidth = trainedHeight] = [unet.config.sample_size].flat();
+  const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
   if (textEncoder.config.hidden_size !== features) {
     throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
   }

@@ -1,3 +1,4 @@
+import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
 import { LCMScheduler } from '../schedulers/lcm.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
@@ -49,4 +50,8 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
 
   /** Leaves configs as they are. */
   protected override correctConfigs(): void { /* as diffusers */ }
+
+  override get defaultSampleSize(): UNet2DConditionConfig['sample_size'] {
+    return this.unet.config.sample_size;
+  }
 }

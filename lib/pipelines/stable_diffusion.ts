@@ -4,13 +4,14 @@ import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
 import type { Autoencoder } from '../models/autoencoder.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import { DeepCache } from '../models/deep_cache.js';
+import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
 import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
 import { stableDiffusion, type StableDiffusionComponents } from './components.js';
-import { correctConfigs } from './correct_configs.js';
+import { correctScheduler, trainedSampleSize, warnOfSampleSize } from './correct_configs.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
 import { describeImages } from './describe_images.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
@@ -49,9 +50,15 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
     this.correctConfigs();
   }
 
-  /** Sets right what old configs say. */
+  /** Takes what old configs should have said. */
   protected correctConfigs(): void {
-    correctConfigs(this);
+    this.scheduler = correctScheduler(this.scheduler);
+    warnOfSampleSize(this.unet.config);
+  }
+
+  /** Height and width of the latents where `generate` is told no size: the UNet's `sample_size`, or 64 where an old config is wrong. */
+  get defaultSampleSize(): UNet2DConditionConfig['sample_size'] {
+    return trainedSampleSize(this.unet.config);
   }
 
   /** What `generate` takes where its options say nothing. */

@@ -126,10 +126,12 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
   it('corrects schedulers of old configs, as diffusers does', async () => {
     const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
     const scheduler = new DDIMScheduler();
-    const warnings = await captureWarnings(() => new StableDiffusionPipeline({ ...pipe.components, scheduler }));
+    let made!: StableDiffusionPipeline;
+    const warnings = await captureWarnings(() => { made = new StableDiffusionPipeline({ ...pipe.components, scheduler }); });
     assert.deepEqual(warnings, ['scheduler config: steps_offset 0 and clip_sample true are outdated, taking 1 and false']);
-    assert.equal(scheduler.config.steps_offset, 1);
-    assert.equal(scheduler.config.clip_sample, false);
+    assert.ok(made.scheduler instanceof DDIMScheduler);
+    assert.deepEqual(made.scheduler.config, { ...scheduler.config, steps_offset: 1, clip_sample: false });
+    assert.deepEqual([scheduler.config.steps_offset, scheduler.config.clip_sample], [0, true]); // the caller's stays as it is
     pipe.dispose();
   });
 
@@ -139,13 +141,19 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
     for (const [name, _diffusers_version, sample_size, expected] of loadGolden('pipelines/sample_sizes').meta) {
       if (!classes[name]) continue;
       const unet = new UNet2DConditionModel({ ...pipe.unet.config, _diffusers_version, sample_size });
-      const warnings = await captureWarnings(() => new classes[name]({ ...pipe.components, unet }));
-      assert.deepEqual(unet.config.sample_size, expected, `${name}, ${_diffusers_version}, ${sample_size}`);
+      let made!: StableDiffusionPipeline;
+      const warnings = await captureWarnings(() => { made = new classes[name]({ ...pipe.components, unet }); });
+      assert.deepEqual(made.defaultSampleSize, expected, `${name}, ${_diffusers_version}, ${sample_size}`);
+      assert.deepEqual(unet.config.sample_size, sample_size); // the caller's stays as it is
       assert.equal(warnings.length, expected === 64 && sample_size !== 64 ? 1 : 0);
     }
     const unet = new UNet2DConditionModel({ ...pipe.unet.config, _diffusers_version: '0.6.0', sample_size: 32 });
-    const warnings = await captureWarnings(() => new StableDiffusionPipeline({ ...pipe.components, unet }));
+    let made!: StableDiffusionPipeline;
+    const warnings = await captureWarnings(() => { made = new StableDiffusionPipeline({ ...pipe.components, unet }); });
     assert.deepEqual(warnings, ["unet config: sample_size 32 of diffusers '0.6.0' is outdated, taking 64"]);
+    const latents = tf.zeros([1, 1, 1, 4]);
+    await assert.rejects(made.generate('a red circle', { latents }), /^RangeError: latents: got shape \[1, 1, 1, 4\], takes \[1, 64, 64, 4\]$/);
+    latents.dispose();
     pipe.dispose();
   });
 

@@ -62,7 +62,8 @@ describeOnDevices('A model that knows its guidance, as in diffusers:', device =>
   it('leaves the configs as they are', () => {
     const scheduler = new LCMScheduler({ clip_sample: true });
     const unet = new UNet2DConditionModel({ ...pipe.unet.config, sample_size: 32, _diffusers_version: '0.6.0' });
-    new LatentConsistencyModelPipeline({ ...pipe.components, scheduler, unet });
-    assert.deepEqual([scheduler.config.clip_sample, unet.config.sample_size], [true, 32]);
+    const made = new LatentConsistencyModelPipeline({ ...pipe.components, scheduler, unet });
+    assert.equal(made.scheduler, scheduler);
+    assert.deepEqual([scheduler.config.clip_sample, unet.config.sample_size, made.defaultSampleSize], [true, 32, 32]);
   });
 });

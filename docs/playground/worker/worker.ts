@@ -49,9 +49,9 @@ async function openModel(source: ModelSource, progressCallback: (progress: Loadi
 }
 
 function describe(source: ModelSource, pipe: StableDiffusionPipeline, device: DeviceInfo): ModelInfo {
-  const { scheduler, unet, vaeScaleFactor, numParameters } = pipe;
+  const { scheduler, defaultSampleSize, vaeScaleFactor, numParameters } = pipe;
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
-  const [height = 64, width = height] = [unet.config.sample_size ?? 64].flat();
+  const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
   const name = source.kind === 'bundled' ? BUNDLED_MODEL.name : source.kind === 'name' ? source.name : source.files[0][0].split('/')[0];
   const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)];
   return { name, device, numParameters, schedulers, vaeScaleFactor, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
