@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
 import type { TensorSource } from './host_copy.js';
+import { timed } from './profile.js';
 
 type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
 type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
@@ -23,7 +24,8 @@ export interface ParameterSpec {
  * A `tf.layers.Layer` with named children, so that a parameter's path (`down_blocks.0.resnets.0.conv1.weight`) is its key in a checkpoint.
  *
  * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value.
- * Inside the library layers call each other's typed `forward`; `apply` is for those who compose with other tf.layers.
+ * A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for those who compose with other
+ * tf.layers.
  * The only file that touches the internals of tf.layers.
  */
 export abstract class Block extends tf.layers.Layer {
@@ -34,8 +36,17 @@ export abstract class Block extends tf.layers.Layer {
   private releasing = false;
   private disposed = false;
 
-  /** The computation itself. Callers dispose what it returns; it leaves no other tensor behind. */
-  abstract forward(...inputs: unknown[]): tf.TensorContainer;
+  /** The computation itself. What it makes on the way is freed for it; it is called by `forward` alone. */
+  abstract compute(...inputs: unknown[]): tf.TensorContainer;
+
+  /** Runs the layer: takes and gives what its `compute` does. Callers dispose what it returns; it leaves no other tensor behind. */
+  forward(...inputs: Parameters<this['compute']>): ReturnType<this['compute']> {
+    try {
+      return timed(this, () => tf.tidy(() => this.compute(...inputs))) as ReturnType<this['compute']>;
+    } finally {
+      if (this.releasing) this.releaseOwn();
+    }
+  }
 
   /** Adopts a child under `name`, which may hold dots: its parameters' paths begin with it. */
   protected add<T extends Block>(name: string, child: T): T {
@@ -159,29 +170,12 @@ export abstract class Block extends tf.layers.Layer {
 
   /** Whether each layer releases its parameters as soon as it has run: then hardly more than one layer's are there at a time. */
   releaseAfterUse(release: boolean): void {
-    for (const block of this.descendants()) {
-      if (block.specs.size === 0 || block.releasing === release) continue;
-      block.releasing = release;
-      const { forward } = block;
-      if (release) {
-        Object.assign(block, {
-          forward: (...inputs: unknown[]) => {
-            try {
-              return forward.apply(block, inputs);
-            } finally {
-              block.releaseOwn();
-            }
-          },
-        });
-      } else {
-        Reflect.deleteProperty(block, 'forward'); // back to the class's own
-      }
-    }
+    for (const block of this.descendants()) block.releasing = release;
   }
 
   /** For tf.layers: `apply(x)` and `apply([x, y])` become `forward(x)` and `forward(x, y)`. */
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => this.forward(...(Array.isArray(inputs) ? inputs : [inputs])) as tf.Tensor);
+    return this.forward(...(Array.isArray(inputs) ? inputs : [inputs]) as Parameters<this['compute']>) as tf.Tensor;
   }
 
   /** Same shape as the (first) input, unless a layer says otherwise. */

@@ -1,5 +1,3 @@
-import type { Block } from './block.js';
-
 /** A call that was timed. All times are milliseconds. */
 export interface ProfileSlice {
   /** What was called: `unet.down_blocks.0.resnets.0.conv1`, or `vae.decode`. */
@@ -88,47 +86,51 @@ export class Profile {
   }
 }
 
+const profilers = new Set<Profiler>();
+
+/** `work()`, which is what `subject` does when it is called, or one of its methods: timed if a profile is taken of it. */
+export function timed<T>(subject: object, work: () => T, method?: string): T {
+  if (profilers.size === 0) return work();
+  return [...profilers].reduce((run, profiler) => () => profiler.time(subject, run, method), work)();
+}
+
+/** Gives this moment a name, if a profile is taken. */
+export function markMoment(name: string): void {
+  profilers.forEach(profiler => profiler.mark(name));
+}
+
 /**
- * Times calls of methods by standing in their place on the objects themselves, until `stop`: what is not profiled pays nothing.
+ * Times what says that it is `timed`, until `stop`.
  * Time is the clock's: where ops are queued (GPUs), a call takes as long as queueing does, and who waits for a value pays for all of them.
  */
 export class Profiler {
   private readonly begun = performance.now();
   private readonly slices: ProfileSlice[] = [];
   private readonly marks: ProfileMark[] = [];
-  private readonly undo: Array<() => void> = [];
   /** Of each call that is under way, what the timed calls within took. */
   private readonly within: number[] = [];
 
-  /** Times a method of an object, or of all objects of a prototype. `after` is called with its arguments when it is done. */
-  time(target: object, method: string, path: string, after?: (...inputs: unknown[]) => void): void {
-    const own = Object.getOwnPropertyDescriptor(target, method);
-    const original = (target as Record<string, (...inputs: unknown[]) => unknown>)[method];
-    const kind = className(target);
-    const { slices, within, begun } = this;
-    const timed = function (this: object, ...inputs: unknown[]) {
-      const depth = within.push(0) - 1;
-      const start = performance.now();
-      try {
-        return original.apply(this, inputs);
-      } finally {
-        const duration = performance.now() - start;
-        slices.push({ path, kind, start: start - begun, duration, self: duration - within.pop()!, depth });
-        if (depth > 0) within[depth - 1] += duration;
-        after?.(...inputs);
-      }
-    };
-    Object.defineProperty(target, method, { value: timed, configurable: true, writable: true });
-    this.undo.push(() => {
-      if (own) Object.defineProperty(target, method, own);
-      else Reflect.deleteProperty(target, method);
-    });
+  /** @param paths what to time, and what to call it. A class stands for all that is of it. */
+  constructor(private readonly paths: ReadonlyMap<object, string>) {
+    profilers.add(this);
   }
 
-  /** Times a network and every layer of it. */
-  timeNetwork(network: Block, name: string): void {
-    for (const [path, block] of network.namedDescendants(name)) this.time(block, 'forward', path);
-    for (const method of ['encode', 'decode']) if (method in network) this.time(network, method, `${name}.${method}`); // a VAE's
+  /** `work()`, timed if `subject` is to be. */
+  time<T>(subject: object, work: () => T, method?: string): T {
+    const path = this.paths.get(subject) ?? this.paths.get(subject.constructor);
+    if (path === undefined) return work();
+    const { slices, within, begun } = this;
+    const depth = within.push(0) - 1;
+    const start = performance.now();
+    try {
+      return work();
+    } finally {
+      const duration = performance.now() - start;
+      slices.push({
+        path: method ? `${path}.${method}` : path, kind: className(subject), start: start - begun, duration, self: duration - within.pop()!, depth,
+      });
+      if (depth > 0) within[depth - 1] += duration;
+    }
   }
 
   /** Gives this moment a name. */
@@ -136,10 +138,10 @@ export class Profiler {
     this.marks.push({ name, at: performance.now() - this.begun });
   }
 
-  /** Puts everything back as it was. */
+  /** What it took. From now on nothing is timed. */
   stop(): Profile {
     const milliseconds = performance.now() - this.begun;
-    for (const undo of this.undo.reverse()) undo();
+    profilers.delete(this);
     return new Profile(this.slices.sort((a, b) => a.start - b.start || a.depth - b.depth), this.marks, milliseconds);
   }
 }

@@ -58,15 +58,13 @@ export class AddedKVAttention extends MultiHeadAttention {
     this.toOut = this.add('to_out.0', new Linear(channels, channels));
   }
 
-  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const [batch, height, width, channels] = x.shape;
-      const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width!, channels]);
-      const text = this.normCross?.(encoderHiddenStates) ?? encoderHiddenStates;
-      const both = (ofText: Linear, ofImage?: Linear) =>
-        ofImage ? tf.concat([ofText.forward(text), ofImage.forward(tokens)], 1) : ofText.forward(text);
-      const attended = this.attend(this.toQ.forward(tokens), both(this.addKProj, this.toK), both(this.addVProj, this.toV));
-      return tf.add(tf.reshape(this.toOut.forward(attended), x.shape), x);
-    });
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+    const [batch, height, width, channels] = x.shape;
+    const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width!, channels]);
+    const text = this.normCross?.(encoderHiddenStates) ?? encoderHiddenStates;
+    const both = (ofText: Linear, ofImage?: Linear) =>
+      ofImage ? tf.concat([ofText.forward(text), ofImage.forward(tokens)], 1) : ofText.forward(text);
+    const attended = this.attend(this.toQ.forward(tokens), both(this.addKProj, this.toK), both(this.addVProj, this.toV));
+    return tf.add(tf.reshape(this.toOut.forward(attended), x.shape), x);
   }
 }

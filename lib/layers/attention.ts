@@ -68,8 +68,8 @@ export class Attention extends MultiHeadAttention {
     this.toOut = this.add('to_out.0', new Linear(queryDim, queryDim));
   }
 
-  forward(x: tf.Tensor, context: tf.Tensor = x): tf.Tensor {
-    return tf.tidy(() => this.toOut.forward(this.attend(this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context))));
+  compute(x: tf.Tensor, context: tf.Tensor = x): tf.Tensor {
+    return this.toOut.forward(this.attend(this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context)));
   }
 }
 
@@ -88,12 +88,10 @@ export class SpatialAttention extends Attention {
     this.groupNorm = this.add('group_norm', new GroupNorm(groups, channels, epsilon));
   }
 
-  override forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const [batch, height, width, channels] = x.shape;
-      const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width, channels]);
-      return tf.add(tf.reshape(super.forward(tokens), x.shape), x);
-    });
+  override compute(x: tf.Tensor): tf.Tensor {
+    const [batch, height, width, channels] = x.shape;
+    const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width, channels]);
+    return tf.add(tf.reshape(super.compute(tokens), x.shape), x);
   }
 }
 

@@ -44,16 +44,14 @@ export class BasicTransformerBlock extends Block {
   }
 
   /** @param size height and width of the image that the tokens are of, by which they can be merged. */
-  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number]): tf.Tensor {
-    return tf.tidy(() => {
-      const { merging } = this;
-      const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
-      const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
-        match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
-      const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
-      x = tf.add(x, onMerged(merging?.mergeAttn, this.norm1.forward(x), tokens => this.attn1.forward(tokens, context)));
-      x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x), tokens => this.attn2.forward(tokens, encoderHiddenStates)));
-      return tf.add(x, onMerged(merging?.mergeMlp, this.norm3.forward(x), tokens => this.ff.forward(tokens)));
-    });
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number]): tf.Tensor {
+    const { merging } = this;
+    const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
+    const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
+      match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
+    const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
+    x = tf.add(x, onMerged(merging?.mergeAttn, this.norm1.forward(x), tokens => this.attn1.forward(tokens, context)));
+    x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x), tokens => this.attn2.forward(tokens, encoderHiddenStates)));
+    return tf.add(x, onMerged(merging?.mergeMlp, this.norm3.forward(x), tokens => this.ff.forward(tokens)));
   }
 }

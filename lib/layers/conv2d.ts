@@ -34,7 +34,7 @@ export class Conv2d extends Block {
     if (bias) this.addParameter('bias', [outChannels]);
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     const [top, bottom, left, right] = this.padding;
     return tf.fused.conv2d({
       x: x as tf.Tensor4D,

@@ -23,7 +23,7 @@ export class Downsample2D extends Block {
     this.conv = this.add('conv', new Conv2d(channels, channels, { stride: 2, padding }));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return this.conv.forward(x);
   }
 

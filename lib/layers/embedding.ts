@@ -27,7 +27,7 @@ export class Embedding extends Block {
     this.rows += rows.shape[0];
   }
 
-  forward(indices: tf.Tensor): tf.Tensor {
+  compute(indices: tf.Tensor): tf.Tensor {
     return tf.gather(this.parameter('weight'), indices as tf.Tensor1D);
   }
 

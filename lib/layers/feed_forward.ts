@@ -24,13 +24,11 @@ export class FeedForward extends Block {
     this.projOut = this.add('net.2', new Linear(4 * dim, dim));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const rows = tf.reshape(x, [-1, this.dim]);
-      const rowsAtOnce = Math.max(1, Math.floor(MAX_BYTES / (4 * 8 * this.dim)));
-      const parts = range(rows.shape[0], rowsAtOnce).map(([start, count]) => this.forwardRows(slice(rows, [start, 0], [count, this.dim])));
-      return tf.reshape(concat(parts, 0), x.shape);
-    });
+  compute(x: tf.Tensor): tf.Tensor {
+    const rows = tf.reshape(x, [-1, this.dim]);
+    const rowsAtOnce = Math.max(1, Math.floor(MAX_BYTES / (4 * 8 * this.dim)));
+    const parts = range(rows.shape[0], rowsAtOnce).map(([start, count]) => this.forwardRows(slice(rows, [start, 0], [count, this.dim])));
+    return tf.reshape(concat(parts, 0), x.shape);
   }
 
   private forwardRows(rows: tf.Tensor): tf.Tensor {

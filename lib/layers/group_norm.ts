@@ -23,23 +23,22 @@ export class GroupNorm extends Block {
     this.addParameter('bias', [channels]);
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
-    return kernels().groupNorm?.(x, this.parameter('weight'), this.parameter('bias'), this) ?? this.compose(x);
+  compute(x: tf.Tensor): tf.Tensor {
+    const weight = this.parameter('weight');
+    const bias = this.parameter('bias');
+    return kernels().groupNorm?.(x, weight, bias, this) ?? this.compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D);
   }
 
-  private compose(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const [batch] = x.shape;
-      const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
-      const mean = this.groupMean(pixels);
-      const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
-      return narrow(tf.reshape(this.normalize(pixels, mean, variance), x.shape), x);
-    });
+  private compose(x: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D): tf.Tensor {
+    const [batch] = x.shape;
+    const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
+    const mean = this.groupMean(pixels);
+    const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
+    return narrow(tf.reshape(this.normalize(pixels, mean, variance, weight, bias), x.shape), x);
   }
 
   /** weight * (pixels - mean) / sqrt(variance + epsilon) + bias, with as few passes over the pixels as tfjs has. */
-  private normalize(pixels: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor): tf.Tensor {
-    const [weight, bias] = [this.parameter('weight'), this.parameter('bias')].map(x => widen(x) as tf.Tensor1D);
+  private normalize(pixels: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D): tf.Tensor {
     if (pixels.shape[0] === 1) {
       const [m, v] = [mean, variance].map(x => tf.reshape(x, [this.channels]) as tf.Tensor1D);
       return tf.batchNorm(tf.reshape(pixels, [1, 1, -1, this.channels]) as tf.Tensor4D, m, v, bias, weight, this.epsilon);

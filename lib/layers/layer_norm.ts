@@ -18,17 +18,17 @@ export class LayerNorm extends Block {
     this.addParameter('bias', [features]);
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
-    return kernels().layerNorm?.(x, this.parameter('weight'), this.parameter('bias'), this) ?? this.compose(x);
+  compute(x: tf.Tensor): tf.Tensor {
+    const weight = this.parameter('weight');
+    const bias = this.parameter('bias');
+    return kernels().layerNorm?.(x, weight, bias, this) ?? this.compose(x, weight, bias);
   }
 
-  private compose(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const wide = widen(x);
-      const centered = tf.sub(wide, tf.mean(wide, -1, true));
-      const variance = tf.mean(tf.square(centered), -1, true);
-      const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, this.epsilon)));
-      return narrow(tf.add(tf.mul(normalized, widen(this.parameter('weight'))), widen(this.parameter('bias'))), x);
-    });
+  private compose(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+    const wide = widen(x);
+    const centered = tf.sub(wide, tf.mean(wide, -1, true));
+    const variance = tf.mean(tf.square(centered), -1, true);
+    const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, this.epsilon)));
+    return narrow(tf.add(tf.mul(normalized, widen(weight)), widen(bias)), x);
   }
 }

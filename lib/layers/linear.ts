@@ -17,14 +17,16 @@ export class Linear extends Block {
     if (bias) this.addParameter('bias', [outFeatures]);
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     const weight = this.parameter('weight');
     const bias = this.has('bias') ? this.parameter('bias') : undefined;
-    return kernels().linear?.(x, weight, bias) ?? tf.tidy(() => {
-      const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), weight);
-      const y = bias ? tf.add(product, bias) : product;
-      return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
-    });
+    return kernels().linear?.(x, weight, bias) ?? this.compose(x, weight, bias);
+  }
+
+  private compose(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor {
+    const product = tf.matMul(tf.reshape(x, [-1, this.inFeatures]), weight);
+    const y = bias ? tf.add(product, bias) : product;
+    return tf.reshape(y, [...x.shape.slice(0, -1), this.outFeatures]);
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

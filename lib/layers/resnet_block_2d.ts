@@ -59,14 +59,12 @@ export class ResnetBlock2D extends Block {
     if (inChannels !== outChannels) this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels));
   }
 
-  forward(x: tf.Tensor, temb?: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor, temb?: tf.Tensor): tf.Tensor {
     const { activation, outputScaleFactor } = this.options;
     const resampling = this.resample ? [RESAMPLING[this.resample]] : [];
-    return tf.tidy(() => {
-      const hidden = follow(x, [this.norm1, activation, ...resampling, this.conv1, ...this.normWith(temb), activation, this.conv2]);
-      const sum = tf.add(follow(x, this.convShortcut ? [...resampling, this.convShortcut] : resampling), hidden);
-      return outputScaleFactor === 1 ? sum : tf.div(sum, outputScaleFactor);
-    });
+    const hidden = follow(x, [this.norm1, activation, ...resampling, this.conv1, ...this.normWith(temb), activation, this.conv2]);
+    const sum = tf.add(follow(x, this.convShortcut ? [...resampling, this.convShortcut] : resampling), hidden);
+    return outputScaleFactor === 1 ? sum : tf.div(sum, outputScaleFactor);
   }
 
   /** The second norm, with what the time embedding changes before or after it. */

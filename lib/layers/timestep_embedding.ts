@@ -75,11 +75,9 @@ export class TimestepEmbedding extends Block {
     this.linear2 = this.add('linear_2', new Linear(outFeatures, outFeatures));
   }
 
-  forward(x: tf.Tensor, condition?: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const input = condition && this.condProj ? tf.add(x, this.condProj.forward(condition)) : x;
-      return this.linear2.forward(this.activation(this.linear1.forward(input)));
-    });
+  compute(x: tf.Tensor, condition?: tf.Tensor): tf.Tensor {
+    const input = condition && this.condProj ? tf.add(x, this.condProj.forward(condition)) : x;
+    return this.linear2.forward(this.activation(this.linear1.forward(input)));
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

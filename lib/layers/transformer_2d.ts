@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { follow } from '../core/sequence.js';
 import { BasicTransformerBlock } from './basic_transformer_block.js';
 import { GroupNorm } from './group_norm.js';
 import { Linear } from './linear.js';
@@ -36,12 +37,10 @@ export class Transformer2DModel extends Block {
     this.projOut = this.add('proj_out', new Linear(channels, channels));
   }
 
-  forward(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const [batch, height, width, channels] = x.shape;
-      let tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
-      for (const block of this.blocks) tokens = block.forward(tokens, encoderHiddenStates, [height, width!]);
-      return tf.add(tf.reshape(this.projOut.forward(tokens), x.shape), x);
-    });
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+    const [batch, height, width, channels] = x.shape;
+    const tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
+    const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, [height, width!])));
+    return tf.add(tf.reshape(this.projOut.forward(transformed), x.shape), x);
   }
 }

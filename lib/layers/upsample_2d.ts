@@ -23,8 +23,8 @@ export class Upsample2D extends Block {
     this.conv = this.add('conv', new Conv2d(channels, channels));
   }
 
-  forward(x: tf.Tensor, size?: [number, number]): tf.Tensor {
-    return tf.tidy(() => this.conv.forward(size ? tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size) : double(x)));
+  compute(x: tf.Tensor, size?: [number, number]): tf.Tensor {
+    return this.conv.forward(size ? tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size) : double(x));
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkShape, show } from '../core/checks.js';
 import type { FloatDtype } from '../core/float16.js';
 import { widen } from '../core/precision.js';
+import { timed } from '../core/profile.js';
 import { type Generator, randn } from '../core/random.js';
 import { getBlockActivation } from '../layers/activations.js';
 import { Linear } from '../layers/linear.js';
@@ -104,7 +105,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
     const { sample_size } = this.config;
     const sizes = { tileSize: sample_size, outputTileSize: sample_size / this.scaleFactor };
-    const moments = this.inPieces(x, sizes, piece => this.graph('encode', this.encodeImage, piece));
+    const moments = timed(this, () => this.inPieces(x, sizes, piece => this.graph('encode', this.encodeImage, piece)), 'encode');
     return { latentDist: new DiagonalGaussianDistribution(moments, this.weightDtype) };
   }
 
@@ -117,7 +118,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
     const { sample_size } = this.config;
     const sizes = { tileSize: sample_size / this.scaleFactor, outputTileSize: sample_size };
-    return this.inPieces(z, sizes, piece => this.graph('decode', this.decodeLatents, piece));
+    return timed(this, () => this.inPieces(z, sizes, piece => this.graph('decode', this.decodeLatents, piece)), 'decode');
   }
 
   get usesSlicing(): boolean {
@@ -156,11 +157,9 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
   }
 
   /** Encodes to the most likely latents and decodes. */
-  forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const { latentDist } = this.encode(x);
-      return this.decode(latentDist.mean);
-    });
+  compute(x: tf.Tensor): tf.Tensor {
+    const { latentDist } = this.encode(x);
+    return this.decode(latentDist.mean);
   }
 
   /** Image to moments, as tensors alone: what a graph can hold. */

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape, show } from '../core/checks.js';
 import { widen } from '../core/precision.js';
+import { timed } from '../core/profile.js';
 import { follow, type Step } from '../core/sequence.js';
 import { getBlockActivation, type Activation } from '../layers/activations.js';
 import { Conv2d } from '../layers/conv2d.js';
@@ -79,7 +80,7 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
    */
   encode(x: tf.Tensor): { latents: tf.Tensor } {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
-    return { latents: this.inSlices(x, image => this.graph('encode', this.encodeImage, image)) };
+    return { latents: timed(this, () => this.inSlices(x, image => this.graph('encode', this.encodeImage, image)), 'encode') };
   }
 
   /**
@@ -89,7 +90,7 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
-    return this.inSlices(z, latents => this.graph('decode', this.decodeLatents, latents));
+    return timed(this, () => this.inSlices(z, latents => this.graph('decode', this.decodeLatents, latents)), 'decode');
   }
 
   /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
@@ -114,8 +115,8 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
   disableTiling(): void { /* as it is */ }
 
   /** Encodes and decodes. */
-  forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.decode(this.encode(x).latents));
+  compute(x: tf.Tensor): tf.Tensor {
+    return this.decode(this.encode(x).latents);
   }
 
   private readonly encodeImage = (image: tf.Tensor): tf.Tensor => widen(this.encoder.forward(tf.div(tf.add(image, 1), 2)));
@@ -158,7 +159,7 @@ class TinyStages extends Block {
     append(new Conv2d(channels, outChannels));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return follow(x, this.layers);
   }
 }
@@ -173,9 +174,9 @@ class TinyBlock extends Block {
     this.convs = [0, 2, 4].map(i => this.add(`conv.${i}`, new Conv2d(channels, channels)));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     const [first, second, third] = this.convs;
-    return tf.tidy(() => tf.relu(tf.add(follow(x, [first, this.activation, second, this.activation, third]), x)));
+    return tf.relu(tf.add(follow(x, [first, this.activation, second, this.activation, third]), x));
   }
 }
 

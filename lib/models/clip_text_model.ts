@@ -78,16 +78,14 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
    * @returns The hidden states, float32 whatever the weights are; the caller disposes them.
    * @throws RangeError for more tokens than there are positions.
    */
-  forward(inputIds: tf.Tensor | number[][]): CLIPTextModelOutput {
-    return tf.tidy(() => {
-      const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
-      const tokens = ids.shape[1]!;
-      const positions = this.config.max_position_embeddings;
-      if (tokens > positions) throw new RangeError(`text encoder: got ${tokens} tokens, takes ${positions} at most`);
-      const embedded = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
-      const [lastHiddenState, ...hiddenStates] = this.graphOfMany('encode', this.encode, embedded);
-      return { lastHiddenState, hiddenStates };
-    });
+  compute(inputIds: tf.Tensor | number[][]): CLIPTextModelOutput {
+    const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
+    const tokens = ids.shape[1]!;
+    const positions = this.config.max_position_embeddings;
+    if (tokens > positions) throw new RangeError(`text encoder: got ${tokens} tokens, takes ${positions} at most`);
+    const embedded = tf.add(this.tokenEmbedding.forward(ids), this.positionEmbedding.forward(tf.range(0, tokens, 1, 'int32')));
+    const [lastHiddenState, ...hiddenStates] = this.graphOfMany('encode', this.encode, embedded);
+    return { lastHiddenState, hiddenStates };
   }
 
   /** Embedded tokens to the normalized state of the last layer, and the states before, between and after all layers. */
@@ -111,7 +109,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
-    return tf.tidy(() => this.forward(Array.isArray(inputs) ? inputs[0] : inputs).lastHiddenState);
+    return tf.tidy(() => (this as CLIPTextModel).forward(Array.isArray(inputs) ? inputs[0] : inputs).lastHiddenState);
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
@@ -144,11 +142,9 @@ class CLIPEncoderLayer extends Block {
     this.activation = getActivation('text encoder config: hidden_act', hidden_act);
   }
 
-  forward(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      x = tf.add(x, this.selfAttn.forward(this.layerNorm1.forward(x), mask));
-      return tf.add(x, this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(x)))));
-    });
+  compute(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+    x = tf.add(x, this.selfAttn.forward(this.layerNorm1.forward(x), mask));
+    return tf.add(x, this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(x)))));
   }
 }
 
@@ -168,8 +164,7 @@ class CLIPAttention extends Block {
     this.outProj = this.add('out_proj', new Linear(features, features));
   }
 
-  forward(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.outProj.forward(scaledDotProductAttention(
-      this.qProj.forward(x), this.kProj.forward(x), this.vProj.forward(x), { heads: this.heads, mask })));
+  compute(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
+    return this.outProj.forward(scaledDotProductAttention(this.qProj.forward(x), this.kProj.forward(x), this.vProj.forward(x), { heads: this.heads, mask }));
   }
 }

@@ -23,15 +23,13 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
     this.textProjection = this.add('text_projection', new Linear(hidden_size, projection_dim, { bias: false }));
   }
 
-  override forward(inputIds: tf.Tensor | number[][]): CLIPTextModelWithProjectionOutput {
-    return tf.tidy(() => {
-      const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
-      const output = super.forward(ids);
-      const [batch, tokens, features] = output.lastHiddenState.shape;
-      const rows = tf.reshape(output.lastHiddenState, [batch * tokens, features!]);
-      const ends = tf.gather(rows, tf.add(this.endsOf(ids), tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(tokens, 'int32'))) as tf.Tensor1D);
-      return { textEmbeds: widen(this.textProjection.forward(ends)), ...output };
-    });
+  override compute(inputIds: tf.Tensor | number[][]): CLIPTextModelWithProjectionOutput {
+    const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
+    const output = super.compute(ids);
+    const [batch, tokens, features] = output.lastHiddenState.shape;
+    const rows = tf.reshape(output.lastHiddenState, [batch * tokens, features!]);
+    const ends = tf.gather(rows, tf.add(this.endsOf(ids), tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(tokens, 'int32'))) as tf.Tensor1D);
+    return { textEmbeds: widen(this.textProjection.forward(ends)), ...output };
   }
 
   /** Where each text ends: `[batch]`, int32. Of equal tokens the first. */

@@ -48,7 +48,7 @@ export class DownBlock2D extends Block {
   }
 
   /** Every state that the way up joins again; the last one is the block's result. */
-  forward(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor[] {
+  compute(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor[] {
     return this.steps.map(step => (x = step(x, temb, encoderHiddenStates)));
   }
 }
@@ -71,11 +71,9 @@ export class MidBlock2D extends Block {
     if (attention) this.attentions = this.addList('attentions', 1, attention);
   }
 
-  forward(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => {
-      const hidden = this.resnets[0].forward(x, temb);
-      return this.attentions ? this.resnets[1].forward(this.attentions[0].forward(hidden, encoderHiddenStates), temb) : hidden;
-    });
+  compute(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+    const hidden = this.resnets[0].forward(x, temb);
+    return this.attentions ? this.resnets[1].forward(this.attentions[0].forward(hidden, encoderHiddenStates), temb) : hidden;
   }
 }
 
@@ -116,7 +114,7 @@ export class UpBlock2D extends Block {
   }
 
   /** Takes its states off the end of `skips` and frees them. */
-  forward(x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.steps.reduce((state, step) => step(state, skips, temb, encoderHiddenStates), x));
+  compute(x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+    return this.steps.reduce((state, step) => step(state, skips, temb, encoderHiddenStates), x);
   }
 }

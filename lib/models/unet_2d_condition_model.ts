@@ -99,7 +99,7 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
    * @param conditions see UNetConditions; `deepCache`: what to take from earlier timesteps.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
-  forward(sample: tf.Tensor, timestep: number | readonly number[], { deepCache, ...conditions }: UNetConditions & { deepCache?: DeepCache }): tf.Tensor {
+  compute(sample: tf.Tensor, timestep: number | readonly number[], { deepCache, ...conditions }: UNetConditions & { deepCache?: DeepCache }): tf.Tensor {
     const { encoderHiddenStates, timestepCond, classLabels } = conditions;
     const { in_channels, center_input_sample, time_cond_proj_dim } = this.config;
     checkShape('unet sample', sample.shape, [null, null, null, in_channels]);
@@ -111,16 +111,14 @@ export class UNet2DConditionModel extends Model<UNet2DConditionConfig> {
       checkShape('unet timestepCond', timestepCond.shape, [null, time_cond_proj_dim ?? 0]);
       checkCount('timestepCond', 'conditions', timestepCond.shape[0], batch);
     }
-    return tf.tidy(() => {
-      const inputs = [
-        center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample, this.sinusoid(timesteps), encoderHiddenStates,
-        ...(time_cond_proj_dim === null ? [] : [timestepCond ?? tf.zeros([1, time_cond_proj_dim])]), ...this.classInputs(classLabels, batch),
-      ] as const;
-      if (!deepCache) return this.graph('predict', this.predict, ...inputs);
-      const joins = Math.min(deepCache.branchId + 1, this.skipConnections);
-      const deep = deepCache.features(timesteps[0], batch, () => this.graph(`deep ${joins}`, this.deep.bind(this, joins), ...inputs));
-      return this.graph(`shallow ${joins}`, this.shallow.bind(this, joins), deep, ...inputs);
-    });
+    const inputs = [
+      center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample, this.sinusoid(timesteps), encoderHiddenStates,
+      ...(time_cond_proj_dim === null ? [] : [timestepCond ?? tf.zeros([1, time_cond_proj_dim])]), ...this.classInputs(classLabels, batch),
+    ] as const;
+    if (!deepCache) return this.graph('predict', this.predict, ...inputs);
+    const joins = Math.min(deepCache.branchId + 1, this.skipConnections);
+    const deep = deepCache.features(timesteps[0], batch, () => this.graph(`deep ${joins}`, this.deep.bind(this, joins), ...inputs));
+    return this.graph(`shallow ${joins}`, this.shallow.bind(this, joins), deep, ...inputs);
   }
 
   /** Features of the text that it attends to. */

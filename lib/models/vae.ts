@@ -50,7 +50,7 @@ export class Encoder extends Block {
     this.convOut = this.add('conv_out', new Conv2d(channels[last], outChannels));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
   }
 }
@@ -81,7 +81,7 @@ export class Decoder extends Block {
     this.convOut = this.add('conv_out', new Conv2d(up[last], outChannels));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
   }
 }
@@ -99,7 +99,7 @@ class VaeBlock extends Block {
     if (resample === 'up') this.path.push(this.add('upsamplers.0', new Upsample2D(outChannels)));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return follow(x, this.path);
   }
 }
@@ -117,7 +117,7 @@ class VaeMidBlock extends Block {
       : [first, second];
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return follow(x, this.path);
   }
 }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { markMoment } from '../core/profile.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { StepOptions } from '../schedulers/types.js';
 import { startProgressBar, type ProgressBarConfig } from './progress_bar.js';
@@ -66,6 +67,7 @@ export async function denoise(start: DenoisingStart, options: DenoisingOptions):
         if (endsWithOriginal && predOriginalSample && index === timesteps.length - 1) return predOriginalSample;
         return known ? putBack(known, prevSample, scheduler, timesteps[index + 1]) : prevSample;
       }));
+      markMoment(`step ${index + 1} done, timestep ${timestep}`);
       replaceLatents(await afterStep?.({ index, timestep, latents }) ?? latents);
       bar.update(Math.round((index + 1) * total / timesteps.length));
       await nextTask();

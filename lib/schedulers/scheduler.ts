@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../core/checks.js';
+import { timed } from '../core/profile.js';
 import { randn } from '../core/random.js';
 import { History } from './history.js';
 import { limit } from './limits.js';
@@ -117,7 +118,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** `sample` as the model wants to see it at `timestep`. */
   scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor;
   scaleModelInput(sample: tf.Tensor): tf.Tensor {
-    return sample.clone();
+    return timed(this, () => sample.clone(), 'scaleModelInput');
   }
 
   /**
@@ -126,7 +127,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    */
   step(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions = {}): StepOutput {
     this.checkStep(modelOutput, sample);
-    const output = tf.tidy(() => ({ ...this.advance(modelOutput, timestep, sample, options) }));
+    const output = timed(this, () => tf.tidy(() => ({ ...this.advance(modelOutput, timestep, sample, options) })), 'step');
     if (this.stepIndex !== null) this.stepIndex++;
     return output;
   }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { timed } from '../core/profile.js';
 import { BetaScheduler } from './beta_scheduler.js';
 import { respacedSigmas, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { customList, type Steps } from './steps.js';
@@ -31,7 +32,7 @@ export abstract class SigmaScheduler<C extends SigmaSchedulerConfig = SigmaSched
   }
 
   override scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor {
-    return sample.div(Math.sqrt(this.inputSigma(this.indexAt(timestep)) ** 2 + 1));
+    return timed(this, () => sample.div(Math.sqrt(this.inputSigma(this.indexAt(timestep)) ** 2 + 1)), 'scaleModelInput');
   }
 
   override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {

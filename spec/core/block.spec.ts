@@ -2,15 +2,15 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Block } from '../../lib/core/block.js';
 import { Linear } from '../../lib/layers/linear.js';
-import { describeOnDevices } from '../support/backends.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 
 class Pair extends Block {
   static className = 'Pair';
   readonly first = this.add('first', new Linear(3, 2));
   readonly others = this.addList('others', 2, () => new Linear(2, 2, { bias: false }));
 
-  forward(x: tf.Tensor): tf.Tensor {
-    return tf.tidy(() => this.others.reduce((y, layer) => layer.forward(y), this.first.forward(x)));
+  compute(x: tf.Tensor): tf.Tensor {
+    return this.others.reduce((y, layer) => layer.forward(y), this.first.forward(x));
   }
 }
 
@@ -57,6 +57,19 @@ describeOnDevices('Block', () => {
     assert.deepEqual([...linear.stateDict().bias.dataSync()], [7, 8]);
     linear.dispose();
   });
+
+  it('frees what compute made on the way, also when it fails', () => expectNoLeak(() => {
+    const pair = new Pair();
+    pair.stateDict();
+    const [x, wide] = [tf.ones([1, 3]), tf.ones([1, 4])];
+    const before = tf.memory().numTensors;
+    const y: tf.Tensor = pair.forward(x);
+    assert.equal(tf.memory().numTensors, before + 1);
+    assert.throws(() => pair.forward(wide));
+    y.dispose();
+    pair.dispose();
+    return [x, wide];
+  }));
 
   it('freezes all below', () => {
     const pair = new Pair();

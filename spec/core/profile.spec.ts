@@ -1,58 +1,66 @@
 import assert from 'node:assert/strict';
-import { Profile, Profiler, type ProfileSlice } from '../../lib/core/profile.js';
+import { markMoment, Profile, Profiler, timed, type ProfileSlice } from '../../lib/core/profile.js';
 
 class Worker {
   static className = 'Worker';
-  readonly log: string[] = [];
 
   outer(name: string): string {
-    this.inner();
-    this.inner();
-    return `hello ${name}`;
+    return timed(this, () => {
+      this.inner();
+      this.inner();
+      return `hello ${name}`;
+    });
   }
 
   inner(): void {
-    this.log.push('inner');
+    timed(this, () => undefined, 'inner');
   }
 
   fails(): void {
-    this.inner();
-    throw new Error('on purpose');
+    timed(this, () => {
+      this.inner();
+      throw new Error('on purpose');
+    }, 'fails');
   }
 }
 
 describe('Profiler', () => {
-  it('times calls within calls, gives what they give, and leaves the object as it was', () => {
+  const calls = ({ slices }: Profile) => slices.map(({ path, depth }) => [path, depth]);
+
+  it('times calls within calls, gives what they give, and knows no other moments than its own', () => {
     const worker = new Worker();
-    const profiler = new Profiler();
-    const seen: unknown[] = [];
-    profiler.time(worker, 'outer', 'worker', (...inputs) => seen.push(...inputs));
-    profiler.time(worker, 'inner', 'worker.inner');
-    profiler.mark('now');
+    markMoment('before');
+    worker.inner();
+    const profiler = new Profiler(new Map([[worker, 'worker']]));
+    markMoment('now');
     assert.equal(worker.outer('you'), 'hello you');
     const { slices, marks, milliseconds } = profiler.stop();
+    worker.inner();
     assert.deepEqual(slices.map(({ path, kind, depth }) => [path, kind, depth]), [
       ['worker', 'Worker', 0], ['worker.inner', 'Worker', 1], ['worker.inner', 'Worker', 1]]);
     const [outer, ...inner] = slices;
     assert.ok(Math.abs(outer.self - (outer.duration - inner[0].duration - inner[1].duration)) < 1e-9);
     assert.ok(outer.start + outer.duration <= milliseconds);
     assert.deepEqual(marks.map(({ name }) => name), ['now']);
-    assert.deepEqual(seen, ['you']);
-    assert.deepEqual(Object.keys(worker), ['log']);
-    assert.equal(new Profiler().stop().slices.length, 0);
+    assert.equal(new Profiler(new Map()).stop().slices.length, 0);
   });
 
-  it('passes errors on, counts the call that threw, and restores a method of the object\'s own', () => {
+  it('passes errors on, and counts the call that threw', () => {
     const worker = new Worker();
-    const inner = () => { worker.log.push('own'); };
-    worker.inner = inner;
-    const profiler = new Profiler();
-    profiler.time(worker, 'fails', 'fails');
-    profiler.time(worker, 'inner', 'inner');
+    const profiler = new Profiler(new Map([[worker, 'worker']]));
     assert.throws(() => worker.fails(), /on purpose/);
-    worker.outer('');
-    assert.deepEqual(profiler.stop().slices.map(({ path, depth }) => [path, depth]), [['fails', 0], ['inner', 1], ['inner', 0], ['inner', 0]]);
-    assert.equal(worker.inner, inner);
+    worker.inner();
+    assert.deepEqual(calls(profiler.stop()), [['worker.fails', 0], ['worker.inner', 1], ['worker.inner', 0]]);
+  });
+
+  it('times what it was told to, all that is of a class for instance, beside another profile', () => {
+    const [known, stranger] = [new Worker(), new Worker()];
+    const ofOne = new Profiler(new Map([[known, 'known']]));
+    const ofAll = new Profiler(new Map([[Worker, 'any']]));
+    stranger.inner();
+    known.inner();
+    assert.deepEqual(calls(ofOne.stop()), [['known.inner', 0]]);
+    assert.deepEqual(calls(ofAll.stop()), [['any.inner', 0], ['any.inner', 0]]);
   });
 });
 

@@ -16,7 +16,7 @@ class Leaf extends Block {
     for (const [name, [shape, layout]] of Object.entries(parameters)) this.addParameter(name, shape, layout);
   }
 
-  override forward(): tf.Tensor {
+  override compute(): tf.Tensor {
     return tf.scalar(0);
   }
 }

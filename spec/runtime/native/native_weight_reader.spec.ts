@@ -22,7 +22,7 @@ class Parameters extends Block {
     this.addParameter('plain', [41]);
   }
 
-  override forward(): tf.Tensor {
+  override compute(): tf.Tensor {
     return tf.scalar(0);
   }
 }
