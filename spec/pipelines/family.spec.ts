@@ -22,7 +22,7 @@ abstract class OneConvolution extends Model<{ channels: number }> {
     this.conv = this.add('conv', new Conv2d(config.channels, outChannels));
   }
 
-  forward(x: tf.Tensor): tf.Tensor {
+  compute(x: tf.Tensor): tf.Tensor {
     return this.graph(this.task, input => tf.tanh(this.conv.forward(input)), x);
   }
 }
