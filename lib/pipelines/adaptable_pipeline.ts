@@ -11,6 +11,7 @@ import { readStateDict } from '../loading/state_dict.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { LatentDiffusionPipeline } from './latent_diffusion_pipeline.js';
+import type { Waiting } from './share_networks.js';
 
 /** Options of `loadLoraWeights`. */
 export interface LoadLoraOptions extends HubOptions {
@@ -111,8 +112,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks. */
-  protected runningWithLoras<T>(scale: number, work: () => Promise<T>): Promise<T> {
-    if (scale === 1) return this.running(work);
+  protected runningWithLoras<T>(scale: number, work: () => Promise<T>, waiting: Waiting): Promise<T> {
+    if (scale === 1) return this.running(work, waiting);
     return this.exclusively(async () => {
       const adapters = [this.unet, this.textEncoder].map(networkAdapters);
       try {
@@ -121,7 +122,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
       } finally {
         adapters.forEach(network => network.setRunScale(1));
       }
-    });
+    }, waiting);
   }
 
   private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>, name: LoraNetwork) => void): Promise<void> {

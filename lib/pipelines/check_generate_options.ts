@@ -82,6 +82,7 @@ export function checkGenerateOptions(
     eta: checkNumber('eta', options.eta ?? 0, 0, 1),
     outputType: checkOneOf('outputType', options.outputType ?? 'image', ['image', 'tensor', 'latent']),
     detectAnomaly: options.detectAnomaly ?? false,
+    whenBusy: checkOneOf('whenBusy', options.whenBusy ?? 'throw', ['throw', 'wait']),
     latentShape, latents, generator, dtype: textEncoder.weightDtype, callbackOnStepEnd, signal,
   };
 }

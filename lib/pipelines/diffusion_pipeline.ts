@@ -11,7 +11,7 @@ import { whichAreOn, type MemorySaver } from './out_of_memory.js';
 import { profileComponents } from './profile_pipeline.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 import type { PipelineClass, UsualPipeline } from './registry.js';
-import { shareNetworks, type NetworkUse } from './share_networks.js';
+import { shareNetworks, type NetworkUse, type Waiting } from './share_networks.js';
 
 /** What all pipelines share: loading, devices, memory, the loop. */
 export abstract class DiffusionPipeline {
@@ -21,7 +21,6 @@ export abstract class DiffusionPipeline {
   interrupt = false;
   protected progressBarConfig: ProgressBarConfig = {};
   private runsOn?: Device;
-  private busy = false;
   private offload?: 'model' | 'sequential';
   private compileOptions?: CompileOptions;
   private compiledByDefault = false;
@@ -206,16 +205,16 @@ export abstract class DiffusionPipeline {
   }
 
   /** Runs `work`, which changes networks, on the pipeline's device: while no pipeline is at work with them. */
-  protected exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.onDevice('change', work);
+  protected exclusively<T>(work: () => Promise<T>, waiting?: Waiting): Promise<T> {
+    return this.onDevice('change', work, waiting);
   }
 
   /** Runs `work`, which makes pictures, on the pipeline's device. Other pipelines of the same networks may be at work, too. */
-  protected running<T>(work: () => Promise<T>): Promise<T> {
-    return this.onDevice('run', work);
+  protected running<T>(work: () => Promise<T>, waiting?: Waiting): Promise<T> {
+    return this.onDevice('run', work, waiting);
   }
 
-  private onDevice<T>(use: NetworkUse, work: () => Promise<T>): Promise<T> {
+  private onDevice<T>(use: NetworkUse, work: () => Promise<T>, waiting?: Waiting): Promise<T> {
     return this.alone(use, async () => {
       this.runsOn = await useDevice(this.runsOn ?? currentDevice() ?? 'auto');
       await this.offloadAll();
@@ -224,17 +223,11 @@ export abstract class DiffusionPipeline {
       } finally {
         await this.offloadAll();
       }
-    });
+    }, waiting);
   }
 
-  private async alone<T>(use: NetworkUse, work: () => Promise<T>): Promise<T> {
-    if (this.busy) throw new Error('generate: is at work already; await it first, or pass a list of prompts');
-    this.busy = true;
-    try {
-      return await shareNetworks(this.networks, use, work);
-    } finally {
-      this.busy = false;
-    }
+  private alone<T>(use: NetworkUse, work: () => Promise<T>, waiting?: Waiting): Promise<T> {
+    return shareNetworks({ pipeline: this, networks: this.networks, use }, work, waiting);
   }
 
   private get networks(): Model<unknown>[] {

@@ -53,6 +53,11 @@ export interface GenerateOptions<T extends OutputType = OutputType> {
   detectAnomaly?: boolean;
   /** Ends the work within one step; `generate` then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /**
+   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after what came
+   * before, as in a server. `signal` ends the waiting as well. Work that waits for itself, begun in a callback and awaited there, never ends.
+   */
+  whenBusy?: 'throw' | 'wait';
 }
 
 /** The names of the options. */
@@ -60,6 +65,7 @@ export const OPTIONS = Object.keys({
   negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true, height: true, width: true,
   numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true, guidanceRescale: true, clipSkip: true,
   crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true, detectAnomaly: true, signal: true,
+  whenBusy: true,
 } satisfies Record<keyof GenerateOptions, true>);
 
 export type StepCallback = (
@@ -104,4 +110,5 @@ export interface GenerateRequest {
   detectAnomaly: boolean;
   callbackOnStepEnd?: StepCallback;
   signal?: AbortSignal;
+  whenBusy: 'throw' | 'wait';
 }

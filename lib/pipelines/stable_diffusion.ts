@@ -105,7 +105,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
         encoderHiddenStates.dispose();
         scheduler.dispose();
       }
-    }).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
+    }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
   }
 
   /** The text that guides: `[images, tokens, features]`, or with guidance `[2 * images, ...]`, what to avoid first. */

@@ -123,4 +123,37 @@ describeOnDevices('Pipelines at work at once', device => {
     await change;
     (await text.generate('a star', { ...common, numInferenceSteps: 1 })).images.dispose();
   });
+
+  it('wait for their turn where they are told to, in the order in which they came', () => expectNoLeak(async () => {
+    const order: number[] = [];
+    const request = (seed: number) => text.generate('a star', { ...common, whenBusy: 'wait', generator: seeded(seed), numInferenceSteps: 2 })
+      .finally(() => order.push(seed));
+    const seeds = [0, 1, 2, 3];
+    const together = (await Promise.all(seeds.map(request))).map(({ images }) => images);
+    assert.deepEqual(order, seeds);
+    const alone: tf.Tensor[] = [];
+    for (const seed of seeds) alone.push((await request(seed)).images);
+    together.forEach((latents, i) => assert.deepEqual(latents.dataSync(), alone[i].dataSync()));
+    return [...together, ...alone];
+  }));
+
+  it('wait for a change of their networks, and for work that fails', () => expectNoLeak(async () => {
+    const change = img2img.to(device);
+    const failing = text.generate('a star', { ...common, whenBusy: 'wait', numInferenceSteps: 1, callbackOnStepEnd: () => { throw new Error('no'); } });
+    const last = text.generate('a star', { ...common, whenBusy: 'wait', numInferenceSteps: 1 });
+    await assert.rejects(failing, /^Error: no$/);
+    await change;
+    return [(await last).images];
+  }));
+
+  it('end their waiting when they are aborted, and nobody else\'s', () => expectNoLeak(async () => {
+    const controller = new AbortController();
+    const first = text.generate('a star', { ...common, numInferenceSteps: 2 });
+    const second = text.generate('a star', { ...common, whenBusy: 'wait', signal: controller.signal });
+    const third = text.generate('a star', { ...common, whenBusy: 'wait', numInferenceSteps: 1 });
+    controller.abort(new Error('gone'));
+    await assert.rejects(second, /^Error: gone$/);
+    await assert.rejects(text.generate('a star', common), /whenBusy: 'wait'/);
+    return [(await first).images, (await third).images];
+  }));
 });

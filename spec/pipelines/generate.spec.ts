@@ -127,7 +127,7 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
 
     it('runs once at a time', async () => {
       const first = bytes();
-      await assert.rejects(pipe.generate(PROMPT), /generate: is at work already; await it first, or pass a list of prompts/);
+      await assert.rejects(pipe.generate(PROMPT), /generate: is at work already; await it first, pass whenBusy: 'wait', or a list of prompts/);
       assert.equal((await first).length, 1);
     });
   });
