@@ -1,0 +1,112 @@
+import { access, constants } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Generator } from '../core/random.js';
+import { Image } from '../image/image.js';
+import type { InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
+import type { Device } from '../runtime/devices.js';
+import { UsageError } from './usage_error.js';
+
+export interface GenerateCommandOptions {
+  model?: string;
+  revision?: string;
+  variant?: string;
+  predictionType?: 'epsilon' | 'v_prediction';
+  device: Device | 'auto';
+  gpuMemoryFraction?: number;
+  dtype: 'float32' | 'float16' | 'bfloat16';
+  scheduler?: string;
+  steps?: number;
+  guidanceScale?: number;
+  negativePrompt?: string;
+  image?: string;
+  mask?: string;
+  strength?: number;
+  lora?: string[];
+  loraScale?: number;
+  /** `token=source` each. */
+  embedding?: string[];
+  /** -1: draw one. */
+  seed: bigint;
+  numImages: number;
+  height?: number;
+  width?: number;
+  output: string;
+  grid?: { rows: number; cols: number };
+  compile?: boolean;
+  /** A file for the trace, or true for the tables alone. */
+  profile?: string | true;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+/** What to make of which prompts: all that can be known before the work. */
+export interface GenerateTask {
+  prompts: readonly string[];
+  options: GenerateCommandOptions;
+  /** Whether nobody said what to draw. */
+  isGallery: boolean;
+  /** How many pictures of all prompts. */
+  count: number;
+  /** That of the first picture. */
+  seed: bigint;
+  /** What to begin from besides noise. */
+  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'>>;
+  embeddings: ReadonlyArray<readonly [token: string, source: string]>;
+}
+
+/** What the demo model draws when nobody asks for something else, and how: well enough in few steps. */
+const GALLERY_OPTIONS = { grid: { rows: 2, cols: 4 }, scheduler: 'DPMSolverMultistepScheduler', steps: 20 };
+const GALLERY = [
+  'a red circle on a white background',
+  'a yellow star on a black background',
+  'a large pink heart on a purple background',
+  'a green tree on a cyan background',
+  'an orange fish on a blue background',
+  'a blue house on a yellow background',
+  'a white moon on a black background',
+  'a red mushroom on a green background',
+];
+
+/** @throws UsageError for options that do not go together, Error for files that cannot be read or written. */
+export async function readTask(prompts: string[], given: GenerateCommandOptions): Promise<GenerateTask> {
+  const isGallery = prompts.length === 0;
+  if (isGallery && given.model) throw new UsageError('prompt: got none, takes at least one with --model');
+  const options = isGallery ? { ...GALLERY_OPTIONS, ...given } : given;
+  const { grid, image, mask, strength, output, profile, embedding = [], numImages, seed } = options;
+  const count = (isGallery ? GALLERY : prompts).length * numImages;
+  if (grid && grid.rows * grid.cols !== count) {
+    throw new UsageError(`--grid: got ${grid.rows}x${grid.cols}, takes rows and columns for ${count} images`);
+  }
+  if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
+  await checkOutput('--output', output, 'png');
+  if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
+  return {
+    prompts: isGallery ? GALLERY : prompts, options, isGallery, count,
+    embeddings: embedding.map(parseEmbedding), start: await readStart(options), seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
+  };
+}
+
+/** What to begin from besides noise. */
+async function readStart({ image, mask, strength }: GenerateCommandOptions): Promise<GenerateTask['start']> {
+  if (!image) return {};
+  return { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength };
+}
+
+/** '<cat>=cat.safetensors' -> its parts. */
+function parseEmbedding(text: string): [token: string, source: string] {
+  const [, token, source] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (!token) throw new UsageError(`--embedding: got '${text}', takes what prompts call it and its file, as in '<cat>=cat.safetensors'`);
+  return [token, source];
+}
+
+/** @throws UsageError, Error if nothing could be saved there: better now than after the work. */
+async function checkOutput(option: string, output: string, extension: string): Promise<void> {
+  if (!output.toLowerCase().endsWith(`.${extension}`)) {
+    throw new UsageError(`${option}: got '${output}', takes a name that ends in .${extension}`);
+  }
+  const folder = dirname(output);
+  await access(folder, constants.W_OK).catch(error => {
+    const reason = error.code === 'ENOENT' ? 'there is no such folder' : 'no permission';
+    throw new Error(`${option}: cannot write into ${folder}: ${reason}`, { cause: error });
+  });
+}
