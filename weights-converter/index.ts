@@ -2,7 +2,7 @@ import type { ModelSource } from '../lib/files/model_folder.js';
 import type { ConvertOptions } from './convert.js';
 
 export type { ConvertOptions } from './convert.js';
-export { PickleError } from '../lib/checkpoints/unpickle.js';
+export { PickleError } from '../lib/checkpoints/pickle_objects.js';
 
 /**
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs. Needs Node.

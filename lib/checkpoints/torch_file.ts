@@ -2,7 +2,8 @@ import yauzl from 'yauzl';
 import { show } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { byteSize, elementSizes, type Dtype } from '../weights/safetensors.js';
-import { ParameterDict, PickleError, StorageRef, TensorRef, unpickle } from './unpickle.js';
+import { ParameterDict, PickleError, StorageRef, TensorRef } from './pickle_objects.js';
+import { unpickle } from './unpickle.js';
 
 /** A tensor of a checkpoint: `read` gives its elements in torch's order, from a source of that checkpoint. */
 export interface CheckpointTensor {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { ParameterDict, StorageRef, TensorRef, unpickle } from '../../lib/checkpoints/unpickle.js';
+import { ParameterDict, StorageRef, TensorRef } from '../../lib/checkpoints/pickle_objects.js';
+import { unpickle } from '../../lib/checkpoints/unpickle.js';
 import { pickle, pickledTensor as tensor, pickledText as text } from '../support/pickle.js';
 
 const value = (...parts: Array<string | number>) => unpickle(pickle('\x80\x02', ...parts, '.')).value;

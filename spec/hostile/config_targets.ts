@@ -4,6 +4,7 @@ import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import '../../lib/pipelines/index.js'; // which knows the classes
 import { loadPipeline } from '../../lib/pipelines/load_components.js';
 import { schedulerClass, schedulerClasses } from '../../lib/schedulers/index.js';
 import { MemoryFolder } from '../support/memory_folder.js';
