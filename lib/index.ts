@@ -1,3 +1,6 @@
+/** TensorFlow.js, the copy that this library computes with: another copy would replace its kernels. */
+export * as tf from '@tensorflow/tfjs';
+
 export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline,
   LatentConsistencyModelImg2ImgPipeline,

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
+import { warnOfSecondTfjs } from '../core/one_tfjs.js';
 import type { Gpu } from './native/cuda/nvidia.js';
 import { guardWasmMemory } from './wasm_memory.js';
 
@@ -106,6 +107,7 @@ export function resumeDevice(device: Device): void {
 }
 
 setDefaultBackend(() => useDevice('auto'));
+warnOfSecondTfjs(); // where the other came first; where it comes later, a device's start says so
 
 /** The device that `useDevice` made current; null before it was called. */
 export function currentDevice(): Device | null {
@@ -113,6 +115,7 @@ export function currentDevice(): Device | null {
 }
 
 async function start(device: Device, options: DeviceOptions = {}): Promise<void> {
+  warnOfSecondTfjs();
   try {
     if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, options);
     if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
