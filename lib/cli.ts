@@ -13,8 +13,8 @@ const program = new Command('tfjs-diffusers')
 program.command('generate')
   .description('make pictures of prompts; without a prompt, a gallery of what the bundled demo model knows')
   .argument('[prompts...]', 'what to show')
-  .option('--model <source>', 'a Stable Diffusion model: a folder in diffusers\' layout, a .safetensors or .ckpt file, or an id on the Hugging Face'
-    + ' hub, as in owner/name (default: the bundled demo model)')
+  .option('--model <source>', 'a Stable Diffusion model: a folder in diffusers\' layout, a .safetensors or .ckpt file, or an id on the'
+    + ' Hugging Face hub, as in owner/name (default: the bundled demo model)')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
@@ -29,7 +29,8 @@ program.command('generate')
   .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
   .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
   .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
-  .addOption(new Option('--seed <n>', 'image i has seed n + i; -1: draw n, and say which').argParser(seed).default(0n, '0')) // help writes defaults as JSON
+  .addOption(new Option('--seed <n>', 'image i has seed n + i; -1: draw n, and say which')
+    .argParser(seed).default(0n, '0')) // help writes defaults as JSON
   .option('--num-images <n>', 'pictures of each prompt', wholeNumber(1), 1)
   .option('--height <pixels>', 'default: what the model was trained on', wholeNumber(1))
   .option('--width <pixels>', 'default: what the model was trained on', wholeNumber(1))
@@ -47,7 +48,8 @@ program.command('convert')
   .description('write any model as a folder in the layout that loads fastest')
   .argument('<source>', 'a model, as --model of generate takes it; or a single network of one, as a VAE')
   .argument('<target>', 'the new folder')
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: as in the source)').choices(['float32', 'float16', 'bfloat16']))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: as in the source)')
+    .choices(['float32', 'float16', 'bfloat16']))
   .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--verify', 'read everything back and compare')
@@ -72,8 +74,8 @@ program.command('setup')
   .description('build the native backend, which is much faster than WASM')
   .option('--gpu', 'for a CUDA GPU (default where nvidia-smi finds one)')
   .option('--cpu', 'for the CPU alone')
-  .option('--cuda-libraries <folder>', 'use the libraries of CUDA 12 or 13, and cuDNN, that are there or in folders within, and download only what is'
-    + ' missing; can be given several times', several)
+  .option('--cuda-libraries <folder>', 'use the libraries of CUDA 12 or 13, and cuDNN, that are there or in folders within, and download'
+    + ' only what is missing; can be given several times', several)
   .option('--python <program>', 'use those of this Python\'s environment, as PyTorch brings them')
   .option('--verbose', 'print where an error comes from')
   .action(async options => (await import('./cli/setup.js')).setup(options));
@@ -100,7 +102,9 @@ function predictionType(): Option {
 function wholeNumber(min: number): (text: string) => number {
   return text => {
     const value = Number(text);
-    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) throw new InvalidArgumentError(`It takes a whole number, ${min} or more.`);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) {
+      throw new InvalidArgumentError(`It takes a whole number, ${min} or more.`);
+    }
     return value;
   };
 }
@@ -108,7 +112,9 @@ function wholeNumber(min: number): (text: string) => number {
 /** -1 or an unsigned number of 64 bits. */
 function seed(text: string): bigint {
   const value = /^\s*(\d{1,20}|-1)\s*$/.test(text) ? BigInt(text) : undefined;
-  if (value === undefined || value >= 2n ** 64n) throw new InvalidArgumentError('It takes a whole number from 0 to 18446744073709551615, or -1 to draw one.');
+  if (value === undefined || value >= 2n ** 64n) {
+    throw new InvalidArgumentError('It takes a whole number from 0 to 18446744073709551615, or -1 to draw one.');
+  }
   return value;
 }
 

@@ -33,7 +33,9 @@ export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 's
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
 
-const networks = { CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny };
+const networks = {
+  CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny,
+};
 type NetworkName = keyof typeof networks;
 
 const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
@@ -42,8 +44,8 @@ const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs.
  * @param source whatever `fromPretrained` takes: a folder of a pipeline or of a single network, a single-file checkpoint, a hub id.
  * @param out a folder that is new or empty; nothing is there until all of it is.
- * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written; WeightsError if what was
- *   written is not what `verify` reads.
+ * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written; WeightsError if what
+ *   was written is not what `verify` reads.
  */
 export async function convertModel(source: ModelSource, out: string | URL, options: ConvertOptions = {}): Promise<void> {
   const target = out instanceof URL ? fileURLToPath(out) : out;

@@ -25,6 +25,9 @@ export function convertDtype(name: string, bytes: Uint8Array, from: Dtype, to: D
   const words = to === 'F16' ? encodeFloat16(values) : encodeBfloat16(values);
   const infinity = to === 'F16' ? 0x7c00 : 0x7f80;
   const overflow = words.findIndex((word, i) => (word & 0x7fff) === infinity && Number.isFinite(values[i]));
-  if (overflow >= 0) throw new RangeError(`${name}: its value ${values[overflow]} is beyond ${to === 'F16' ? 'float16; use bfloat16 or float32' : 'bfloat16; use float32'}`);
+  if (overflow >= 0) {
+    const help = to === 'F16' ? 'float16; use bfloat16 or float32' : 'bfloat16; use float32';
+    throw new RangeError(`${name}: its value ${values[overflow]} is beyond ${help}`);
+  }
   return new Uint8Array(words.buffer);
 }

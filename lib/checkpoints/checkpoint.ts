@@ -13,7 +13,10 @@ export interface Checkpoint extends CheckpointContent {
   open(): Promise<ByteSource>;
 }
 
-/** Finds the tensors of a safetensors file or a torch checkpoint, told apart by what they begin with; where that is neither's, by the name's ending. */
+/**
+ * Finds the tensors of a safetensors file or a torch checkpoint, told apart by what they begin with; where that is neither's, by the
+ * name's ending.
+ */
 export async function readCheckpoint(name: string, open: () => Promise<ByteSource>): Promise<Checkpoint> {
   const source = await open();
   try {

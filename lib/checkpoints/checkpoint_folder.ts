@@ -42,7 +42,8 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
   const unet = below(tensors, ldmPrefixes.unet);
   const second = unet.get('input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight')?.shape[1] === 1024;
   const inpaint = unet.get('input_blocks.0.0.weight')?.shape[1] === 9;
-  const prediction = checkOneOf('predictionType', predictionType ?? inferPrediction(second, inpaint, globalStep), ['epsilon', 'v_prediction'] as const);
+  const trained = predictionType ?? inferPrediction(second, inpaint, globalStep);
+  const prediction = checkOneOf('predictionType', trained, ['epsilon', 'v_prediction'] as const);
   const imageSize = prediction === 'epsilon' ? 512 : 768;
   const unetJson = { ...unetConfig(shapesOf(unet), imageSize), upcast_attention: second };
   const vae = below(tensors, ldmPrefixes.vae);
@@ -52,12 +53,15 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
     throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${CLIP_TOKENS}`);
   }
   const words = bundledWords(tensors);
-  const special = (content: string) => ({ __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false });
+  const special = (content: string) => (
+    { __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false }
+  );
   const scheduler = schedulerConfig(prediction);
   const files = {
     'model_index.json': {
-      _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline', unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
-      text_encoder: ['transformers', 'CLIPTextModel'], tokenizer: ['transformers', 'CLIPTokenizer'], scheduler: ['diffusers', scheduler._class_name],
+      _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline',
+      unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'], scheduler: ['diffusers', scheduler._class_name],
+      text_encoder: ['transformers', 'CLIPTextModel'], tokenizer: ['transformers', 'CLIPTokenizer'],
       safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
     },
     'unet/config.json': unetJson,
@@ -71,9 +75,10 @@ async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: Checkp
       unk_token: special('<|endoftext|>'), pad_token: second ? '!' : '<|endoftext|>',
     },
   };
+  const textPrefixes = `${ldmPrefixes.clip}* or ${ldmPrefixes.openClip}*`;
   const missing = {
     ...!vaeJson && { vae: `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae` },
-    ...!text && { text_encoder: `has no text encoder (${ldmPrefixes.clip}* or ${ldmPrefixes.openClip}*); fromSingleFile takes one as the option textEncoder` },
+    ...!text && { text_encoder: `has no text encoder (${textPrefixes}); fromSingleFile takes one as the option textEncoder` },
   };
   return new VirtualFolder(checkpoint, files, {
     'unet/diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, unetJson.layers_per_block)),
@@ -104,8 +109,8 @@ function vaeWeights(vae: Tensors, levels: number): Tensors {
 function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
   const clip = below(tensors, ldmPrefixes.clip);
   if (clip.size > 0) {
-    const own = [...clip].filter(([key]) => !/^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/.test(key)); // a whole CLIP has them
-    return { config: clipConfig(shapesOf(clip)), weights: new Map(own) };
+    const ofWhole = /^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/; // what a whole CLIP has besides
+    return { config: clipConfig(shapesOf(clip)), weights: new Map([...clip].filter(([key]) => !ofWhole.test(key))) };
   }
   const openClip = below(tensors, ldmPrefixes.openClip);
   if (openClip.size === 0) return undefined;
@@ -113,7 +118,9 @@ function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weigh
   const weights: Tensors = new Map();
   for (const [key, tensor] of openClip) {
     const layer = /^transformer\.resblocks\.(\d+)\./.exec(key);
-    if ((layer && Number(layer[1]) >= config.num_hidden_layers) || /^(text_projection|logit_scale|attn_mask)$/.test(key)) continue; // not used
+    if ((layer && Number(layer[1]) >= config.num_hidden_layers) || /^(text_projection|logit_scale|attn_mask)$/.test(key)) { // not used
+      continue;
+    }
     const keys = openClipKeys(key);
     keys.forEach((name, i) => weights.set(name, keys.length === 1 ? tensor : slice(tensor, i, keys.length)));
   }

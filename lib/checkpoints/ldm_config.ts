@@ -26,7 +26,9 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
     if (toK) {
       contextDim = toK[1];
       linear = need(`${prefix}.proj_in.weight`).length === 2;
-      if (shapes(`${prefix}.transformer_blocks.1.attn2.to_k.weight`)) throw new RangeError('UNet: has several transformer blocks in a row, as SDXL; takes SD1.x or SD2.x');
+      if (shapes(`${prefix}.transformer_blocks.1.attn2.to_k.weight`)) {
+        throw new RangeError('UNet: has several transformer blocks in a row, as SDXL; takes SD1.x or SD2.x');
+      }
     }
   }
   if (channels.length === 0 || contextDim === undefined) throw new RangeError('UNet: has no blocks or no attention, takes SD1.x or SD2.x');
@@ -47,7 +49,9 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
 }
 
 /** @throws RangeError for what is no VAE of Stable Diffusion. */
-export function vaeConfig(shapes: Shapes, imageSize: number): { _class_name: string; block_out_channels: number[]; [key: string]: unknown } {
+export function vaeConfig(
+  shapes: Shapes, imageSize: number,
+): { _class_name: string; block_out_channels: number[]; [key: string]: unknown } {
   const need = needed('VAE', shapes);
   const channels: number[] = [];
   for (let level = 0; ; level++) {
@@ -76,9 +80,10 @@ export function vaeConfig(shapes: Shapes, imageSize: number): { _class_name: str
 
 /** Of CLIP (SD1.x), whose keys are those of transformers. */
 export function clipConfig(shapes: Shapes): Record<string, unknown> {
-  const need = needed('text encoder', key => shapes(`text_model.${key}`) ?? shapes(key));
+  const find: Shapes = key => shapes(`text_model.${key}`) ?? shapes(key);
+  const need = needed('text encoder', find);
   let layers = 0;
-  while (shapes(`text_model.encoder.layers.${layers}.layer_norm1.weight`) ?? shapes(`encoder.layers.${layers}.layer_norm1.weight`)) layers++;
+  while (find(`encoder.layers.${layers}.layer_norm1.weight`)) layers++;
   return textConfig({
     tokens: need('embeddings.token_embedding.weight'), positions: need('embeddings.position_embedding.weight'),
     fc1: need('encoder.layers.0.mlp.fc1.weight'), layers, activation: 'quick_gelu',

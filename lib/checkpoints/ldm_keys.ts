@@ -44,9 +44,11 @@ export function unetKey(key: string, layersPerBlock: number): string {
 const vaeNames: Rename[] = [
   [/\.down\.(\d+)\.block\./, '.down_blocks.$1.resnets.'], [/\.down\.(\d+)\.downsample\./, '.down_blocks.$1.downsamplers.0.'],
   [/\.up\.(\d+)\.block\./, '.up_blocks.$1.resnets.'], [/\.up\.(\d+)\.upsample\./, '.up_blocks.$1.upsamplers.0.'],
-  [/\.mid\.block_1\./, '.mid_block.resnets.0.'], [/\.mid\.block_2\./, '.mid_block.resnets.1.'], [/\.mid\.attn_1\./, '.mid_block.attentions.0.'],
+  [/\.mid\.block_1\./, '.mid_block.resnets.0.'], [/\.mid\.block_2\./, '.mid_block.resnets.1.'],
+  [/\.mid\.attn_1\./, '.mid_block.attentions.0.'],
   [/\.nin_shortcut\./, '.conv_shortcut.'], [/\.norm_out\./, '.conv_norm_out.'],
-  [/(\.attentions\.0)\.norm\./, '$1.group_norm.'], [/(\.attentions\.0)\.([qkv])\./, '$1.to_$2.'], [/(\.attentions\.0)\.proj_out\./, '$1.to_out.0.'],
+  [/(\.attentions\.0)\.norm\./, '$1.group_norm.'], [/(\.attentions\.0)\.([qkv])\./, '$1.to_$2.'],
+  [/(\.attentions\.0)\.proj_out\./, '$1.to_out.0.'],
 ];
 
 /** A key of the VAE, without its prefix. There the decoder's levels are counted from the image, in diffusers from the latents. */

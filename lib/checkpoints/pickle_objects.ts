@@ -10,7 +10,9 @@ export class StorageRef {
 
 /** A tensor that a pickle describes: a view of a storage, checked to lie inside. Offset and strides count elements. */
 export class TensorRef {
-  constructor(readonly storage: StorageRef, readonly offset: number, readonly shape: readonly number[], readonly strides: readonly number[]) {}
+  constructor(
+    readonly storage: StorageRef, readonly offset: number, readonly shape: readonly number[], readonly strides: readonly number[],
+  ) {}
 }
 
 /** torch's dictionary of parameters, in which learned words were kept: of its state only these. */
@@ -66,7 +68,8 @@ const unmade = [
 export function global(module: unknown, name: unknown): Global {
   const path = `${String(module)}.${String(name)}`;
   if (![constructors, storageDtypes, tensorDtypes].some(known => Object.hasOwn(known, path)) && !unmade.some(names => names.test(path))) {
-    throw new PickleError(`pickle: asks for ${show(path)}, which weights do not need; it may be made to do harm, and nothing of it was run`);
+    const reason = 'which weights do not need; it may be made to do harm, and nothing of it was run';
+    throw new PickleError(`pickle: asks for ${show(path)}, ${reason}`);
   }
   return new Global(path);
 }

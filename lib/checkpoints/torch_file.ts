@@ -71,7 +71,8 @@ async function zipEntries(source: ByteSource): Promise<Map<string, { offset: num
   const reader = new SourceReader(source);
   const entries = new Map<string, { offset: number; length: number }>();
   try {
-    const zip = await yauzl.fromRandomAccessReaderPromise(reader, source.size, { autoClose: false, lazyEntries: true, validateEntrySizes: true });
+    const options = { autoClose: false, lazyEntries: true, validateEntrySizes: true };
+    const zip = await yauzl.fromRandomAccessReaderPromise(reader, source.size, options);
     for await (const entry of zip.eachEntry()) {
       const { fileName, compressionMethod, uncompressedSize } = entry;
       if (compressionMethod !== 0 || entry.isEncrypted()) throw new Error(`its entry ${show(fileName)} is compressed or encrypted`);
@@ -107,7 +108,9 @@ async function readLegacy(source: ByteSource): Promise<CheckpointContent> {
   const system = unpickle(head, version.end);
   const object = unpickle(head, system.end);
   const keys = unpickle(head, object.end);
-  if (system.value instanceof Map && system.value.get('little_endian') === false) throw new PickleError('holds big-endian numbers, which cannot be read');
+  if (system.value instanceof Map && system.value.get('little_endian') === false) {
+    throw new PickleError('holds big-endian numbers, which cannot be read');
+  }
   if (!Array.isArray(keys.value)) throw new PickleError('is cut off: the list of its storages is missing');
   const sizes = new Map(object.storages.map(({ key, dtype }) => [key, elementSizes[dtype]]));
   let end = keys.end;
@@ -118,13 +121,17 @@ async function readLegacy(source: ByteSource): Promise<CheckpointContent> {
     if (end + 8 > source.size) throw new PickleError(`is cut off before its storage ${show(key)}`);
     const count = await source.read(end, 8);
     const elements = Number(new DataView(count.buffer, count.byteOffset).getBigInt64(0, true));
-    if (!Number.isSafeInteger(elements * size) || elements < 0 || end + 8 + elements * size > source.size) throw new PickleError(`is cut off in its storage ${show(key)}`);
+    if (!Number.isSafeInteger(elements * size) || elements < 0 || end + 8 + elements * size > source.size) {
+      throw new PickleError(`is cut off in its storage ${show(key)}`);
+    }
     offsets.set(key as string, { offset: end + 8, bytes: elements * size });
     end += 8 + elements * size;
   }
   return collect(object.value, source.size, ({ key, dtype, elements }) => {
     const found = offsets.get(key);
-    if (!found || found.bytes !== elements * elementSizes[dtype]) throw new PickleError(`its storage ${show(key)} is ${found ? 'of another length' : 'missing'}`);
+    if (!found || found.bytes !== elements * elementSizes[dtype]) {
+      throw new PickleError(`its storage ${show(key)} is ${found ? 'of another length' : 'missing'}`);
+    }
     return found.offset;
   });
 }
@@ -140,17 +147,21 @@ function collect(value: unknown, fileSize: number, storageOffset: (storage: Stor
   }
   if (size > 2 * fileSize) throw new PickleError(`its tensors share their values: ${size} bytes of them in a file of ${fileSize}`);
   const [globalStep, name] = ['global_step', 'name'].map(key => value instanceof Map ? value.get(key) as unknown : undefined);
-  return { tensors, metadata: typeof name === 'string' ? { name } : {}, globalStep: typeof globalStep === 'number' ? globalStep : undefined };
+  return {
+    tensors, metadata: typeof name === 'string' ? { name } : {}, globalStep: typeof globalStep === 'number' ? globalStep : undefined,
+  };
 }
 
 /**
- * The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words have;
- * a tensor alone is called `*`, as there.
+ * The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words
+ * have; a tensor alone is called `*`, as there.
  */
 function tensorRefs(value: unknown): Map<string, TensorRef> {
   const dictionary = (each: unknown) => each instanceof ParameterDict ? each.parameters : each;
   value = dictionary(value);
-  for (let depth = 0; depth < 8 && value instanceof Map; depth++) value = dictionary(value.get('state_dict') ?? value.get('string_to_param') ?? value);
+  for (let depth = 0; depth < 8 && value instanceof Map; depth++) {
+    value = dictionary(value.get('state_dict') ?? value.get('string_to_param') ?? value);
+  }
   if (value instanceof TensorRef) return new Map([['*', value]]);
   if (!(value instanceof Map)) throw new PickleError('holds no dictionary of tensors');
   const tensors = new Map<string, TensorRef>();

@@ -37,7 +37,9 @@ class Unpickler {
       const opcode = this.byte();
       if (opcode === opcodes.STOP) return { value: this.pop(), storages: this.storages, end: this.at };
       this.step(opcode);
-      if (this.stack.length > maxObjects || this.memo.size > maxObjects) throw new PickleError('pickle: holds more objects than a checkpoint can');
+      if (this.stack.length > maxObjects || this.memo.size > maxObjects) {
+        throw new PickleError('pickle: holds more objects than a checkpoint can');
+      }
     }
   }
 

@@ -15,7 +15,9 @@ export interface CompileCommandOptions {
 }
 
 /** `tfjs-diffusers compile`: a picture of one step for each size and batch, which waits for XLA. */
-export async function compile({ model = DEMO_MODEL, sizes = [{}], batch, guidance, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions): Promise<void> {
+export async function compile(
+  { model = DEMO_MODEL, sizes = [{}], batch, guidance, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions,
+): Promise<void> {
   const say = quiet ? () => undefined : console.log;
   const device = await useDevice('cuda', { memoryFraction: gpuMemoryFraction });
   const pipe = await loadPipeline(model, { ...options, device, compile: false }, { quiet, say });
@@ -25,7 +27,8 @@ export async function compile({ model = DEMO_MODEL, sizes = [{}], batch, guidanc
     for (const size of sizes) {
       for (const numImagesPerPrompt of batch) {
         const started = performance.now();
-        const { images } = await pipe.generate('', { ...size, numImagesPerPrompt, numInferenceSteps: 1, guidanceScale: guidance ? 7.5 : 1 });
+        const guidanceScale = guidance ? 7.5 : 1;
+        const { images } = await pipe.generate('', { ...size, numImagesPerPrompt, numInferenceSteps: 1, guidanceScale });
         const { width, height } = images[0];
         say(`${width}x${height}, ${numImagesPerPrompt} at once: compiled in ${((performance.now() - started) / 1000).toFixed(1)} s`);
       }

@@ -13,7 +13,8 @@ export class DownloadBar {
   update({ loaded, total, filesLoaded, files, bytesPerSecond }: DownloadProgress): void {
     const seconds = Math.ceil((total - loaded) / bytesPerSecond);
     const left = seconds < 100 ? `${seconds} s` : seconds < Infinity ? `${Math.ceil(seconds / 60)} min` : '?';
-    const text = `${filesLoaded}/${files} files, ${formatBytes(loaded)} of ${formatBytes(total)}, ${formatBytes(bytesPerSecond)}/s, ${left} left`;
+    const speed = `${formatBytes(bytesPerSecond)}/s`;
+    const text = `${filesLoaded}/${files} files, ${formatBytes(loaded)} of ${formatBytes(total)}, ${speed}, ${left} left`;
     if (this.begun) this.bar?.update(loaded, { text });
     else if (!this.disable && process.stderr.isTTY) this.begin(loaded, total, text);
     else this.say(`Downloading ${this.model}: ${files} files, ${formatBytes(total - loaded)}`);

@@ -116,7 +116,9 @@ function pickTables({ networks, layers }: Profile): object {
 }
 
 /** What there is to know when all is done. */
-function sayMore(pipe: StableDiffusionPipeline, { isGallery, options }: GenerateTask, profile: Profile | undefined, { say }: Company): void {
+function sayMore(
+  pipe: StableDiffusionPipeline, { isGallery, options }: GenerateTask, profile: Profile | undefined, { say }: Company,
+): void {
   if (profile) say(`\n${profile}`);
   if (profile && pipe.device === 'cuda') say('A GPU works on when a call has returned: these are the times in which work is handed to it.');
   if (typeof options.profile === 'string') say(`\n${options.profile}  every call in time, for ui.perfetto.dev`);

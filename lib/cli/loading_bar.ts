@@ -2,7 +2,10 @@ import { SingleBar } from 'cli-progress';
 
 const PATIENCE_MS = 1000;
 
-/** Shows how far the weights of a network are read, once that takes over a second: a bar on stderr in a terminal, which goes when they are. */
+/**
+ * Shows how far the weights of a network are read, once that takes over a second: a bar on stderr in a terminal, which goes when
+ * they are.
+ */
 export class LoadingBar {
   private bar?: SingleBar;
   private begun = Infinity;
@@ -14,7 +17,8 @@ export class LoadingBar {
     const shows = !this.disable && process.stderr.isTTY && performance.now() - this.begun > PATIENCE_MS;
     if (shows && !this.bar && loaded < total) {
       this.bar = new SingleBar({
-        format: `Loading ${component} {percentage}% |{bar}|`, barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20, hideCursor: true, clearOnComplete: true,
+        format: `Loading ${component} {percentage}% |{bar}|`, barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20,
+        hideCursor: true, clearOnComplete: true,
       });
       this.bar.start(total, loaded);
     }

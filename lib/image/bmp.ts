@@ -7,7 +7,8 @@ const NARROW = [0x7c00, 0x3e0, 0x1f]; // red, green and blue of 16 bits, where t
 const WIDE = [0xff0000, 0xff00, 0xff];
 
 /**
- * The pixels of a BMP file of 1, 4, 8, 16, 24 or 32 bits, not packed: npm's readers of these misread rows that are filled up, or know no palette.
+ * The pixels of a BMP file of 1, 4, 8, 16, 24 or 32 bits, not packed: npm's readers of these misread rows that are filled up, or know no
+ * palette.
  * @throws ImageError for another, or one that is cut off.
  */
 export function decodeBmp(bytes: Uint8Array): Pixels {
@@ -15,15 +16,23 @@ export function decodeBmp(bytes: Uint8Array): Pixels {
   if (bytes.length < FILE_HEADER + 12) throw new ImageError('is cut off');
   const [start, headerSize] = [view.getUint32(10, true), view.getUint32(FILE_HEADER, true)];
   const old = headerSize === 12; // of OS/2
-  if ((!old && headerSize < 40) || FILE_HEADER + headerSize > bytes.length) throw new ImageError(`has a header of ${headerSize} bytes, which is unknown`);
-  const [width, signedHeight] = old ? [view.getUint16(18, true), view.getUint16(20, true)] : [view.getInt32(18, true), view.getInt32(22, true)];
+  if ((!old && headerSize < 40) || FILE_HEADER + headerSize > bytes.length) {
+    throw new ImageError(`has a header of ${headerSize} bytes, which is unknown`);
+  }
+  const [width, signedHeight] = old
+    ? [view.getUint16(18, true), view.getUint16(20, true)]
+    : [view.getInt32(18, true), view.getInt32(22, true)];
   const depth = view.getUint16(old ? 24 : 28, true);
   const packing = old ? UNPACKED : view.getUint32(30, true);
   const height = Math.abs(signedHeight);
   checkPixels(width, height);
-  if (packing !== UNPACKED && !(packing === BIT_FIELDS && depth >= 16)) throw new ImageError(`is packed in way ${packing}, which is not read`);
+  if (packing !== UNPACKED && !(packing === BIT_FIELDS && depth >= 16)) {
+    throw new ImageError(`is packed in way ${packing}, which is not read`);
+  }
   const stride = Math.ceil(width * depth / 32) * 4;
-  if (start + stride * height > bytes.length) throw new ImageError(`is cut off: its pixels take ${stride * height} bytes, there are ${Math.max(0, bytes.length - start)}`);
+  if (start + stride * height > bytes.length) {
+    throw new ImageError(`is cut off: its pixels take ${stride * height} bytes, there are ${Math.max(0, bytes.length - start)}`);
+  }
 
   const data = new Uint8Array(width * height * 3);
   const readRows = (readPixel: (row: number, x: number, to: number) => void) => {
@@ -33,7 +42,8 @@ export function decodeBmp(bytes: Uint8Array): Pixels {
     }
   };
   if (depth === 1 || depth === 4 || depth === 8) {
-    const palette = readPalette(bytes, { at: FILE_HEADER + headerSize, step: old ? 3 : 4, count: Math.min(old ? 0 : view.getUint32(46, true), 2 ** depth) || 2 ** depth });
+    const count = Math.min(old ? 0 : view.getUint32(46, true), 2 ** depth) || 2 ** depth;
+    const palette = readPalette(bytes, { at: FILE_HEADER + headerSize, step: old ? 3 : 4, count });
     readRows((row, x, to) => {
       const index = bytes[row + (x * depth >> 3)] >> (8 - depth - x * depth % 8) & (2 ** depth - 1);
       data.set(palette.subarray(index * 3, index * 3 + 3), to);

@@ -10,8 +10,8 @@ const PHOTOMETRIC = 262; // the tag of a TIFF file that says what its samples ar
 const PALETTE = 3;
 
 /**
- * The pixels of a file other than PNG, upright, of its first picture, by sharp (libvips), which gives what Pillow does to the last byte: it has
- * the same decoders. Colours are those of the file, without its profile; CMYK becomes RGB as in Pillow; of 16 bits
+ * The pixels of a file other than PNG, upright, of its first picture, by sharp (libvips), which gives what Pillow does to the last byte: it
+ * has the same decoders. Colours are those of the file, without its profile; CMYK becomes RGB as in Pillow; of 16 bits
  * the upper 8 are kept, but grey is cut off at 255, as there.
  * @throws ImageError for a spoilt file, or where sharp is not installed.
  */

@@ -21,14 +21,19 @@ export interface GenerationParameters {
 const NEGATIVE = 'Negative prompt: ';
 const PAIR = /([^:,]+): (?:("(?:[^"\\]|\\.)*")|([^,]*))(?:, ?|$)/gy; // one right behind the other: texts come from strangers
 
-/** The lines that other tools read under the keyword `parameters` of a PNG file: prompt, negative prompt, and the rest separated by commas. */
+/**
+ * The lines that other tools read under the keyword `parameters` of a PNG file: prompt, negative prompt, and the rest separated by commas.
+ */
 export function formatGenerationParameters(parameters: GenerationParameters): string {
-  const { prompt, negativePrompt, numInferenceSteps, scheduler, guidanceScale, seed, width, height, clipSkip, strength, model } = parameters;
+  const { prompt, negativePrompt, numInferenceSteps, scheduler, guidanceScale, width, height, clipSkip, strength } = parameters;
   const settings = {
-    Steps: numInferenceSteps, Sampler: scheduler, 'CFG scale': guidanceScale, Seed: seed, Size: `${width}x${height}`, Model: model,
+    Steps: numInferenceSteps, Sampler: scheduler, 'CFG scale': guidanceScale, Seed: parameters.seed,
+    Size: `${width}x${height}`, Model: parameters.model,
     'Denoising strength': strength, 'Clip skip': clipSkip ? clipSkip + 1 : undefined, // others count from the last layer, as 1
   };
-  const pairs = Object.entries(settings).filter(([, value]) => value !== undefined && value !== '').map(([key, value]) => `${key}: ${quote(`${value}`)}`);
+  const pairs = Object.entries(settings)
+    .filter(([, value]) => value !== undefined && value !== '')
+    .map(([key, value]) => `${key}: ${quote(`${value}`)}`);
   return [prompt, negativePrompt && NEGATIVE + negativePrompt, pairs.join(', ')].filter(Boolean).join('\n');
 }
 

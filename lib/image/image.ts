@@ -21,7 +21,9 @@ export class Image {
    * @param text what a PNG file holds beside the pixels, by keyword; `parameters` says how a picture was generated.
    * @throws RangeError if the sizes and the number of bytes disagree.
    */
-  constructor(readonly data: Uint8Array, readonly width: number, readonly height: number, readonly text: Readonly<Record<string, string>> = {}) {
+  constructor(
+    readonly data: Uint8Array, readonly width: number, readonly height: number, readonly text: Readonly<Record<string, string>> = {},
+  ) {
     checkInteger('width', width, 1);
     checkInteger('height', height, 1);
     if (data.length !== width * height * 3) {
@@ -83,8 +85,8 @@ export class Image {
   }
 
   /**
-   * Reads a PNG file's bytes, of any kind, and turns it upright; what is transparent has its colours, and `alpha`. Its texts come in `text`,
-   * other than compressed ones.
+   * Reads a PNG file's bytes, of any kind, and turns it upright; what is transparent has its colours, and `alpha`. Its texts come in
+   * `text`, other than compressed ones.
    * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
    */
   static async fromPng(bytes: Uint8Array): Promise<Image> {
@@ -94,8 +96,8 @@ export class Image {
   }
 
   /**
-   * Reads a picture file's bytes, and turns it upright: PNG; JPEG, WebP, the first picture of GIF and TIFF, in Node by the optional package sharp,
-   * in a page by the browser; BMP. Equals load_image of diffusers.
+   * Reads a picture file's bytes, and turns it upright: PNG; JPEG, WebP, the first picture of GIF and TIFF, in Node by the optional package
+   * sharp, in a page by the browser; BMP. Equals load_image of diffusers.
    * @throws ImageError for bytes of something else, a spoilt file, or one of over 100 million pixels.
    */
   static async fromBytes(bytes: Uint8Array): Promise<Image> {
@@ -120,8 +122,8 @@ export class Image {
   }
 
   /**
-   * The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS, also where the file that it was read from was
-   * transparent (colours weigh as much as they are seen) or had a palette or black and white alone (the nearest pixels are taken).
+   * The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS, also where the file that it was read from
+   * was transparent (colours weigh as much as they are seen) or had a palette or black and white alone (the nearest pixels are taken).
    */
   resize(width: number, height: number): Image {
     checkInteger('width', width, 1);

@@ -8,5 +8,7 @@ export const MAX_PIXELS = 1e8;
 
 /** @throws ImageError for a picture of none, or of over 100 million pixels. */
 export function checkPixels(width: number, height: number): void {
-  if (!(width >= 1 && height >= 1 && width * height <= MAX_PIXELS)) throw new ImageError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+  if (!(width >= 1 && height >= 1 && width * height <= MAX_PIXELS)) {
+    throw new ImageError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+  }
 }

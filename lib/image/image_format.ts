@@ -13,9 +13,10 @@ const READ: Record<ImageFormat, RegExp> = {
 
 /** What else a file may be that someone takes for a picture. */
 const NAMED: Record<string, RegExp> = {
-  'a HEIC file': /^[^]{4}ftyp(hei|hevc|mif1|msf1)/, 'an AVIF file': /^[^]{4}ftypavi/, 'a film': /^([^]{4}ftyp|\x1aE\xdf\xa3|RIFF[^]{4}AVI )/,
-  'a JPEG XL file': /^(\xff\x0a|[^]{4}JXL )/, 'a JPEG 2000 file': /^([^]{4}jP {2}|\xff\x4f\xff\x51)/, 'a Photoshop file': /^8BPS/, 'a PDF file': /^%PDF/,
-  'an icon file': /^\0\0[\x01\x02]\0/,
+  'a HEIC file': /^[^]{4}ftyp(hei|hevc|mif1|msf1)/, 'an AVIF file': /^[^]{4}ftypavi/,
+  'a film': /^([^]{4}ftyp|\x1aE\xdf\xa3|RIFF[^]{4}AVI )/,
+  'a JPEG XL file': /^(\xff\x0a|[^]{4}JXL )/, 'a JPEG 2000 file': /^([^]{4}jP {2}|\xff\x4f\xff\x51)/,
+  'a Photoshop file': /^8BPS/, 'a PDF file': /^%PDF/, 'an icon file': /^\0\0[\x01\x02]\0/,
   'an SVG file': /^[^<]{0,3}(<\?xml[^]*)?<svg/i, 'a web page': /^\s*<(!doctype html|html|head|body)/i, 'a zip file': /^PK\x03\x04/,
 };
 

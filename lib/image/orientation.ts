@@ -18,7 +18,12 @@ export function tiffTag(bytes: Uint8Array, tag: number): number | undefined {
   for (let at = start + 2; at < start + 2 + 12 * count && at + 12 <= bytes.length; at += 12) {
     if (view.getUint16(at, little) !== tag) continue;
     const size = view.getUint32(at + 4, little) === 1 ? SIZES[view.getUint16(at + 2, little)] : undefined;
-    return size === 1 ? bytes[at + 8] : size === 2 ? view.getUint16(at + 8, little) : size === 4 ? view.getUint32(at + 8, little) : undefined;
+    switch (size) {
+      case 1: return bytes[at + 8];
+      case 2: return view.getUint16(at + 8, little);
+      case 4: return view.getUint32(at + 8, little);
+      default: return undefined;
+    }
   }
   return undefined;
 }

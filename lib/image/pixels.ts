@@ -43,5 +43,7 @@ export function cropPixels({ data, alpha, width, indexed }: Pixels, { left, top,
 
 /** How bright each pixel is, a byte a pixel. Equals Pillow's convert('L'). */
 export function toGrey(data: Uint8Array): Uint8Array {
-  return Uint8Array.from({ length: data.length / 3 }, (_, i) => (19595 * data[3 * i] + 38470 * data[3 * i + 1] + 7471 * data[3 * i + 2] + 32768) >> 16);
+  return Uint8Array.from({ length: data.length / 3 }, (_, i) => (
+    (19595 * data[3 * i] + 38470 * data[3 * i + 1] + 7471 * data[3 * i + 2] + 32768) >> 16
+  ));
 }

@@ -15,7 +15,8 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
 }
 
 /**
- * The pixels of a PNG file. Of 16 bits the upper 8 are kept, but grey is cut off at 255, as in Pillow; colours are what they are where they are transparent.
+ * The pixels of a PNG file. Of 16 bits the upper 8 are kept, but grey is cut off at 255, as in Pillow; colours are what they are where they
+ * are transparent.
  * @throws PngError saying what is wrong.
  */
 export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
@@ -39,8 +40,12 @@ function checkPacked(chunks: readonly Chunk[], { width, height, depth, colourTyp
     length = inflateSync(concat(chunks.filter(({ type }) => type === 'IDAT').map(({ data }) => data)), { maxOutputLength }).length;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const problem = code === 'ERR_BUFFER_TOO_LARGE' ? `unpacks to more than ${maxOutputLength} bytes` : `cannot be unpacked: ${show(message)}`;
+    const problem = code === 'ERR_BUFFER_TOO_LARGE'
+      ? `unpacks to more than ${maxOutputLength} bytes`
+      : `cannot be unpacked: ${show(message)}`;
     throw new PngError(problem, { cause: error });
   }
-  if (!interlaced && length < maxOutputLength) throw new PngError(`is cut off: its pixels take ${maxOutputLength} bytes, there are ${length}`);
+  if (!interlaced && length < maxOutputLength) {
+    throw new PngError(`is cut off: its pixels take ${maxOutputLength} bytes, there are ${length}`);
+  }
 }

@@ -33,7 +33,10 @@ export interface Header {
   readonly interlaced: boolean;
 }
 
-/** The chunks of a PNG file (https://www.w3.org/TR/png-3), up to its end's. @throws PngError unless each is whole and a header the first, and the only one. */
+/**
+ * The chunks of a PNG file (https://www.w3.org/TR/png-3), up to its end's.
+ * @throws PngError unless each is whole and a header the first, and the only one.
+ */
 export function readChunks(bytes: Uint8Array): Chunk[] {
   if (!SIGNATURE.every((byte, i) => bytes[i] === byte)) throw new PngError('is no PNG file');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -41,9 +44,13 @@ export function readChunks(bytes: Uint8Array): Chunk[] {
   for (let at = SIGNATURE.length; chunks.at(-1)?.type !== 'IEND';) {
     const end = at + 8 < bytes.length ? at + 8 + view.getUint32(at) : Infinity;
     if (end + 4 > bytes.length) throw new PngError('is cut off');
-    if (view.getInt32(end) !== crc32.buf(bytes.subarray(at + 4, end))) throw new PngError(`is damaged: the checksum at byte ${end} is another`);
+    if (view.getInt32(end) !== crc32.buf(bytes.subarray(at + 4, end))) {
+      throw new PngError(`is damaged: the checksum at byte ${end} is another`);
+    }
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    if ((type === 'IHDR') !== (chunks.length === 0)) throw new PngError(chunks.length === 0 ? 'does not begin with a header' : 'has two headers');
+    if ((type === 'IHDR') !== (chunks.length === 0)) {
+      throw new PngError(chunks.length === 0 ? 'does not begin with a header' : 'has two headers');
+    }
     chunks.push({ type, data: bytes.subarray(at + 8, end), bytes: bytes.subarray(at, end + 4) });
     at = end + 4;
   }
@@ -56,7 +63,9 @@ export function readHeader([{ data }]: readonly Chunk[]): Header {
   const view = new DataView(data.buffer, data.byteOffset);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
   const [depth, colourType, compression, filter, interlace] = data.subarray(8);
-  if (width === 0 || height === 0 || width * height > MAX_PIXELS) throw new PngError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+  if (width === 0 || height === 0 || width * height > MAX_PIXELS) {
+    throw new PngError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+  }
   if (!DEPTHS[colourType]?.includes(depth)) throw new PngError(`has colour type ${colourType} with ${depth} bits, which does not exist`);
   if (compression !== 0 || filter !== 0 || interlace > 1) throw new PngError('is compressed in an unknown way');
   return { width, height, depth, colourType, interlaced: interlace === 1 };

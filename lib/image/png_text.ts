@@ -28,7 +28,9 @@ export async function readOrientation(chunks: readonly Chunk[]): Promise<{ orien
   const { [XMP]: xmp, [EXIF]: profile, ...text } = readTexts(chunks);
   const exif = chunks.find(({ type }) => type === 'eXIf')?.data ?? fromHex(profile ?? await unpackText(chunks, EXIF) ?? '');
   const orientation = findOrientation({ exif, xmp });
-  return { orientation, text: xmp === undefined ? text : { ...text, [XMP]: xmp.replace(/tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]<\/tiff:Orientation>/g, '') } };
+  if (xmp === undefined) return { orientation, text };
+  const upright = xmp.replace(/tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]<\/tiff:Orientation>/g, '');
+  return { orientation, text: { ...text, [XMP]: upright } };
 }
 
 /** A compressed text, if it is there and up to a million bytes long. */
@@ -65,7 +67,9 @@ export function readTexts(chunks: readonly Chunk[]): Record<string, string> {
   }));
 }
 
-/** What follows an iTXt's keyword: whether it is compressed and how, then language and translated keyword, each ended by 0, then the text. */
+/**
+ * What follows an iTXt's keyword: whether it is compressed and how, then language and translated keyword, each ended by 0, then the text.
+ */
 function international(data: Uint8Array): string | undefined {
   const language = data.indexOf(0, 2);
   const translated = data.indexOf(0, language + 1);

@@ -15,7 +15,7 @@ export async function readImageFile(path: string | URL): Promise<Uint8Array> {
     }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === 'ENOENT' ? 'there is no such file' : code === 'EISDIR' ? 'is a folder' : code === 'EACCES' ? 'no permission' : message;
-    throw new Error(`${path}: ${reason}`, { cause: error });
+    const reasons: Record<string, string> = { ENOENT: 'there is no such file', EISDIR: 'is a folder', EACCES: 'no permission' };
+    throw new Error(`${path}: ${reasons[code ?? ''] ?? message}`, { cause: error });
   }
 }

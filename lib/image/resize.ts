@@ -27,10 +27,14 @@ interface Samples {
 
 /** Lanczos along rows and along columns, each rounded to bytes. Which comes first is as in Pillow 13; before, it always was rows. */
 function resizeLanczos({ data, width, height, samples }: Samples, newWidth: number, newHeight: number): Uint8Array {
-  const scaleRows = (from: Uint8Array, rows: number) =>
-    newWidth === width ? from : resample(from, { count: rows, step: width * samples }, { size: width, step: samples }, newWidth, samples);
-  const scaleColumns = (from: Uint8Array, columns: number) =>
-    newHeight === height ? from : resample(from, { count: columns, step: samples }, { size: height, step: columns * samples }, newHeight, samples);
+  const scaleRows = (from: Uint8Array, count: number) => {
+    if (newWidth === width) return from;
+    return resample(from, { count, step: width * samples }, { size: width, step: samples }, newWidth, samples);
+  };
+  const scaleColumns = (from: Uint8Array, count: number) => {
+    if (newHeight === height) return from;
+    return resample(from, { count, step: samples }, { size: height, step: count * samples }, newHeight, samples);
+  };
   const columnsFirst = newHeight < height && height - newHeight > 2 * (width - newWidth);
   return columnsFirst ? scaleRows(scaleColumns(data, width), newHeight) : scaleColumns(scaleRows(data, height), newWidth);
 }

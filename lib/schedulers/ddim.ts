@@ -43,10 +43,14 @@ export class DDIMScheduler extends BetaScheduler<DDIMConfig> {
   }
 
   /** The original, within its bounds, and the noise that a sample consists of; the noise may be what the bounded original leaves. */
-  protected separate(modelOutput: tf.Tensor, sample: tf.Tensor, product: number, useClipped = false): { original: tf.Tensor; noise: tf.Tensor } {
+  protected separate(
+    modelOutput: tf.Tensor, sample: tf.Tensor, product: number, useClipped = false,
+  ): { original: tf.Tensor; noise: tf.Tensor } {
     const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
     const original = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
-    const noise = useClipped ? weightedQuotient(sigma, [1, sample], [-alpha, original]) : this.predictNoise(modelOutput, sample, alpha, sigma);
+    const noise = useClipped
+      ? weightedQuotient(sigma, [1, sample], [-alpha, original])
+      : this.predictNoise(modelOutput, sample, alpha, sigma);
     return { original, noise };
   }
 }

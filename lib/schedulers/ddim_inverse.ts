@@ -15,8 +15,8 @@ export class DDIMInverseScheduler extends BetaScheduler<DDIMInverseConfig> {
   static override readonly className = 'DDIMInverseScheduler';
   static override readonly interchangeable = false;
   static override readonly defaults: DDIMInverseConfig = {
-    ...BetaScheduler.defaults, clip_sample: true, clip_sample_range: 1, set_alpha_to_one: true, timestep_spacing: 'leading', steps_offset: 0,
-    rescale_betas_zero_snr: false,
+    ...BetaScheduler.defaults, clip_sample: true, clip_sample_range: 1, set_alpha_to_one: true, timestep_spacing: 'leading',
+    steps_offset: 0, rescale_betas_zero_snr: false,
   };
   static override readonly choices = { ...BetaScheduler.choices, timestep_spacing: ['leading', 'trailing'] };
 
@@ -37,6 +37,7 @@ export class DDIMInverseScheduler extends BetaScheduler<DDIMInverseConfig> {
     const [alpha, sigma] = [Math.sqrt(product), Math.sqrt(1 - product)];
     const predOriginalSample = this.limit(this.predictOriginal(modelOutput, sample, alpha, sigma));
     const noise = this.predictNoise(modelOutput, sample, alpha, sigma);
-    return { prevSample: weightedSum([Math.sqrt(nextProduct), predOriginalSample], [Math.sqrt(1 - nextProduct), noise]), predOriginalSample };
+    const prevSample = weightedSum([Math.sqrt(nextProduct), predOriginalSample], [Math.sqrt(1 - nextProduct), noise]);
+    return { prevSample, predOriginalSample };
   }
 }

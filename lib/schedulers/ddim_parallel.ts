@@ -17,7 +17,8 @@ export class DDIMParallelScheduler extends DDIMScheduler {
    * @throws Error before setTimesteps, RangeError for a timestep or shape that does not fit.
    */
   batchStepNoNoise(
-    modelOutput: tf.Tensor, timesteps: readonly number[], sample: tf.Tensor, { useClippedModelOutput }: { useClippedModelOutput?: boolean } = {},
+    modelOutput: tf.Tensor, timesteps: readonly number[], sample: tf.Tensor,
+    { useClippedModelOutput }: { useClippedModelOutput?: boolean } = {},
   ): tf.Tensor {
     this.checkStep(modelOutput, sample);
     return stepEach(`${this.name} timesteps`, timesteps, modelOutput, sample, (timestep, output, each) => {

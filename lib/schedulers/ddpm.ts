@@ -44,7 +44,9 @@ export class DDPMScheduler extends BetaScheduler<DDPMConfig> {
   }
 
   /** The next sample without its noise, and the original behind it. */
-  protected expect(modelOutput: tf.Tensor, sample: tf.Tensor, product: number, nextProduct: number): { mean: tf.Tensor; predOriginalSample: tf.Tensor } {
+  protected expect(
+    modelOutput: tf.Tensor, sample: tf.Tensor, product: number, nextProduct: number,
+  ): { mean: tf.Tensor; predOriginalSample: tf.Tensor } {
     const predicted = this.predictOriginal(this.meanOf(modelOutput), sample, Math.sqrt(product), Math.sqrt(1 - product));
     const predOriginalSample = this.limit(predicted);
     const mean = weightedSum(

@@ -21,8 +21,8 @@ export interface DEISMultistepConfig extends SolverConfig {
 export class DEISMultistepScheduler extends SolverScheduler<DEISMultistepConfig> {
   static override readonly className = 'DEISMultistepScheduler';
   static override readonly defaults: DEISMultistepConfig = {
-    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'deis', solver_type: 'logrho', timestep_spacing: 'linspace', steps_offset: 0,
-    use_dynamic_shifting: false, time_shift_type: 'exponential',
+    ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'deis', solver_type: 'logrho', timestep_spacing: 'linspace',
+    steps_offset: 0, use_dynamic_shifting: false, time_shift_type: 'exponential',
   };
   static override readonly choices = { ...SolverScheduler.choices, algorithm_type: ['deis'], solver_type: ['logrho'] };
   static override readonly synonyms = {

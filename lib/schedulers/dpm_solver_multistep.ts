@@ -63,7 +63,8 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
     const ofOriginal = algorithm.endsWith('++');
     this.outputs.push(ofOriginal ? this.toOriginal(modelOutput, sample, level) : this.toNoise(modelOutput, sample, level));
     const weights = solverWeights(algorithm, level, this.level(index + 1));
-    const noise: Term[] = algorithm.startsWith('sde') ? [[weights.noise, varianceNoise ?? randn(sample.shape, generator)]] : []; // always of float32
+    const draw = () => varianceNoise ?? randn(sample.shape, generator); // always of float32
+    const noise: Term[] = algorithm.startsWith('sde') ? [[weights.noise, draw()]] : [];
     return { prevSample: weightedSum([weights.sample, sample], ...this.outputTerms(index, weights), ...noise) };
   }
 

@@ -23,7 +23,8 @@ export class DPMSolverSinglestepScheduler extends SolverScheduler<DPMSolverSingl
   static override readonly className = 'DPMSolverSinglestepScheduler';
   static override readonly defaults: DPMSolverSinglestepConfig = {
     ...SolverScheduler.defaults, solver_order: 2, algorithm_type: 'dpmsolver++', solver_type: 'midpoint', lower_order_final: false,
-    final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, use_dynamic_shifting: false, time_shift_type: 'exponential',
+    final_sigmas_type: 'zero', lambda_min_clipped: -Infinity, variance_type: null, use_dynamic_shifting: false,
+    time_shift_type: 'exponential',
   };
   static override readonly choices = {
     ...SolverScheduler.choices, algorithm_type: ['dpmsolver', 'dpmsolver++', 'sde-dpmsolver++'], solver_type: ['midpoint', 'heun'],

@@ -18,7 +18,9 @@ export interface Aim {
  */
 export class KDPM2DiscreteScheduler extends SigmaScheduler<SigmaSchedulerConfig> {
   static override readonly className: string = 'KDPM2DiscreteScheduler';
-  static override readonly defaults: SigmaSchedulerConfig = { ...SigmaScheduler.defaults, ...respacingDefaults, beta_start: 0.00085, beta_end: 0.012 };
+  static override readonly defaults: SigmaSchedulerConfig = {
+    ...SigmaScheduler.defaults, ...respacingDefaults, beta_start: 0.00085, beta_end: 0.012,
+  };
   static override readonly choices = { ...SigmaScheduler.choices, prediction_type: ['epsilon', 'v_prediction'] };
   override readonly order = 2;
   /** The sample at the beginning of a step that is half done. */

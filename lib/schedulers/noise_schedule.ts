@@ -26,13 +26,17 @@ const { fround } = Math;
  */
 export function alphasCumprodOf(config: NoiseScheduleConfig): Float32Array {
   const { num_train_timesteps: count, trained_betas: trained } = config;
-  if (trained && !(Array.isArray(trained) && trained.every(Number.isFinite))) throw new RangeError(`trained_betas: got ${show(trained)}, takes a list of numbers`);
+  if (trained && !(Array.isArray(trained) && trained.every(Number.isFinite))) {
+    throw new RangeError(`trained_betas: got ${show(trained)}, takes a list of numbers`);
+  }
   if (trained && trained.length !== count) {
     throw new RangeError(`trained_betas: got ${trained.length}, takes as many as num_train_timesteps, ${count}`);
   }
   const betas = trained ? Float32Array.from(trained) : betasOf(config);
   const alphas = cumulativeProduct((config.rescale_betas_zero_snr ? rescaleZeroTerminalSnr(betas) : betas).map(beta => 1 - beta));
-  if (!alphas.every(Number.isFinite)) throw new RangeError(`betas: from ${config.beta_start} to ${config.beta_end} (beta_start, beta_end) make no schedule`);
+  if (!alphas.every(Number.isFinite)) {
+    throw new RangeError(`betas: from ${config.beta_start} to ${config.beta_end} (beta_start, beta_end) make no schedule`);
+  }
   return alphas;
 }
 

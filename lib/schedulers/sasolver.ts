@@ -66,7 +66,8 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
     const index = this.indexAt(timestep);
     const left = this.timesteps.length - index;
     const level = this.level(index);
-    this.outputs.push(algorithm_type === 'data_prediction' ? this.toOriginal(modelOutput, sample, level) : this.toNoise(modelOutput, sample, level));
+    const ofOriginal = algorithm_type === 'data_prediction';
+    this.outputs.push(ofOriginal ? this.toOriginal(modelOutput, sample, level) : this.toNoise(modelOutput, sample, level));
     const orderOf = (most: number, still: number) => Math.min(most, this.outputs.length, lower_order_final ? still : most);
     const corrected = this.carried.length === 0
       ? sample
@@ -80,9 +81,10 @@ export class SASolverScheduler extends SolverScheduler<SASolverConfig> {
   private carry(sample: tf.Tensor, noise: tf.Tensor, index: number): tf.Tensor {
     const [from, to] = [this.level(index), this.level(index + 1)];
     const [h, variance] = [to.lambda - from.lambda, this.tau ** 2];
-    return this.settings.algorithm_type === 'data_prediction'
-      ? weightedSum([to.sigma / from.sigma * Math.exp(-h * variance), sample], [to.sigma * Math.sqrt(-Math.expm1(-2 * h * variance)), noise])
-      : weightedSum([to.alpha / from.alpha, sample], [to.sigma * this.tau * Math.sqrt(Math.expm1(2 * h)), noise]);
+    const [kept, added] = this.settings.algorithm_type === 'data_prediction'
+      ? [to.sigma / from.sigma * Math.exp(-h * variance), Math.sqrt(-Math.expm1(-2 * h * variance))]
+      : [to.alpha / from.alpha, this.tau * Math.sqrt(Math.expm1(2 * h))];
+    return weightedSum([kept, sample], [to.sigma * added, noise]);
   }
 
   /** What the newest `order` outputs add in the step from `index`, by the polynomial in lambda through them. */

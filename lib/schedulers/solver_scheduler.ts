@@ -35,7 +35,8 @@ export interface Level {
 /** Solvers of the diffusion equation in its exponential form: DPM-Solver, UniPC and DEIS, which share their schedules. */
 export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> extends BetaScheduler<C> {
   static override readonly defaults: SolverConfig = {
-    ...BetaScheduler.defaults, ...thresholdingDefaults, ...respacingDefaults, lower_order_final: true, use_flow_sigmas: false, flow_shift: 1,
+    ...BetaScheduler.defaults, ...thresholdingDefaults, ...respacingDefaults, lower_order_final: true, use_flow_sigmas: false,
+    flow_shift: 1,
   };
   static override readonly choices: SchedulerRules['choices'] = {
     ...BetaScheduler.choices, prediction_type: [...predictionTypes, 'flow_prediction'], time_shift_type: ['exponential', 'linear'],
