@@ -33,7 +33,8 @@ export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
 export { UNet2DConditionModel, type UNetConditions } from './models/unet_2d_condition_model.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
-export { Model, type FromPretrainedOptions as ModelFromPretrainedOptions } from './models/model.js';
+export { Model } from './models/model.js';
+export type { LoadModelOptions as ModelFromPretrainedOptions } from './models/load_model.js';
 export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
 export * from './schedulers/index.js';
 
@@ -61,7 +62,9 @@ export type { ByteSource, FilePlace } from './files/byte_source.js';
 export { WeightsError } from './weights/load_weights.js';
 export type { WeightDtype } from './weights/weight_reader.js';
 
-export { Block, type ParameterLayout, type ParameterSpec } from './core/block.js';
+export { Block } from './core/block.js';
+export type { ParameterChange, ParameterLayout, ParameterSpec } from './core/parameter.js';
+export type { StoredValue } from './core/stored_value.js';
 export { gelu, geluTanh, mish, quickGelu, silu, type Activation } from './layers/activations.js';
 export { AddedKVAttention, type AddedKVAttentionConfig } from './layers/added_kv_attention.js';
 export { Attention, MultiHeadAttention, SpatialAttention, type AttentionConfig, type AttentionSlice } from './layers/attention.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ParameterSpec } from '../core/block.js';
+import type { ParameterSpec } from '../core/parameter.js';
 import type { StoredTensor } from '../loading/state_dict.js';
 import { torchToTfjs } from '../weights/layouts.js';
 

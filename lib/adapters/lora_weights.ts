@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ParameterSpec } from '../core/block.js';
 import { brief, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
+import type { ParameterSpec } from '../core/parameter.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import { WeightsError } from '../weights/load_weights.js';
 import { weightChange, type Part, type Parts } from './lora_kinds.js';

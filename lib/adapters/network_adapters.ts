@@ -72,9 +72,10 @@ export class NetworkAdapters {
 
   /** Forgets the adapters. What is fused stays in the weights. */
   unload(): void {
-    if (this.fusedScale === undefined) this.network.restoreParameters();
-    else this.network.keepParameters();
+    if (this.fusedScale !== undefined) this.network.mergeChanges();
+    const paths = this.changedPaths();
     this.adapters.clear();
+    if (this.fusedScale === undefined) this.apply(paths);
     this.fusedScale = undefined;
   }
 
@@ -83,21 +84,24 @@ export class NetworkAdapters {
   }
 
   private applyAll(): void {
-    this.apply(new Set([...this.adapters.values()].flatMap(({ weights }) => [...weights.keys()])));
+    this.apply(this.changedPaths());
+  }
+
+  private changedPaths(): Set<string> {
+    return new Set([...this.adapters.values()].flatMap(({ weights }) => [...weights.keys()]));
   }
 
   private apply(paths: Iterable<string>): void {
     const { fusedScale, runScale, adapters, network } = this;
-    const present = network.parameterSpecs();
     for (const path of paths) {
-      if (!present.has(path)) network.addBias(path.replace(/bias$/, 'weight'));
-      network.changeParameter(path, original => {
+      const changes = [...adapters.values()].filter(({ active }) => active).flatMap(({ weights, scale }) => {
+        const change = weights.get(path);
+        return change ? [{ change, scale: scale(path) * (fusedScale ?? runScale) }] : [];
+      });
+      network.changeParameter(path, changes.length === 0 ? undefined : original => {
         const wide = widen(original);
-        const changes = [...adapters.values()].filter(({ active }) => active).flatMap(({ weights, scale }) => {
-          const change = weights.get(path);
-          return change ? [difference(change, wide, scale(path) * (fusedScale ?? runScale))] : [];
-        });
-        return narrow(changes.reduce((sum, change) => tf.add(sum, change), wide), original);
+        const differences = changes.map(({ change, scale }) => difference(change, wide, scale));
+        return narrow(differences.reduce((sum, each) => tf.add(sum, each), wide), original);
       });
     }
   }

@@ -1,37 +1,23 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
-import type { TensorSource } from './host_copy.js';
+import type { FloatDtype } from './float16.js';
+import { Parameter, type LayerVariable, type ParameterChange, type ParameterLayout, type ParameterSpec } from './parameter.js';
 import { timed } from './profile.js';
+import type { StoredValue } from './stored_value.js';
 
-type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
 type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
-
-/**
- * How a parameter lies in a torch checkpoint, relative to ours:
- * - `linear`: ours `[in, out]`, torch's `[out, in]`
- * - `conv`: ours `[height, width, in, out]`, torch's `[out, in, height, width]`
- * - `plain`: the same in both (norms, biases, embeddings)
- */
-export type ParameterLayout = 'linear' | 'conv' | 'plain';
-
-/** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
-export interface ParameterSpec {
-  readonly shape: readonly number[];
-  readonly layout: ParameterLayout;
-}
 
 /**
  * A `tf.layers.Layer` with named children, so that a parameter's path (`down_blocks.0.resnets.0.conv1.weight`) is its key in a checkpoint.
  *
- * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value.
+ * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value. A value
+ * may be stored otherwise than it is used (`storeParameter`), and changed without being touched (`changeParameter`).
  * A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for those who compose with other
  * tf.layers.
  * The only file that touches the internals of tf.layers.
  */
 export abstract class Block extends tf.layers.Layer {
-  private readonly specs = new Map<string, ParameterSpec>();
-  private readonly variables = new Map<string, LayerVariable>();
-  private readonly sources = new Map<string, TensorSource>();
+  private readonly parameters = new Map<string, Parameter>();
   private readonly children = new Map<string, Block>();
   private releasing = false;
   private disposed = false;
@@ -41,11 +27,7 @@ export abstract class Block extends tf.layers.Layer {
 
   /** Runs the layer: takes and gives what its `compute` does. Callers dispose what it returns; it leaves no other tensor behind. */
   forward(...inputs: Parameters<this['compute']>): ReturnType<this['compute']> {
-    try {
-      return timed(this, () => tf.tidy(() => this.compute(...inputs))) as ReturnType<this['compute']>;
-    } finally {
-      if (this.releasing) this.releaseOwn();
-    }
+    return timed(this, () => tf.tidy(() => this.compute(...inputs))) as ReturnType<this['compute']>;
   }
 
   /** Adopts a child under `name`, which may hold dots: its parameters' paths begin with it. */
@@ -63,41 +45,43 @@ export abstract class Block extends tf.layers.Layer {
 
   /** Declares a parameter, without allocating it. */
   protected addParameter(name: string, shape: readonly number[], layout: ParameterLayout = 'plain'): void {
-    this.specs.set(name, { shape, layout });
+    this.parameters.set(name, new Parameter({ shape, layout }, spec => initialValue(name, spec), {
+      hold: (make, shape) => this.hold(name, make, shape),
+      free: variable => this.free(name, variable),
+    }));
   }
 
   /** Whether there is an own parameter of that name: a layer without a bias can get one. */
   protected has(name: string): boolean {
-    return this.specs.has(name);
+    return this.parameters.has(name);
   }
 
   /** Gives an own parameter a value of whatever shape, which is its shape from now on. Takes ownership of the tensor. */
   protected redeclareParameter(name: string, value: tf.Tensor): void {
-    this.free(name);
-    this.sources.delete(name);
-    this.specs.set(name, { ...this.specs.get(name)!, shape: value.shape });
-    this.allocate(name, () => value);
+    this.parameters.get(name)!.set(value);
   }
 
-  /** The value of an own parameter, initialised if it has none yet. Owned by the layer: do not dispose. */
+  /** The value of an own parameter, initialised if it has none yet: for `compute`, which must not dispose it. */
   protected parameter(name: string): tf.Tensor {
-    return (this.variables.get(name) ?? this.initialize(name)).read();
+    return this.parameters.get(name)!.use(!this.releasing);
   }
+
+  /** Hook: the value of a parameter below is about to change, or to be somewhere else. */
+  protected valuesChange(): void { /* who depends on it says so */ }
 
   /** Every parameter below this block, by path, whether allocated or not. */
   parameterSpecs(): Map<string, ParameterSpec> {
-    return new Map(this.locate().map(([path, block, name]) => [path, block.specs.get(name)!]));
+    return new Map([...this.namedParameters()].map(([path, parameter]) => [path, parameter.spec]));
   }
 
   /** Every parameter by path: live values, not copies. Initialises what has no value yet. */
   stateDict(): Record<string, tf.Tensor> {
-    return Object.fromEntries(this.locate().map(([path, block, name]) => [path, block.parameter(name)]));
+    return Object.fromEntries([...this.namedParameters()].map(([path, parameter]) => [path, parameter.get()]));
   }
 
   /** The parameter at `path`: the live value, not a copy. @throws RangeError if there is no such parameter. */
   getParameter(path: string): tf.Tensor {
-    const [block, name] = this.find(path);
-    return block.parameter(name);
+    return this.findParameter(path).get();
   }
 
   /** This block and every block below it. */
@@ -113,62 +97,75 @@ export abstract class Block extends tf.layers.Layer {
 
   /**
    * Gives the parameter at `path` a value in our layout and takes ownership of the tensor, without a copy.
+   * @param stored where the same value can be had again, so that it may be released.
    * @throws RangeError if there is no such parameter or the shape does not fit.
    */
-  setParameter(path: string, value: tf.Tensor): void {
+  setParameter(path: string, value: tf.Tensor, stored?: StoredValue): void {
+    this.valuesChange();
+    const parameter = this.findParameter(path);
+    const { shape } = parameter.spec;
+    if (!tf.util.arraysEqual([...shape], value.shape)) throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
+    parameter.set(value, stored);
+  }
+
+  /** Gives the parameter at `path` a value that is stored otherwise than it is used, and comes to the device when it is. */
+  storeParameter(path: string, stored: StoredValue): void {
+    this.valuesChange();
+    this.findParameter(path).store(stored);
+  }
+
+  /**
+   * Puts a change on top of the parameter at `path`, in the place of an earlier one, or takes it off. What the parameter was stays stored. A layer
+   * without a bias has one of zeros for as long as that is changed.
+   */
+  changeParameter(path: string, change?: ParameterChange): void {
+    this.valuesChange();
     const [block, name] = this.find(path);
-    const { shape } = block.specs.get(name)!;
-    if (shape.length !== value.shape.length || shape.some((size, axis) => size !== value.shape[axis])) {
-      throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
-    }
-    const variable = block.variables.get(name);
-    block.sources.delete(name);
-    if (variable) {
-      variable.write(value);
-      value.dispose();
+    const weight = block.parameters.get('weight');
+    if (name === 'bias' && !block.has(name) && weight) block.lendBias(weight.spec.shape.at(-1)!);
+    const parameter = this.findParameter(path);
+    if (change || !parameter.lent) {
+      parameter.changeBy(change);
     } else {
-      block.allocate(name, () => value);
+      parameter.release();
+      block.parameters.delete(name);
     }
   }
 
-  /** Gives the layer whose weight is at `path`, and which has no bias, one of zeros. */
-  addBias(path: string): void {
-    const [block, name] = this.find(path);
-    block.addParameter('bias', [block.specs.get(name)!.shape.at(-1)!]);
+  /** Makes all changes of parameters last. */
+  mergeChanges(): void {
+    for (const [, parameter] of this.namedParameters()) parameter.merge();
   }
 
-  /** Takes away what addBias gave. */
-  removeParameter(path: string): void {
-    const [block, name] = this.find(path);
-    block.free(name);
-    block.sources.delete(name);
-    block.specs.delete(name);
-  }
-
-  /** Says where the value of the parameter at `path` can be had again, so that it may be released. A new value forgets it. */
-  setSource(path: string, source: TensorSource): void {
-    const [block, name] = this.find(path);
-    block.sources.set(name, source);
-  }
-
-  /** Where the value of the parameter at `path` can be had again, if that was said. */
-  getSource(path: string): TensorSource | undefined {
-    const [block, name] = this.find(path);
-    return block.sources.get(name);
-  }
-
-  /** Whether the parameter at `path` holds a value now: loaded or made, and not released. */
+  /** Whether the parameter at `path` holds a value on the device now: loaded or made, and not released. */
   isAllocated(path: string): boolean {
-    const [block, name] = this.find(path);
-    return block.variables.has(name);
+    return this.findParameter(path).isAllocated;
   }
 
-  /** Frees every value below this block that has a source: it is made again when it is next used. */
+  /** Frees every value on the device that is stored elsewhere as well: it comes back when it is next used. */
   release(): void {
-    for (const block of this.descendants()) block.releaseOwn();
+    this.valuesChange();
+    for (const [, parameter] of this.namedParameters()) parameter.release();
   }
 
-  /** Whether each layer releases its parameters as soon as it has run: then hardly more than one layer's are there at a time. */
+  /** As `release`, of all values: what is nowhere else is copied to host memory before. */
+  async offload(): Promise<void> {
+    for (const [, parameter] of this.namedParameters()) await parameter.secure();
+    this.release();
+  }
+
+  /** Brings the values to the current backend and frees them on the one where they are; as `dtype`, where that is a matter of storing. */
+  async move(dtype: FloatDtype = 'float32'): Promise<void> {
+    this.valuesChange();
+    for (const [, parameter] of this.namedParameters()) await parameter.move(dtype);
+  }
+
+  /** Whether values are released after use. */
+  protected get releasesAfterUse(): boolean {
+    return this.releasing;
+  }
+
+  /** Whether a layer has its values for as long as it runs and no longer: then hardly more than one layer's are there at a time. */
   releaseAfterUse(release: boolean): void {
     for (const block of this.descendants()) block.releasing = release;
   }
@@ -207,68 +204,69 @@ export abstract class Block extends tf.layers.Layer {
 
   /** Frees the parameters of this block and of all below it. */
   override dispose(): ReturnType<tf.layers.Layer['dispose']> {
-    let numDisposedVariables = this.variables.size;
-    this.variables.forEach(variable => variable.dispose());
-    this.variables.clear();
-    this.sources.clear();
+    let numDisposedVariables = 0;
+    for (const parameter of this.parameters.values()) {
+      if (parameter.isAllocated) numDisposedVariables++;
+      parameter.dispose();
+    }
     this.disposed = true;
     for (const child of this.childList()) numDisposedVariables += child.dispose().numDisposedVariables;
     return { refCountAfterDispose: 0, numDisposedVariables };
   }
 
-  /** [path, owner, name in the owner] of every parameter, in order of declaration. */
-  private locate(prefix = ''): Array<[string, Block, string]> {
-    const own = [...this.specs.keys()].map(name => [prefix + name, this, name] as [string, Block, string]);
-    return [...own, ...[...this.children].flatMap(([name, child]) => child.locate(`${prefix}${name}.`))];
+  /** Every parameter with its path, in order of declaration. */
+  private *namedParameters(prefix = ''): Generator<[string, Parameter]> {
+    for (const [name, parameter] of this.parameters) yield [prefix + name, parameter];
+    for (const [name, child] of this.children) yield* child.namedParameters(`${prefix}${name}.`);
   }
 
+  /** The block whose parameter would be at `path`, and its name there. */
   private find(path: string): [Block, string] {
-    if (this.specs.has(path)) return [this, path];
     for (const [name, child] of this.children) {
       if (path.startsWith(`${name}.`)) return child.find(path.slice(name.length + 1));
     }
-    throw new RangeError(`${this.constructor.name}: has no parameter '${path}'`);
+    return [this, path];
+  }
+
+  private findParameter(path: string): Parameter {
+    const [block, name] = this.find(path);
+    const parameter = block.parameters.get(name);
+    if (!parameter) throw new RangeError(`${this.constructor.name}: has no parameter '${path}'`);
+    return parameter;
+  }
+
+  private lendBias(size: number): void {
+    this.addParameter('bias', [size]);
+    const bias = this.parameters.get('bias')!;
+    bias.store({ read: () => tf.zeros([size]) });
+    bias.lent = true;
   }
 
   private childList(): Block[] {
     return this.children ? [...this.children.values()] : []; // the base constructor runs before our fields exist
   }
 
-  private releaseOwn(): void {
-    for (const name of this.sources.keys()) this.free(name);
+  /** addWeight calls the initializer once and keeps what it returns, so that no second copy is ever allocated. */
+  private hold(name: string, make: () => tf.Tensor, shape: readonly number[]): LayerVariable {
+    if (this.disposed) throw new Error(`${this.constructor.name}: was disposed`);
+    const value = make();
+    const initializer = { apply: () => value } as unknown as Initializer;
+    return this.addWeight(name, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
   }
 
   /** As if the parameter had no value yet, also for tf.layers, which takes no name twice. */
-  private free(name: string): void {
-    const variable = this.variables.get(name);
-    if (!variable) return;
+  private free(name: string, variable: LayerVariable): void {
     const layer = this as unknown as { _trainableWeights: LayerVariable[]; _nonTrainableWeights: LayerVariable[]; _addedWeightNames: string[] };
     layer._trainableWeights = layer._trainableWeights.filter(each => each !== variable);
     layer._nonTrainableWeights = layer._nonTrainableWeights.filter(each => each !== variable);
     layer._addedWeightNames = layer._addedWeightNames.filter(each => each !== name);
-    this.variables.delete(name);
     variable.dispose();
   }
+}
 
-  private initialize(name: string): LayerVariable {
-    const source = this.sources.get(name);
-    if (source) return this.allocate(name, source);
-    const { shape, layout } = this.specs.get(name)!;
-    return this.allocate(name, () => {
-      if (layout === 'plain') return name === 'weight' && shape.length === 1 ? tf.ones([...shape]) : tf.zeros([...shape]);
-      const fanIn = shape.slice(0, -1).reduce((product, size) => product * size, 1);
-      return tf.randomUniform([...shape], -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn)); // as torch's Linear and Conv2d
-    });
-  }
-
-  /** addWeight calls the initializer once and keeps what it returns, so that no second copy is ever allocated. */
-  private allocate(name: string, value: () => tf.Tensor): LayerVariable {
-    if (this.disposed) throw new Error(`${this.constructor.name}: was disposed`);
-    const initial = value();
-    const initializer = { apply: () => initial } as unknown as Initializer;
-    const { shape } = this.specs.get(name)!;
-    const variable = this.addWeight(name, [...shape], 'float32', initializer, undefined, this.trainable, undefined, () => initializer);
-    this.variables.set(name, variable);
-    return variable;
-  }
+/** As torch begins: norms with 1, biases with 0, matrices and kernels as its Linear and Conv2d. */
+function initialValue(name: string, { shape, layout }: ParameterSpec): tf.Tensor {
+  if (layout === 'plain') return name === 'weight' && shape.length === 1 ? tf.ones([...shape]) : tf.zeros([...shape]);
+  const fanIn = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  return tf.randomUniform([...shape], -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
 }

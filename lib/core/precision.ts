@@ -14,6 +14,11 @@ export interface Precision {
 
 export const precisions = new BackendAbility<Precision>();
 
+/** Whether the current backend computes halves. */
+export function hasHalves(): boolean {
+  return precisions.current !== undefined;
+}
+
 /** For sums over many values, whose rounding float16 would not survive: as torch, norms compute in float32. */
 export function widen(x: tf.Tensor): tf.Tensor {
   return precisions.current?.widen(x) ?? x;

@@ -22,8 +22,10 @@ export class Embedding extends Block {
 
   /** Adds rows `[added, features]` to the end of the table. They stay the caller's. */
   append(rows: tf.Tensor): void {
-    const weight = this.parameter('weight');
-    this.redeclareParameter('weight', tf.tidy(() => tf.concat([weight, narrow(rows, weight)])));
+    this.redeclareParameter('weight', tf.tidy(() => {
+      const weight = this.parameter('weight');
+      return tf.concat([weight, narrow(rows, weight)]);
+    }));
     this.rows += rows.shape[0];
   }
 

@@ -2,7 +2,8 @@ import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { modelFiles, type WeightFilesOptions } from '../loading/weight_files.js';
-import type { FromPretrainedOptions as NetworkOptions, Model } from '../models/model.js';
+import type { LoadModelOptions } from '../models/load_model.js';
+import type { Model } from '../models/model.js';
 import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -14,7 +15,7 @@ export interface ComponentPlace {
   readonly subfolder: string;
   /** The class that model_index.json names. */
   readonly className: string;
-  readonly options: Pick<NetworkOptions, 'dtype' | 'offload' | 'onProgress'> & Omit<WeightFilesOptions, 'subfolder'>;
+  readonly options: Pick<LoadModelOptions, 'dtype' | 'offload' | 'onProgress'> & Omit<WeightFilesOptions, 'subfolder'>;
 }
 
 /** One of the things that a pipeline is made of, and how it is loaded. */

@@ -3,7 +3,8 @@ import { isObject } from '../core/json.js';
 import { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type { OpenOptions } from '../loading/open_options.js';
-import { Model, type FromPretrainedOptions as NetworkOptions } from '../models/model.js';
+import type { LoadModelOptions } from '../models/load_model.js';
+import { Model } from '../models/model.js';
 import type { Device } from '../runtime/devices.js';
 import type { Component, ComponentPlace } from './component.js';
 import type { StableDiffusionComponents } from './components.js';
@@ -13,7 +14,7 @@ import { pipelineClass, type PipelineClass } from './registry.js';
 export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
 
 /** Where and how to load a pipeline. */
-export interface LoadPipelineOptions extends Pick<NetworkOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
+export interface LoadPipelineOptions extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
   /**

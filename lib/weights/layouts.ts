@@ -1,4 +1,4 @@
-import type { ParameterLayout, ParameterSpec } from '../core/block.js';
+import type { ParameterLayout, ParameterSpec } from '../core/parameter.js';
 
 /** How the tensors of a file lie: as torch has them, or as we have them. */
 export type FileLayout = 'torch' | 'tfjs';

@@ -1,6 +1,6 @@
-import type { Block, ParameterSpec } from '../core/block.js';
+import type { Block } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
-import { copyToHost } from '../core/host_copy.js';
+import type { ParameterSpec } from '../core/parameter.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { fileLayout, fits, torchShape } from './layouts.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader } from './safetensors.js';
@@ -32,19 +32,13 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], { 
   checkOneOf('dtype', dtype, WEIGHT_DTYPES);
   const weights = await matchWeights(block.getClassName(), block.parameterSpecs(), files);
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
-  const reader = openWeightReader(dtype);
+  const reader = openWeightReader({ dtype, offload });
   let loaded = 0;
   try {
     for (const weight of weights) {
-      let source = await reader.keep?.(weight) ?? reader.source?.(weight);
-      if (!offload && !reader.keep) {
-        block.setParameter(weight.path, await reader.read(weight));
-      } else if (!source) {
-        const value = await reader.read(weight);
-        source = await copyToHost(value);
-        value.dispose();
-      }
-      if (source) block.setSource(weight.path, source);
+      const { value, stored } = await reader.read(weight);
+      if (value) block.setParameter(weight.path, value, stored);
+      else block.storeParameter(weight.path, stored);
       onProgress?.({ loaded: loaded += weight.info.byteLength, total });
     }
   } catch (error) {

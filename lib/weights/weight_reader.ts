@@ -1,8 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from '../core/backend_ability.js';
-import type { ParameterSpec } from '../core/block.js';
-import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
-import type { TensorSource } from '../core/host_copy.js';
+import { FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
+import { storeOnHost } from '../core/host_copy.js';
+import type { ParameterSpec } from '../core/parameter.js';
+import { StoredHalves } from '../core/stored_halves.js';
+import type { StoredValue } from '../core/stored_value.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { torchToTfjs, type FileLayout } from './layouts.js';
 import { decodeTensor, elementSizes, type TensorInfo } from './safetensors.js';
@@ -16,41 +18,40 @@ export interface FoundWeight {
   readonly layout: FileLayout;
 }
 
-/** What parameters become. Where a backend has no half types, they are kept as halves and widened while their layer runs. */
+/** What parameters become. Where a backend has no half types, they are halves in host memory, and float32 while their layer runs. */
 export type WeightDtype = FloatDtype;
 export const WEIGHT_DTYPES = FLOAT_DTYPES;
 
-/** Turns weights of files into tensors, in our layout. Used for one load, then closed. */
+/** How weights are read. */
+export interface ReadOptions {
+  dtype: WeightDtype;
+  /** Whether to leave them off the device until they are used. */
+  offload: boolean;
+}
+
+/** A weight on the device, perhaps with where it can be had again, or off the device. */
+export type ReadWeight = { value: tf.Tensor; stored?: StoredValue } | { value?: undefined; stored: StoredValue };
+
+/** Reads weights of files, in our layout. Used for one load, then closed. */
 export interface WeightReader {
-  read(weight: FoundWeight): Promise<tf.Tensor>;
-  /** How to read a weight again, at any time later, without another copy in memory; undefined where that cannot be. */
-  source?(weight: FoundWeight): TensorSource | undefined;
-  /** Keeps a weight as halves in host memory, instead of `read`: where halves are wanted of a backend that has none. */
-  keep?(weight: FoundWeight): Promise<TensorSource>;
+  read(weight: FoundWeight): Promise<ReadWeight>;
   close(): void;
 }
 
 /** A backend's own, faster way of reading. */
-export const weightReaders = new BackendAbility<(dtype: WeightDtype) => WeightReader>();
+export const weightReaders = new BackendAbility<(options: ReadOptions) => WeightReader>();
 
-/** The current backend's way of reading, or the one that works on all: decode in JavaScript, hand over. */
-export function openWeightReader(dtype: WeightDtype): WeightReader {
-  return weightReaders.current?.(dtype) ?? {
-    read: async weight => tf.tensor(await floats(weight), [...weight.spec.shape]),
-    ...(dtype !== 'float32' && { keep: async weight => keepHalf(await floats(weight), weight.spec.shape, dtype) }),
-    close: () => undefined,
-  };
+/** The current backend's way of reading, or the one that works on all. */
+export function openWeightReader(options: ReadOptions): WeightReader {
+  return weightReaders.current?.(options) ?? { read: weight => decode(weight, options), close: () => undefined };
 }
 
-/** Whether weights of this type are kept as halves and widened while their layer runs. */
-export function widensHalves(dtype: WeightDtype): boolean {
-  return dtype !== 'float32' && weightReaders.current === undefined;
-}
-
-/** Values as halves in memory, rounded to nearest, that widen each time they are asked for. */
-export function keepHalf(values: Float32Array, shape: readonly number[], dtype: 'float16' | 'bfloat16'): TensorSource {
-  const [bits, decode] = dtype === 'float16' ? [encodeFloat16(values), decodeFloat16] : [encodeBfloat16(values), decodeBfloat16];
-  return () => tf.tensor(decode(bits), [...shape]);
+/** Decodes in JavaScript. Halves stay in host memory, for a backend without a reader of its own has no such type. */
+async function decode(weight: FoundWeight, { dtype, offload }: ReadOptions): Promise<ReadWeight> {
+  const values = await floats(weight);
+  const { shape } = weight.spec;
+  if (dtype !== 'float32') return { stored: new StoredHalves(values, shape, dtype) };
+  return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
 }
 
 async function floats(weight: FoundWeight): Promise<Float32Array> {

@@ -61,7 +61,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
     networkKernels.provide(BACKEND, nativeKernels(backend, gpu));
     graphCompilers.provide(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
     hostCopies.provide(BACKEND, nativeHostCopy(backend));
-    weightReaders.provide(BACKEND, dtype => new NativeWeightReader(backend, dtype));
+    weightReaders.provide(BACKEND, options => new NativeWeightReader(backend, options));
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
     else process.env.CUDA_VISIBLE_DEVICES = visible;

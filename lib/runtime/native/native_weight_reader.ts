@@ -1,9 +1,10 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { TensorSource } from '../../core/host_copy.js';
+import { copyToHost } from '../../core/host_copy.js';
+import type { StoredValue } from '../../core/stored_value.js';
 import type { ByteSource, FilePlace } from '../../files/byte_source.js';
 import { torchShape } from '../../weights/layouts.js';
 import { decodeTensor, elementSizes, type Dtype } from '../../weights/safetensors.js';
-import type { WeightDtype, WeightReader, FoundWeight } from '../../weights/weight_reader.js';
+import type { FoundWeight, ReadOptions, ReadWeight, WeightDtype, WeightReader } from '../../weights/weight_reader.js';
 import { makeTensor, Ops, TF, type Binding, type NativeBackend } from './backend.js';
 import { SeenFile } from './seen_file.js';
 
@@ -33,28 +34,43 @@ export class NativeWeightReader implements WeightReader {
   private readonly passing = new Map<ByteSource, Mapping>();
   private readonly seen = new Map<ByteSource, SeenFile>();
 
-  constructor(private readonly backend: NativeBackend, dtype: WeightDtype) {
+  private readonly offload: boolean;
+
+  constructor(private readonly backend: NativeBackend, { dtype, offload }: ReadOptions) {
     this.ops = new Ops(backend);
+    this.offload = offload;
     this.wanted = WANTED[dtype];
   }
 
-  async read(weight: FoundWeight): Promise<tf.Tensor> {
+  async read(weight: FoundWeight): Promise<ReadWeight> {
+    const stored = this.inFile(weight);
+    if (this.offload && stored) return { stored };
+    const value = await this.onDevice(weight);
+    if (!this.offload) return { value, stored };
+    const copy = await copyToHost(value);
+    value.dispose();
+    return { stored: copy };
+  }
+
+  private async onDevice(weight: FoundWeight): Promise<tf.Tensor> {
     const { spec, file, info, layout } = weight;
     if (!TF_TYPES[info.dtype]) return this.decode(weight);
     const asIs = (layout === 'tfjs' || spec.layout === 'plain') && TF_TYPES[info.dtype] === this.wanted;
     return this.convert(weight, await this.bytes(file.source, info.offset, info.byteLength, asIs));
   }
 
-  /** The file's place, mapped for the moment: what comes of it is a view of the map or, converted, a copy. */
-  source(weight: FoundWeight): TensorSource | undefined {
+  /** The file's place, mapped when it is read: what comes of it is a view of the map or, converted, a copy. */
+  private inFile(weight: FoundWeight): StoredValue | undefined {
     const { file, info } = weight;
     const canMap = !this.binding.isUsingGpuDevice() && info.byteLength > 0 && TF_TYPES[info.dtype] !== undefined;
     const place = canMap ? file.source.locate?.(info.offset, info.byteLength) : undefined;
     if (!place) return undefined;
     const seen = this.seen.get(file.source) ?? new SeenFile(file.name, place.path);
     this.seen.set(file.source, seen);
-    return () => seen.open(path => this.ops.using(this.ops.mapFile(path, place.size), mapped =>
-      this.convert(weight, this.ops.sliceBytes(mapped, place.offset, info.byteLength))));
+    return {
+      read: () => seen.open(path => this.ops.using(this.ops.mapFile(path, place.size), mapped =>
+        this.convert(weight, this.ops.sliceBytes(mapped, place.offset, info.byteLength)))),
+    };
   }
 
   /** Bytes of the file (taken over) to what is wanted of them. */

@@ -1,0 +1,187 @@
+import * as tf from '@tensorflow/tfjs';
+import type { FloatDtype } from './float16.js';
+import { copyToHost, copyValues } from './host_copy.js';
+import { hasHalves } from './precision.js';
+import { StoredHalves } from './stored_halves.js';
+import type { StoredValue } from './stored_value.js';
+
+/**
+ * How a parameter lies in a torch checkpoint, relative to ours:
+ * - `linear`: ours `[in, out]`, torch's `[out, in]`
+ * - `conv`: ours `[height, width, in, out]`, torch's `[out, in, height, width]`
+ * - `plain`: the same in both (norms, biases, embeddings)
+ */
+export type ParameterLayout = 'linear' | 'conv' | 'plain';
+
+/** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
+export interface ParameterSpec {
+  readonly shape: readonly number[];
+  readonly layout: ParameterLayout;
+}
+
+/** Makes the value that is used of the one that is stored, in a tidy: what an adapter does. */
+export type ParameterChange = (base: tf.Tensor) => tf.Tensor;
+
+export type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;
+
+/** What a parameter needs of its layer: where tensors stay. */
+export interface VariableHolder {
+  hold(make: () => tf.Tensor, shape: readonly number[]): LayerVariable;
+  free(variable: LayerVariable): void;
+}
+
+/**
+ * A parameter, whose value may be stored otherwise than it is used. Used is a tensor, which is made of what is stored and of the change on top of
+ * that, if there is one. It stays on the device, or is made for the moment.
+ */
+export class Parameter {
+  /** Whether it is there for the sake of its change alone. */
+  lent = false;
+  /** What is used, if that is on the device. */
+  private variable?: LayerVariable;
+  /** What the change was put onto, if that is on the device. */
+  private base?: tf.Tensor;
+  /** Where the value without the change can be had again, if it can. */
+  private stored?: StoredValue;
+  private change?: ParameterChange;
+
+  constructor(private declared: ParameterSpec, private readonly initial: (spec: ParameterSpec) => tf.Tensor, private readonly holder: VariableHolder) {}
+
+  get spec(): ParameterSpec {
+    return this.declared;
+  }
+
+  /** Whether the value that is used is on the device. */
+  get isAllocated(): boolean {
+    return this.variable !== undefined;
+  }
+
+  /** The value, on the device from now on, initialised if there is none yet. It stays the parameter's. */
+  get(): tf.Tensor {
+    this.variable ??= this.holder.hold(() => this.make(), this.spec.shape);
+    return this.variable.read();
+  }
+
+  /** As `get`; but unless it is to be kept, and can be had again, only until the caller's tidy ends. */
+  use(keep: boolean): tf.Tensor {
+    if (!this.stored || (keep && !this.stored.forTheMoment)) return this.get();
+    if (!this.variable) return this.make();
+    const value = this.variable.read().clone();
+    this.free();
+    return value;
+  }
+
+  /** A new value, taken over, perhaps of another shape; `stored` is where the same can be had again. */
+  set(value: tf.Tensor, stored?: StoredValue): void {
+    this.forget();
+    if (!tf.util.arraysEqual(value.shape, [...this.spec.shape])) {
+      this.free();
+      this.declared = { ...this.spec, shape: value.shape };
+    }
+    this.stored = stored;
+    this.write(value);
+  }
+
+  /** A new value, which comes to the device when it is used. */
+  store(stored: StoredValue): void {
+    this.forget();
+    this.free();
+    this.stored = stored;
+  }
+
+  /** Puts a change on top of what is stored, in the place of an earlier one, or takes that off. */
+  changeBy(change?: ParameterChange): void {
+    if (!change && !this.change) return;
+    if (!this.stored && !this.base) this.get(); // an initial value cannot be had again
+    if (this.variable && !this.change) this.base = tf.keep(this.variable.read().clone());
+    this.change = change;
+    if (this.variable) this.write(this.make());
+    if (!change) this.freeBase();
+  }
+
+  /** Makes the change last. */
+  merge(): void {
+    const { stored, change } = this;
+    if (!change) return;
+    this.stored = this.variable || !stored ? undefined : { read: () => changed(stored.read(), change), forTheMoment: stored.forTheMoment };
+    this.freeBase();
+    this.change = undefined;
+    this.lent = false;
+  }
+
+  /** Frees what can be had again. */
+  release(): void {
+    if (!this.stored) return;
+    this.free();
+    this.freeBase();
+  }
+
+  /** Copies to host memory what could not be had again. */
+  async secure(): Promise<void> {
+    const original = this.original();
+    if (original && !this.stored) this.stored = await copyToHost(original);
+  }
+
+  /** Brings what is on another backend to the current one: as halves in host memory where halves are wanted of a backend that has none. */
+  async move(dtype: FloatDtype): Promise<void> {
+    if (!this.variable || tf.backend().refCount(this.variable.read().dataId) > 0) return;
+    const original = this.original();
+    if (original) {
+      this.stored = dtype === 'float32' || hasHalves() ? await copyValues(original)
+        : new StoredHalves(await original.data<'float32'>(), original.shape, dtype);
+    }
+    this.release();
+    if (this.stored!.forTheMoment) return;
+    this.get();
+    if (!this.change) this.stored = undefined;
+  }
+
+  dispose(): void {
+    this.forget();
+    this.variable?.dispose();
+    this.variable = undefined;
+  }
+
+  /** The value without the change, if it is on the device. */
+  private original(): tf.Tensor | undefined {
+    return this.base ?? (this.change ? undefined : this.variable?.read());
+  }
+
+  private make(): tf.Tensor {
+    const { change } = this;
+    const original = this.base?.clone() ?? this.stored?.read() ?? this.initial(this.spec);
+    return change ? changed(original, change) : original;
+  }
+
+  private write(value: tf.Tensor): void {
+    if (this.variable) {
+      this.variable.write(value);
+      value.dispose();
+    } else {
+      this.variable = this.holder.hold(() => value, value.shape);
+    }
+  }
+
+  private forget(): void {
+    this.freeBase();
+    this.stored = undefined;
+    this.change = undefined;
+  }
+
+  private free(): void {
+    if (this.variable) this.holder.free(this.variable);
+    this.variable = undefined;
+  }
+
+  private freeBase(): void {
+    this.base?.dispose();
+    this.base = undefined;
+  }
+}
+
+/** `change(base)`, of a base that is taken over. */
+function changed(base: tf.Tensor, change: ParameterChange): tf.Tensor {
+  const value = tf.tidy(() => change(base).clone());
+  base.dispose();
+  return value;
+}

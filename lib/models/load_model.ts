@@ -1,0 +1,42 @@
+import { ensureBackend } from '../core/backend.js';
+import type { Block } from '../core/block.js';
+import { checkOneOf } from '../core/checks.js';
+import { isObject } from '../core/json.js';
+import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
+import type { OpenOptions } from '../loading/open_options.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../loading/weight_files.js';
+import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
+
+/** What `fromPretrained` of a network takes. */
+export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
+
+export type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
+
+/** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. */
+export async function loadModel<M extends Block>(Class: ModelClass<M>, source: ModelSource, options: LoadModelOptions): Promise<M> {
+  const folder = await openModelFolder(source, options);
+  const subfolder = options.subfolder ?? await findInPipeline(folder, Class.className);
+  options = { ...options, subfolder };
+  if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
+  const path = subfolder ? `${subfolder}/config.json` : 'config.json';
+  const config = await folder.readJson(path);
+  if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);
+  if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, [Class.className]);
+  const model = new Class(config as never);
+  const files = await openWeightFiles(folder, options);
+  try {
+    await ensureBackend();
+    await loadWeights(model, files, options);
+  } finally {
+    await closeWeightFiles(files);
+  }
+  return model;
+}
+
+/** Where a pipeline's folder has the model of a class; undefined for a folder of one model. */
+async function findInPipeline(folder: ModelFolder, className: string): Promise<string | undefined> {
+  if (await folder.has('config.json') || !await folder.has('model_index.json')) return undefined;
+  const index = await folder.readJson('model_index.json');
+  return Object.entries(isObject(index) ? index : {}).find(([, entry]) => Array.isArray(entry) && entry[1] === className)?.[0];
+}
