@@ -6,7 +6,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { GraphCache } from '../lib/core/graph.js';
 import { DiffusionPipeline, Generator, type StableDiffusionPipeline } from '../lib/index.js';
-import type { Binding, NativeBackend } from '../lib/runtime/native/backend.js';
+import type { Binding } from '../lib/runtime/native/binding.js';
+import type { NativeBackend } from '../lib/runtime/native/native_backend.js';
 import { table } from './report.js';
 
 const STEPS = 20;
@@ -19,9 +20,9 @@ class Watch {
   private milliseconds = 0;
   private ops = 0;
 
-  constructor(backend: NativeBackend) {
-    const { binding } = backend;
-    const timed = <K extends 'executeOp' | 'runFunction' | 'createTensor' | 'deleteTensor'>(name: K, ops: number) => ({
+  constructor({ context }: NativeBackend) {
+    const { binding } = context;
+    const timed = <K extends 'executeOp' | 'runOp' | 'runFunction' | 'createTensor' | 'deleteTensor'>(name: K, ops: number) => ({
       value: (...inputs: unknown[]) => {
         const start = performance.now();
         try {
@@ -32,11 +33,10 @@ class Watch {
         }
       },
     });
-    Object.assign(backend, {
-      binding: Object.create(binding, {
-        executeOp: timed('executeOp', 1), runFunction: timed('runFunction', 0), createTensor: timed('createTensor', 0), deleteTensor: timed('deleteTensor', 0),
-      }) as Binding,
-    });
+    context.binding = Object.create(binding, {
+      executeOp: timed('executeOp', 1), runOp: timed('runOp', 1), runFunction: timed('runFunction', 0),
+      createTensor: timed('createTensor', 0), deleteTensor: timed('deleteTensor', 0),
+    }) as Binding;
   }
 
   take(): { milliseconds: number; ops: number } {

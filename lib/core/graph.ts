@@ -9,16 +9,26 @@ export interface GraphOptions {
   xla?: boolean;
 }
 
-/** One call in place of thousands: the ops that a body ran, recorded. For inputs of the shapes that it was recorded with. */
+/**
+ * One call in place of thousands: the ops that a body ran, recorded. For inputs of the shapes that it was recorded with, and for the weights that it
+ * was recorded with or others in their place.
+ */
 export interface Graph {
-  run(inputs: tf.Tensor[]): tf.Tensor[];
+  run(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): tf.Tensor[];
+  /** Whether these weights are of the types and shapes that it was recorded with. */
+  fits(weights: readonly tf.Tensor[]): boolean;
   /** When it runs as fast as it can: when machine code is made of it, or at once. Rejected with the reason why that cannot be; it runs all the same. */
   readonly compiled: Promise<void>;
   dispose(): void;
 }
 
-/** Runs `body` once, op by op, and records it. */
-export type GraphCompiler = (body: GraphBody, inputs: tf.Tensor[], options: GraphOptions) => { graph: Graph; results: tf.Tensor[] };
+/**
+ * Runs `body` once, op by op, and records it. Of the tensors from before that it uses those among `weights` are given anew to each run; the others
+ * must stay.
+ */
+export type GraphRecorder = (
+  body: GraphBody, inputs: tf.Tensor[], weights: readonly tf.Tensor[], options: GraphOptions,
+) => { graph: Graph; results: tf.Tensor[] };
 
 /** What some ops of a graph compute together, for which there may be something better than these ops. */
 export interface NotedAttention {
@@ -47,30 +57,40 @@ export function listenToAttention<T>(heard: (attention: NotedAttention, result: 
   }
 }
 
-/** How a backend runs graphs. */
-export const graphCompilers = new BackendAbility<GraphCompiler>();
+/** How a backend makes graphs. */
+export const graphRecorders = new BackendAbility<GraphRecorder>();
 
 /** Whether the current backend can run graphs. */
 export function canCompile(): boolean {
-  return graphCompilers.current !== undefined;
+  return graphRecorders.current !== undefined;
 }
 
 /** The graphs of one network, by what they compute and the shapes of their inputs; made when first asked for. */
 export class GraphCache {
   private readonly graphs = new Map<string, Graph>();
+  private weights?: readonly tf.Tensor[];
 
-  constructor(private readonly options: GraphOptions = {}) {}
+  /** @param findWeights gives the tensors that may come and go, in the same order each time; asked for when they are needed. */
+  constructor(private readonly options: GraphOptions = {}, private readonly findWeights: () => readonly tf.Tensor[] = () => []) {}
 
   /** `body(...inputs)`, by a graph where the backend has them. */
   run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor[] {
-    const compile = graphCompilers.current;
-    if (!compile) return tf.tidy(() => body(...inputs));
+    const record = graphRecorders.current;
+    if (!record) return tf.tidy(() => body(...inputs));
+    const weights = this.weights ??= this.findWeights();
     const key = `${name} ${JSON.stringify(inputs.map(({ shape, dtype }) => [shape, dtype]))}`;
     const known = this.graphs.get(key);
-    if (known) return known.run(inputs);
-    const { graph, results } = compile(body, inputs, this.options);
+    if (known?.fits(weights)) return known.run(inputs, weights);
+    known?.dispose();
+    this.graphs.delete(key);
+    const { graph, results } = record(body, inputs, weights, this.options);
     this.graphs.set(key, graph);
     return results;
+  }
+
+  /** Weights were freed, or others of the same shapes are in their place: the graphs stay, and ask for them when they run again. */
+  forgetWeights(): void {
+    this.weights = undefined;
   }
 
   get isEmpty(): boolean {
@@ -86,5 +106,6 @@ export class GraphCache {
   clear(): void {
     this.graphs.forEach(graph => graph.dispose());
     this.graphs.clear();
+    this.forgetWeights();
   }
 }

@@ -52,6 +52,43 @@ describeOnDevices('compiled networks', device => {
     vae.dispose();
   });
 
+  it('stay while weights come and go, also of other values, and are made anew for weights of another shape', async () => {
+    const before = tf.memory().numTensors;
+    let recorded = 0;
+    let weights = [tf.tensor1d([1, 2]), tf.scalar(3)];
+    const free = () => weights.forEach(weight => weight.dispose());
+    const graphs = new GraphCache({}, () => weights);
+    const x = tf.tensor1d([10, 20]);
+    const constant = tf.tensor1d([0.5, 0.5]);
+    const check = (expected: number[]) => tf.tidy(() => {
+      const [y] = graphs.run('affine', given => {
+        recorded++;
+        return [tf.add(tf.mul(tf.reshape(given, weights[0].shape), weights[0]), tf.add(weights[1], constant))];
+      }, [x]);
+      assert.deepEqual([...y.dataSync()], expected);
+    });
+    const place = (...others: tf.Tensor[]) => {
+      graphs.forgetWeights();
+      free();
+      weights = others as typeof weights;
+    };
+    check([13.5, 43.5]);
+    check([13.5, 43.5]);
+    place(tf.tensor1d([2, 1]), tf.scalar(0));
+    check([20.5, 20.5]);
+    place(tf.tensor1d([1, 2]), tf.scalar(-1));
+    check([9.5, 39.5]);
+    assert.equal(recorded, canCompile() ? 1 : 4);
+    place(tf.tensor2d([[2, 1]]), tf.scalar(0));
+    check([20.5, 20.5]);
+    check([20.5, 20.5]);
+    assert.equal(recorded, canCompile() ? 2 : 6);
+    graphs.clear();
+    free();
+    tf.dispose([x, constant]);
+    assert.equal(tf.memory().numTensors, before);
+  });
+
   it('may not read values, which a graph would freeze', () => {
     const cache = new GraphCache();
     const x = tf.tensor1d([1, 2]);

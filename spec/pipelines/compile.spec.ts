@@ -4,7 +4,8 @@ import { Generator, randn } from '../../lib/core/random.js';
 import { Linear } from '../../lib/layers/linear.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import type { Binding, NativeBackend } from '../../lib/runtime/native/backend.js';
+import type { Binding } from '../../lib/runtime/native/binding.js';
+import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';
 import { describeOnDevices } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
@@ -16,8 +17,8 @@ const TOLERANCES = { float32: { atol: 1e-5, rtol: 1e-5 }, float16: { atol: 1e-2,
 
 /** How many graphs TensorFlow holds more after `work` than before. */
 async function graphsLeft(work: () => Promise<unknown>): Promise<number> {
-  const backend = tf.backend() as NativeBackend;
-  const { binding } = backend;
+  const { context } = tf.backend() as NativeBackend;
+  const { binding } = context;
   let graphs = 0;
   const counting = (by: number, method: 'addFunction' | 'removeFunction') => ({
     value: (...inputs: unknown[]) => {
@@ -25,14 +26,12 @@ async function graphsLeft(work: () => Promise<unknown>): Promise<number> {
       return (binding[method] as (...inputs: unknown[]) => unknown)(...inputs);
     },
   });
-  Object.assign(backend, {
-    binding: Object.create(binding, { addFunction: counting(1, 'addFunction'), removeFunction: counting(-1, 'removeFunction') }) as Binding,
-  });
+  context.binding = Object.create(binding, { addFunction: counting(1, 'addFunction'), removeFunction: counting(-1, 'removeFunction') }) as Binding;
   try {
     await work();
     return graphs;
   } finally {
-    Object.assign(backend, { binding });
+    context.binding = binding;
   }
 }
 

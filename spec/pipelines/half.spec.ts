@@ -5,7 +5,8 @@ import { Model } from '../../lib/models/model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { EulerAncestralDiscreteScheduler } from '../../lib/schedulers/index.js';
-import { TF, type NativeBackend } from '../../lib/runtime/native/backend.js';
+import { TF } from '../../lib/runtime/native/binding.js';
+import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 
@@ -42,8 +43,8 @@ describeOnDevices('Pictures in half precision', device => {
       const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, dtype: dtype as 'float16' });
       const narrow = await bytes(pipe);
       if (computes) {
-        const { tensorMap } = tf.backend() as NativeBackend;
-        const types = networks(pipe).flatMap(network => Object.values(network.stateDict()).map(({ dataId }) => tensorMap.get(dataId).dtype));
+        const backend = tf.backend() as NativeBackend;
+        const types = networks(pipe).flatMap(network => Object.values(network.stateDict()).map(({ dataId }) => backend.dataOf(dataId).dtype));
         assert.deepEqual([...new Set(types)], [type]);
       } else {
         assert.equal(tf.memory().numBytes, before, 'weights are with tfjs only while their layer runs');

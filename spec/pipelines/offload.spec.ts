@@ -8,7 +8,8 @@ import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
 import type { FromPretrainedOptions } from '../../lib/pipelines/load_components.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
-import { TF, type NativeBackend } from '../../lib/runtime/native/backend.js';
+import { TF } from '../../lib/runtime/native/binding.js';
+import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';
 import { useDevice } from '../../lib/runtime/devices.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
@@ -195,7 +196,7 @@ describeOnDevices('offloading', device => {
       for (const dtype of ['float16', 'bfloat16'] as const) {
         const { unet, ...others } = await load({ dtype });
         const look = () => Object.values(unet.stateDict()).map(value => [
-          (tf.backend() as NativeBackend).tensorMap.get(value.dataId).dtype, ...value.dataSync().slice(-3),
+          (tf.backend() as NativeBackend).dataOf(value.dataId).dtype, ...value.dataSync().slice(-3),
         ]);
         const before = look();
         await unet.offload();

@@ -1,72 +1,109 @@
 import type * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
-import type { Graph, GraphCompiler } from '../../core/graph.js';
-import { Ops, type Metadata, type NativeBackend } from './backend.js';
+import type { Graph, GraphOptions, GraphRecorder } from '../../core/graph.js';
+import type { Metadata } from './binding.js';
+import type { EagerContext } from './eager_context.js';
 import { fuseAttention } from './fused_attention.js';
 import { GraphDef, type Proto } from './graph_def.js';
-import { record } from './graph_recorder.js';
+import type { NativeBackend } from './native_backend.js';
+import { record, type Recording } from './recording.js';
+import { Scope } from './scope.js';
+import { same } from './tensor_data.js';
 import type { XlaCache } from './xla_cache.js';
 
 /**
  * Records what a network does and makes a function of it in TensorFlow's eager context: one call runs it, without JavaScript between. Weights are
  * inputs, by handle, so that there is no second copy of them. A function has its name from what it does: networks alike share it.
  */
-export function graphCompiler(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphCompiler {
-  const functions = new Functions(backend, cache);
-  const onGpu = backend.binding.isUsingGpuDevice();
-  const ops = new Ops(backend);
-
-  /** Handles of their own of the same values, below tfjs, which does not count them. */
-  function hold(tensors: tf.Tensor[]): number[] {
-    return backend.getInputTensorIds(tensors).map((id, i) => ops.reshape(id, backend.tensorMap.get(tensors[i].dataId).dtype, tensors[i].shape));
-  }
-  return (body, inputs, { xla = onGpu }) => {
-    const def = new GraphDef(proto, backend.binding);
+export function graphRecorder(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphRecorder {
+  const functions = new Functions(backend.context, cache);
+  return (body, inputs, weights, options) => {
+    const def = new GraphDef(proto);
     const recording = record(backend, def, body, inputs);
-    const { outputs, captured, results } = recording;
-    const names = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
-    const weights = captured.map(({ id }) => id);
-    const idsOf = (tensors: tf.Tensor[]) => Int32Array.from([...backend.getInputTensorIds(tensors), ...weights]);
-    const add = (instead?: Map<string, string>) => {
-      const graph = def.serialize(names, outputs, instead);
-      return functions.add(graph.bytes, names, graph.outputs);
-    };
-    const used: TensorFunction[] = [];
-    let called: TensorFunction;
     try {
-      used.push(called = add());
+      return { graph: new FunctionGraph(backend, functions, def, recording, inputs, weights, options), results: recording.results };
     } catch (error) {
-      results.forEach(result => result.dispose());
+      recording.results.forEach(result => result.dispose());
       throw error;
     }
-
-    /** With fused attention if XLA takes that, else without. */
-    async function compile(): Promise<void> {
-      const held = hold(inputs); // their owner may dispose them meanwhile
-      const ids = Int32Array.from([...held, ...weights]);
-      try {
-        const fused = onGpu ? fuseAttention(def, recording.attentions) : new Map<string, string>();
-        if (fused.size > 0) {
-          const other = add(fused);
-          used.push(other);
-          if (await functions.compile(other, ids).then(() => true, () => false)) {
-            called = other;
-            return;
-          }
-        }
-        await functions.compile(called, ids);
-      } finally {
-        held.forEach(id => backend.binding.deleteTensor(id));
-      }
-    }
-    const graph: Graph = {
-      run: tensors => functions.run(called, idsOf(tensors)).map(made => backend.createOutputTensor(made)),
-      compiled: xla ? compile() : Promise.resolve(),
-      dispose: () => used.forEach(each => functions.remove(each)),
-    };
-    graph.compiled.catch(() => {}); // who waits for it hears of it
-    return { graph, results };
   };
+}
+
+/** A recording that runs as a function, and as machine code when there is some. */
+class FunctionGraph implements Graph {
+  readonly compiled: Promise<void>;
+  /** Names of tensors of the graph: what is put in, weights last. */
+  private readonly inputs: string[];
+  /** Of what was captured, which of the weights it is. What is none stays where it is, as long as the network does. */
+  private readonly places: Array<number | undefined>;
+  private readonly used: TensorFunction[] = [];
+  private called: TensorFunction;
+
+  constructor(
+    private readonly backend: NativeBackend, private readonly functions: Functions,
+    private readonly def: GraphDef, private readonly recording: Recording,
+    inputs: tf.Tensor[], weights: readonly tf.Tensor[], { xla = backend.onGpu }: GraphOptions,
+  ) {
+    const { captured } = recording;
+    const places = new Map(weights.map((weight, i) => [weight.dataId, i]));
+    this.places = captured.map(({ data }) => places.get(data));
+    this.inputs = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
+    this.called = this.add();
+    this.compiled = xla ? this.compile(inputs, weights) : Promise.resolve();
+    this.compiled.catch(() => {}); // who waits for it hears of it
+  }
+
+  fits(weights: readonly tf.Tensor[]): boolean {
+    return this.recording.captured.every(({ dtype, shape }, i) => {
+      const place = this.places[i];
+      if (place === undefined) return true;
+      const data = this.backend.dataOf(weights[place].dataId);
+      return data.dtype === dtype && same(data.shape, shape);
+    });
+  }
+
+  run(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): tf.Tensor[] {
+    const ids = inputs.map(input => this.backend.lend(input).id);
+    return this.functions.run(this.called, this.withWeights(ids, weights)).map(made => this.backend.make(made));
+  }
+
+  dispose(): void {
+    this.used.forEach(each => this.functions.remove(each));
+  }
+
+  private withWeights(ids: number[], weights: readonly tf.Tensor[]): Int32Array {
+    const { recording: { captured }, places, backend } = this;
+    const weightIds = captured.map(({ data }, i) => places[i] === undefined ? data.id : backend.lendAsItLies(weights[places[i]]).id);
+    return Int32Array.from([...ids, ...weightIds]);
+  }
+
+  private add(instead?: Map<string, string>): TensorFunction {
+    const graph = this.def.serialize(this.inputs, this.recording.outputs, instead);
+    const added = this.functions.add(graph.bytes, this.inputs, graph.outputs);
+    this.used.push(added);
+    return added;
+  }
+
+  /** With fused attention if XLA takes that, else without. */
+  private async compile(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): Promise<void> {
+    const { backend, functions, def, recording } = this;
+    // Handles of their own of the same values, below tfjs, which does not count them: their owner may dispose the inputs meanwhile.
+    const held = inputs.map(input => Scope.run(backend.context, scope => scope.reshape(backend.lendAsItLies(input), input.shape)));
+    const ids = this.withWeights(held.map(({ id }) => id), weights);
+    try {
+      const fused = backend.onGpu ? fuseAttention(def, recording.attentions) : new Map<string, string>();
+      if (fused.size > 0) {
+        const other = this.add(fused);
+        if (await functions.compile(other, ids).then(() => true, () => false)) {
+          this.called = other;
+          return;
+        }
+      }
+      await functions.compile(this.called, ids);
+    } finally {
+      held.forEach(({ id }) => backend.context.free(id));
+    }
+  }
 }
 
 interface TensorFunction {
@@ -80,11 +117,11 @@ interface TensorFunction {
   compiled?: Promise<void>;
 }
 
-/** The functions of TensorFlow's context. */
+/** The functions of an eager context. */
 class Functions {
   private readonly known = new Map<string, TensorFunction>();
 
-  constructor(private readonly backend: NativeBackend, private readonly cache: XlaCache) {}
+  constructor(private readonly context: EagerContext, private readonly cache: XlaCache) {}
 
   add(graph: Uint8Array, inputs: readonly string[], outputs: readonly string[]): TensorFunction {
     const name = `graph_${createHash('sha256').update(graph).update(outputs.join()).digest('hex').slice(0, 32)}`;
@@ -93,7 +130,7 @@ class Functions {
       known.users++;
       return known;
     }
-    const define = (name: string) => this.backend.binding.addFunction(name, graph, inputs, outputs);
+    const define = (name: string) => this.context.binding.addFunction(name, graph, inputs, outputs);
     define(name);
     const made = { name, outputs: outputs.length, define, users: 1, isCompiled: false };
     this.known.set(name, made);
@@ -101,7 +138,7 @@ class Functions {
   }
 
   run({ name, outputs, isCompiled }: TensorFunction, inputs: Int32Array): Metadata[] {
-    return this.backend.binding.runFunction(name, inputs, outputs, isCompiled);
+    return this.context.binding.runFunction(name, inputs, outputs, isCompiled);
   }
 
   /** Makes machine code of a function by XLA, once; what lies on disk is read. */
@@ -111,14 +148,14 @@ class Functions {
   }
 
   private async compileOnce(called: TensorFunction, inputs: Int32Array): Promise<void> {
-    const compile = (name: string) => this.backend.binding.compileFunction(name, inputs, called.outputs);
+    const compile = (name: string) => this.context.binding.compileFunction(name, inputs, called.outputs);
     try {
       await compile(called.name);
     } catch (error) {
       if (!this.cache.mend(error as Error)) throw error;
       const again = `${called.name}_again`; // TensorFlow remembers that the other one failed
       called.define(again);
-      this.backend.binding.removeFunction(called.name);
+      this.context.binding.removeFunction(called.name);
       called.name = again;
       await compile(again);
     }
@@ -131,7 +168,7 @@ class Functions {
     const remove = () => {
       if (called.users > 0) return; // taken up again meanwhile
       this.known.forEach((each, key) => { if (each === called) this.known.delete(key); });
-      this.backend.binding.removeFunction(called.name);
+      this.context.binding.removeFunction(called.name);
     };
     if (called.compiled && !called.isCompiled) called.compiled.then(remove, remove);
     else remove();

@@ -1,6 +1,5 @@
-import { TF } from './backend.js';
+import { flag, isHalf, shape, text, TF, type } from './binding.js';
 import type { GraphDef } from './graph_def.js';
-import { isHalf } from './half.js';
 
 /** Attention as it was recorded: names of tensors of the graph, and their sizes. */
 export interface RecordedAttention {
@@ -29,17 +28,16 @@ export function fuseAttention(graph: GraphDef, attentions: readonly RecordedAtte
   return new Map(attentions.filter(fits).map((attention, i) => {
     const { query, key, value, result, resultShape, dtype, batch, queries, keys, heads, headSize } = attention;
     const name = (part: string) => `fused_${i}_${part}`;
-    const type = graph.type('T', dtype);
-    const reshape = (part: string, x: string, shape: readonly number[]) =>
-      graph.add(name(part), 'Reshape', [x, graph.ints(name(`${part}_shape`), shape)], [type, graph.type('Tshape', TF.INT32)]);
+    const reshape = (part: string, x: string, to: readonly number[]) =>
+      graph.add(name(part), 'Reshape', [x, graph.ints(name(`${part}_shape`), to)], [type('T', dtype), type('Tshape', TF.INT32)]);
     const swap = (part: string, x: string) =>
-      graph.add(name(part), 'Transpose', [x, graph.ints(name(`${part}_axes`), [0, 2, 1, 3])], [type, graph.type('Tperm', TF.INT32)]);
+      graph.add(name(part), 'Transpose', [x, graph.ints(name(`${part}_axes`), [0, 2, 1, 3])], [type('T', dtype), type('Tperm', TF.INT32)]);
     const split = (part: string, x: string, tokens: number) => swap(`${part}_heads`, reshape(part, x, [batch, tokens, heads, headSize]));
     const inputs = [split('query', query, queries), split('key', key, keys), split('value', value, keys)];
     const call = graph.add(name('call'), 'XlaCustomCallV2', inputs, [
-      graph.text('call_target_name', '__cudnn$fmhaSoftmax'), graph.text('backend_config', JSON.stringify(config(attention))),
-      graph.flag('has_side_effect', false), graph.type('operand_dtypes', [dtype, dtype, dtype]), graph.type('result_dtypes', [dtype, TF.UINT8]),
-      graph.shape('result_shapes', [[batch, heads, queries, headSize], [0]]), // the second is room for cuDNN, which XLA gives it
+      text('call_target_name', '__cudnn$fmhaSoftmax'), text('backend_config', JSON.stringify(config(attention))),
+      flag('has_side_effect', false), type('operand_dtypes', [dtype, dtype, dtype]), type('result_dtypes', [dtype, TF.UINT8]),
+      shape('result_shapes', [[batch, heads, queries, headSize], [0]]), // the second is room for cuDNN, which XLA gives it
     ]);
     return [result, reshape('result', swap('result_tokens', call), resultShape)];
   }));

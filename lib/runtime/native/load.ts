@@ -4,21 +4,20 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import util from 'node:util';
-import { graphCompilers } from '../../core/graph.js';
+import { graphRecorders } from '../../core/graph.js';
 import { hostCopies } from '../../core/host_copy.js';
 import { networkKernels } from '../../core/kernels.js';
 import { precisions } from '../../core/precision.js';
 import { weightReaders } from '../../weights/weight_reader.js';
-import type { Binding, NativeBackend } from './backend.js';
+import type { Binding } from './binding.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
-import { keepConstants } from './constants.js';
 import { describeGpu, type Gpu } from './cuda/nvidia.js';
-import { graphCompiler } from './functions.js';
+import { EagerContext } from './eager_context.js';
+import { graphRecorder } from './functions.js';
 import type { Proto } from './graph_def.js';
-import { installHalf } from './half.js';
 import { nativeHostCopy } from './host_copy.js';
 import { installKernels } from './kernels.js';
-import { withLazyShapes, type BackendClass } from './lazy_shapes.js';
+import { NativeBackend } from './native_backend.js';
 import { NativeWeightReader } from './native_weight_reader.js';
 import { nativeKernels } from './network_kernels.js';
 import { XlaCache } from './xla_cache.js';
@@ -40,7 +39,9 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // what matters throws; CUDA's absence and XLA's reads from disk are told as errors
-  Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null }); // for tfjs-node; gone in Node 23
+  // tfjs-node's kernels lie in the build and are run as they are: they call two functions that Node 23 has no more, and import tfjs, of which there
+  // must be one in the process: build/download.ts puts a module in its place there that takes it from this global.
+  Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null });
   Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
 
   const visible = process.env.CUDA_VISIBLE_DEVICES;
@@ -53,13 +54,12 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
     const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : cpus()[0]?.model ?? 'cpu'); // a home may serve several machines
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
-    const { NodeJSKernelBackend } = require(`${BINDING_PACKAGE}/dist/nodejs_kernel_backend`) as { NodeJSKernelBackend: BackendClass };
-    const backend = new (withLazyShapes(NodeJSKernelBackend))(keepConstants(binding), BINDING_PACKAGE);
+    const backend = new NativeBackend(new EagerContext(binding));
     tf.registerBackend(BACKEND, () => backend, 3);
-    precisions.provide(BACKEND, installHalf(backend));
+    precisions.provide(BACKEND, backend);
     installKernels(BACKEND, backend);
     networkKernels.provide(BACKEND, nativeKernels(backend, gpu));
-    graphCompilers.provide(BACKEND, graphCompiler(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
+    graphRecorders.provide(BACKEND, graphRecorder(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
     hostCopies.provide(BACKEND, nativeHostCopy(backend));
     weightReaders.provide(BACKEND, options => new NativeWeightReader(backend, options));
   } finally {

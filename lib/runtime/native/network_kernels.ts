@@ -1,8 +1,8 @@
 import type { Kernels } from '../../core/kernels.js';
-import { TF, type Metadata, type NativeBackend } from './backend.js';
+import { isHalf, TF, type, type Metadata } from './binding.js';
 import type { Gpu } from './cuda/nvidia.js';
-import { isHalf } from './half.js';
-import { Scope } from './scope.js';
+import type { NativeBackend } from './native_backend.js';
+import type { Scope } from './scope.js';
 
 /** Elements of a sample from which on a CPU takes longer to go over them than to begin an op. A GPU hardly ever does. */
 const MANY_ELEMENTS = 2 ** 17;
@@ -12,19 +12,18 @@ const SCORES_OF_GPU = { bytes: 2 ** 28, share: 1 / 64 };
 
 /** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
 export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
-  const { binding } = backend;
-  const onGpu = binding.isUsingGpuDevice();
+  const { onGpu } = backend;
   return {
     scoreBytes: gpu?.memory && Math.min(SCORES_OF_GPU.bytes, gpu.memory * 2 ** 20 * SCORES_OF_GPU.share),
 
-    silu: x => backend.executeSingleOutput('SoftplusGrad', [{ name: 'T', type: binding.TF_ATTR_TYPE, value: TF.FLOAT }], [x, x]), // x times softplus' slope
+    silu: x => backend.executeSingleOutput('SoftplusGrad', [type('T', TF.FLOAT)], [x, x]), // x times softplus' slope
 
     linear: (x, weight, bias) => {
       const [inFeatures, outFeatures] = weight.shape;
-      const type = [x, weight].map(({ dataId }) => backend.tensorMap.get(dataId).dtype).find(isHalf) ?? TF.FLOAT;
-      return Scope.run(backend, scope => {
-        const product = scope.matMul(scope.inputAs(type, x, [x.size / inFeatures, inFeatures]), scope.inputAs(type, weight));
-        return bias ? scope.op('AddV2', product, scope.inputAs(type, bias)) : product;
+      const dtype = [x, weight].map(({ dataId }) => backend.dataOf(dataId).dtype).find(isHalf) ?? TF.FLOAT;
+      return backend.compute(scope => {
+        const product = scope.matMul(backend.lend(x, [x.size / inFeatures, inFeatures], dtype), backend.lend(weight, weight.shape, dtype));
+        return bias ? scope.op('AddV2', product, backend.lend(bias, bias.shape, dtype)) : product;
       }, [...x.shape.slice(0, -1), outFeatures]);
     },
 
@@ -33,24 +32,24 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
       const channels = weight.size;
       if (!onGpu && x.size / batch > MANY_ELEMENTS) return undefined;
       const axes = onGpu ? [[1, 3]] : [[1], [3]]; // of one op each: a CPU takes one axis at a time, much faster
-      return Scope.run(backend, scope => {
+      return backend.compute(scope => {
         const inGroups = [groups, channels / groups];
-        const given = scope.input(x, [batch, x.size / batch / channels, ...inGroups]);
+        const given = backend.lend(x, [batch, x.size / batch / channels, ...inGroups]);
         const { centered, scale } = standardize(scope, given, epsilon, of => axes.reduce((last, each) => scope.mean(last, each), of));
-        const scaled = scope.op('Mul', centered, scope.op('Mul', scale, scope.inputAs(TF.FLOAT, weight, inGroups)));
+        const scaled = scope.op('Mul', centered, scope.op('Mul', scale, backend.lend(weight, inGroups, TF.FLOAT)));
         scope.free(centered);
-        return scope.cast(scope.op('AddV2', scaled, scope.inputAs(TF.FLOAT, bias, inGroups)), given.dtype);
+        return scope.cast(scope.op('AddV2', scaled, backend.lend(bias, inGroups, TF.FLOAT)), given.dtype);
       }, x.shape);
     },
 
-    layerNorm: (x, weight, bias, { epsilon }) => Scope.run(backend, scope => {
-      const given = scope.input(x, [x.size / weight.size, weight.size]);
+    layerNorm: (x, weight, bias, { epsilon }) => backend.compute(scope => {
+      const given = backend.lend(x, [x.size / weight.size, weight.size]);
       const { centered, scale } = standardize(scope, given, epsilon, of => scope.mean(of, [1]));
       const normalized = scope.op('Mul', centered, scale);
       scope.free(centered);
-      const scaled = scope.op('Mul', normalized, scope.inputAs(TF.FLOAT, weight));
+      const scaled = scope.op('Mul', normalized, backend.lend(weight, weight.shape, TF.FLOAT));
       scope.free(normalized);
-      return scope.cast(scope.op('AddV2', scaled, scope.inputAs(TF.FLOAT, bias)), given.dtype);
+      return scope.cast(scope.op('AddV2', scaled, backend.lend(bias, bias.shape, TF.FLOAT)), given.dtype);
     }, x.shape),
   };
 }

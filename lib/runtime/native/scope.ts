@@ -1,91 +1,96 @@
-import type * as tf from '@tensorflow/tfjs';
-import { makeTensor, TF, type Attribute, type Metadata, type NativeBackend } from './backend.js';
+import { flag, shape, text, TF, type, type Attribute, type Metadata, type Values } from './binding.js';
+import type { EagerContext } from './eager_context.js';
 
-/** The ops of one kernel, on TensorFlow's own tensors: what they make is freed at the kernel's end, or before by `free`. */
+/** Some ops on TensorFlow's own tensors: what they make is freed at the end, or before by `free`. What is put in stays its owner's. */
 export class Scope {
   private readonly made: number[] = [];
 
-  private constructor(private readonly backend: NativeBackend) {}
+  private constructor(private readonly context: EagerContext) {}
 
-  /** What `work` returns, as a tensor of its shape or another. */
-  static run(backend: NativeBackend, work: (scope: Scope) => Metadata, shape?: number[]): tf.Tensor {
-    const scope = new Scope(backend);
+  /** What `work` returns, which is the caller's. */
+  static run(context: EagerContext, work: (scope: Scope) => Metadata): Metadata {
+    const scope = new Scope(context);
     try {
       const result = work(scope);
       scope.forget(result);
-      return makeTensor(backend, result, shape);
+      return result;
     } finally {
-      scope.made.forEach(id => backend.binding.deleteTensor(id));
+      for (const id of scope.made) context.free(id);
     }
-  }
-
-  /** `x`, which stays its owner's, in its shape or another. */
-  input({ dataId, shape: own }: tf.Tensor, shape = own): Metadata {
-    const [id] = this.backend.getInputTensorIds([{ dataId, shape } as tf.Tensor]);
-    return { id, shape, dtype: this.backend.tensorMap.get(dataId).dtype };
-  }
-
-  /** As `input`, as another type, which is made once and kept as long as `x` is: for weights, and what many layers are given. */
-  inputAs(dtype: number, { dataId, shape: own }: tf.Tensor, shape = own): Metadata {
-    return { id: this.backend.getIdAs({ dataId, shape } as tf.Tensor, dtype), shape, dtype };
   }
 
   /** A float32 number. */
   number(value: number): Metadata {
-    return { id: this.upload([], TF.FLOAT, Float32Array.of(value)), shape: [], dtype: TF.FLOAT };
+    return this.upload([], TF.FLOAT, Float32Array.of(value));
+  }
+
+  upload(shape: number[], dtype: number, values: Values): Metadata {
+    const id = this.context.upload(shape, dtype, values);
+    this.made.push(id);
+    return { id, shape, dtype };
   }
 
   /** An op of inputs of one type, which has no other attributes. */
   op(name: string, ...inputs: Metadata[]): Metadata {
-    return this.execute(name, [this.type('T', inputs[0].dtype)], inputs.map(({ id }) => id));
+    return this.execute(name, [type('T', inputs[0].dtype)], ...inputs);
   }
 
   matMul(a: Metadata, b: Metadata): Metadata {
-    return this.execute('MatMul', [this.type('T', a.dtype), this.flag('transpose_a', false), this.flag('transpose_b', false)], [a.id, b.id]);
+    return this.execute('MatMul', [type('T', a.dtype), flag('transpose_a', false), flag('transpose_b', false)], a, b);
   }
 
   cast(x: Metadata, to: number): Metadata {
-    return x.dtype === to ? x : this.execute('Cast', [this.type('SrcT', x.dtype), this.type('DstT', to), this.flag('Truncate', false)], [x.id]);
+    return x.dtype === to ? x : this.execute('Cast', [type('SrcT', x.dtype), type('DstT', to), flag('Truncate', false)], x);
+  }
+
+  /** The same bytes as elements of another type: uint8 `[..., size]` -> `[...]`, and back. */
+  bitcast(x: Metadata, to: number): Metadata {
+    return this.execute('Bitcast', [type('T', x.dtype), type('type', to)], x);
+  }
+
+  reshape(x: Metadata, to: readonly number[]): Metadata {
+    return this.execute('Reshape', [type('T', x.dtype), type('Tshape', TF.INT32)], x, this.ints(to));
+  }
+
+  transpose(x: Metadata, axes: readonly number[]): Metadata {
+    return this.execute('Transpose', [type('T', x.dtype), type('Tperm', TF.INT32)], x, this.ints(axes));
   }
 
   /** Over axes that stay, as 1, unless they shall not. */
   mean(x: Metadata, axes: readonly number[], keepDims = true): Metadata {
-    return this.execute('Mean', [this.flag('keep_dims', keepDims), this.type('T', x.dtype), this.type('Tidx', TF.INT32)], [x.id, this.ints(axes)]);
+    return this.execute('Mean', [flag('keep_dims', keepDims), type('T', x.dtype), type('Tidx', TF.INT32)], x, this.ints(axes));
+  }
+
+  /** The bytes of a file, mapped, not read: `[size]`. CPU only. */
+  mapFile(path: string, size: number): Metadata {
+    return this.execute('ImmutableConst', [type('dtype', TF.UINT8), shape('shape', [size]), text('memory_region_name', path)]);
+  }
+
+  /** `length` bytes from `offset` on: a view where the offset is a multiple of 64, else a copy. */
+  sliceBytes(bytes: Metadata, offset: number, length: number): Metadata {
+    const [begin, size] = [offset, length].map(value => this.upload([1], TF.INT64, new Int32Array([value % 2 ** 32 | 0, Math.floor(value / 2 ** 32)])));
+    return this.execute('Slice', [type('T', TF.UINT8), type('Index', TF.INT64)], bytes, begin, size);
   }
 
   /** Gives back what an op made, before the end. */
   free(...tensors: Metadata[]): void {
-    for (const tensor of tensors) if (this.forget(tensor)) this.backend.binding.deleteTensor(tensor.id);
+    for (const tensor of tensors) if (this.forget(tensor)) this.context.free(tensor.id);
   }
 
   /** Whether it was made here. */
   private forget({ id }: Metadata): boolean {
-    const index = this.made.indexOf(id);
+    const index = this.made.lastIndexOf(id);
     if (index >= 0) this.made.splice(index, 1);
     return index >= 0;
   }
 
-  private execute(name: string, attributes: Attribute[], ids: number[]): Metadata {
-    const [result] = this.backend.binding.executeOp(name, attributes, ids, 1);
+  private execute(op: string, attributes: Attribute[], ...inputs: Metadata[]): Metadata {
+    const [result] = this.context.run(op, attributes, inputs.map(({ id }) => id));
     this.made.push(result.id);
     return result;
   }
 
-  private ints(values: readonly number[]): number {
+  private ints(values: readonly number[]): Metadata {
     return this.upload([values.length], TF.INT32, Int32Array.from(values));
-  }
-
-  private upload(...tensor: Parameters<NativeBackend['binding']['createTensor']>): number {
-    const id = this.backend.binding.createTensor(...tensor);
-    this.made.push(id);
-    return id;
-  }
-
-  private type(name: string, value: number): Attribute {
-    return { name, type: this.backend.binding.TF_ATTR_TYPE, value };
-  }
-
-  private flag(name: string, value: boolean): Attribute {
-    return { name, type: this.backend.binding.TF_ATTR_BOOL, value };
   }
 }

@@ -4,7 +4,8 @@ import { narrow, widen } from '../../../lib/core/precision.js';
 import type { Block } from '../../../lib/core/block.js';
 import { GroupNorm } from '../../../lib/layers/group_norm.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
-import { TF, type NativeBackend } from '../../../lib/runtime/native/backend.js';
+import { TF } from '../../../lib/runtime/native/binding.js';
+import type { NativeBackend } from '../../../lib/runtime/native/native_backend.js';
 import { describeOnDevices, expectNoLeak } from '../../support/backends.js';
 import { expectClose } from '../../support/close.js';
 import { loadGolden } from '../../support/golden.js';
@@ -16,17 +17,11 @@ describeOnDevices('half precision', device => {
   if (device === 'wasm') return; // has none
 
   const backend = () => tf.backend() as NativeBackend;
-  const typeOf = (x: tf.Tensor) => backend().tensorMap.get(x.dataId).dtype;
+  const typeOf = (x: tf.Tensor) => backend().dataOf(x.dataId).dtype;
 
   for (const [name, { dtype, rounding }] of Object.entries(HALVES)) {
     /** `x` as a half. */
-    const half = (x: tf.Tensor) => tf.tidy(() => {
-      const [id] = backend().getInputTensorIds([x]);
-      const cast = { name: 'Truncate', type: backend().binding.TF_ATTR_BOOL, value: false };
-      const type = (attribute: string, value: number) => ({ name: attribute, type: backend().binding.TF_ATTR_TYPE, value });
-      const [made] = backend().binding.executeOp('Cast', [type('SrcT', TF.FLOAT), type('DstT', dtype), cast], [id], 1);
-      return backend().createOutputTensor(made);
-    });
+    const half = (x: tf.Tensor) => tf.tidy(() => backend().compute(scope => scope.cast(backend().lend(x), dtype)));
     const halve = (block: Block) => {
       for (const [path, value] of Object.entries(block.stateDict())) block.setParameter(path, half(value));
     };

@@ -3,26 +3,37 @@ import assert from 'node:assert/strict';
 import { GroupNorm } from '../../../lib/layers/group_norm.js';
 import { silu } from '../../../lib/layers/activations.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
-import { TF, type Binding, type NativeBackend } from '../../../lib/runtime/native/backend.js';
-import { keepConstants } from '../../../lib/runtime/native/constants.js';
+import { TF, type Binding } from '../../../lib/runtime/native/binding.js';
+import { Constants } from '../../../lib/runtime/native/constants.js';
+import type { NativeBackend } from '../../../lib/runtime/native/native_backend.js';
 import { describeOnDevices, expectNoLeak } from '../../support/backends.js';
 import { expectClose } from '../../support/close.js';
 
-/** TensorFlow's binding itself, below what keeps constants. */
-const rawBinding = () => Object.getPrototypeOf((tf.backend() as NativeBackend).binding) as Binding;
+/** One for all steps: what was made before another is made anew. */
+const recorder = { ops: [] as string[], ran(op: string) { this.ops.push(op); }, uploaded() {}, used() {}, wrote() {}, reads() {} };
 
-/** The calls of `binding` by name, an op's by the op's. */
-function counting(binding: Binding): { binding: Binding; calls: string[] } {
-  const calls: string[] = [];
-  const counted = (method: keyof Binding, name: (first: string) => string) => ({
-    value: (...inputs: [never]) => {
-      calls.push(name(inputs[0]));
-      return (binding[method] as (...inputs: unknown[]) => unknown)(...inputs);
+/** What TensorFlow is asked for during `work`: ops by name, values that it is handed, and values that are read. */
+function watch(backend: NativeBackend, work: (ops: readonly string[]) => void): { ops: string[]; uploads: number; reads: number } {
+  const { context } = backend;
+  const { binding } = context;
+  const seen = { ops: [] as string[], uploads: 0, reads: 0 };
+  const counted = (method: 'createTensor' | 'tensorDataSync') => ({
+    value: (...inputs: [never, never, never]) => {
+      if (method === 'createTensor') seen.uploads++;
+      else seen.reads++;
+      return binding[method](...inputs);
     },
   });
-  return { calls, binding: Object.create(binding, {
-    executeOp: counted('executeOp', op => op), createTensor: counted('createTensor', () => 'upload'), tensorDataSync: counted('tensorDataSync', () => 'read'),
-  }) as Binding };
+  context.binding = Object.create(binding, { createTensor: counted('createTensor'), tensorDataSync: counted('tensorDataSync') }) as Binding;
+  context.recorder = recorder;
+  recorder.ops = seen.ops;
+  try {
+    work(seen.ops);
+    return seen;
+  } finally {
+    context.recorder = undefined;
+    context.binding = binding;
+  }
 }
 
 describeOnDevices('ops of the native backend', device => {
@@ -30,87 +41,86 @@ describeOnDevices('ops of the native backend', device => {
   const backend = () => tf.backend() as NativeBackend;
 
   it('of a step of Stable Diffusion 1.5 are bounded, upload nothing but the timestep, and read nothing', () => expectNoLeak(() => {
-    const { binding } = backend();
-    const { binding: counted, calls } = counting(rawBinding());
-    Object.assign(backend(), { binding: keepConstants(counted) });
-    try {
-      const unet = new UNet2DConditionModel({ block_out_channels: [32, 64, 64, 64], cross_attention_dim: 32, attention_head_dim: 4 }); // of its depth, which alone counts
-      const [sample, encoderHiddenStates] = [tf.randomNormal([2, 16, 16, 4]), tf.randomNormal([2, 77, 32])];
-      const step = (timestep: number) => {
-        calls.length = 0;
-        unet.forward(sample, timestep, { encoderHiddenStates }).dispose();
-        return [...calls];
-      };
-      step(801);
-      const second = step(781);
-      const count = (...names: string[]) => second.filter(name => names.includes(name)).length;
-      const withBias = count('_MklNativeConv2DWithBias'); // oneDNN's, where a GPU has two ops
-      const ops = second.length - count('upload', 'read') + withBias;
-      assert.ok(ops <= 2450, `${ops} ops`);
-      assert.deepEqual([count('upload'), count('read')], [1, 0]);
-      assert.equal(step(781).filter(name => name === 'upload').length, 0);
-      unet.dispose();
-      return [sample, encoderHiddenStates];
-    } finally {
-      Object.assign(backend(), { binding });
-    }
+    const unet = new UNet2DConditionModel({ block_out_channels: [32, 64, 64, 64], cross_attention_dim: 32, attention_head_dim: 4 }); // of its depth, which alone counts
+    const [sample, encoderHiddenStates] = [tf.randomNormal([2, 16, 16, 4]), tf.randomNormal([2, 77, 32])];
+    const step = (timestep: number) => watch(backend(), () => unet.forward(sample, timestep, { encoderHiddenStates }).dispose());
+    step(801);
+    const { ops, uploads, reads } = step(781);
+    const count = ops.length + ops.filter(op => op === '_MklNativeConv2DWithBias').length; // oneDNN's, where a GPU has two ops
+    assert.ok(count <= 2450, `${count} ops`);
+    assert.deepEqual([uploads, reads], [1, 0]);
+    assert.equal(step(781).uploads, 0);
+    unet.dispose();
+    return [sample, encoderHiddenStates];
   }));
 
   it('keep small values that JavaScript makes: each is handed over once', () => {
-    const { binding, calls } = counting(rawBinding());
-    const keeping = keepConstants(binding);
-    const values = Float32Array.of(1, -0);
-    const first = keeping.createTensor([2], TF.FLOAT, values);
-    assert.equal(keeping.createTensor([2], TF.FLOAT, Float32Array.of(1, -0)), first);
-    const others = [
-      keeping.createTensor([2], TF.FLOAT, Float32Array.of(1, 0)), keeping.createTensor([1, 2], TF.FLOAT, values),
-      keeping.createTensor([2], TF.INT32, Int32Array.of(1, -0)), keeping.createTensor([3000], TF.FLOAT, new Float32Array(3000)),
-      keeping.createTensor([3000], TF.FLOAT, new Float32Array(3000)),
-    ];
-    assert.equal(new Set([first, ...others]).size, 6);
-    values.fill(7); // which its owner may
-    keeping.deleteTensor(first);
-    keeping.deleteTensor(first);
-    assert.equal(keeping.createTensor([2], TF.FLOAT, Float32Array.of(1, -0)), first);
-    assert.deepEqual([...keeping.tensorDataSync(first)], [1, -0]);
-    assert.equal(calls.filter(call => call === 'upload').length, 6);
-    [first, ...others].forEach(id => keeping.deleteTensor(id));
-    assert.throws(() => keeping.tensorDataSync(others[4])); // too large to keep
-
-    for (let i = 0; i < 3000; i++) keeping.deleteTensor(keeping.createTensor([], TF.INT32, Int32Array.of(i)));
-    assert.throws(() => keeping.tensorDataSync(first)); // not used for long
-    const used = keeping.createTensor([], TF.FLOAT, Float32Array.of(0.5));
-    for (let i = 0; i < 3000; i++) keeping.deleteTensor(keeping.createTensor([], TF.INT32, Int32Array.of(i)));
-    assert.deepEqual([...keeping.tensorDataSync(used)], [0.5]);
-    keeping.deleteTensor(used);
-    assert.throws(() => keeping.tensorDataSync(used));
-  });
-
-  it('reshape where one needs another shape, once, and not where none does', async () => {
     const { binding } = backend();
-    const { binding: counted, calls } = counting(binding);
-    Object.assign(backend(), { binding: counted });
-    try {
-      await expectNoLeak(() => tf.tidy(() => {
-        const x = tf.tensor2d([[1, 2, 3, 4], [5, 6, 7, 8]]);
-        const [y, same] = [tf.reshape(x, [-1, 2]), tf.reshape(x, [4, 2])];
-        x.dispose();
-        const sum = tf.add(tf.mul(y, 2), same);
-        assert.deepEqual([sum.shape, [...sum.dataSync()]], [[4, 2], [3, 6, 9, 12, 15, 18, 21, 24]]);
-        expectClose(tf.softmax(tf.reshape(tf.mul(y, 0), [2, 1, 4])), { shape: [2, 1, 4], data: Array<number>(8).fill(0.25) });
-        assert.equal(calls.filter(op => op === 'Reshape').length, 0);
-        const turned = [tf.transpose(y), tf.transpose(same), tf.add(y, tf.tensor2d([[10, 20]]))];
-        assert.equal(calls.filter(op => op === 'Reshape').length, 1);
-        assert.deepEqual(turned.map(each => [...each.dataSync()]), [[1, 3, 5, 7, 2, 4, 6, 8], [1, 3, 5, 7, 2, 4, 6, 8], [11, 22, 13, 24, 15, 26, 17, 28]]);
-        const heads = tf.reshape(tf.transpose(tf.reshape(y, [1, 2, 2, 2]), [0, 2, 1, 3]), [2, 2, 2]); // as attention's
-        expectClose(tf.matMul(heads, heads, false, true), { shape: [2, 2, 2], data: [5, 17, 17, 61, 25, 53, 53, 113] });
-        assert.throws(() => tf.reshape(y, [3, 3]), /Size\(8\) must match the product of shape 3,3/);
-        return [];
-      }));
-    } finally {
-      Object.assign(backend(), { binding });
-    }
+    const made: number[] = [], freed: number[] = [];
+    const constants = new Constants((...tensor) => {
+      const id = binding.createTensor(...tensor);
+      made.push(id);
+      return id;
+    }, id => {
+      freed.push(id);
+      binding.deleteTensor(id);
+    });
+    const get = (shape: number[], dtype: number, values: Float32Array | Int32Array) => constants.get(shape, dtype, values)!;
+    const values = Float32Array.of(1, -0);
+    const first = get([2], TF.FLOAT, values);
+    assert.equal(get([2], TF.FLOAT, Float32Array.of(1, -0)), first);
+    const others = [get([2], TF.FLOAT, Float32Array.of(1, 0)), get([1, 2], TF.FLOAT, values), get([2], TF.INT32, Int32Array.of(1, -0))];
+    assert.equal(new Set([first, ...others]).size, 4);
+    assert.equal(constants.get([3000], TF.FLOAT, new Float32Array(3000)), undefined); // too large to keep
+    values.fill(7); // which its owner may
+    assert.ok(constants.giveBack(first) && constants.giveBack(first));
+    assert.equal(get([2], TF.FLOAT, Float32Array.of(1, -0)), first);
+    assert.deepEqual([...binding.tensorDataSync(first)], [1, -0]);
+    assert.equal(made.length, 4);
+    const narrow = () => constants.cast(first, TF.HALF, () => ({ id: binding.createTensor([2], TF.FLOAT, Float32Array.of(1, 0)), shape: [2], dtype: TF.HALF }))!.id;
+    const half = narrow();
+    assert.equal(narrow(), half);
+    [first, half, half, ...others].forEach(id => constants.giveBack(id));
+    assert.equal(freed.length, 0);
+    assert.equal(constants.giveBack(-1), false);
+
+    const useMany = () => { for (let i = 0; i < 3000; i++) constants.giveBack(get([], TF.INT32, Int32Array.of(i))); };
+    useMany();
+    assert.deepEqual(freed.filter(id => id <= half).sort((a, b) => a - b), [first, ...others, half]); // not used for long
+    const used = get([], TF.FLOAT, Float32Array.of(0.5));
+    useMany();
+    assert.deepEqual([...binding.tensorDataSync(used)], [0.5]);
+    constants.giveBack(used);
+    assert.ok(freed.includes(used));
   });
+
+  it('run many inputs and outputs, and attributes that are others each time', () => expectNoLeak(() => tf.tidy(() => {
+    const rows = tf.unstack(tf.reshape(tf.range(0, 100), [50, 2])) as tf.Tensor1D[];
+    expectClose(tf.concat(rows), { shape: [100], data: Array.from({ length: 100 }, (_, i) => i) });
+    for (let i = 1; i < 50; i++) assert.deepEqual(tf.maxPool(tf.ones([1, 60, 60, 1]) as tf.Tensor4D, i, 1, 'valid').shape, [1, 61 - i, 61 - i, 1]);
+    assert.throws(() => backend().executeSingleOutput('Square', [], []), /OpKernel 'Square' has constraint on attr 'T' not in NodeDef/);
+    return [];
+  })));
+
+  it('reshape where one needs another shape, once, and not where none does', () => expectNoLeak(() => tf.tidy(() => {
+    watch(backend(), ops => {
+      const x = tf.tensor2d([[1, 2, 3, 4], [5, 6, 7, 8]]);
+      const [y, same] = [tf.reshape(x, [-1, 2]), tf.reshape(x, [4, 2])];
+      x.dispose();
+      const reshapes = () => ops.filter(op => op === 'Reshape').length;
+      const sum = tf.add(tf.mul(y, 2), same);
+      assert.deepEqual([sum.shape, [...sum.dataSync()]], [[4, 2], [3, 6, 9, 12, 15, 18, 21, 24]]);
+      expectClose(tf.softmax(tf.reshape(tf.mul(y, 0), [2, 1, 4])), { shape: [2, 1, 4], data: Array<number>(8).fill(0.25) });
+      assert.equal(reshapes(), 0);
+      const turned = [tf.transpose(y), tf.transpose(same), tf.add(y, tf.tensor2d([[10, 20]]))];
+      assert.equal(reshapes(), 1);
+      assert.deepEqual(turned.map(each => [...each.dataSync()]), [[1, 3, 5, 7, 2, 4, 6, 8], [1, 3, 5, 7, 2, 4, 6, 8], [11, 22, 13, 24, 15, 26, 17, 28]]);
+      const heads = tf.reshape(tf.transpose(tf.reshape(y, [1, 2, 2, 2]), [0, 2, 1, 3]), [2, 2, 2]); // as attention's
+      expectClose(tf.matMul(heads, heads, false, true), { shape: [2, 2, 2], data: [5, 17, 17, 61, 25, 53, 53, 113] });
+      assert.throws(() => tf.reshape(y, [3, 3]), /Size\(8\) must match the product of shape 3,3/);
+    });
+    return [];
+  })));
 
   it('compute SiLU in one, at any value', () => expectNoLeak(() => tf.tidy(() => {
     const values = [-1e4, -100, -89, -88, -20, -5, -1, -1e-3, 0, 1e-3, 1, 5, 20, 88, 100, 1e4];

@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { GraphCache } from '../../../lib/core/graph.js';
 import { scaledDotProductAttention } from '../../../lib/layers/scaled_dot_product_attention.js';
-import type { NativeBackend } from '../../../lib/runtime/native/backend.js';
 import { BINDING_PACKAGE, buildFolder, cacheFolder, isBuilt } from '../../../lib/runtime/native/build_folder.js';
 import { fuseAttention } from '../../../lib/runtime/native/fused_attention.js';
 import { GraphDef, type Proto } from '../../../lib/runtime/native/graph_def.js';
-import { record } from '../../../lib/runtime/native/graph_recorder.js';
+import type { NativeBackend } from '../../../lib/runtime/native/native_backend.js';
+import { record } from '../../../lib/runtime/native/recording.js';
 import { trim } from '../../../lib/runtime/native/xla_cache.js';
 import { describeOnDevices } from '../../support/backends.js';
 import { TINY } from '../../support/tiny_pipeline.js';
@@ -96,7 +96,7 @@ describeOnDevices('graphs of TensorFlow', device => {
   it('are the same bytes when the same is computed, whatever else is', () => {
     const x = tf.ones([2, 3]);
     const bytes = [false, true].map(more => {
-      const def = new GraphDef(proto(), backend().binding);
+      const def = new GraphDef(proto());
       const { inputs, outputs, results } = record(backend(), def, given => {
         if (more) tf.dispose(tf.exp(tf.add(given, 7))); // of no use
         return [tf.mul(tf.add(given, 1), 2)];
@@ -111,7 +111,7 @@ describeOnDevices('graphs of TensorFlow', device => {
   it('have fused attention where cuDNN has it, and only there', () => {
     const before = tf.memory().numTensors;
     const nodes = (headSize: number, masked: boolean, half: boolean) => {
-      const def = new GraphDef(proto(), backend().binding);
+      const def = new GraphDef(proto());
       const inputs = [0, 1, 2].map(() => tf.ones([1, 5, 2 * headSize]));
       const mask = masked ? tf.zeros([5, 5]) : undefined;
       const { attentions, results } = record(backend(), def, (q, k, v) => [scaledDotProductAttention(q, k, v, { heads: 2, mask })], inputs);

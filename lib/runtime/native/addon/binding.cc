@@ -1,5 +1,6 @@
 /**
- * tfjs-node's binding as it is, and beside it functions in its eager context: recorded networks, which run by one call, or are compiled by XLA.
+ * tfjs-node's binding as it is, and beside it, in its eager context: ops by numbers, a shorter way to run one, and functions: recorded networks, which
+ * run by one call, or are compiled by XLA.
  * One translation unit, compiled with -fno-access-control: what is needed of the binding is static, or private to its class.
  */
 #include <dlfcn.h>
@@ -8,6 +9,7 @@
 
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/c/eager/c_api.h"
+#include "tensorflow/c/eager/c_api_experimental.h"
 
 #include "binding/tfjs_backend.cc"
 #undef NAPI_MODULE
@@ -36,6 +38,90 @@ static TFJSBackend *Arguments(napi_env env, napi_callback_info info, napi_value 
   size_t count = N;
   napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
   return GetTFJSBackend(env);
+}
+
+/**
+ * What goes into an op and comes out of it, as numbers in one array that both sides see: to take JavaScript's objects apart, and to make them, takes
+ * longer than TensorFlow takes for the op. One for each thread that runs JavaScript.
+ */
+constexpr int kNumbers = 1 << 14;
+static thread_local int32_t *numbers;
+
+/** An op with its attributes, to copy; never run, and never freed. */
+struct DefinedOp {
+  std::string name;
+  TFE_Op *op;
+};
+static thread_local std::vector<DefinedOp> defined_ops;
+
+/** shareNumbers(): Int32Array */
+static napi_value ShareNumbers(napi_env env, napi_callback_info) {
+  napi_value buffer, array;
+  napi_create_arraybuffer(env, kNumbers * sizeof(int32_t), reinterpret_cast<void **>(&numbers), &buffer);
+  napi_create_typedarray(env, napi_int32_array, kNumbers, buffer, 0, &array);
+  napi_ref kept;
+  napi_create_reference(env, array, 1, &kept);
+  return array;
+}
+
+/** defineOp(name: string, attributes: Attribute[]): number, by which runOp knows it. */
+static napi_value DefineOp(napi_env env, napi_callback_info info) {
+  napi_value arguments[2], index;
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  const std::string name = ToText(env, arguments[0]);
+  TF_AutoStatus status;
+  TFE_Op *op = TFE_NewOp(backend->tfe_context_, name.c_str(), status.status);
+  if (Failed(env, status)) return nullptr;
+  uint32_t count = 0;
+  napi_get_array_length(env, arguments[1], &count);
+  for (uint32_t i = 0; i < count && !IsExceptionPending(env); i++) {
+    napi_value attribute;
+    napi_get_element(env, arguments[1], i, &attribute);
+    AssignOpAttr(env, op, attribute);
+  }
+  if (IsExceptionPending(env)) {
+    TFE_DeleteOp(op);
+    return nullptr;
+  }
+  defined_ops.push_back({name, op});
+  napi_create_int32(env, defined_ops.size() - 1, &index);
+  return index;
+}
+
+/**
+ * runOp(op: number, inputs: number, outputs: number): takes the ids of so many inputs from the shared numbers, and puts there of each output its id,
+ * its type, how many dimensions it has, and these. As the binding's executeOp, with room for 32 inputs and outputs.
+ */
+static napi_value RunOp(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  int32_t index = 0, inputs = 0, outputs = 0;
+  napi_get_value_int32(env, arguments[0], &index);
+  napi_get_value_int32(env, arguments[1], &inputs);
+  napi_get_value_int32(env, arguments[2], &outputs);
+  const DefinedOp &defined = defined_ops[index];
+  TF_AutoStatus status;
+  TFE_AutoOp op(TFE_NewOp(backend->tfe_context_, defined.name.c_str(), status.status));
+  for (int32_t i = 0; i < inputs && TF_GetCode(status.status) == TF_OK; i++) {
+    auto found = backend->tfe_handle_map_.find(numbers[i]);
+    if (found == backend->tfe_handle_map_.end()) TF_SetStatus(status.status, TF_INVALID_ARGUMENT, "a tensor that the op takes was deleted");
+    else TFE_OpAddInput(op.op, found->second, status.status);
+  }
+  if (Failed(env, status)) return nullptr;
+  TFE_OpAddAttrs(op.op, TFE_OpGetAttrs(defined.op));  // after the inputs, whose types hold
+  TFE_TensorHandle *results[32] = {};
+  TFE_Execute(op.op, results, &outputs, status.status);
+  if (Failed(env, status)) return nullptr;
+  int32_t *next = numbers;
+  for (int32_t i = 0; i < outputs; i++) {
+    const int dimensions = TFE_TensorHandleNumDims(results[i], status.status);
+    *next++ = backend->InsertHandle(results[i]);
+    *next++ = TFE_TensorHandleDataType(results[i]);
+    *next++ = dimensions;
+    for (int axis = 0; axis < dimensions; axis++) *next++ = TFE_TensorHandleDim(results[i], axis, status.status);
+  }
+  Failed(env, status);
+  return nullptr;
 }
 
 /** The tensors of a graph that an array names, as in `node` and `node:1`. */
@@ -203,6 +289,9 @@ static napi_value AllowTf32(napi_env env, napi_callback_info info) {
 static napi_value Init(napi_env env, napi_value exports) {
   exports = InitTFNodeJSBinding(env, exports);
   const napi_property_descriptor properties[] = {
+      {"shareNumbers", nullptr, ShareNumbers, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"defineOp", nullptr, DefineOp, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"runOp", nullptr, RunOp, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"addFunction", nullptr, AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"removeFunction", nullptr, RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runFunction", nullptr, RunFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
