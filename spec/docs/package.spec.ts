@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,6 +16,7 @@ const REQUIRE = `const { DiffusionPipeline, tf } = require('tfjs-diffusers');\nc
 describe('The package', () => {
   let folder: string;
   let project: string;
+  let clone: string;
 
   const run = async (command: string, parameters: readonly string[], cwd = project) => {
     const env = { ...process.env, npm_config_ignore_scripts: 'false' }; // of whoever runs the specs
@@ -25,7 +28,7 @@ describe('The package', () => {
     if (!existsSync('.git')) return this.skip();
     folder = mkdtempSync(join(tmpdir(), 'spec-'));
     project = join(folder, 'project');
-    const clone = join(folder, 'clone');
+    clone = join(folder, 'clone');
     const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], '.');
     for (const path of stdout.split('\0').filter(path => existsSync(path) && !path.startsWith('spec/golden/'))) cpSync(path, join(clone, path));
     symlinkSync(resolve('node_modules'), join(clone, 'node_modules'), 'junction');
@@ -47,6 +50,24 @@ describe('The package', () => {
     const sources = ['lib', 'weights-converter'].flatMap(root => readdirSync(root, { recursive: true, encoding: 'utf8' })
       .filter(path => path.endsWith('.ts')).map(path => `${root}/${path.replaceAll('\\', '/').replace(/ts$/, 'js')}`));
     assert.deepEqual(compiled.sort(), sources.sort());
+  });
+
+  it('is compiled anew only after a change, and keeps nothing of sources that moved', async () => {
+    const compiled = () => statSync(join(clone, 'dist/.compiled')).mtimeMs;
+    const before = compiled();
+    writeFileSync(join(clone, 'dist/spec/moved_since.spec.js'), 'fail();\n');
+    await run(process.execPath, ['compile.js'], clone);
+    assert.equal(compiled(), before);
+    assert.ok(!existsSync(join(clone, 'dist/spec/moved_since.spec.js')));
+    writeFileSync(join(clone, 'lib/new.ts'), 'export const answer: number = 42;\n');
+    await run(process.execPath, ['compile.js'], clone);
+    assert.ok(existsSync(join(clone, 'dist/lib/new.js')));
+    rmSync(join(clone, 'lib/new.ts'));
+    await run(process.execPath, ['compile.js'], clone);
+    assert.ok(!existsSync(join(clone, 'dist/lib/new.js')) && !existsSync(join(clone, 'dist/lib/new.d.ts')));
+    writeFileSync(join(clone, 'lib/wrong.ts'), 'export const answer: number = true;\n');
+    await assert.rejects(run(process.execPath, ['compile.js'], clone), /Command failed/);
+    rmSync(join(clone, 'lib/wrong.ts'));
   });
 
   it('has every file that its package.json names', () => {
