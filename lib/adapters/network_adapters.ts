@@ -10,16 +10,33 @@ export type ScaleOfPath = (path: string) => number;
 interface Adapter {
   readonly weights: LoraWeights;
   scale: ScaleOfPath;
-  active: boolean;
 }
 
-/** The LoRA adapters of one network. Its weights always have them in, so that it runs as fast as without. */
+/** The LoRA adapters of one network: changes on top of its parameters, which are merged where those stay on the device. */
 export class NetworkAdapters {
-  readonly adapters = new Map<string, Adapter>();
+  private readonly adapters = new Map<string, Adapter>();
+  /** Names of those that act, if they are enabled. */
+  private acting: string[] = [];
+  private enabled = true;
   private fusedScale?: number;
   private runScale = 1;
 
   constructor(private readonly network: Model<unknown>) {}
+
+  /** Of all that are loaded. */
+  get names(): string[] {
+    return [...this.adapters.keys()];
+  }
+
+  /** Of those that change this network. */
+  get namesWithWeights(): string[] {
+    return this.names.filter(name => this.adapters.get(name)!.weights.size > 0);
+  }
+
+  /** Of those that were made to act, in the order in which they were. */
+  get active(): readonly string[] {
+    return this.acting;
+  }
 
   /** @throws RangeError for a name that is taken, Error if what is there is fused. */
   checkNew(name: string): void {
@@ -29,15 +46,16 @@ export class NetworkAdapters {
 
   /** A new adapter. */
   add(name: string, weights: LoraWeights, scale: ScaleOfPath): void {
-    this.adapters.set(name, { weights, scale, active: true });
+    this.adapters.set(name, { weights, scale });
+    this.acting = [...this.acting, name];
     this.apply(weights.keys());
   }
 
   /** Of one adapter, or of all. */
   setScale(scale: ScaleOfPath, name?: string): void {
     this.checkLoose();
-    for (const [each, adapter] of this.adapters) {
-      if (name !== undefined && each !== name) continue;
+    for (const each of name === undefined ? this.names : [name]) {
+      const adapter = this.adapters.get(each)!;
       adapter.scale = scale;
       this.apply(adapter.weights.keys());
     }
@@ -46,36 +64,56 @@ export class NetworkAdapters {
   /** Makes these adapters act, and no other. */
   setActive(scales: ReadonlyMap<string, ScaleOfPath>): void {
     this.checkLoose();
-    for (const [name, adapter] of this.adapters) {
-      adapter.active = scales.has(name);
-      adapter.scale = scales.get(name) ?? adapter.scale;
-    }
-    this.applyAll();
+    this.acting = [...scales.keys()];
+    scales.forEach((scale, name) => { this.adapters.get(name)!.scale = scale; });
+    this.apply();
+  }
+
+  /** Whether those that are active act. */
+  setEnabled(enabled: boolean): void {
+    if (enabled === this.enabled) return;
+    this.checkLoose();
+    this.enabled = enabled;
+    this.apply();
+  }
+
+  /** Forgets some of them. If all that were active are among them, the first that is left acts, as in peft. */
+  delete(names: readonly string[]): void {
+    this.checkLoose();
+    const paths = this.paths();
+    names.forEach(name => this.adapters.delete(name));
+    const left = this.acting.filter(name => this.adapters.has(name));
+    this.acting = left.length > 0 || this.acting.length === 0 ? left : this.names.slice(0, 1);
+    this.apply(paths);
   }
 
   /** All that acts, so many times as strong, while one picture is made. What is fused stays as it is. */
   setRunScale(scale: number): void {
     if (scale === this.runScale) return;
     this.runScale = scale;
-    if (this.fusedScale === undefined) this.applyAll();
+    if (this.fusedScale === undefined) this.apply();
   }
 
+  /** @throws Error if they are disabled. */
   fuse(scale: number): void {
+    if (!this.enabled) throw new Error('LoRA: is disabled; call enableLora first');
     this.fusedScale = scale;
-    this.applyAll();
+    this.apply();
   }
 
   unfuse(): void {
     this.fusedScale = undefined;
-    this.applyAll();
+    this.apply();
   }
 
   /** Forgets the adapters. What is fused stays in the weights. */
   unload(): void {
-    if (this.fusedScale !== undefined) this.network.mergeChanges();
-    const paths = this.changedPaths();
+    const paths = this.paths();
     this.adapters.clear();
+    this.acting = [];
+    this.enabled = true;
     if (this.fusedScale === undefined) this.apply(paths);
+    else this.network.mergeChanges();
     this.fusedScale = undefined;
   }
 
@@ -83,20 +121,19 @@ export class NetworkAdapters {
     if (this.fusedScale !== undefined) throw new Error('LoRA: is fused; call unfuseLora or unloadLoraWeights first');
   }
 
-  private applyAll(): void {
-    this.apply(this.changedPaths());
-  }
-
-  private changedPaths(): Set<string> {
+  /** Of all parameters that adapters change. */
+  private paths(): Set<string> {
     return new Set([...this.adapters.values()].flatMap(({ weights }) => [...weights.keys()]));
   }
 
-  private apply(paths: Iterable<string>): void {
-    const { fusedScale, runScale, adapters, network } = this;
+  private apply(paths: Iterable<string> = this.paths()): void {
+    const { adapters, network } = this;
+    const runScale = this.fusedScale ?? this.runScale;
+    const acting = this.enabled ? this.acting.map(name => adapters.get(name)!) : [];
     for (const path of paths) {
-      const changes = [...adapters.values()].filter(({ active }) => active).flatMap(({ weights, scale }) => {
+      const changes = acting.flatMap(({ weights, scale }) => {
         const change = weights.get(path);
-        return change ? [{ change, scale: scale(path) * (fusedScale ?? runScale) }] : [];
+        return change ? [{ change, scale: scale(path) * runScale }] : [];
       });
       network.changeParameter(path, changes.length === 0 ? undefined : original => {
         const wide = widen(original);

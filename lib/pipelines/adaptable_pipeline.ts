@@ -47,7 +47,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
    */
   async loadLoraWeights(source: ModelSource, options: LoadLoraOptions = {}): Promise<void> {
-    const { weightName, adapterName = `default_${networkAdapters(this.unet).adapters.size}`, adapterScale = 1, ...hubOptions } = options;
+    const { weightName, adapterName = this.newAdapterName(), adapterScale = 1, ...hubOptions } = options;
     const scales = this.scalesOf('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
     const { unet, textEncoder } = this;
@@ -81,6 +81,38 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     if (weights.length !== names.length) throw new RangeError(`adapterWeights: got a list of ${weights.length}, takes one of ${names.length}`);
     const scales = names.map((name, i) => [name, this.scalesOf('adapterWeights', weights[i] ?? 1)] as const);
     await this.forAdapters((network, name) => network.setActive(new Map(scales.map(([adapter, each]) => [adapter, each[name]]))));
+  }
+
+  /** Lets no LoRA act until `enableLora`, though they stay loaded. @throws Error if they are fused. */
+  async disableLora(): Promise<void> {
+    await this.forAdapters(network => network.setEnabled(false));
+  }
+
+  /** Lets the active LoRAs act again. */
+  async enableLora(): Promise<void> {
+    await this.forAdapters(network => network.setEnabled(true));
+  }
+
+  /**
+   * Removes some LoRAs. If all that were active are among them, the first that is left acts.
+   * @throws RangeError for a name that is not loaded, Error if they are fused.
+   */
+  async deleteAdapters(adapterNames: string | readonly string[]): Promise<void> {
+    const names = [adapterNames].flat();
+    this.checkAdapters('adapterNames', names);
+    await this.forAdapters(network => network.delete(names));
+  }
+
+  /** The LoRAs that are active, whether they are enabled or not. */
+  getActiveAdapters(): string[] {
+    return [...networkAdapters(this.unet).active];
+  }
+
+  /** The LoRAs that are loaded, by the networks that they change: `{ unet: ['style', 'subject'], textEncoder: ['style'] }`. */
+  getListAdapters(): Record<string, string[]> {
+    const { unet, textEncoder } = this;
+    return Object.fromEntries(Object.entries({ unet, textEncoder }).map(([name, network]) => [name, networkAdapters(network).namesWithWeights])
+      .filter(([, names]) => names.length > 0));
   }
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
@@ -137,10 +169,17 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   private checkAdapters(option: string, names: readonly string[]): void {
-    const { adapters } = networkAdapters(this.unet);
-    const stranger = names.find(name => !adapters.has(name));
+    const known = networkAdapters(this.unet).names;
+    const stranger = names.find(name => !known.includes(name));
     if (stranger === undefined) return;
-    throw new RangeError(`${option}: got ${show(stranger)}, takes one that is loaded: ${[...adapters.keys()].map(show).join(', ') || 'there is none'}`);
+    throw new RangeError(`${option}: got ${show(stranger)}, takes one that is loaded: ${known.map(show).join(', ') || 'there is none'}`);
+  }
+
+  private newAdapterName(): string {
+    const { names } = networkAdapters(this.unet);
+    let count = names.length;
+    while (names.includes(`default_${count}`)) count++; // of what was deleted meanwhile
+    return `default_${count}`;
   }
 }
 

@@ -4,6 +4,7 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
+import type { FromPretrainedOptions } from '../../lib/pipelines/load_components.js';
 import type { LoraScale } from '../../lib/adapters/lora_scale.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import type { Model } from '../../lib/models/model.js';
@@ -94,6 +95,44 @@ describeOnDevices('LoRA equals diffusers', device => {
     await makes('peft');
     await assert.rejects(pipe.setAdapters(['style', 'none']), /^RangeError: adapterNames: got 'none', takes one that is loaded: 'style', 'subject'$/);
     await assert.rejects(pipe.setAdapters(['style', 'subject'], [1]), /^RangeError: adapterWeights: got a list of 1, takes one of 2$/);
+  });
+
+  it('put on, off and away, step by step', async () => {
+    const steps = meta.managed as Array<{ name: string; call: [string, ...unknown[]]; active: string[]; list: { unet?: string[]; text_encoder?: string[] } }>;
+    const files: Record<string, string> = { style: FOLDER, subject: `${FOLDER}/unet.bin` };
+    const load = (adapterName: string) => pipe.loadLoraWeights(files[adapterName], { adapterName });
+    const calls: Record<string, (...inputs: never[]) => Promise<void>> = {
+      set_adapters: pipe.setAdapters.bind(pipe), disable_lora: pipe.disableLora.bind(pipe), enable_lora: pipe.enableLora.bind(pipe),
+      delete_adapters: pipe.deleteAdapters.bind(pipe),
+    };
+    await load('style');
+    await load('subject');
+    for (const { name, call: [method, ...inputs], active, list: { unet, text_encoder: textEncoder } } of steps) {
+      for (const adapter of inputs.slice(0, 1).flat() as string[]) {
+        if (method === 'set_adapters' && !pipe.getListAdapters().unet?.includes(adapter)) await load(adapter); // deleted before
+      }
+      await calls[method](...inputs as never[]);
+      await makes(`managed ${name}`);
+      // Who acts after the only one was deleted, diffusers asks the first layer alone, which knew no other.
+      assert.deepEqual(pipe.getActiveAdapters(), name === 'the active one deleted' ? ['subject'] : active, name);
+      assert.deepEqual(pipe.getListAdapters(), { ...(unet && { unet }), ...(textEncoder && { textEncoder }) }, name);
+    }
+  });
+
+  it('nor fused while they are disabled, nor the other way round', async () => {
+    await pipe.loadLoraWeights(FOLDER);
+    await pipe.loadLoraWeights(`${FOLDER}/unet.bin`);
+    await pipe.deleteAdapters('default_0');
+    await pipe.loadLoraWeights(FOLDER);
+    assert.deepEqual(pipe.getActiveAdapters(), ['default_1', 'default_2']);
+    await assert.rejects(pipe.deleteAdapters(['default_1', 'other']), /^RangeError: adapterNames: got 'other', takes one that is loaded: 'default_1', 'default_2'$/);
+    await pipe.disableLora();
+    await assert.rejects(pipe.fuseLora(), /^Error: LoRA: is disabled; call enableLora first$/);
+    await pipe.enableLora();
+    await pipe.fuseLora();
+    await assert.rejects(pipe.disableLora(), /^Error: LoRA: is fused; call unfuseLora or unloadLoraWeights first$/);
+    await assert.rejects(pipe.deleteAdapters('default_1'), /^Error: LoRA: is fused/);
+    await pipe.unfuseLora();
   });
 
   it('DoRA', async () => {
@@ -187,6 +226,25 @@ describeOnDevices('LoRA', device => {
     assert.deepEqual(values(pipe.unet), fused);
     await pipe.loadLoraWeights(FOLDER); // and is freed with the pipeline
     pipe.dispose();
+    return [];
+  }));
+
+  it('is merged into no weight that is not on the device anyway', () => expectNoLeak(async () => {
+    const kinds: FromPretrainedOptions[] = [{ cpuOffload: 'model' }, { cpuOffload: 'sequential' }, ...device === 'wasm' ? [{ dtype: 'float16' as const }] : []];
+    const { tensors } = loadGolden('lora/out');
+    for (const options of kinds) {
+      const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device, ...options });
+      const before = tf.memory().numBytes;
+      await pipe.loadLoraWeights(FOLDER);
+      await pipe.fuseLora({ loraScale: 0.6 });
+      assert.equal(tf.memory().numBytes, before);
+      const { images } = await pipe.generate('a road and a tree on it', { numInferenceSteps: 2, generator: seeded(0), outputType: 'latent' });
+      expectClose(images, tensors['peft fused'], options.dtype ? { atol: 2e-2 } : close);
+      images.dispose();
+      await pipe.unloadLoraWeights();
+      assert.equal(tf.memory().numBytes, before);
+      pipe.dispose();
+    }
     return [];
   }));
 

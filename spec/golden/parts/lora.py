@@ -198,6 +198,33 @@ def regexes():
     return {"names": names, "found": found}
 
 
+def managed(run, state):
+    """Two adapters, of which one is for the UNet alone, put on, off and away; and who is said to be there and at work."""
+    pipe, steps = tiny(), []
+
+    def step(name, *call):
+        if call:
+            getattr(pipe, call[0])(*call[1:])
+        run(f"managed {name}", pipe)
+        steps.append({"name": name, "call": call, "active": pipe.get_active_adapters(), "list": pipe.get_list_adapters()})
+
+    pipe.load_lora_weights(str(FOLDER), adapter_name="style"), pipe.load_lora_weights(state, adapter_name="subject")
+    step("both", "set_adapters", ["subject", "style"], [1.2, 0.7])
+    step("disabled", "disable_lora")
+    step("set while disabled", "set_adapters", ["subject", "style"], [1.2, 0.4])
+    step("enabled", "enable_lora")
+    step("one alone", "set_adapters", "style", 0.4)
+    step("the other deleted", "delete_adapters", "subject")
+    pipe.load_lora_weights(state, adapter_name="subject")
+    step("again", "set_adapters", ["style", "subject"], [0.7, 1.2])
+    step("one of two deleted", "delete_adapters", ["style"])
+    pipe.load_lora_weights(str(FOLDER), adapter_name="style")
+    step("active alone", "set_adapters", "style", 0.4)
+    step("the active one deleted", "delete_adapters", "style")
+    step("all deleted", "delete_adapters", ["subject"])
+    return steps
+
+
 @torch.no_grad()
 def generate():
     pipe, tensors = tiny(), {}
@@ -254,4 +281,5 @@ def generate():
     # One after the other: transformers 5 makes the first adapter anew when a second comes.
     pipe.unload_lora_weights(), load(str(FOLDER), "peft"), pipe.fuse_lora(lora_scale=0.7)
     pipe.unload_lora_weights(), with_kohya(), pipe.fuse_lora(lora_scale=-0.3), run("peft and kohya")
-    save("lora/out", tensors, {"block_scales": BLOCK_SCALES, "regexes": regexes()})
+    steps = managed(run, {f"unet.{k}": v for k, v in few_unet.items() if ".attn1." in k})
+    save("lora/out", tensors, {"block_scales": BLOCK_SCALES, "regexes": regexes(), "managed": steps})
