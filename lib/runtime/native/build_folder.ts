@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
 
 /** `gpu` runs on CUDA where there is a GPU and on the CPU where there is none; `cpu` is a third of the size. */
@@ -10,7 +10,7 @@ export const TFJS_VERSION = '4.22.0';
 export const BINDING_PACKAGE = '@tensorflow/tfjs-node-gpu'; // its C++ sources are the same as those of tfjs-node
 
 /** Counts the changes of our addons and of what a build holds, since a build of before does not serve us. */
-const BUILD_VERSION = 3;
+export const BUILD_VERSION = 3;
 
 /** The global through which the JavaScript of a build, which lies outside node_modules, gets this process's one tfjs. */
 export const TFJS_SYMBOL = 'tfjs-diffusers.tf';
@@ -23,6 +23,11 @@ export function cacheFolder(): string {
 /** A folder of this name is complete: setup fills another one and renames it. */
 export function buildFolder(kind: NativeKind): string {
   return join(cacheFolder(), `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}`);
+}
+
+/** What the names of folders beside the builds begin with that belong to a process of this machine, whose number follows: setup removes those of the dead. */
+export function stagePrefix(): string {
+  return `.stage@${hostname()}@`;
 }
 
 export function isBuilt(kind: NativeKind): boolean {

@@ -27,7 +27,8 @@ export type NativeDevice = 'cuda' | 'cpu';
 const BACKEND = 'tensorflow';
 
 export interface LoadOptions {
-  hideGpu?: boolean;
+  /** What CUDA_VISIBLE_DEVICES says meanwhile; -1 for no GPU. */
+  visibleGpus?: string;
   /** The most of each GPU's memory that TensorFlow may take, from 0 to 1. */
   memoryFraction?: number;
   /** What TensorFlow will run on. */
@@ -35,7 +36,7 @@ export interface LoadOptions {
 }
 
 /** Makes a build tfjs's backend 'tensorflow'. Once per process: TensorFlow takes its settings and its device when it is loaded. */
-export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu }: LoadOptions = {}): void {
+export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: LoadOptions = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // what matters throws; CUDA's absence and XLA's reads from disk are told as errors
@@ -45,7 +46,7 @@ export function loadBuild(folder: string, { hideGpu = false, memoryFraction, gpu
   Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
 
   const visible = process.env.CUDA_VISIBLE_DEVICES;
-  if (hideGpu) process.env.CUDA_VISIBLE_DEVICES = '-1';
+  if (visibleGpus !== undefined) process.env.CUDA_VISIBLE_DEVICES = visibleGpus; // CUDA reads it once
   try {
     const require = createRequire(join(folder, 'build.cjs'));
     checkSizes(folder, require('./sizes.json') as Record<string, number>);

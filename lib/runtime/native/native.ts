@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { buildFolder, cacheFolder, isBuilt, TENSORFLOW_VERSION } from './build_folder.js';
 import { readCudaVersions } from './cuda/cuda_versions.js';
 import { whyNoGpu } from './cuda/gpu_check.js';
-import { nvidiaGpus, type Gpu } from './cuda/nvidia.js';
+import { chooseGpu, nvidiaGpus, type Gpu } from './cuda/nvidia.js';
 import { loadBuild, running, setTf32, type NativeDevice } from './load.js';
 
 let limit: number | undefined;
@@ -14,9 +14,9 @@ let limit: number | undefined;
 export async function loadNative(device: NativeDevice, { memoryFraction, allowTf32 }: { memoryFraction?: number; allowTf32?: boolean } = {}): Promise<void> {
   if (running() === null) {
     const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
-    const gpu = device === 'cuda' ? (await nvidiaGpus()).at(-1) : undefined; // the binding takes the last
+    const { gpu, visible } = chooseGpu(await nvidiaGpus(), process.env.CUDA_VISIBLE_DEVICES);
     try {
-      loadBuild(folder, device === 'cpu' ? { hideGpu: true } : { memoryFraction, gpu });
+      loadBuild(folder, device === 'cpu' ? { visibleGpus: '-1' } : { memoryFraction, gpu, visibleGpus: visible });
       if (device === 'cuda') setTf32(false);
       limit = memoryFraction;
     } catch (error) {
@@ -43,7 +43,7 @@ export async function nativeStatuses(): Promise<Record<NativeDevice, { available
   const present = (on: string) => ({ available: true, detail: `TensorFlow ${now?.version ?? TENSORFLOW_VERSION} on ${on}` });
   const missing = (detail: string) => ({ available: false, detail });
   const cpu = present(`${threads()} threads`);
-  const cuda = present(gpus[0]?.name ?? 'a GPU');
+  const cuda = present(chooseGpu(gpus, process.env.CUDA_VISIBLE_DEVICES).gpu?.name ?? 'a GPU');
   if (now) return now.device === 'cpu' ? { cuda: missing(takenBy('cpu')), cpu } : { cuda, cpu: missing(takenBy('cuda')) };
   return {
     cuda: gpus.length === 0 ? missing('no NVIDIA GPU, nvidia-smi names none')

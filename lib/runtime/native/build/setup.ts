@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { buildFolder, cacheFolder, type NativeKind } from '../build_folder.js';
+import { buildFolder, cacheFolder, stagePrefix, type NativeKind } from '../build_folder.js';
 import { writeCudaVersions } from '../cuda/cuda_versions.js';
 import { driverTrouble, nvidiaGpus } from '../cuda/nvidia.js';
 import { compileBinding } from './compile_binding.js';
 import { planCuda } from './cuda_plan.js';
 import { downloadBinding, downloadCuda, downloadTensorflow, TENSORFLOW_SIZE } from './download.js';
 import { existingCuda, type CudaSources } from './existing_cuda.js';
+import { removeOldBuilds } from './old_builds.js';
 import { checkRequirements, checkRoom } from './requirements.js';
 import { explain, SetupError } from './setup_error.js';
 import { verifyBuild } from './verify.js';
@@ -47,7 +47,9 @@ export async function setupNative({ kind, onProgress = () => {}, ...sources }: S
   const damaged = existsSync(folder); // unless it passes its check
   if (damaged) {
     try {
-      return { kind: wanted, folder, built: false, ...await verifyBuild(folder, wanted) };
+      const verdict = await verifyBuild(folder, wanted);
+      await removeOldBuilds(onProgress);
+      return { kind: wanted, folder, built: false, ...verdict };
     } catch (error) {
       onProgress(`${folder} does not work (${(error as Error).message}); building it anew`);
     }
@@ -72,6 +74,7 @@ export async function setupNative({ kind, onProgress = () => {}, ...sources }: S
       if (cuda) await writeCudaVersions(python, fresh);
       if (damaged) await rename(folder, join(stage, 'damaged')).catch(() => {}); // another process may have moved it
       await rename(fresh, folder).catch(error => { if (!existsSync(folder)) throw error; }); // another process may have been first
+      await removeOldBuilds(onProgress);
       return { kind: wanted, folder, built: true, ...verdict };
     } finally {
       await rm(stage, { recursive: true, force: true });
@@ -84,7 +87,7 @@ export async function setupNative({ kind, onProgress = () => {}, ...sources }: S
 /** A folder of this process's own beside the builds; what killed processes left there is removed. */
 async function makeStage(): Promise<string> {
   const cache = cacheFolder();
-  const prefix = `.stage@${hostname()}@`;
+  const prefix = stagePrefix();
   for (const name of await readdir(cache)) {
     if (name.startsWith(prefix) && !isRunning(Number.parseInt(name.slice(prefix.length), 10))) {
       await rm(join(cache, name), { recursive: true, force: true });

@@ -9,22 +9,41 @@ export interface Gpu {
   readonly memory?: number;
   /** As in '9.0'. */
   readonly computeCapability?: string;
+  /** By which CUDA_VISIBLE_DEVICES can name it. */
+  readonly uuid?: string;
 }
 
 let gpus: Promise<Gpu[]> | undefined;
 
 /** This machine's NVIDIA GPUs, by nvidia-smi; asked once per process. */
 export function nvidiaGpus(): Promise<Gpu[]> {
-  gpus ??= query('name,driver_version,memory.total,compute_cap').catch(() => query('name')).catch(() => []); // old drivers do not know all of these
+  gpus ??= query('name,driver_version,memory.total,compute_cap,uuid').catch(() => query('name')).catch(() => []); // old drivers do not know all of these
   return gpus;
 }
 
 async function query(fields: string): Promise<Gpu[]> {
   const text = await runTool('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader,nounits']);
   return text.split('\n').map(line => line.trim()).filter(line => line !== '').map(line => {
-    const [name, driver, memory, computeCapability] = line.split(',').map(field => /^\[|^$/.test(field.trim()) ? undefined : field.trim()); // as in [N/A]
-    return { name: name ?? 'NVIDIA GPU', driver, memory: Number(memory) || undefined, computeCapability };
+    const [name, driver, memory, computeCapability, uuid] = line.split(',').map(field => /^\[|^$/.test(field.trim()) ? undefined : field.trim()); // as in [N/A]
+    return { name: name ?? 'NVIDIA GPU', driver, memory: Number(memory) || undefined, computeCapability, uuid };
   });
+}
+
+/**
+ * Which of several GPUs is used, and what CUDA_VISIBLE_DEVICES must say while TensorFlow is loaded, that it sees this one alone: of two it would run
+ * ops on the first, but take the last for what it is handed. It is the first that the variable names already or, where nobody set it, of the newest
+ * the one with the most memory.
+ * @param visible what CUDA_VISIBLE_DEVICES says.
+ */
+export function chooseGpu(gpus: readonly Gpu[], visible: string | undefined): { gpu?: Gpu; visible?: string } {
+  if (visible !== undefined) {
+    const [first] = visible.split(',').map(each => each.trim());
+    // By a number, as nvidia-smi counts; CUDA counts otherwise only where GPUs are of several kinds and CUDA_DEVICE_ORDER does not say PCI_BUS_ID.
+    return { gpu: /^\d+$/.test(first) ? gpus[Number(first)] : gpus.find(({ uuid }) => first !== '' && uuid?.startsWith(first)), visible: first };
+  }
+  const [gpu] = [...gpus].sort((a, b) =>
+    Number(b.computeCapability ?? 0) - Number(a.computeCapability ?? 0) || (b.memory ?? 0) - (a.memory ?? 0));
+  return { gpu, visible: gpus.length > 1 ? gpu.uuid ?? `${gpus.indexOf(gpu)}` : undefined };
 }
 
 /** What is wrong with the driver for a version of CUDA; null if it will do, or does not tell its version. */
