@@ -4,6 +4,9 @@ import { BackendAbility } from './backend_ability.js';
 /** What a graph is made of: tensors in, tensors out, and weights that it finds by itself. */
 export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor[];
 
+/** Tensors that a body uses and that may come and go, by name. */
+export type Weights = Readonly<Record<string, tf.Tensor>>;
+
 export interface GraphOptions {
   /** Whether XLA makes machine code of a graph, on another thread, while it runs as it is. By default on GPUs. */
   xla?: boolean;
@@ -14,9 +17,9 @@ export interface GraphOptions {
  * was recorded with or others in their place.
  */
 export interface Graph {
-  run(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): tf.Tensor[];
-  /** Whether these weights are of the types and shapes that it was recorded with. */
-  fits(weights: readonly tf.Tensor[]): boolean;
+  run(inputs: tf.Tensor[], weights: Weights): tf.Tensor[];
+  /** Whether these weights have the names, types and shapes that it was recorded with. */
+  fits(weights: Weights): boolean;
   /** When it runs as fast as it can: when machine code is made of it, or at once. Rejected with the reason why that cannot be; it runs all the same. */
   readonly compiled: Promise<void>;
   dispose(): void;
@@ -27,7 +30,7 @@ export interface Graph {
  * must stay.
  */
 export type GraphRecorder = (
-  body: GraphBody, inputs: tf.Tensor[], weights: readonly tf.Tensor[], options: GraphOptions,
+  body: GraphBody, inputs: tf.Tensor[], weights: Weights, options: GraphOptions,
 ) => { graph: Graph; results: tf.Tensor[] };
 
 /** What some ops of a graph compute together, for which there may be something better than these ops. */
@@ -68,10 +71,10 @@ export function canCompile(): boolean {
 /** The graphs of one network, by what they compute and the shapes of their inputs; made when first asked for. */
 export class GraphCache {
   private readonly graphs = new Map<string, Graph>();
-  private weights?: readonly tf.Tensor[];
+  private weights?: Weights;
 
-  /** @param findWeights gives the tensors that may come and go, in the same order each time; asked for when they are needed. */
-  constructor(private readonly options: GraphOptions = {}, private readonly findWeights: () => readonly tf.Tensor[] = () => []) {}
+  /** @param findWeights gives the weights, when they are needed. */
+  constructor(private readonly options: GraphOptions = {}, private readonly findWeights: () => Weights = () => ({})) {}
 
   /** `body(...inputs)`, by a graph where the backend has them. */
   run(name: string, body: GraphBody, inputs: tf.Tensor[]): tf.Tensor[] {
@@ -88,7 +91,7 @@ export class GraphCache {
     return results;
   }
 
-  /** Weights were freed, or others of the same shapes are in their place: the graphs stay, and ask for them when they run again. */
+  /** Weights are about to be freed, or others to be in their place: the graphs ask for them when they run again, and those that fit them stay. */
   forgetWeights(): void {
     this.weights = undefined;
   }

@@ -52,37 +52,44 @@ describeOnDevices('compiled networks', device => {
     vae.dispose();
   });
 
-  it('stay while weights come and go, also of other values, and are made anew for weights of another shape', async () => {
+  it('stay while weights come and go, also of other values, and are made anew for weights of another shape, one more, or one less', async () => {
     const before = tf.memory().numTensors;
     let recorded = 0;
-    let weights = [tf.tensor1d([1, 2]), tf.scalar(3)];
-    const free = () => weights.forEach(weight => weight.dispose());
+    let weights: Record<string, tf.Tensor> = { scale: tf.tensor1d([1, 2]), shift: tf.scalar(3) };
+    const free = () => tf.dispose(weights);
     const graphs = new GraphCache({}, () => weights);
     const x = tf.tensor1d([10, 20]);
     const constant = tf.tensor1d([0.5, 0.5]);
     const check = (expected: number[]) => tf.tidy(() => {
       const [y] = graphs.run('affine', given => {
         recorded++;
-        return [tf.add(tf.mul(tf.reshape(given, weights[0].shape), weights[0]), tf.add(weights[1], constant))];
+        const { scale, shift, more } = weights;
+        const y = tf.add(tf.mul(tf.reshape(given, scale.shape), scale), tf.add(shift, constant));
+        return [more ? tf.add(y, more) : y];
       }, [x]);
       assert.deepEqual([...y.dataSync()], expected);
     });
-    const place = (...others: tf.Tensor[]) => {
+    const place = (scale: tf.Tensor, shift: number, more?: tf.Tensor) => {
       graphs.forgetWeights();
       free();
-      weights = others as typeof weights;
+      weights = { scale, shift: tf.scalar(shift), ...more && { more } };
     };
     check([13.5, 43.5]);
     check([13.5, 43.5]);
-    place(tf.tensor1d([2, 1]), tf.scalar(0));
+    place(tf.tensor1d([2, 1]), 0);
     check([20.5, 20.5]);
-    place(tf.tensor1d([1, 2]), tf.scalar(-1));
+    place(tf.tensor1d([1, 2]), -1);
     check([9.5, 39.5]);
     assert.equal(recorded, canCompile() ? 1 : 4);
-    place(tf.tensor2d([[2, 1]]), tf.scalar(0));
+    place(tf.tensor2d([[2, 1]]), 0);
     check([20.5, 20.5]);
     check([20.5, 20.5]);
     assert.equal(recorded, canCompile() ? 2 : 6);
+    place(tf.tensor2d([[2, 1]]), 0, tf.scalar(1));
+    check([21.5, 21.5]);
+    place(tf.tensor2d([[2, 1]]), 0);
+    check([20.5, 20.5]);
+    assert.equal(recorded, canCompile() ? 4 : 8);
     graphs.clear();
     free();
     tf.dispose([x, constant]);

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
-import type { Graph, GraphOptions, GraphRecorder } from '../../core/graph.js';
+import type { Graph, GraphOptions, GraphRecorder, Weights } from '../../core/graph.js';
 import type { Metadata } from './binding.js';
 import type { EagerContext } from './eager_context.js';
 import { fuseAttention } from './fused_attention.js';
@@ -35,34 +35,40 @@ class FunctionGraph implements Graph {
   /** Names of tensors of the graph: what is put in, weights last. */
   private readonly inputs: string[];
   /** Of what was captured, which of the weights it is. What is none stays where it is, as long as the network does. */
-  private readonly places: Array<number | undefined>;
+  private readonly weightNames: Array<string | undefined>;
+  /** The weights that were last seen to fit. */
+  private fitting: Weights;
   private readonly used: TensorFunction[] = [];
   private called: TensorFunction;
 
   constructor(
     private readonly backend: NativeBackend, private readonly functions: Functions,
     private readonly def: GraphDef, private readonly recording: Recording,
-    inputs: tf.Tensor[], weights: readonly tf.Tensor[], { xla = backend.onGpu }: GraphOptions,
+    inputs: tf.Tensor[], weights: Weights, { xla = backend.onGpu }: GraphOptions,
   ) {
     const { captured } = recording;
-    const places = new Map(weights.map((weight, i) => [weight.dataId, i]));
-    this.places = captured.map(({ data }) => places.get(data));
+    const names = new Map(Object.entries(weights).map(([name, { dataId }]) => [dataId, name]));
+    this.weightNames = captured.map(({ data }) => names.get(data));
+    this.fitting = weights;
     this.inputs = [...recording.inputs, ...captured.map(({ name, dtype, shape }) => def.placeholder(name, dtype, shape))];
     this.called = this.add();
     this.compiled = xla ? this.compile(inputs, weights) : Promise.resolve();
     this.compiled.catch(() => {}); // who waits for it hears of it
   }
 
-  fits(weights: readonly tf.Tensor[]): boolean {
-    return this.recording.captured.every(({ dtype, shape }, i) => {
-      const place = this.places[i];
-      if (place === undefined) return true;
-      const data = this.backend.dataOf(weights[place].dataId);
+  fits(weights: Weights): boolean {
+    if (weights === this.fitting) return true;
+    const fit = Object.keys(weights).join() === Object.keys(this.fitting).join() && this.recording.captured.every(({ dtype, shape }, i) => {
+      const name = this.weightNames[i];
+      if (name === undefined) return true;
+      const data = this.backend.dataOf(weights[name].dataId);
       return data.dtype === dtype && same(data.shape, shape);
     });
+    if (fit) this.fitting = weights;
+    return fit;
   }
 
-  run(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): tf.Tensor[] {
+  run(inputs: tf.Tensor[], weights: Weights): tf.Tensor[] {
     const ids = inputs.map(input => this.backend.lend(input).id);
     return this.functions.run(this.called, this.withWeights(ids, weights)).map(made => this.backend.make(made));
   }
@@ -71,9 +77,12 @@ class FunctionGraph implements Graph {
     this.used.forEach(each => this.functions.remove(each));
   }
 
-  private withWeights(ids: number[], weights: readonly tf.Tensor[]): Int32Array {
-    const { recording: { captured }, places, backend } = this;
-    const weightIds = captured.map(({ data }, i) => places[i] === undefined ? data.id : backend.lendAsItLies(weights[places[i]]).id);
+  private withWeights(ids: number[], weights: Weights): Int32Array {
+    const { recording: { captured }, weightNames, backend } = this;
+    const weightIds = captured.map(({ data }, i) => {
+      const name = weightNames[i];
+      return name === undefined ? data.id : backend.lendAsItLies(weights[name]).id;
+    });
     return Int32Array.from([...ids, ...weightIds]);
   }
 
@@ -85,7 +94,7 @@ class FunctionGraph implements Graph {
   }
 
   /** With fused attention if XLA takes that, else without. */
-  private async compile(inputs: tf.Tensor[], weights: readonly tf.Tensor[]): Promise<void> {
+  private async compile(inputs: tf.Tensor[], weights: Weights): Promise<void> {
     const { backend, functions, def, recording } = this;
     // Handles of their own of the same values, below tfjs, which does not count them: their owner may dispose the inputs meanwhile.
     const held = inputs.map(input => Scope.run(backend.context, scope => scope.reshape(backend.lendAsItLies(input), input.shape)));

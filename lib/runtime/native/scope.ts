@@ -91,6 +91,6 @@ export class Scope {
   }
 
   private ints(values: readonly number[]): Metadata {
-    return this.upload([values.length], TF.INT32, Int32Array.from(values));
+    return this.upload([values.length], TF.INT32, new Int32Array(values));
   }
 }
