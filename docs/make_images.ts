@@ -15,7 +15,10 @@ const IMAGES = 'docs/images';
 const STEPS = [4, 8, 12, 20, 50];
 const MANY = 200;
 /** They make noise, draw what their namesakes draw, or are for models that are told the time otherwise. */
-const UNDRAWN = ['DDIMInverseScheduler', 'DPMSolverMultistepInverseScheduler', 'DDIMParallelScheduler', 'DDPMParallelScheduler', 'IPNDMScheduler'];
+const UNDRAWN = [
+  'DDIMInverseScheduler', 'DPMSolverMultistepInverseScheduler', 'DDIMParallelScheduler', 'DDPMParallelScheduler', 'IPNDMScheduler',
+  'EDMEulerScheduler', 'EDMDPMSolverMultistepScheduler', 'FlowMatchEulerDiscreteScheduler',
+];
 const PROMPTS = [
   'a large orange star on a blue background', 'a red mushroom on a green background', 'a green tree on a cyan background', 'a white moon on a black background',
 ];

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
 import { alphasCumprodOf, betaSchedules, noiseScheduleDefaults } from './noise_schedule.js';
 import { Scheduler } from './scheduler.js';
+import type { Steps, TimestepsOptions } from './steps.js';
 import { timestepSpacings } from './timesteps.js';
 import { predictionTypes, type BetaSchedulerConfig, type SchedulerRules } from './types.js';
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
@@ -21,6 +22,15 @@ export abstract class BetaScheduler<C extends BetaSchedulerConfig = BetaSchedule
   constructor(options: Partial<C> = {}) {
     super(options);
     this.alphasCumprod = alphasCumprodOf(this.settings);
+  }
+
+  override setTimesteps(steps: Steps, options?: TimestepsOptions): void {
+    super.setTimesteps(steps, options);
+    const trained = this.settings.num_train_timesteps;
+    const outside = this.timesteps.find(t => !(t < trained)); // or no number, of strange betas
+    if (outside !== undefined) {
+      throw new RangeError(`${this.name} timesteps: got ${outside}, takes less than num_train_timesteps, ${trained}`);
+    }
   }
 
   override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {

@@ -1,20 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
-import { algorithmTypes, solverSynonyms, solverWeights, type AlgorithmType } from './dpm_solver.js';
+import {
+  algorithmTypes, multistepOrder, multistepTerms, solverSynonyms, solverWeights, type AlgorithmType, type MultistepConfig,
+} from './dpm_solver.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import type { StepLists } from './steps.js';
 import type { TimestepSpacing } from './timesteps.js';
 import type { SchedulerRules, StepOptions, StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
-export interface DPMSolverMultistepConfig extends SolverConfig {
+export interface DPMSolverMultistepConfig extends SolverConfig, MultistepConfig {
   solver_order: number;
   timestep_spacing: TimestepSpacing;
   steps_offset: number;
   algorithm_type: AlgorithmType;
   solver_type: 'midpoint' | 'heun';
-  /** Takes the last step with order 1. */
-  euler_at_final: boolean;
   use_lu_lambdas?: boolean;
   final_sigmas_type?: 'zero' | 'sigma_min';
   variance_type: 'learned' | 'learned_range' | null;
@@ -65,31 +65,9 @@ export class DPMSolverMultistepScheduler extends SolverScheduler<DPMSolverMultis
     const weights = solverWeights(algorithm, level, this.level(index + 1));
     const draw = () => varianceNoise ?? randn(sample.shape, generator); // always of float32
     const noise: Term[] = algorithm.startsWith('sde') ? [[weights.noise, draw()]] : [];
-    return { prevSample: weightedSum([weights.sample, sample], ...this.outputTerms(index, weights), ...noise) };
-  }
-
-  /** The weights of the last outputs, up to three, that make the derivatives at this step. */
-  private outputTerms(index: number, { h, output, midpoint, first, second }: ReturnType<typeof solverWeights>): Term[] {
-    const order = this.orderAt(index);
-    const [m0, m1, m2] = [0, 1, 2].map(age => this.outputs.at(age));
-    if (order === 1) return [[output, m0]];
+    const order = multistepOrder(this.settings, index, this.timesteps.length, this.outputs.length);
     const lambdas = [0, 1, 2].map(age => this.level(Math.max(index - age, 0)).lambda);
-    const r0 = (lambdas[0] - lambdas[1]) / h;
-    if (order === 2) {
-      const slope = (this.settings.solver_type === 'midpoint' ? midpoint : first) / r0;
-      return [[output + slope, m0], [-slope, m1]];
-    }
-    const r1 = (lambdas[1] - lambdas[2]) / h;
-    const bend = (first * r0 + second) / (r0 + r1);
-    const slope = (first + bend) / r0;
-    return [[output + slope, m0], [-slope - bend / r1, m1], [bend / r1, m2]];
-  }
-
-  private orderAt(index: number): number {
-    const { euler_at_final, lower_order_final, final_sigmas_type, solver_order } = this.settings;
-    const left = this.timesteps.length - index;
-    const lowers = lower_order_final && this.timesteps.length < 15;
-    if (left === 1 && (euler_at_final || lowers || final_sigmas_type === 'zero')) return 1;
-    return Math.min(solver_order, this.outputs.length, left === 2 && lowers ? 2 : 3);
+    const terms = multistepTerms(this.outputs, order, lambdas, this.settings.solver_type, weights);
+    return { prevSample: weightedSum([weights.sample, sample], ...terms, ...noise) };
   }
 }

@@ -1,10 +1,10 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
+import { eulerStep } from './euler_step.js';
 import { SigmaScheduler, type SigmaSchedulerConfig } from './sigma_scheduler.js';
 import { respacedSigmas, respacingDefaults, timestepAt } from './sigmas.js';
 import { customList, type Steps } from './steps.js';
 import { linspace } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
-import { weightedSum } from './weighted_sum.js';
 
 export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
   rescale_betas_zero_snr: boolean;
@@ -57,19 +57,13 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
   protected override advance(
     modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions,
   ): StepOutput {
-    const { sChurn = 0, sTmin = 0, sTmax = Infinity, sNoise = 1 } = options;
     const index = this.indexAt(timestep);
-    const sigma = this.sigmas[index];
-    const churns = sTmin <= sigma && sigma <= sTmax;
-    const gamma = churns ? Math.min(sChurn / (this.sigmas.length - 1), Math.SQRT2 - 1) : 0;
-    const sigmaHat = sigma * (gamma + 1);
-    const churned = gamma > 0
-      ? weightedSum([1, sample], [sNoise * Math.sqrt(sigmaHat ** 2 - sigma ** 2), this.drawNoise(sample, options)])
-      : sample;
-    const level = this.settings.prediction_type === 'v_prediction' ? sigma : sigmaHat;
-    const predOriginalSample = this.predictOriginal(modelOutput, churned, level);
-    const rest = this.sigmas[index + 1] / sigmaHat; // of the noise
-    return { prevSample: weightedSum([rest, churned], [1 - rest, predOriginalSample]), predOriginalSample };
+    const [from, to] = this.sigmas.slice(index);
+    const isVelocity = this.settings.prediction_type === 'v_prediction'; // of the sigma before the churn, as diffusers has it
+    return eulerStep(
+      sample, { from, to, steps: this.sigmas.length - 1 }, options, () => this.drawNoise(sample, options),
+      (churned, sigma) => this.predictOriginal(modelOutput, churned, isVelocity ? from : sigma),
+    );
   }
 
   /** Even steps of the logarithm, one more than the timesteps, as diffusers has it. */

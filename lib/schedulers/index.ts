@@ -7,8 +7,11 @@ import { DEISMultistepScheduler } from './deis_multistep.js';
 import { DPMSolverMultistepScheduler } from './dpm_solver_multistep.js';
 import { DPMSolverMultistepInverseScheduler } from './dpm_solver_multistep_inverse.js';
 import { DPMSolverSinglestepScheduler } from './dpm_solver_singlestep.js';
+import { EDMDPMSolverMultistepScheduler } from './edm_dpm_solver_multistep.js';
+import { EDMEulerScheduler } from './edm_euler.js';
 import { EulerAncestralDiscreteScheduler } from './euler_ancestral_discrete.js';
 import { EulerDiscreteScheduler } from './euler_discrete.js';
+import { FlowMatchEulerDiscreteScheduler } from './flow_match_euler_discrete.js';
 import { HeunDiscreteScheduler } from './heun_discrete.js';
 import { IPNDMScheduler } from './ipndm.js';
 import { KDPM2AncestralDiscreteScheduler } from './k_dpm_2_ancestral_discrete.js';
@@ -23,9 +26,10 @@ import { UniPCMultistepScheduler } from './unipc_multistep.js';
 
 Object.assign(knownRules, {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
-  DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
-  EulerDiscreteScheduler, HeunDiscreteScheduler, IPNDMScheduler, KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler,
-  LMSDiscreteScheduler, PNDMScheduler, SASolverScheduler, TCDScheduler, UniPCMultistepScheduler,
+  DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, HeunDiscreteScheduler,
+  IPNDMScheduler, KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler,
+  SASolverScheduler, TCDScheduler, UniPCMultistepScheduler,
 });
 
 export type { DDIMConfig } from './ddim.js';
@@ -36,8 +40,11 @@ export type { DistilledConfig } from './distilled_scheduler.js';
 export type { DPMSolverMultistepConfig } from './dpm_solver_multistep.js';
 export type { DPMSolverMultistepInverseConfig } from './dpm_solver_multistep_inverse.js';
 export type { DPMSolverSinglestepConfig } from './dpm_solver_singlestep.js';
+export type { EDMDPMSolverMultistepConfig } from './edm_dpm_solver_multistep.js';
+export type { EDMConfig } from './edm_scheduler.js';
 export type { EulerAncestralDiscreteConfig } from './euler_ancestral_discrete.js';
 export type { EulerDiscreteConfig } from './euler_discrete.js';
+export type { FlowMatchEulerDiscreteConfig } from './flow_match_euler_discrete.js';
 export type { HeunDiscreteConfig } from './heun_discrete.js';
 export type { IPNDMConfig } from './ipndm.js';
 export type { PNDMConfig } from './pndm.js';
@@ -50,7 +57,8 @@ export type { Steps, TimestepsOptions, TimestepsOptions as StepsOptions } from '
 export type { PredictionType, SchedulerConfig, StepOptions, StepOutput } from './types.js';
 export {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
-  DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
-  EulerDiscreteScheduler, HeunDiscreteScheduler, IPNDMScheduler, KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler,
-  LMSDiscreteScheduler, PNDMScheduler, SASolverScheduler, TCDScheduler, UniPCMultistepScheduler,
+  DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EDMDPMSolverMultistepScheduler,
+  EDMEulerScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, HeunDiscreteScheduler,
+  IPNDMScheduler, KDPM2AncestralDiscreteScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler,
+  SASolverScheduler, TCDScheduler, UniPCMultistepScheduler,
 };

@@ -95,11 +95,6 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     [this.stepIndex, this.beginIndex] = [null, null];
     this.numInferenceSteps = count;
     this.plan(steps, options);
-    const trained = this.settings.num_train_timesteps;
-    const outside = this.timesteps.find(t => !(t < trained)); // or no number, of strange betas
-    if (outside !== undefined) {
-      throw new RangeError(`${this.name} timesteps: got ${outside}, takes less than num_train_timesteps, ${trained}`);
-    }
   }
 
   /** Another of the same class and config but for `changes`, which has no run yet: for a run beside this scheduler's own. */

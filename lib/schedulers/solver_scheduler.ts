@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from '../core/checks.js';
 import { BetaScheduler } from './beta_scheduler.js';
+import { shifted } from './flow_sigmas.js';
 import { thresholdingDefaults, type ThresholdingConfig } from './limits.js';
 import { respacedSigmas, respacingDefaults, sigmaAt, sigmaTable, timestepAt, type RespacingConfig } from './sigmas.js';
 import { customList, type Steps, type TimestepsOptions } from './steps.js';
@@ -116,7 +117,7 @@ export abstract class SolverScheduler<C extends SolverConfig = SolverConfig> ext
   protected flowSigmas(_steps: Steps, shift: number): number[] {
     const { num_train_timesteps: trained } = this.settings;
     const even = linspace(1, 1 / trained, this.numInferenceSteps + 1).map(alpha => 1 - alpha);
-    return even.map(sigma => shift * sigma / (1 + (shift - 1) * sigma)).slice(1).reverse();
+    return even.map(sigma => shifted(sigma, shift)).slice(1).reverse();
   }
 
   /** The noise level at the step `index` of the run. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { shifted, stretched } from './flow_sigmas.js';
 import { respaces } from './sigmas.js';
 import { SolverScheduler, type SolverConfig } from './solver_scheduler.js';
 import { customList, type Steps } from './steps.js';
@@ -71,9 +72,8 @@ export class UniPCMultistepScheduler extends SolverScheduler<UniPCMultistepConfi
   protected override flowSigmas(steps: Steps, shift: number): number[] {
     const { num_train_timesteps: trained, shift_terminal: terminal } = this.settings;
     const even = customList(steps, 'sigmas') ?? linspace(1, 1 / trained, this.numInferenceSteps + 1).slice(0, -1);
-    const shifted = even.map(sigma => shift * sigma / (1 + (shift - 1) * sigma));
-    const stretch = (1 - (terminal ?? 0)) / (1 - shifted[shifted.length - 1]);
-    const sigmas = terminal ? shifted.map(sigma => 1 - (1 - sigma) * stretch) : shifted;
+    const moved = even.map(sigma => shifted(sigma, shift));
+    const sigmas = terminal ? stretched(moved, terminal) : moved;
     if (Math.abs(sigmas[0] - 1) < 1e-6) sigmas[0] -= 1e-6; // so that no alpha is 0
     return sigmas;
   }

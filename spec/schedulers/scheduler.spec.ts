@@ -5,7 +5,7 @@ import { Generator } from '../../lib/core/random.js';
 import {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
   DPMSolverMultistepInverseScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, EulerAncestralDiscreteScheduler,
-  EulerDiscreteScheduler, IPNDMScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, SASolverScheduler,
+  EDMDPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, IPNDMScheduler, KDPM2DiscreteScheduler, LCMScheduler, LMSDiscreteScheduler, PNDMScheduler, SASolverScheduler,
   TCDScheduler, UniPCMultistepScheduler, type DDPMConfig, schedulerClass, schedulerClasses, type Scheduler, type SchedulerClass, type StepOptions,
 } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -185,6 +185,12 @@ describe('scheduler configs', () => {
       [() => new IPNDMScheduler({ trained_betas: [1] }), RangeError, /^trained_betas: got \[1\], takes two or more numbers from 0 to 1$/],
       [() => new IPNDMScheduler({ trained_betas: ['a', 'b'] as never }), RangeError, /^trained_betas: got \[a, b\], takes two or more numbers from 0 to 1$/],
       [() => new IPNDMScheduler({ trained_betas: [2, 0] }), RangeError, /^trained_betas: got \[2, 0\], takes two or more numbers from 0 to 1$/],
+      [() => new EDMEulerScheduler({ sigma_min: 0 }), RangeError, /^EDMEulerScheduler sigma_min: got 0, takes a number above 0$/],
+      [() => new EDMDPMSolverMultistepScheduler({ algorithm_type: 'sde-dpmsolver++', solver_order: 3 }), RangeError,
+        /^EDMDPMSolverMultistepScheduler solver_order: got 3 with algorithm_type 'sde-dpmsolver\+\+', takes 1, 2$/],
+      [() => new FlowMatchEulerDiscreteScheduler({ shift: -1 }), RangeError, /^FlowMatchEulerDiscreteScheduler shift: got -1, takes a number above 0$/],
+      [() => new FlowMatchEulerDiscreteScheduler({ use_karras_sigmas: true, use_beta_sigmas: true }), RangeError,
+        /^FlowMatchEulerDiscreteScheduler: got use_karras_sigmas and use_beta_sigmas, takes one of them$/],
       [() => new KDPM2DiscreteScheduler({ prediction_type: 'sample' }), RangeError,
         /^KDPM2DiscreteScheduler prediction_type: got 'sample', takes 'epsilon', 'v_prediction'$/],
     ];
@@ -220,6 +226,9 @@ describe('scheduler classes', () => {
     assert.deepEqual(new LCMScheduler().compatibles, [LCMScheduler]);
     assert.deepEqual(new IPNDMScheduler().compatibles, [IPNDMScheduler]);
     assert.deepEqual(new DDIMInverseScheduler().compatibles, [DDIMInverseScheduler]);
+    for (const Class of [EDMEulerScheduler, EDMDPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler]) {
+      assert.deepEqual(new Class().compatibles, [Class]);
+    }
     assert.equal(new DDIMScheduler().compatibles.includes(LCMScheduler as unknown as SchedulerClass), false);
   });
 
@@ -276,6 +285,10 @@ describe('setTimesteps', () => {
       ['LCMScheduler: the model was not distilled for the timesteps [500], results may be poor']);
     assert.throws(() => new PNDMScheduler().setTimesteps(3),
       new RangeError('PNDMScheduler numInferenceSteps: got 3, takes 4 or more; fewer with skip_prk_steps'));
+    assert.throws(() => new EDMEulerScheduler().setTimesteps({ sigmas: [1, 0] }),
+      new RangeError('EDMEulerScheduler: got a list of sigmas, takes a number'));
+    assert.throws(() => new FlowMatchEulerDiscreteScheduler({ use_dynamic_shifting: true }).setTimesteps(4),
+      new TypeError('FlowMatchEulerDiscreteScheduler mu: got none, takes a number where the config has use_dynamic_shifting'));
     assert.throws(() => new DDIMScheduler({ steps_offset: 1 }).setTimesteps(1000),
       new RangeError('DDIMScheduler timesteps: got 1000, takes less than num_train_timesteps, 1000'));
   });
@@ -421,6 +434,21 @@ describeOnDevices('step', () => {
     tf.tidy(() => assert.throws(() => scheduler.step(sample(), scheduler.timesteps[3], sample()),
       new Error('PNDMScheduler: has no timesteps yet, call setTimesteps before step')));
   });
+
+  it('goes from noise to the sample that EDM\'s velocity points to, and that of a flow', () => tf.tidy(() => {
+    const clean = tf.randomNormal([2, 2, 3, 4], 0, 1, 'float32', 1);
+    const noise = tf.randomNormal([2, 2, 3, 4], 0, 1, 'float32', 2);
+    const expected = { shape: clean.shape, data: clean.dataSync() };
+    const edm = new EDMEulerScheduler({ prediction_type: 'v_prediction', sigma_data: 0.8 });
+    edm.setTimesteps(10);
+    const t = edm.timesteps[6];
+    const { predOriginalSample } = edm.step(edm.getVelocity(clean, noise, t), t, edm.addNoise(clean, noise, t));
+    expectClose(predOriginalSample!, expected, { atol: 1e-5, rtol: 1e-5 });
+    const flow = new FlowMatchEulerDiscreteScheduler();
+    flow.setTimesteps({ timesteps: [400] });
+    const noisy = flow.addNoise(clean, noise, 400);
+    expectClose(flow.step(flow.getVelocity(clean, noise), 400, noisy).prevSample, expected, { atol: 1e-5, rtol: 1e-5 });
+  }));
 
   it('goes from noise to the sample that v_prediction\'s velocity points to', () => tf.tidy(() => {
     const scheduler = new DDIMScheduler({ prediction_type: 'v_prediction', clip_sample: false });

@@ -17,6 +17,7 @@ RESPACED = [{f"use_{kind}_sigmas": True} for kind in ("karras", "exponential", "
 THRESHOLDED = {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 DYNAMIC = [({**FLOW, "use_dynamic_shifting": True, "time_shift_type": shift}, {"extra": {"mu": 1.2}}) for shift in ("exponential", "linear")]
+BETALESS = {"IPNDMScheduler", "EDMEulerScheduler", "EDMDPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler"}
 TRAINED = {"trained_betas": [0.01 * i / 100 for i in range(1, 101)], "num_train_timesteps": 100}
 
 
@@ -36,7 +37,7 @@ def variance(x):
 
 def begun(name, config, tau=None):
     """tau: what tau_func gives, which no file can hold."""
-    config = config if name == "IPNDMScheduler" else STABLE_DIFFUSION | config
+    config = config if name in BETALESS else STABLE_DIFFUSION | config
     return config, getattr(diffusers, name).from_config(config if tau is None else config | {"tau_func": lambda t: tau})
 
 
@@ -55,12 +56,13 @@ def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance
     arguments = snake_case(options)
     if "generator" in inspect.signature(scheduler.step).parameters:
         arguments["generator"] = torch.Generator().manual_seed(11)
-    sample = torch.randn(SHAPE, generator=torch.Generator().manual_seed(10)) * scheduler.init_noise_sigma
+    initial = float(getattr(scheduler, "init_noise_sigma", 1.0))
+    sample = torch.randn(SHAPE, generator=torch.Generator().manual_seed(10)) * getattr(scheduler, "init_noise_sigma", 1.0)
     timesteps = scheduler.timesteps[begin or 0 :]
     recorded = sorted({0, len(timesteps) // 2, len(timesteps) - 1})
     samples = []
     for i, t in enumerate(timesteps):
-        seen = scheduler.scale_model_input(sample, t)
+        seen = scheduler.scale_model_input(sample, t) if hasattr(scheduler, "scale_model_input") else sample
         output = model(seen, float(t))
         if str(config.get("variance_type")).startswith("learned"):
             output = torch.cat([output, variance(seen)], 1)
@@ -69,7 +71,7 @@ def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance
             samples.append(sample)
     assert all(s.isfinite().all() for s in samples), (name, config, steps)
     case = {"config": config, "tau": tau, "steps": steps, "options": options, "begin": begin, "recorded": recorded,
-            "extra": extra, "tolerance": tolerance, "initNoiseSigma": float(scheduler.init_noise_sigma)}
+            "extra": extra, "tolerance": tolerance, "initNoiseSigma": initial}
     tensors = {"samples": torch.stack([channels_last(s) for s in samples]), "timesteps": scheduler.timesteps.float()}
     if hasattr(scheduler, "sigmas"):
         tensors["sigmas"] = scheduler.sigmas[: len(scheduler.timesteps) + 1].float()
@@ -79,12 +81,13 @@ def loop(name, config, steps=10, options=None, begin=None, extra=None, tolerance
 def noised(name):
     """add_noise at the timesteps 3 and 8, one for each sample, of the schedulers that have it."""
     _, scheduler = begun(name, {})
-    if not hasattr(scheduler, "add_noise"):
+    if not hasattr(scheduler, "add_noise") and not hasattr(scheduler, "scale_noise"):
         return {}
     scheduler.set_timesteps(10)
     timesteps = scheduler.timesteps[[3, 8]]
     clean, noise = (torch.randn(SHAPE, generator=torch.Generator().manual_seed(s)) for s in (20, 21))
-    return {"noised": channels_last(scheduler.add_noise(clean, noise, timesteps))}
+    noisy = scheduler.add_noise(clean, noise, timesteps) if hasattr(scheduler, "add_noise") else scheduler.scale_noise(clean, timesteps, noise)
+    return {"noised": channels_last(noisy)}
 
 
 def batches():
@@ -238,6 +241,25 @@ CASES |= {
         *[{"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1, "timestep_spacing": s} for s in SPACINGS], ({}, {"begin": 4})),
 }
 
+EDM = [{"prediction_type": p, "sigma_schedule": s} for p in ("epsilon", "v_prediction") for s in ("karras", "exponential")]
+EDM += [{"final_sigmas_type": "sigma_min"}, {"rho": 5.0}, {"sigma_min": 0.03, "sigma_max": 12.0}, {"num_train_timesteps": 60},
+        {"sigma_min": 0.002, "sigma_max": 120.0, "sigma_data": 1.0, "sigma_schedule": "exponential", "prediction_type": "v_prediction"}]  # CosXL's
+
+CASES |= {
+    "EDMEulerScheduler": lambda: [({}, {"steps": n}) for n in STEPS] + [(c, {}) for c in EDM] + [({}, {"begin": 4}),
+        ({}, {"options": {"sChurn": 5.0, "sTmin": 0.5, "sTmax": 10.0, "sNoise": 1.1}}), ({"prediction_type": "v_prediction"}, {"options": {"sChurn": 30.0}})],
+    "EDMDPMSolverMultistepScheduler": lambda: [({}, {"steps": n}) for n in STEPS] + [(c, {}) for c in EDM] + [
+        ({"solver_order": o, "solver_type": s, "algorithm_type": a}, {"steps": n}) for n in (10, 20) for o in (1, 2, 3) for s in ("midpoint", "heun")
+        for a in ("dpmsolver++", "sde-dpmsolver++") if (a, o) != ("sde-dpmsolver++", 3)] + [(THRESHOLDED, {}), ({"euler_at_final": True}, {"steps": 20}),
+        ({"lower_order_final": False, "solver_order": 3}, {}), ({}, {"begin": 4})],
+    "FlowMatchEulerDiscreteScheduler": lambda: [({}, {"steps": n}) for n in STEPS] + [(c, {}) for c in (
+        {"shift": 3.0}, {"num_train_timesteps": 100, "shift": 2.0}, {"shift": 3.0, "shift_terminal": 0.1}, {"invert_sigmas": True, "shift": 3.0},
+        {"stochastic_sampling": True}, *RESPACED, {**RESPACED[0], "shift": 3.0})]
+        + [({"use_dynamic_shifting": True, "time_shift_type": s, "shift": 3.0}, {"extra": {"mu": 1.2}}) for s in ("exponential", "linear")]
+        + [({"use_dynamic_shifting": True, **c}, {"steps": {"sigmas": [1.0, 0.8, 0.55, 0.3, 0.1]}, "extra": {"mu": 0.7}}) for c in ({}, RESPACED[0])]
+        + [({}, {"steps": {"timesteps": [1000, 800, 512.5, 300, 40]}}), ({"shift": 3.0}, {"steps": {"timesteps": [900, 500, 100]}}), ({}, {"begin": 4})],
+}
+
 MORE = {
     "DDIMScheduler": [*NO_SIGNAL, (NO_SIGNAL[0][0], {"options": {"useClippedModelOutput": True, "eta": 0.5}})],
     "DDPMScheduler": [{"clip_sample": True, "clip_sample_range": 2.0}, *NO_SIGNAL],
@@ -257,7 +279,7 @@ MORE = {
 
 def all_cases(name):
     """Those of the class, and betas from a list."""
-    more = [each if isinstance(each, tuple) else (each, {}) for each in [*MORE.get(name, []), *([TRAINED] if name != "IPNDMScheduler" else [])]]
+    more = [each if isinstance(each, tuple) else (each, {}) for each in [*MORE.get(name, []), *([] if name in BETALESS else [TRAINED])]]
     return CASES[name]() + [(config, {"steps": 8} | arguments) for config, arguments in more]
 
 
