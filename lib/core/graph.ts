@@ -60,6 +60,14 @@ export function listenToAttention<T>(heard: (attention: NotedAttention, result: 
   }
 }
 
+/** A container of the same structure, with `to(tensor)` in the place of each tensor. */
+export function mapTensors(container: unknown, to: (tensor: tf.Tensor) => unknown): unknown {
+  if (container instanceof tf.Tensor) return to(container);
+  if (Array.isArray(container)) return container.map(each => mapTensors(each, to));
+  if (typeof container !== 'object' || container === null) return container;
+  return Object.fromEntries(Object.entries(container).map(([key, each]) => [key, mapTensors(each, to)]));
+}
+
 /** How a backend makes graphs. */
 export const graphRecorders = new BackendAbility<GraphRecorder>();
 

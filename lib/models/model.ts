@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
-import { canCompile, GraphCache, type GraphBody, type GraphOptions } from '../core/graph.js';
+import { canCompile, GraphCache, mapTensors, type GraphBody, type GraphOptions } from '../core/graph.js';
 import type { ModelSource } from '../files/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
@@ -55,9 +55,16 @@ export abstract class Model<Config> extends Block {
     await this.graphs?.compiled();
   }
 
-  /** `body(...inputs)`, as a graph if compiled. All else that the body depends on must be parameters or constant. */
-  protected graph(name: string, body: (...inputs: tf.Tensor[]) => tf.Tensor, ...inputs: tf.Tensor[]): tf.Tensor {
-    return this.graphOfMany(name, (...inputs) => [body(...inputs)], ...inputs)[0];
+  /**
+   * `body(inputs)`, a tensor or a container of tensors, as a graph if compiled. All else that the body depends on must be parameters or constant.
+   */
+  protected graph<I extends tf.TensorContainer>(name: string, body: (inputs: I) => tf.Tensor, inputs: I): tf.Tensor {
+    const tensors: tf.Tensor[] = [];
+    const structure = mapTensors(inputs, tensor => tensors.push(tensor) - 1);
+    return this.graphOfMany(`${name} ${JSON.stringify(structure)}`, (...tensors) => {
+      let next = 0;
+      return [body(mapTensors(inputs, () => tensors[next++]) as I)];
+    }, ...tensors)[0];
   }
 
   /** As `graph`, for a body that gives several tensors. */

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape } from '../core/checks.js';
+import { follow, type Step } from '../core/sequence.js';
 import type { AddedKVAttention } from '../layers/added_kv_attention.js';
 import type { Padding } from '../layers/conv2d.js';
 import { Downsample2D } from '../layers/downsample_2d.js';
@@ -17,11 +18,24 @@ export interface UNetBlockConfig extends Omit<ResnetBlock2DConfig, 'inChannels' 
   attention?: (layer: number) => TextAttention;
 }
 
-/** A layer of the way down. The way up joins the state that it gives. */
-export type DownStep = (x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor) => tf.Tensor;
+/** What all blocks are told besides the image. */
+export interface BlockConditions {
+  /** The time, and what is added to it: `[batch or 1, tembChannels]`. */
+  readonly temb: tf.Tensor;
+  /** `[batch, tokens, cross_attention_dim]` */
+  readonly encoderHiddenStates: tf.Tensor;
+}
 
-/** A layer of the way up: joins the last of `skips`, which it takes off and frees. */
-export type UpStep = (x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor) => tf.Tensor;
+/** A resnet, and what follows it. */
+interface Layer {
+  readonly resnet: ResnetBlock2D;
+  readonly attention?: TextAttention;
+}
+
+const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates }: BlockConditions): Step[] => [
+  state => resnet.forward(state, temb),
+  ...attention ? [(state: tf.Tensor) => attention.forward(state, encoderHiddenStates)] : [],
+];
 
 /**
  * Resnets, each followed by attention to the text if there is any, then a halving: by a convolution with some padding, or by a resnet.
@@ -30,26 +44,27 @@ export type UpStep = (x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoder
  */
 export class DownBlock2D extends Block {
   static className = 'DownBlock2D';
-  readonly steps: readonly DownStep[];
+  private readonly layers: readonly Layer[];
+  private readonly downsampler?: Downsample2D | ResnetBlock2D;
 
   constructor(config: UNetBlockConfig & { inChannels: number; outChannels: number; layers: number; downsample?: Padding | 'resnet' }) {
     super();
     const { inChannels, outChannels, layers, downsample, attention } = config;
     const resnets = this.addList('resnets', layers, i => new ResnetBlock2D({ ...config, inChannels: i === 0 ? inChannels : outChannels }));
     const attentions = attention && this.addList('attentions', layers, attention);
-    const downsampler = downsample && this.add('downsamplers.0', downsample === 'resnet'
-      ? new ResnetBlock2D({ ...config, inChannels: outChannels, resample: 'down' })
-      : new Downsample2D(outChannels, downsample));
-    const steps: DownStep[] = resnets.map((resnet, i) => (x, temb, encoderHiddenStates) => tf.tidy(() => {
-      const hidden = resnet.forward(x, temb);
-      return attentions ? attentions[i].forward(hidden, encoderHiddenStates) : hidden;
-    }));
-    this.steps = downsampler ? [...steps, (x, temb) => downsampler.forward(x, temb)] : steps;
+    this.layers = resnets.map((resnet, i) => ({ resnet, attention: attentions?.[i] }));
+    if (downsample) {
+      this.downsampler = this.add('downsamplers.0', downsample === 'resnet'
+        ? new ResnetBlock2D({ ...config, inChannels: outChannels, resample: 'down' })
+        : new Downsample2D(outChannels, downsample));
+    }
   }
 
-  /** Every state that the way up joins again; the last one is the block's result. */
-  compute(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor[] {
-    return this.steps.map(step => (x = step(x, temb, encoderHiddenStates)));
+  /** Every state that the way up joins, or the first `count` of them; the last one is the block's result. */
+  compute(x: tf.Tensor, conditions: BlockConditions, count = Infinity): tf.Tensor[] {
+    const states = this.layers.slice(0, count).map(layer => (x = follow(x, stepsOf(layer, conditions))));
+    if (this.downsampler && states.length < count) states.push(this.downsampler.forward(x, conditions.temb));
+    return states;
   }
 }
 
@@ -61,19 +76,18 @@ export class DownBlock2D extends Block {
  */
 export class MidBlock2D extends Block {
   static className = 'MidBlock2D';
-  private readonly resnets: ResnetBlock2D[];
-  private readonly attentions?: TextAttention[];
+  private readonly layers: readonly Layer[];
 
   constructor(config: UNetBlockConfig & { channels: number }) {
     super();
     const { channels, attention } = config;
-    this.resnets = this.addList('resnets', attention ? 2 : 1, () => new ResnetBlock2D({ ...config, inChannels: channels }));
-    if (attention) this.attentions = this.addList('attentions', 1, attention);
+    const resnets = this.addList('resnets', attention ? 2 : 1, () => new ResnetBlock2D({ ...config, inChannels: channels }));
+    const attentions = attention && this.addList('attentions', 1, attention);
+    this.layers = resnets.map((resnet, i) => ({ resnet, attention: attentions?.[i] }));
   }
 
-  compute(x: tf.Tensor, temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    const hidden = this.resnets[0].forward(x, temb);
-    return this.attentions ? this.resnets[1].forward(this.attentions[0].forward(hidden, encoderHiddenStates), temb) : hidden;
+  compute(x: tf.Tensor, conditions: BlockConditions): tf.Tensor {
+    return follow(x, this.layers.flatMap(layer => stepsOf(layer, conditions)));
   }
 }
 
@@ -85,36 +99,51 @@ export class MidBlock2D extends Block {
  */
 export class UpBlock2D extends Block {
   static className = 'UpBlock2D';
-  readonly steps: readonly UpStep[];
+  private readonly layers: readonly Layer[];
+  private readonly upsampler?: Upsample2D | ResnetBlock2D;
 
   constructor(config: UNetBlockConfig & { inChannels: number; outChannels: number; skipChannels: number[]; upsample?: 'conv' | 'resnet' }) {
     super();
     const { inChannels, outChannels, skipChannels, upsample, attention } = config;
-    const layers = skipChannels.length;
-    const resnets = this.addList('resnets', layers,
+    const resnets = this.addList('resnets', skipChannels.length,
       i => new ResnetBlock2D({ ...config, inChannels: (i === 0 ? inChannels : outChannels) + skipChannels[i] }));
-    const attentions = attention && this.addList('attentions', layers, attention);
-    const upsampler = upsample && this.add('upsamplers.0', upsample === 'resnet'
-      ? new ResnetBlock2D({ ...config, inChannels: outChannels, resample: 'up' })
-      : new Upsample2D(outChannels));
-    this.steps = resnets.map((resnet, i) => (x, skips, temb, encoderHiddenStates) => {
-      const skip = skips.pop()!;
-      const joined = tf.tidy(() => {
-        const hidden = resnet.forward(tf.concat([x, skip], -1), temb);
-        return attentions ? attentions[i].forward(hidden, encoderHiddenStates) : hidden;
-      });
-      skip.dispose();
-      if (!upsampler || i < layers - 1) return joined;
-      const [, height, width] = skips[skips.length - 1].shape; // of the state that is joined next
-      const doubled = upsampler instanceof Upsample2D ? upsampler.forward(joined, [height, width!]) : upsampler.forward(joined, temb);
-      joined.dispose();
-      checkShape('unet sample of a height or width that does not halve evenly: the state after doubling', doubled.shape, [null, height, width!, null]);
-      return doubled;
-    });
+    const attentions = attention && this.addList('attentions', skipChannels.length, attention);
+    this.layers = resnets.map((resnet, i) => ({ resnet, attention: attentions?.[i] }));
+    if (upsample) {
+      this.upsampler = this.add('upsamplers.0', upsample === 'resnet'
+        ? new ResnetBlock2D({ ...config, inChannels: outChannels, resample: 'up' })
+        : new Upsample2D(outChannels));
+    }
   }
 
-  /** Takes its states off the end of `skips` and frees them. */
-  compute(x: tf.Tensor, skips: tf.Tensor[], temb: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
-    return this.steps.reduce((state, step) => step(state, skips, temb, encoderHiddenStates), x);
+  /** How many states of the way down it joins. */
+  get joins(): number {
+    return this.layers.length;
   }
+
+  /**
+   * From its layer `from` to before its layer `to`, all by default. Each takes a state off the end of `skips`; these and `x` are taken over, and
+   * freed as soon as they are joined.
+   */
+  compute(x: tf.Tensor, skips: tf.Tensor[], conditions: BlockConditions, from = 0, to = this.joins): tf.Tensor {
+    const steps = this.layers.slice(from, to).flatMap(layer => [(state: tf.Tensor) => join(state, skips.pop()!), ...stepsOf(layer, conditions)]);
+    const { upsampler } = this;
+    if (upsampler && to === this.joins) steps.push(state => double(upsampler, state, skips.at(-1)!, conditions.temb));
+    return follow(x, steps);
+  }
+}
+
+/** Both one behind the other, in place of both. */
+function join(state: tf.Tensor, skip: tf.Tensor): tf.Tensor {
+  const joined = tf.concat([state, skip], -1);
+  tf.dispose([state, skip]);
+  return joined;
+}
+
+/** To the size of what is joined next. */
+function double(upsampler: Upsample2D | ResnetBlock2D, state: tf.Tensor, next: tf.Tensor, temb: tf.Tensor): tf.Tensor {
+  const [, height, width] = next.shape;
+  const doubled = upsampler instanceof Upsample2D ? upsampler.forward(state, [height, width!]) : upsampler.forward(state, temb);
+  checkShape('unet sample of a height or width that does not halve evenly: the state after doubling', doubled.shape, [null, height, width!, null]);
+  return doubled;
 }

@@ -1,0 +1,182 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkInteger, checkShape, show } from '../core/checks.js';
+import { type Activation, getBlockActivation } from '../layers/activations.js';
+import { Conv2d, type Padding } from '../layers/conv2d.js';
+import { Embedding } from '../layers/embedding.js';
+import { Linear } from '../layers/linear.js';
+import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embedding.js';
+import { Model } from './model.js';
+import { DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
+import { downLevels, middleBlock, type UNetDownConfig, type UNetLevel } from './unet_levels.js';
+
+/** What a prediction is led by. */
+export interface UNetConditions {
+  /** The text: `[batch, tokens, features]`, of encoder_hid_dim features or, where that is null, cross_attention_dim. */
+  encoderHiddenStates: tf.Tensor;
+  /** The class of each sample, where the config has class embeddings: numbers, or for `identity` and projections vectors `[batch or 1, features]`. */
+  classLabels?: readonly number[] | tf.Tensor;
+  /** What is added to the timestep, where the config has a time_cond_proj_dim: `[batch or 1, time_cond_proj_dim]`. */
+  timestepCond?: tf.Tensor;
+}
+
+/** All that the network is given, as tensors: what a graph can take. */
+export type UNetInputs = {
+  sample: tf.Tensor;
+  /** `[timesteps, block_out_channels[0]]` */
+  sinusoid: tf.Tensor;
+  text: tf.Tensor;
+  timestepCond?: tf.Tensor;
+  classes?: tf.Tensor;
+};
+
+/**
+ * The way of noisy latents down to the middle, led by the time, the text and perhaps a class: the first half of a UNet, and of what goes beside one.
+ * - Weights below `conv_in`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `down_blocks.N`, `mid_block`.
+ */
+export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<Config> {
+  protected readonly activation: Activation;
+  protected readonly convIn: Conv2d;
+  /** From the outermost to the innermost. */
+  protected readonly levels: readonly UNetLevel[];
+  protected readonly downBlocks: readonly DownBlock2D[];
+  protected readonly midBlock?: MidBlock2D;
+  private readonly timeEmbedding: TimestepEmbedding;
+  private readonly encoderHidProj?: Linear;
+  private readonly classEmbedding?: Embedding | TimestepEmbedding | Linear;
+
+  constructor(config: Config) {
+    super(config);
+    const { in_channels, block_out_channels: channels, conv_in_kernel, encoder_hid_dim, cross_attention_dim, time_cond_proj_dim: conditionDim } = config;
+    const [first] = channels;
+    this.activation = getBlockActivation('unet config: act_fn', config.act_fn);
+    this.convIn = this.add('conv_in', new Conv2d(in_channels, first, { kernelSize: conv_in_kernel }));
+    this.timeEmbedding = this.add('time_embedding',
+      new TimestepEmbedding(first, config.time_embedding_dim || 4 * first, { activation: this.activation, conditionDim }));
+    if (encoder_hid_dim !== null) this.encoderHidProj = this.add('encoder_hid_proj', new Linear(encoder_hid_dim, cross_attention_dim as number));
+    const classEmbedding = this.makeClassEmbedding();
+    if (classEmbedding) this.classEmbedding = this.add('class_embedding', classEmbedding);
+
+    this.levels = downLevels(config);
+    const pad = config.downsample_padding;
+    const padding: Padding = pad === 0 ? [0, 1, 0, 1] : [pad, pad, pad, pad];
+    this.downBlocks = this.levels.map(({ inChannels, channels: outChannels, layers, down: { sampling, attention } }, i) =>
+      this.add(`down_blocks.${i}`, new DownBlock2D({
+        ...this.resnets(sampling), inChannels, outChannels, layers, attention,
+        downsample: i === channels.length - 1 ? undefined : sampling === 'resnet' ? 'resnet' : padding,
+      })));
+    const middle = middleBlock(config);
+    if (middle) {
+      this.midBlock = this.add('mid_block', new MidBlock2D({
+        ...this.resnets('conv'), channels: channels.at(-1)!, attention: middle.attention, outputScaleFactor: config.mid_block_scale_factor,
+        skipTimeAct: config.mid_block_type?.includes('SimpleCrossAttn') && config.resnet_skip_time_act,
+      }));
+    }
+  }
+
+  /** Features of the text that it attends to. */
+  get textFeatures(): number {
+    return this.config.encoder_hid_dim ?? [this.config.cross_attention_dim].flat()[0];
+  }
+
+  /** Whether it has to be told the class of each sample. */
+  get takesClasses(): boolean {
+    return this.config.class_embed_type !== null || this.config.num_class_embeds !== null;
+  }
+
+  /** What all resnets of a block are made from. */
+  protected resnets(sampling: 'conv' | 'resnet'): UNetBlockConfig {
+    const { config, activation } = this;
+    const tembChannels = (config.class_embeddings_concat ? 2 : 1) * this.timeEmbedding.outFeatures;
+    const timeScaleShift = config.resnet_time_scale_shift as 'default' | 'scale_shift';
+    const resnets = { tembChannels, groups: config.norm_num_groups, epsilon: config.norm_eps, activation, timeScaleShift };
+    if (sampling === 'conv') return resnets;
+    return { ...resnets, skipTimeAct: config.resnet_skip_time_act, outputScaleFactor: config.resnet_out_scale_factor };
+  }
+
+  /** Checks what is given, and makes tensors of it. */
+  protected takeInputs(sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions): UNetInputs {
+    const { encoderHiddenStates, timestepCond, classLabels } = conditions;
+    const { in_channels, center_input_sample, time_cond_proj_dim } = this.config;
+    checkShape('unet sample', sample.shape, [null, null, null, in_channels]);
+    const [batch] = sample.shape;
+    checkShape('unet encoderHiddenStates', encoderHiddenStates.shape, [batch, null, this.textFeatures]);
+    const timesteps = typeof timestep === 'number' ? [timestep] : timestep;
+    checkCount('timestep', 'timesteps', timesteps.length, batch);
+    if (timestepCond) {
+      checkShape('unet timestepCond', timestepCond.shape, [null, time_cond_proj_dim ?? 0]);
+      checkCount('timestepCond', 'conditions', timestepCond.shape[0], batch);
+    }
+    return {
+      sample: center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample,
+      sinusoid: this.sinusoid(timesteps),
+      text: encoderHiddenStates,
+      timestepCond: time_cond_proj_dim === null ? undefined : timestepCond ?? tf.zeros([1, time_cond_proj_dim]),
+      classes: this.takesClasses ? this.takeClasses(classLabels, batch) : undefined,
+    };
+  }
+
+  /** What the blocks are told. */
+  protected lead({ sinusoid, text, timestepCond, classes }: UNetInputs): BlockConditions {
+    const time = this.timeEmbedding.forward(sinusoid, timestepCond);
+    const { classEmbedding } = this;
+    const ofClass = classes && classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(classes) : classes;
+    return { temb: ofClass ? this.join(time, ofClass) : time, encoderHiddenStates: this.encoderHidProj?.forward(text) ?? text };
+  }
+
+  /** Every state on the way down that a way up joins, from what `conv_in` gives on; or the first `count` of them. */
+  protected goDown(first: tf.Tensor, conditions: BlockConditions, count = Infinity): tf.Tensor[] {
+    const states = [first];
+    for (const block of this.downBlocks) {
+      if (states.length < count) states.push(...block.forward(states.at(-1)!, conditions, count - states.length));
+    }
+    return states;
+  }
+
+  private sinusoid(timesteps: readonly number[]): tf.Tensor {
+    const { block_out_channels, flip_sin_to_cos, freq_shift } = this.config;
+    return getTimestepEmbedding(timesteps, block_out_channels[0], { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
+  }
+
+  /** The layer `class_embedding`; none where there are no classes, or they are taken as they are. */
+  private makeClassEmbedding(): Embedding | TimestepEmbedding | Linear | undefined {
+    const { class_embed_type, num_class_embeds, block_out_channels, projection_class_embeddings_input_dim: features } = this.config;
+    const { outFeatures } = this.timeEmbedding;
+    switch (class_embed_type) {
+      case null: return num_class_embeds === null ? undefined : new Embedding(num_class_embeds, outFeatures);
+      case 'timestep': return new TimestepEmbedding(block_out_channels[0], outFeatures, { activation: this.activation });
+      case 'projection': return new TimestepEmbedding(features!, outFeatures);
+      case 'simple_projection': return new Linear(features!, outFeatures);
+    }
+  }
+
+  /** What `class_embedding` takes, checked, or gives for numbers. */
+  private takeClasses(labels: UNetConditions['classLabels'], batch: number): tf.Tensor {
+    const { class_embed_type: type, num_class_embeds, projection_class_embeddings_input_dim } = this.config;
+    const takesVectors = type !== null && type !== 'timestep';
+    if (takesVectors !== labels instanceof tf.Tensor || labels === undefined) {
+      const takes = takesVectors ? 'a tensor [samples, features]' : 'a list of numbers, one for each sample';
+      throw new TypeError(`unet classLabels: got ${show(labels)}, takes ${takes}`);
+    }
+    checkCount('classLabels', 'classes', labels instanceof tf.Tensor ? labels.shape[0] : labels.length, batch);
+    if (labels instanceof tf.Tensor) {
+      const features = type === 'identity' ? this.timeEmbedding.outFeatures : projection_class_embeddings_input_dim;
+      checkShape('unet classLabels', labels.shape, [null, features]);
+      return labels;
+    }
+    if (type === 'timestep') return this.sinusoid(labels);
+    const numbers = labels.map(label => checkInteger('unet classLabels', label, 0, num_class_embeds! - 1));
+    return this.classEmbedding!.forward(tf.tensor1d(numbers, 'int32')); // here, for tfjs looks at such numbers, and a graph has none to look at
+  }
+
+  /** The embeddings of time and class as one. Each is of the batch, or of all of it at once. */
+  private join(time: tf.Tensor, classes: tf.Tensor): tf.Tensor {
+    if (!this.config.class_embeddings_concat) return tf.add(time, classes);
+    const rows = Math.max(time.shape[0], classes.shape[0]);
+    return tf.concat([time, classes].map(x => tf.tile(x, [rows / x.shape[0], 1])), -1);
+  }
+}
+
+/** @throws RangeError unless there is one for all samples, or one for each. */
+function checkCount(name: string, things: string, count: number, batch: number): void {
+  if (count !== 1 && count !== batch) throw new RangeError(`unet ${name}: got ${count} ${things}, takes 1 or ${batch}, one for each sample`);
+}
