@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { supervise } from './cli/supervise.js';
 import { packageVersion } from './core/package.js';
 
 /** Each command's code is loaded when it runs, so that --help and --version answer at once. */
@@ -42,7 +43,7 @@ program.command('generate')
   .option('--json', 'print what was made as JSON, and nothing else')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
-  .action(async (prompts, options) => (await import('./cli/generate.js')).generate(prompts, options));
+  .action((prompts, options) => supervised(async () => (await import('./cli/generate.js')).generate(prompts, options)));
 
 program.command('convert')
   .description('write any model as a folder in the layout that loads fastest')
@@ -55,7 +56,7 @@ program.command('convert')
   .option('--verify', 'read everything back and compare')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
-  .action(async (source, target, options) => (await import('./cli/convert.js')).convert(source, target, options));
+  .action((source, target, options) => supervised(async () => (await import('./cli/convert.js')).convert(source, target, options)));
 
 program.command('compile')
   .description('make and keep machine code of a model\'s networks for a CUDA GPU, so that pictures of these sizes begin fast later')
@@ -68,7 +69,7 @@ program.command('compile')
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
-  .action(async options => (await import('./cli/compile.js')).compile(options));
+  .action(options => supervised(async () => (await import('./cli/compile.js')).compile(options)));
 
 program.command('setup')
   .description('build the native backend, which is much faster than WASM')
@@ -146,11 +147,25 @@ function rowsAndColumns(text: string): { rows: number; cols: number } {
   return { rows: Number(match[1]), cols: Number(match[2]) };
 }
 
+let exitCode = 0;
+
+async function supervised(work: () => Promise<void>): Promise<void> {
+  exitCode = await supervise(work);
+}
+
+/** Who closes a pipe, as head does, wants no more of what goes there. */
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(128 + 13); // as by SIGPIPE
+  });
+}
+
 /** 0: done. 1: failed. 2: wrong usage. 130: interrupted. */
 async function main(): Promise<number> {
   try {
     await program.parseAsync();
-    return 0;
+    return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has spoken already
     const { name, message, stack } = error instanceof Error ? error : new Error(String(error));

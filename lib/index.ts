@@ -24,6 +24,7 @@ export { NotANumberError } from './pipelines/not_a_number.js';
 export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
 export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
 export type { ProgressBarConfig } from './pipelines/progress_bar.js';
+export { createWorkerPipeline, type WorkerPipeline, type WorkerPipelineOptions } from './worker/worker_pipeline.js';
 
 export { AutoencoderKL, DiagonalGaussianDistribution, type AutoencoderKLConfig } from './models/autoencoder_kl.js';
 export { AutoencoderTiny, type AutoencoderTinyConfig } from './models/autoencoder_tiny.js';
@@ -49,7 +50,7 @@ export { makeImageGrid } from './image/grid.js';
 export { LatentsPreview } from './pipelines/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { FLOAT_DTYPES, type FloatDtype } from './core/float16.js';
-export { Generator, randn, type GeneratorOptions } from './core/random.js';
+export { Generator, randn, type GeneratorOptions, type GeneratorState } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
 export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
 export type { Gpu } from './runtime/native/cuda/nvidia.js';

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DownloadBar } from './download_bar.js';
+import { interruption } from './supervise.js';
 import { UsageError } from './usage_error.js';
 
 export interface ConvertCommandOptions {
@@ -19,13 +20,11 @@ export async function convert(source: string, target: string, options: ConvertCo
   const maxShardSize = options.maxShardSize === undefined ? undefined : parseSize(options.maxShardSize);
   const { convertModel } = await import('../../weights-converter/convert.js');
   const { startProgressBar } = await import('../pipelines/progress_bar.js');
-  const interrupted = new AbortController();
-  process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
   const download = new DownloadBar(source, quiet ? () => undefined : console.log, quiet);
   let bar: ReturnType<typeof startProgressBar> | undefined; // not before the download's ends
   try {
     await convertModel(source, target, {
-      dtype, revision, variant, predictionType, verify, maxShardSize, signal: interrupted.signal,
+      dtype, revision, variant, predictionType, verify, maxShardSize, signal: interruption(),
       progressCallback: progress => download.update(progress),
       onProgress: ({ loaded, total }) => {
         bar ??= startProgressBar(100, { disable: quiet, desc: target });

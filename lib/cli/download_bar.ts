@@ -30,7 +30,8 @@ export class DownloadBar {
 
   private begin(loaded: number, total: number, text: string): void {
     this.bar = new SingleBar({
-      format: 'Downloading {percentage}% |{bar}| {text}', barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20, hideCursor: true,
+      format: 'Downloading {percentage}% |{bar}| {text}', barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20,
+      linewrap: true, // the terminal stays as it is, whatever ends the process
     });
     this.bar.start(total, loaded, { text });
   }

@@ -11,6 +11,7 @@ import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
+import { interruption } from './supervise.js';
 
 /** A picture that is in its file. */
 interface Picture {
@@ -30,9 +31,7 @@ interface Company {
 export async function generate(prompts: string[], given: GenerateCommandOptions): Promise<void> {
   const task = await readTask(prompts, given);
   const { options } = task;
-  const interrupted = new AbortController();
-  process.once('SIGINT', () => interrupted.abort()); // another one ends the process at once
-  const company: Company = { say: options.json || options.quiet ? () => undefined : console.log, signal: interrupted.signal };
+  const company: Company = { say: options.json || options.quiet ? () => undefined : console.log, signal: interruption() };
   const started = performance.now();
   const pipe = await load(options, company);
   try {

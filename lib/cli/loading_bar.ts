@@ -18,7 +18,7 @@ export class LoadingBar {
     if (shows && !this.bar && loaded < total) {
       this.bar = new SingleBar({
         format: `Loading ${component} {percentage}% |{bar}|`, barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20,
-        hideCursor: true, clearOnComplete: true,
+        clearOnComplete: true, linewrap: true, // the terminal stays as it is, whatever ends the process
       });
       this.bar.start(total, loaded);
     }

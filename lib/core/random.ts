@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkOneOf, show } from './checks.js';
 import { FLOAT_DTYPES, roundTo, type FloatDtype } from './float16.js';
 import { drawLegacyHalves } from './random/legacy_halves.js';
-import { Mt19937 } from './random/mt19937.js';
+import { Mt19937, type Mt19937State } from './random/mt19937.js';
 import { Philox } from './random/philox.js';
 
 const DEFAULT_SEED = 67280421310721n; // torch's
@@ -10,6 +10,14 @@ const DEFAULT_SEED = 67280421310721n; // torch's
 export interface GeneratorOptions {
   /** `legacy`: float16 and bfloat16 noise on the CPU as torch made it before 2.15, for pictures of then; see docs/porting.md. */
   halfNoise?: 'rounded' | 'legacy';
+}
+
+/** Where a generator is in its stream: what `structuredClone` and messages between threads take. */
+export interface GeneratorState {
+  readonly device: 'cpu' | 'cuda';
+  readonly halfNoise: 'rounded' | 'legacy';
+  readonly seed: bigint;
+  readonly stream: Mt19937State | number;
 }
 
 /**
@@ -53,6 +61,28 @@ export class Generator {
     const seed = (high & 0x1fffff) * 2 ** 32 + low;
     this.manualSeed(seed);
     return seed;
+  }
+
+  /** Where the stream is, to go on from there another time. As torch's get_state. */
+  getState(): GeneratorState {
+    const { device, halfNoise, seed64, stream } = this;
+    return { device, halfNoise, seed: seed64, stream: stream.getState() };
+  }
+
+  /** Goes on from where another generator of the same kind was. As torch's set_state. @throws RangeError for the state of another kind. */
+  setState({ device, halfNoise, seed, stream }: GeneratorState): this {
+    if (device !== this.device || halfNoise !== this.halfNoise) {
+      throw new RangeError(`Generator state: got that of ${device} with ${halfNoise} noise, takes ${this.device} with ${this.halfNoise}`);
+    }
+    this.seed64 = seed;
+    this.stream = this.restart();
+    this.stream.setState(stream as never);
+    return this;
+  }
+
+  /** A generator that goes on from a state. */
+  static fromState(state: GeneratorState): Generator {
+    return new Generator(state.device, { halfNoise: state.halfNoise }).setState(state);
   }
 
   /**

@@ -31,14 +31,16 @@ export class Image {
     }
   }
 
-  private static of({ data, width, height, alpha, indexed = false }: Pixels, text?: Readonly<Record<string, string>>): Image {
+  /** Of pixels as files have them: what `pixels` gives. */
+  static of({ data, width, height, alpha, indexed = false }: Pixels, text?: Readonly<Record<string, string>>): Image {
     const image = new Image(data, width, height, text);
     image.#alpha = alpha;
     image.#indexed = indexed;
     return image;
   }
 
-  private get pixels(): Pixels {
+  /** All that there is to a picture, without its texts: what structuredClone and messages between threads take. */
+  get pixels(): Pixels {
     const { data, width, height } = this;
     return { data, width, height, alpha: this.#alpha, indexed: this.#indexed };
   }

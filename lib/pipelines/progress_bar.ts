@@ -1,5 +1,5 @@
 export interface ProgressBarConfig {
-  /** No bar at all. Default: a bar where stderr is a terminal. */
+  /** Nothing at all. Default: a bar where stderr is a terminal, a line every few seconds where it is none. */
   disable?: boolean;
   /** What stands before the bar. */
   desc?: string;
@@ -10,18 +10,37 @@ export interface ProgressBar {
   stop(): void;
 }
 
-/** A bar on stderr, in a terminal; elsewhere nothing. */
+/** Between two lines, in milliseconds. */
+const PATIENCE = 5000;
+
+/** A bar on stderr, in a terminal; elsewhere a line now and then, and in a page nothing. */
 export async function startProgressBar(total: number, { disable = false, desc = '' }: ProgressBarConfig): Promise<ProgressBar> {
-  const inTerminal = typeof process !== 'undefined' && process.stderr?.isTTY;
-  if (disable || !inTerminal) return { update() {}, stop() {} };
+  const stderr = typeof process === 'undefined' ? undefined : process.stderr;
+  if (disable || !stderr) return { update() {}, stop() {} };
+  if (!stderr.isTTY) return lines(total, desc);
   const { SingleBar } = (await import('cli-progress')).default;
   const bar = new SingleBar({
     format: `${desc ? `${desc} ` : ''}{percentage}% |{bar}| {value}/{total} [{duration_formatted} < {eta_formatted}]`,
     barCompleteChar: '\u2588',
     barIncompleteChar: ' ',
     barsize: 30,
-    hideCursor: true,
+    linewrap: true, // the terminal stays as it is, or it would not be itself again when the process is ended
   });
   bar.start(total, 0);
   return bar;
+}
+
+/** For logs. Quick work leaves none. */
+function lines(total: number, desc: string): ProgressBar {
+  const started = performance.now();
+  let told = started;
+  return {
+    update(done) {
+      const now = performance.now();
+      if (now - told < PATIENCE) return;
+      told = now;
+      console.error(`${desc ? `${desc}: ` : ''}${done} of ${total}, ${Math.round((now - started) / 1000)} s`);
+    },
+    stop() {},
+  };
 }

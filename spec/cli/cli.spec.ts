@@ -26,13 +26,16 @@ describe('tfjs-diffusers', () => {
   const folder = temporaryFolder();
 
   /** Runs the command line in an empty folder. */
-  function run(args: string[], { interruptAfter = '', interruptWhen = (): boolean => false } = {}): Promise<Run> {
+  function run(args: string[], { interruptAfter = '', twice = false, interruptWhen = (): boolean => false } = {}): Promise<Run> {
     return new Promise(resolve => {
       const child = spawn(process.execPath, [cli, ...args], { cwd: folder(), env: { ...process.env, npm_lifecycle_event: '' } });
       const output: Run = { code: null, stdout: '', stderr: '' };
       child.stdout.on('data', text => {
         output.stdout += text;
-        if (interruptAfter && output.stdout.includes(interruptAfter)) child.kill('SIGINT');
+        if (!interruptAfter || !output.stdout.includes(interruptAfter)) return;
+        interruptAfter = '';
+        child.kill('SIGINT');
+        if (twice) setTimeout(() => child.kill('SIGINT'), 100);
       });
       child.stderr.on('data', text => { output.stderr += text; });
       const timer = setInterval(() => {
@@ -179,6 +182,22 @@ describe('tfjs-diffusers', () => {
       const { code, stderr } = await run(['generate', 'a red star', 'a blue moon', '--steps', '200'], { interruptAfter: 'The demo model' });
       assert.deepEqual([code, stderr], [130, 'interrupted\n']);
       assert.deepEqual(readdirSync(folder()), []);
+    });
+
+    it('ends at once when interrupted again, also in an op that takes minutes', async () => {
+      const long = ['--device', 'wasm', '--height', '768', '--width', '768', '--steps', '1']; // its attention alone is 2 x 8 x 9216 x 9216 products
+      const { code, stderr } = await run(['generate', 'a red star', ...long], { interruptAfter: 'The demo model', twice: true });
+      assert.deepEqual([code, stderr], [130, 'interrupted\n']);
+      assert.deepEqual(readdirSync(folder()), []);
+    });
+
+    it('is quiet where nobody reads on', async () => {
+      const child = spawn(process.execPath, [cli, 'generate', 'a red star', 'a blue moon', '--steps', '1'], { cwd: folder() });
+      child.stdout.once('data', () => child.stdout.destroy());
+      let stderr = '';
+      child.stderr.on('data', text => { stderr += text; });
+      const code = await new Promise(resolve => { child.on('close', resolve); });
+      assert.deepEqual([code, stderr], [141, '']);
     });
 
     it('shows where an error comes from when asked to', async () => {

@@ -119,6 +119,19 @@ describe('Generator', () => {
     });
   }
 
+  it('goes on from a state, which messages can carry', () => {
+    for (const device of ['cpu', 'cuda'] as const) {
+      const generator = seeded(device, '7');
+      for (const count of [3, 40, 1000]) { // 3: a pair of which one is left over
+        generator.randn(count);
+        const other = Generator.fromState(structuredClone(generator.getState()));
+        assert.equal(other.initialSeed, generator.initialSeed);
+        assert.deepEqual(other.randn(50), generator.randn(50));
+      }
+    }
+    assert.throws(() => new Generator('cuda').setState(new Generator('cpu').getState()), /^RangeError: Generator state: got that of cpu/);
+  });
+
   it('remembers its seed', () => {
     assert.equal(new Generator().initialSeed, 67280421310721);
     assert.equal(new Generator().manualSeed(2 ** 53 - 1).initialSeed, 2 ** 53 - 1);

@@ -4,7 +4,8 @@ import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
-const [CURSOR_OFF, CURSOR_ON] = ['\u001b[?25l', '\u001b[?25h'];
+/** What hides the cursor, or keeps lines from wrapping: a process that is killed would leave it so. */
+const CHANGES = ['\u001b[?25l', '\u001b[?7l'];
 
 /** What `work` writes to stderr, which it takes for a terminal. */
 async function inTerminal(work: () => unknown): Promise<string> {
@@ -43,11 +44,29 @@ describe('Progress bars', () => {
     new LoadingBar().update({ component: 'unet', loaded: 1, total: 2 });
   });
 
-  it('give the cursor back when the work is ended', async () => {
+  it('leave the terminal as it is', async () => {
     const patience = new AbortController();
     const options = { signal: patience.signal, callbackOnStepEnd: () => patience.abort() };
     const written = await inTerminal(() => assert.rejects(pipe.generate('a red star', options), /AbortError/));
-    assert.ok(written.lastIndexOf(CURSOR_ON) > written.lastIndexOf(CURSOR_OFF));
+    assert.match(written, /\|/);
+    assert.ok(CHANGES.every(change => !written.includes(change)));
+  });
+
+  it('are a line every few seconds without a terminal', async () => {
+    const { now } = performance;
+    const { error } = console;
+    const said: string[] = [];
+    let skipped = 0;
+    try {
+      performance.now = () => now.call(performance) + skipped;
+      console.error = (line: string) => { said.push(line); };
+      pipe.setProgressBarConfig({ desc: 'a star' });
+      await pipe.generate('a red star', { numInferenceSteps: 4, callbackOnStepEnd: (_, step) => { if (step === 1 || step === 2) skipped += 6000; } });
+    } finally {
+      performance.now = now;
+      console.error = error;
+    }
+    assert.deepEqual(said.map(line => line.replace(/\d+ s$/, 's')), ['a star: 2 of 4, s', 'a star: 3 of 4, s']);
   });
 
   it('of weights come after a second, and go when they are read', async () => {
@@ -59,6 +78,6 @@ describe('Progress bars', () => {
       bar.update({ component: 'unet', loaded: 4, total: 4 });
     });
     assert.match(written, /Loading unet 50% \|\u2588+ +\|/);
-    assert.ok(written.lastIndexOf(CURSOR_ON) > written.lastIndexOf(CURSOR_OFF));
+    assert.ok(CHANGES.every(change => !written.includes(change)));
   });
 });

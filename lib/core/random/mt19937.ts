@@ -8,6 +8,13 @@ const SHIFT = 397;
 const BLOCK = 16; // torch transforms 8 pairs at a time
 const TWO_PI = Math.fround(2 * Math.PI);
 
+/** Where a stream is. */
+export interface Mt19937State {
+  readonly state: Uint32Array;
+  readonly position: number;
+  readonly spare: number | null;
+}
+
 export class Mt19937 {
   private readonly state = new Uint32Array(SIZE);
   private position = SIZE;
@@ -21,6 +28,16 @@ export class Mt19937 {
       const previous = this.state[i - 1] ^ (this.state[i - 1] >>> 30);
       this.state[i] = Math.imul(1812433253, previous) + i;
     }
+  }
+
+  getState(): Mt19937State {
+    const { state, position, spare } = this;
+    return { state: state.slice(), position, spare };
+  }
+
+  setState({ state, position, spare }: Mt19937State): void {
+    this.state.set(state);
+    [this.position, this.spare] = [position, spare];
   }
 
   /** The next word: a whole number from 0 to 2^32 - 1. */

@@ -21,6 +21,15 @@ export class Philox {
     this.key = [Number(BigInt.asUintN(32, seed)), Number(BigInt.asUintN(32, seed >> 32n))];
   }
 
+  /** How many counters are used up. */
+  getState(): number {
+    return this.offset;
+  }
+
+  setState(offset: number): void {
+    this.offset = offset;
+  }
+
   /**
    * `count` values of the standard normal distribution. Thread t of T makes the elements t, t + T, t + 2T and t + 3T of its first four
    * normals, and so on, and all threads advance alike, whether their values were needed or not.

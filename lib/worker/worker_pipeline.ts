@@ -1,0 +1,109 @@
+import * as tf from '@tensorflow/tfjs';
+import { proxy } from 'comlink';
+import type { FromPretrainedOptions } from '../pipelines/load_components.js';
+import type { UsualPipeline } from '../pipelines/registry.js';
+import type { Scheduler } from '../schedulers/index.js';
+import type { Callback } from './host.js';
+import { newLuggage, pack, packAndFree, unpack } from './message.js';
+import { startWorker, type RunningWorker } from './start_worker.js';
+
+/** The methods of a pipeline, each of which gives a promise. */
+type Methods<P> = {
+  readonly [Name in keyof P as P[Name] extends (...inputs: never[]) => unknown ? Name : never]:
+  P[Name] extends (...inputs: never[]) => Promise<unknown> ? P[Name]
+    : P[Name] extends (...inputs: infer Inputs) => infer Result ? (...inputs: Inputs) => Promise<Result> : never;
+};
+
+/**
+ * A pipeline that is at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with the same
+ * options and results: pictures, generators (which go on from where the worker left them), tensors, signals and callbacks come along as copies.
+ */
+export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
+  /** Another class of pipelines of the same components, in the same worker: `pipe.as('StableDiffusionImg2ImgPipeline')`. */
+  as<Q = UsualPipeline>(className: string): Promise<WorkerPipeline<Q>>;
+  /** A copy of the pipeline's scheduler, for its config. */
+  getScheduler(): Promise<Scheduler>;
+  /** Takes a copy of a scheduler for the pipeline's own. */
+  setScheduler(scheduler: Scheduler): Promise<void>;
+  /** Ends the worker, whatever it is at, and all pipelines in it. Work that is under way is rejected. */
+  dispose(): Promise<void>;
+};
+
+/** Options of `createWorkerPipeline`: those of `fromPretrained`, of components the scheduler alone, and the class. */
+export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, 'unet' | 'vae' | 'textEncoder' | 'tokenizer'> {
+  /** The class, as in 'StableDiffusionImg2ImgPipeline'; by default the one that the model names. */
+  pipeline?: string;
+}
+
+/**
+ * Loads a pipeline in a worker thread (Node): pictures are made beside what the program does besides, such as answering requests. A signal ends
+ * the work within a step, as without a worker; `dispose` at once.
+ * @throws what `fromPretrained` does.
+ */
+export async function createWorkerPipeline<P = UsualPipeline>(source: string | URL, options: WorkerPipelineOptions = {}): Promise<WorkerPipeline<P>> {
+  const { pipeline, ...others } = options;
+  const connection = new Connection(startWorker());
+  try {
+    return connection.pipeline(await connection.call(0, 'load', [source, pipeline, others]) as number) as WorkerPipeline<P>;
+  } catch (error) {
+    await connection.end();
+    throw error;
+  }
+}
+
+/** This thread's end. */
+class Connection {
+  private calls = 0;
+  private underWay = 0;
+
+  constructor(private readonly worker: RunningWorker) {}
+
+  /** The pipeline of that number: every method that is not ours is the worker's. */
+  pipeline(number: number): WorkerPipeline<unknown> {
+    const own: Record<string, unknown> = {
+      as: async (className: string) => this.pipeline(await this.call(number, 'as', [className]) as number),
+      dispose: () => this.end(),
+      then: undefined, // or `await` would take it for a promise
+    };
+    const pipe: WorkerPipeline<unknown> = new Proxy(own, {
+      get: (_, name) => typeof name === 'symbol' || name in own ? own[name as string]
+        : (...inputs: unknown[]) => this.call(number, name, inputs, pipe),
+    }) as never;
+    return pipe;
+  }
+
+  async call(number: number, method: string, inputs: unknown[], pipe?: unknown): Promise<unknown> {
+    const { host, ended } = this.worker;
+    const luggage = newLuggage();
+    const message = pack(inputs, luggage);
+    luggage.signals.forEach(signal => signal.throwIfAborted());
+    const call = this.calls++;
+    const callback: Callback = async (index, given) => {
+      const lent = newLuggage();
+      const arrived = unpack(given, { luggage: lent, pipeline: pipe, call: () => undefined }) as never[];
+      try {
+        return packAndFree(await luggage.functions[index](...arrived));
+      } finally {
+        tf.dispose(lent.tensors);
+      }
+    };
+    const abort = () => void host.abort(call);
+    luggage.signals.forEach(signal => signal.addEventListener('abort', abort));
+    this.worker.keepAlive(++this.underWay > 0);
+    try {
+      const { result, generators } = await Promise.race([host.call(call, number, method, message, proxy(callback)), ended]);
+      generators.forEach((state, i) => luggage.generators[i].setState(state));
+      return unpack(result, { luggage: newLuggage(), pipeline: pipe, call: () => undefined });
+    } catch (error) {
+      luggage.signals.forEach(signal => signal.throwIfAborted()); // with the reason itself, which did not travel
+      throw error;
+    } finally {
+      luggage.signals.forEach(signal => signal.removeEventListener('abort', abort));
+      this.worker.keepAlive(--this.underWay > 0);
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.worker.terminate();
+  }
+}
