@@ -5,8 +5,8 @@ import { constants } from 'node:os';
 const SUPERVISOR = 'TFJS_DIFFUSERS_SUPERVISOR';
 
 /**
- * Does the command's work in another process like this one, and gives its exit code: an op can take minutes, in which a process hears no signal. The
- * first Ctrl-C, or SIGINT, tells it to end after its step, another one ends it at once. Does `work` if this is that process.
+ * Does the command's work in another process like this one, and gives its exit code: an op can take minutes, and hears no signal.
+ * The first Ctrl-C, or SIGINT, tells it to end after its step, another one ends it at once. Does `work` if this is that process.
  */
 export async function supervise(work: () => Promise<void>): Promise<number> {
   if (process.env[SUPERVISOR] === String(process.ppid)) {

@@ -61,7 +61,7 @@ describe('Progress bars', () => {
       performance.now = () => now.call(performance) + skipped;
       console.error = (line: string) => { said.push(line); };
       pipe.setProgressBarConfig({ desc: 'a star' });
-      await pipe.generate('a red star', { numInferenceSteps: 4, callbackOnStepEnd: (_, step) => { if (step === 1 || step === 2) skipped += 6000; } });
+      await pipe.generate('a red star', { numInferenceSteps: 4, callbackOnStepEnd: (_, step) => { if (step % 2 === 1) skipped += 6000; } });
     } finally {
       performance.now = now;
       console.error = error;
