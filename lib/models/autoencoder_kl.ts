@@ -2,13 +2,11 @@ import * as tf from '@tensorflow/tfjs';
 import { checkShape, show } from '../core/checks.js';
 import type { FloatDtype } from '../core/float16.js';
 import { widen } from '../core/precision.js';
-import { timed } from '../core/profile.js';
 import { type Generator, randn } from '../core/random.js';
 import { getBlockActivation } from '../layers/activations.js';
 import { Linear } from '../layers/linear.js';
 import { mergeConfig, type ConfigRules } from './config.js';
-import { Model } from './model.js';
-import { runTiled, type TileSizes } from './tiling.js';
+import { PiecewiseAutoencoder } from './piecewise_autoencoder.js';
 import { Decoder, Encoder, type VaeConfig } from './vae.js';
 
 /** What `vae/config.json` says. The defaults are diffusers'. */
@@ -62,14 +60,12 @@ const RULES: ConfigRules<AutoencoderKLConfig> = { optional: { shift_factor: 0.1,
  * Equals diffusers' AutoencoderKL (arXiv:1312.6114, arXiv:2112.10752).
  * @throws RangeError for a config of another architecture.
  */
-export class AutoencoderKL extends Model<AutoencoderKLConfig> {
+export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
   static className = 'AutoencoderKL';
   private readonly encoder: Encoder;
   private readonly decoder: Decoder;
   private readonly quantConv?: Linear;
   private readonly postQuantConv?: Linear;
-  private slicing = false;
-  private tiling = false;
 
   constructor(config: Partial<AutoencoderKLConfig> = {}) {
     super(mergeConfig('vae config', DEFAULTS, config, RULES));
@@ -105,7 +101,7 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
     const { sample_size } = this.config;
     const sizes = { tileSize: sample_size, outputTileSize: sample_size / this.scaleFactor };
-    const moments = timed(this, () => this.inPieces(x, sizes, piece => this.graph('encode', this.encodeImage, piece)), 'encode');
+    const moments = this.runInPieces('encode', x, this.encodeImage, sizes);
     return { latentDist: new DiagonalGaussianDistribution(moments, this.weightDtype) };
   }
 
@@ -118,42 +114,13 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
     const { sample_size } = this.config;
     const sizes = { tileSize: sample_size / this.scaleFactor, outputTileSize: sample_size };
-    return timed(this, () => this.inPieces(z, sizes, piece => this.graph('decode', this.decodeLatents, piece)), 'decode');
+    return this.runInPieces('decode', z, this.decodeLatents, sizes);
   }
 
-  get usesSlicing(): boolean {
-    return this.slicing;
-  }
-
-  get usesTiling(): boolean {
-    return this.tiling;
-  }
-
-  /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
-  enableSlicing(): void {
-    this.slicing = true;
-  }
-
-  /** Encodes and decodes a batch at once. */
-  disableSlicing(): void {
-    this.slicing = false;
-  }
-
-  /**
-   * Encodes and decodes images that are larger than `sample_size` in tiles of that size, so that memory does not grow with them.
-   * Tiles overlap and blend; still, each is normalized by itself, so that the result differs a little.
-   * @throws RangeError for a `sample_size` that does not divide into tiles.
-   */
-  enableTiling(): void {
+  protected checkTiling(): void {
     const { sample_size } = this.config;
     const unit = 4 * this.scaleFactor; // tiles overlap by a quarter
     if (sample_size === 0 || sample_size % unit !== 0) throw new RangeError(`vae tiling: got sample_size ${sample_size}, takes a multiple of ${unit}`);
-    this.tiling = true;
-  }
-
-  /** Encodes and decodes images of any size whole. */
-  disableTiling(): void {
-    this.tiling = false;
   }
 
   /** Encodes to the most likely latents and decodes. */
@@ -171,14 +138,6 @@ export class AutoencoderKL extends Model<AutoencoderKLConfig> {
   /** Latents to image, as tensors alone: what a graph can hold. */
   private readonly decodeLatents = (latents: tf.Tensor): tf.Tensor =>
     widen(this.decoder.forward(this.postQuantConv ? this.postQuantConv.forward(latents) : latents));
-
-  /** `run(x)`, by image and by tile as far as that is enabled. */
-  private inPieces(x: tf.Tensor, sizes: TileSizes, run: (piece: tf.Tensor) => tf.Tensor): tf.Tensor {
-    const [batch, height, width] = x.shape;
-    const runImages = this.tiling && Math.max(height, width!) > sizes.tileSize ? (images: tf.Tensor) => runTiled(images, sizes, run) : run;
-    if (!this.slicing || batch === 1) return runImages(x);
-    return tf.tidy(() => tf.concat(tf.split(x, batch).map(image => runImages(image))));
-  }
 }
 
 /**

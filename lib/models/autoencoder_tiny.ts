@@ -2,13 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape, show } from '../core/checks.js';
 import { widen } from '../core/precision.js';
-import { timed } from '../core/profile.js';
 import { follow, type Step } from '../core/sequence.js';
 import { getBlockActivation, type Activation } from '../layers/activations.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { double } from '../layers/upsample_2d.js';
 import { mergeConfig, perBlock, type ConfigRules } from './config.js';
-import { Model } from './model.js';
+import { PiecewiseAutoencoder } from './piecewise_autoencoder.js';
 
 /** What the config of a tiny autoencoder says. The defaults are diffusers', and TAESD's. */
 export interface AutoencoderTinyConfig {
@@ -48,13 +47,10 @@ const RULES: ConfigRules<AutoencoderTinyConfig> = {
  * Equals diffusers' AutoencoderTiny (TAESD), but that `forward` does not round the latents to bytes.
  * @throws RangeError for a config of another architecture.
  */
-export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
+export class AutoencoderTiny extends PiecewiseAutoencoder<AutoencoderTinyConfig> {
   static className = 'AutoencoderTiny';
   private readonly encoder: TinyStages;
   private readonly decoder: TinyStages;
-  /** It never tiles: there is little to save. */
-  readonly usesTiling = false;
-  private slicing = false;
 
   constructor(config: Partial<AutoencoderTinyConfig> = {}) {
     super(mergeConfig('vae config', DEFAULTS, config, RULES));
@@ -80,7 +76,7 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
    */
   encode(x: tf.Tensor): { latents: tf.Tensor } {
     checkShape('vae.encode', x.shape, [null, null, null, this.config.in_channels]);
-    return { latents: timed(this, () => this.inSlices(x, image => this.graph('encode', this.encodeImage, image)), 'encode') };
+    return { latents: this.runInPieces('encode', x, this.encodeImage) };
   }
 
   /**
@@ -90,29 +86,13 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
-    return timed(this, () => this.inSlices(z, latents => this.graph('decode', this.decodeLatents, latents)), 'decode');
+    return this.runInPieces('decode', z, this.decodeLatents);
   }
 
-  /** Encodes and decodes one image of a batch after the other, for less memory. Changes no result. */
-  enableSlicing(): void {
-    this.slicing = true;
-  }
-
-  /** Encodes and decodes a batch at once. */
-  disableSlicing(): void {
-    this.slicing = false;
-  }
-
-  get usesSlicing(): boolean {
-    return this.slicing;
-  }
-
-  /** @throws RangeError always. */
-  enableTiling(): never {
+  /** There is little to save. */
+  protected checkTiling(): never {
     throw new RangeError('AutoencoderTiny: has no tiles; decode whole, which takes little memory');
   }
-
-  disableTiling(): void { /* as it is */ }
 
   /** Encodes and decodes. */
   compute(x: tf.Tensor): tf.Tensor {
@@ -123,10 +103,6 @@ export class AutoencoderTiny extends Model<AutoencoderTinyConfig> {
 
   private readonly decodeLatents = (latents: tf.Tensor): tf.Tensor =>
     widen(tf.sub(tf.mul(this.decoder.forward(tf.mul(tf.tanh(tf.div(latents, 3)), 3)), 2), 1));
-
-  private inSlices(x: tf.Tensor, run: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
-    return this.slicing && x.shape[0] > 1 ? tf.tidy(() => tf.concat(tf.split(x, x.shape[0]).map(run))) : run(x);
-  }
 }
 
 /**
