@@ -5,7 +5,7 @@ import { widen } from '../core/precision.js';
 import { type Generator, randn } from '../core/random.js';
 import { getBlockActivation } from '../layers/activations.js';
 import { Linear } from '../layers/linear.js';
-import { mergeConfig, type ConfigRules } from './config.js';
+import { flag, LAYERS_PER_BLOCK, mergeConfig, optional, real, text, whole, type ConfigKeys } from './config.js';
 import { PiecewiseAutoencoder } from './piecewise_autoencoder.js';
 import { Decoder, Encoder, type VaeConfig } from './vae.js';
 
@@ -33,27 +33,25 @@ export interface AutoencoderKLConfig {
   mid_block_add_attention: boolean;
 }
 
-const DEFAULTS: AutoencoderKLConfig = {
-  in_channels: 3,
-  out_channels: 3,
-  down_block_types: ['DownEncoderBlock2D'],
-  up_block_types: ['UpDecoderBlock2D'],
-  block_out_channels: [64],
-  layers_per_block: 1,
-  act_fn: 'silu',
-  latent_channels: 4,
-  norm_num_groups: 32,
-  sample_size: 32,
-  scaling_factor: 0.18215,
-  shift_factor: null,
-  latents_mean: null,
-  latents_std: null,
-  use_quant_conv: true,
-  use_post_quant_conv: true,
-  mid_block_add_attention: true,
+const KEYS: ConfigKeys<AutoencoderKLConfig> = {
+  in_channels: whole(3),
+  out_channels: whole(3),
+  down_block_types: text(['DownEncoderBlock2D']),
+  up_block_types: text(['UpDecoderBlock2D']),
+  block_out_channels: whole([64]),
+  layers_per_block: whole(1, LAYERS_PER_BLOCK),
+  act_fn: text('silu'),
+  latent_channels: whole(4),
+  norm_num_groups: whole(32),
+  sample_size: whole(32),
+  scaling_factor: real(0.18215),
+  shift_factor: optional(real(0.1, { signed: true })),
+  latents_mean: optional(real([0], { signed: true })),
+  latents_std: optional(real([1])),
+  use_quant_conv: flag(true),
+  use_post_quant_conv: flag(true),
+  mid_block_add_attention: flag(true),
 };
-
-const RULES: ConfigRules<AutoencoderKLConfig> = { optional: { shift_factor: 0.1, latents_mean: [0], latents_std: [1] } };
 
 /**
  * The autoencoder between images and latents.
@@ -68,7 +66,7 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
   private readonly postQuantConv?: Linear;
 
   constructor(config: Partial<AutoencoderKLConfig> = {}) {
-    super(mergeConfig('vae config', DEFAULTS, config, RULES));
+    super(mergeConfig('vae config', KEYS, config));
     const { in_channels, out_channels, latent_channels, block_out_channels, use_quant_conv, use_post_quant_conv, latents_mean, latents_std } = this.config;
     checkTypes('down_block_types', this.config.down_block_types, 'DownEncoderBlock2D', block_out_channels.length);
     checkTypes('up_block_types', this.config.up_block_types, 'UpDecoderBlock2D', block_out_channels.length);

@@ -6,7 +6,7 @@ import { follow, type Step } from '../core/sequence.js';
 import { getBlockActivation, type Activation } from '../layers/activations.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { double } from '../layers/upsample_2d.js';
-import { mergeConfig, perBlock, type ConfigRules } from './config.js';
+import { LAYERS_PER_BLOCK, mergeConfig, perBlock, real, text, whole, type ConfigKeys } from './config.js';
 import { PiecewiseAutoencoder } from './piecewise_autoencoder.js';
 
 /** What the config of a tiny autoencoder says. The defaults are diffusers', and TAESD's. */
@@ -25,22 +25,21 @@ export interface AutoencoderTinyConfig {
   shift_factor: number;
 }
 
-const DEFAULTS: AutoencoderTinyConfig = {
-  in_channels: 3,
-  out_channels: 3,
-  encoder_block_out_channels: [64, 64, 64, 64],
-  decoder_block_out_channels: [64, 64, 64, 64],
-  num_encoder_blocks: [1, 3, 3, 3],
-  num_decoder_blocks: [3, 3, 3, 1],
-  latent_channels: 4,
-  act_fn: 'relu',
-  scaling_factor: 1,
-  shift_factor: 0,
+const KEYS: ConfigKeys<AutoencoderTinyConfig> = {
+  in_channels: whole(3),
+  out_channels: whole(3),
+  encoder_block_out_channels: whole([64, 64, 64, 64]),
+  decoder_block_out_channels: whole([64, 64, 64, 64]),
+  num_encoder_blocks: whole([1, 3, 3, 3], LAYERS_PER_BLOCK),
+  num_decoder_blocks: whole([3, 3, 3, 1], LAYERS_PER_BLOCK),
+  latent_channels: whole(4),
+  act_fn: text('relu'),
+  scaling_factor: real(1),
+  shift_factor: real(0, { signed: true }),
 };
 
-const RULES: ConfigRules<AutoencoderTinyConfig> = {
-  fixed: { upsample_fn: ['nearest'], upsampling_scaling_factor: [2] },
-};
+/** What others set otherwise. */
+const FOREIGN = { upsample_fn: ['nearest'], upsampling_scaling_factor: [2] };
 
 /**
  * A small autoencoder that was taught by a large one: decodes in a fraction of the time, and loses details.
@@ -53,7 +52,7 @@ export class AutoencoderTiny extends PiecewiseAutoencoder<AutoencoderTinyConfig>
   private readonly decoder: TinyStages;
 
   constructor(config: Partial<AutoencoderTinyConfig> = {}) {
-    super(mergeConfig('vae config', DEFAULTS, config, RULES));
+    super(mergeConfig('vae config', KEYS, config, FOREIGN));
     const { in_channels, out_channels, latent_channels, num_encoder_blocks, num_decoder_blocks } = this.config;
     const encoderChannels = sameInEvery('encoder_block_out_channels', this.config.encoder_block_out_channels);
     const decoderChannels = sameInEvery('decoder_block_out_channels', this.config.decoder_block_out_channels);

@@ -8,7 +8,7 @@ import { Embedding } from '../layers/embedding.js';
 import { LayerNorm } from '../layers/layer_norm.js';
 import { Linear } from '../layers/linear.js';
 import { causalMask, scaledDotProductAttention } from '../layers/scaled_dot_product_attention.js';
-import { mergeConfig } from './config.js';
+import { LAYERS, mergeConfig, real, text, whole, type ConfigKeys } from './config.js';
 import { Model } from './model.js';
 
 /** What `text_encoder/config.json` says. The defaults are SD1.x's (openai/clip-vit-large-patch14). */
@@ -27,21 +27,23 @@ export interface CLIPTextConfig {
   eos_token_id: number;
 }
 
-const DEFAULTS: CLIPTextConfig = {
-  vocab_size: 49408,
-  hidden_size: 768,
-  intermediate_size: 3072,
-  num_hidden_layers: 12,
-  num_attention_heads: 12,
-  max_position_embeddings: 77,
-  hidden_act: 'quick_gelu',
-  layer_norm_eps: 1e-5,
-  projection_dim: 768,
-  eos_token_id: 49407,
+const KEYS: ConfigKeys<CLIPTextConfig> = {
+  vocab_size: whole(49408),
+  hidden_size: whole(768),
+  intermediate_size: whole(3072),
+  num_hidden_layers: whole(12, LAYERS),
+  num_attention_heads: whole(12),
+  max_position_embeddings: whole(77),
+  hidden_act: text('quick_gelu'),
+  layer_norm_eps: real(1e-5),
+  projection_dim: whole(768),
+  eos_token_id: whole(49407),
 };
 
 /** What transformers takes where a whole CLIP's `text_config` says nothing, and other than the above: it does not write its own defaults there. */
-const NESTED_DEFAULTS: CLIPTextConfig = { ...DEFAULTS, hidden_size: 512, intermediate_size: 2048, num_attention_heads: 8, projection_dim: 512 };
+const NESTED_KEYS: ConfigKeys<CLIPTextConfig> = {
+  ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512),
+};
 
 export type CLIPTextModelOutput = {
   /** After the final norm: `[batch, tokens, hidden_size]`. */
@@ -119,7 +121,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
 
 function completeConfig(config: object): CLIPTextConfig {
   const { text_config: nested } = config as { text_config?: unknown };
-  return isObject(nested) ? mergeConfig('text encoder config', NESTED_DEFAULTS, nested) : mergeConfig('text encoder config', DEFAULTS, config);
+  return isObject(nested) ? mergeConfig('text encoder config', NESTED_KEYS, nested) : mergeConfig('text encoder config', KEYS, config);
 }
 
 /** Equals transformers' CLIPEncoderLayer: attention to the tokens so far and an MLP, each normalized before and added after. */

@@ -3,58 +3,100 @@ import { checkOneOf, show } from '../core/checks.js';
 /** The highest number that any key of a config can mean; a config comes from strangers, and sizes beyond would only exhaust memory. */
 const MAX_NUMBER = 1e6;
 const MAX_LIST = 16;
-const MAX_LAYERS = 256;
-const MAX_LAYERS_PER_BLOCK = 16; // their product with the blocks is what counts
 
-/** What a model's config may hold, besides the types that its defaults show. */
-export interface ConfigRules<Config> {
-  /** Keys that take a list of what their default is, one value for each block. */
-  listable?: ReadonlyArray<keyof Config>;
-  /** Keys that take lists of what `listable` ones do: a list for each block, one value for each of its layers. */
-  nestable?: ReadonlyArray<keyof Config>;
-  /** Keys that may be null though their default is not. */
-  nullable?: ReadonlyArray<keyof Config>;
-  /** Keys whose default is null, with a value like those that they take else. */
-  optional?: Partial<Config>;
-  /** Keys of other architectures, with the only values that mean this one. */
-  fixed?: Readonly<Record<string, readonly unknown[]>>;
+/** How many layers a network can have, and each of its blocks: their product with the blocks is what counts. */
+export const LAYERS = { most: 256 };
+export const LAYERS_PER_BLOCK = { most: 16 };
+
+interface KeyOptions {
+  /** The values that it takes, if they are few. */
+  readonly accepts?: readonly unknown[];
+  /** Whether it takes null, though its default is not. */
+  readonly nullable?: boolean;
+  /** Whether it takes a list of what its default is, as with one value for each block. */
+  readonly listable?: boolean;
+  /** Whether it takes lists of that: a list for each block, one value for each of its layers. */
+  readonly nestable?: boolean;
+}
+
+/** What a key of a config may be. */
+export interface ConfigKey<T> extends KeyOptions {
+  /** What it is where a config says nothing. */
+  readonly value: T;
+  /** Of the type that it takes. */
+  readonly like: unknown;
+  /** Takes whole numbers, up to this. */
+  readonly most?: number;
+  /** Takes numbers below 0. */
+  readonly signed?: boolean;
+}
+
+export type ConfigKeys<Config> = { readonly [K in keyof Config]-?: ConfigKey<Config[K]> };
+
+/** A whole number, or a list of them. */
+export function whole<T extends number | number[]>(value: T, { most = MAX_NUMBER, ...options }: KeyOptions & { most?: number } = {}): ConfigKey<T> {
+  return { value, like: value, most, ...options };
+}
+
+/** Any number from 0 on, or a list of them. */
+export function real<T extends number | number[]>(value: T, options: { signed?: boolean } = {}): ConfigKey<T> {
+  return { value, like: value, ...options };
+}
+
+/** A text, or a list of them. */
+export function text<T extends string | string[]>(value: T, options: KeyOptions = {}): ConfigKey<T> {
+  return { value, like: value, ...options };
+}
+
+export function flag(value: boolean, options: KeyOptions = {}): ConfigKey<boolean> {
+  return { value, like: value, ...options };
+}
+
+/** A key that is null where a config says nothing, and else takes what `key` does. */
+export function optional(key: ConfigKey<unknown>): ConfigKey<null> {
+  return { ...key, value: null, nullable: true };
 }
 
 /**
- * The defaults overlaid with what `config` sets; keys that mean nothing here are left out.
+ * What `config` sets, and the defaults of what it does not; keys that mean nothing here are left out.
+ * @param foreign keys of other architectures, with the only values that mean this one.
  * @throws TypeError, RangeError naming the key whose value does not fit.
  */
 export function mergeConfig<Config extends object>(
-  name: string, defaults: Config, config: object, { listable = [], nestable = [], nullable = [], optional = {}, fixed = {} }: ConfigRules<Config> = {},
+  name: string, keys: ConfigKeys<Config>, config: object, foreign: Readonly<Record<string, readonly unknown[]>> = {},
 ): Config {
-  const merged: Config = { ...defaults };
+  const known = keys as Record<string, ConfigKey<unknown>>;
+  const merged = Object.fromEntries(Object.entries(known).map(([key, { value }]) => [key, value]));
   for (const [key, value] of Object.entries(config)) {
-    if (Object.hasOwn(fixed, key)) checkOneOf(`${name}: ${key}`, value, fixed[key]);
-    if (!Object.hasOwn(defaults, key) || value === undefined) continue;
-    const known = key as keyof Config;
-    const like = optional[known] ?? defaults[known];
-    const mayBeNull = nullable.includes(known) || defaults[known] === null;
-    const fits = (each: unknown, list: boolean) => alike(key, each, like) || (list && alike(key, each, [like]));
-    const isNested = nestable.includes(known) && Array.isArray(value) && value.length <= MAX_LIST && value.every(each => fits(each, true));
-    if (!(value === null && mayBeNull) && !fits(value, listable.includes(known)) && !isNested) {
-      throw new TypeError(`${name}: ${key}: got ${show(value)}, takes a value like ${show(like)}`);
-    }
-    const most = /per_block$|^num_\w+_blocks$/.test(key) ? MAX_LAYERS_PER_BLOCK : key.includes('layers') ? MAX_LAYERS : MAX_NUMBER;
-    const isCount = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most);
-    if (!/(eps|factor|shift|mean|std)$/.test(key) && ![value].flat(2).every(isCount)) {
-      throw new RangeError(`${name}: ${key}: got ${show(value)}, takes whole numbers up to ${most}`);
-    }
-    merged[known] = value as Config[keyof Config];
+    if (Object.hasOwn(foreign, key)) checkOneOf(`${name}: ${key}`, value, foreign[key]);
+    if (!Object.hasOwn(known, key) || value === undefined) continue;
+    check(`${name}: ${key}`, value, known[key]);
+    merged[key] = value;
   }
-  return merged;
+  return merged as Config;
 }
 
-/** Whether the value of a key has the type of `like`; null says nothing of the type. */
-function alike(key: string, value: unknown, like: unknown): boolean {
-  if (like === null) return value === null || typeof value !== 'object' || (Array.isArray(value) && value.length <= MAX_LIST);
-  if (Array.isArray(like)) return Array.isArray(value) && value.length > 0 && value.length <= MAX_LIST && value.every(item => alike(key, item, like[0]));
-  if (typeof value === 'number') return typeof like === 'number' && (value >= 0 || /(mean|shift_factor)$/.test(key)) && Math.abs(value) <= MAX_NUMBER;
-  return typeof value === typeof like;
+function check(name: string, value: unknown, key: ConfigKey<unknown>): void {
+  const { like, most, accepts } = key;
+  if (accepts) checkOneOf(name, value, accepts);
+  if (!(value === null && key.nullable) && !fits(value, key)) throw new TypeError(`${name}: got ${show(value)}, takes a value like ${show(like)}`);
+  const isWhole = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most!);
+  if (most !== undefined && ![value].flat(2).every(isWhole)) throw new RangeError(`${name}: got ${show(value)}, takes whole numbers up to ${most}`);
+}
+
+/** Whether a value has the type that a key takes, or is a list of such where the key takes lists. */
+function fits(value: unknown, { like, signed, listable, nestable }: ConfigKey<unknown>): boolean {
+  const isList = (of: (item: unknown) => boolean) => (list: unknown) =>
+    Array.isArray(list) && list.length > 0 && list.length <= MAX_LIST && list.every(of);
+  const isOne = (item: unknown): boolean => {
+    if (Array.isArray(like)) return isList(each => alike(each, like[0], signed))(item);
+    return alike(item, like, signed);
+  };
+  return isOne(value) || (listable === true && isList(isOne)(value)) || (nestable === true && isList(item => isOne(item) || isList(isOne)(item))(value));
+}
+
+function alike(value: unknown, like: unknown, signed = false): boolean {
+  return typeof value === typeof like && (typeof value !== 'number' || ((signed || value >= 0) && Math.abs(value) <= MAX_NUMBER));
 }
 
 /** One value for each block: a list as it is, a single value repeated. @throws RangeError for a list of another length. */

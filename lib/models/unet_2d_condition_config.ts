@@ -1,5 +1,5 @@
 import { checkInteger, show } from '../core/checks.js';
-import { mergeConfig, type ConfigRules } from './config.js';
+import { flag, LAYERS_PER_BLOCK, mergeConfig, optional, real, text, whole, type ConfigKeys } from './config.js';
 
 /** What `unet/config.json` says, as far as models that make latents along a text set it. The defaults are diffusers'. */
 export interface UNet2DConditionConfig {
@@ -51,71 +51,55 @@ export interface UNet2DConditionConfig {
   _diffusers_version: string | null;
 }
 
-const DEFAULTS: UNet2DConditionConfig = {
-  sample_size: null,
-  in_channels: 4,
-  out_channels: 4,
-  center_input_sample: false,
-  flip_sin_to_cos: true,
-  freq_shift: 0,
-  down_block_types: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'],
-  mid_block_type: 'UNetMidBlock2DCrossAttn',
-  up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
-  only_cross_attention: false,
-  block_out_channels: [320, 640, 1280, 1280],
-  layers_per_block: 2,
-  downsample_padding: 1,
-  mid_block_scale_factor: 1,
-  norm_num_groups: 32,
-  norm_eps: 1e-5,
-  cross_attention_dim: 1280,
-  transformer_layers_per_block: 1,
-  reverse_transformer_layers_per_block: null,
-  encoder_hid_dim: null,
-  encoder_hid_dim_type: null,
-  attention_head_dim: 8,
-  act_fn: 'silu',
-  class_embed_type: null,
-  num_class_embeds: null,
-  projection_class_embeddings_input_dim: null,
-  class_embeddings_concat: false,
-  resnet_time_scale_shift: 'default',
-  resnet_skip_time_act: false,
-  resnet_out_scale_factor: 1,
-  mid_block_only_cross_attention: null,
-  cross_attention_norm: null,
-  time_cond_proj_dim: null,
-  time_embedding_dim: null,
-  conv_in_kernel: 3,
-  conv_out_kernel: 3,
-  _diffusers_version: null,
+const KEYS: ConfigKeys<UNet2DConditionConfig> = {
+  sample_size: optional(whole(64, { listable: true })),
+  in_channels: whole(4),
+  out_channels: whole(4),
+  center_input_sample: flag(false),
+  flip_sin_to_cos: flag(true),
+  freq_shift: real(0),
+  down_block_types: text(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
+  mid_block_type: text('UNetMidBlock2DCrossAttn', { nullable: true }),
+  up_block_types: text(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
+  only_cross_attention: flag(false, { listable: true }),
+  block_out_channels: whole([320, 640, 1280, 1280]),
+  layers_per_block: whole(2, { ...LAYERS_PER_BLOCK, listable: true }),
+  downsample_padding: whole(1),
+  mid_block_scale_factor: real(1),
+  norm_num_groups: whole(32),
+  norm_eps: real(1e-5),
+  cross_attention_dim: whole(1280, { listable: true }),
+  transformer_layers_per_block: whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true }),
+  reverse_transformer_layers_per_block: optional(whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true })),
+  encoder_hid_dim: optional(whole(1)),
+  encoder_hid_dim_type: optional(text('text_proj', { accepts: [null, 'text_proj'] })),
+  attention_head_dim: whole(8, { listable: true }),
+  act_fn: text('silu'),
+  class_embed_type: optional(text('timestep', { accepts: [null, 'timestep', 'identity', 'projection', 'simple_projection'] })),
+  num_class_embeds: optional(whole(1)),
+  projection_class_embeddings_input_dim: optional(whole(1)),
+  class_embeddings_concat: flag(false),
+  resnet_time_scale_shift: text('default', { accepts: ['default', 'scale_shift'] }),
+  resnet_skip_time_act: flag(false),
+  resnet_out_scale_factor: real(1),
+  mid_block_only_cross_attention: optional(flag(true)),
+  cross_attention_norm: optional(text('group_norm', { accepts: [null, 'layer_norm', 'group_norm'] })),
+  time_cond_proj_dim: optional(whole(1)),
+  time_embedding_dim: optional(whole(1)),
+  conv_in_kernel: whole(3),
+  conv_out_kernel: whole(3),
+  _diffusers_version: optional(text('0.42.1')),
 };
 
-const RULES: ConfigRules<UNet2DConditionConfig> = {
-  listable: [
-    'sample_size', 'only_cross_attention', 'layers_per_block', 'cross_attention_dim', 'transformer_layers_per_block', 'attention_head_dim',
-    'reverse_transformer_layers_per_block',
-  ],
-  nestable: ['transformer_layers_per_block', 'reverse_transformer_layers_per_block'],
-  nullable: ['mid_block_type'],
-  optional: {
-    sample_size: 64, reverse_transformer_layers_per_block: 1 as never, encoder_hid_dim: 1, encoder_hid_dim_type: 'text_proj', time_embedding_dim: 1,
-    class_embed_type: 'timestep', num_class_embeds: 1, projection_class_embeddings_input_dim: 1, mid_block_only_cross_attention: true,
-    cross_attention_norm: 'group_norm', time_cond_proj_dim: 1, _diffusers_version: '0.42.1',
-  },
-  fixed: { // what SDXL, Kandinsky, GLIGEN and others set otherwise
-    num_attention_heads: [null],
-    dual_cross_attention: [false],
-    encoder_hid_dim_type: [null, 'text_proj'],
-    class_embed_type: [null, 'timestep', 'identity', 'projection', 'simple_projection'],
-    addition_embed_type: [null],
-    resnet_time_scale_shift: ['default', 'scale_shift'],
-    time_embedding_type: ['positional'],
-    time_embedding_act_fn: [null],
-    timestep_post_act: [null],
-    attention_type: ['default'],
-    cross_attention_norm: [null, 'layer_norm', 'group_norm'],
-  },
+/** What SDXL, Kandinsky, GLIGEN and others set otherwise. */
+const FOREIGN = {
+  num_attention_heads: [null],
+  dual_cross_attention: [false],
+  addition_embed_type: [null],
+  time_embedding_type: ['positional'],
+  time_embedding_act_fn: [null],
+  timestep_post_act: [null],
+  attention_type: ['default'],
 };
 
 /**
@@ -123,7 +107,7 @@ const RULES: ConfigRules<UNet2DConditionConfig> = {
  * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
  */
 export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2DConditionConfig {
-  const config = mergeConfig('unet config', DEFAULTS, given, RULES);
+  const config = mergeConfig('unet config', KEYS, given, FOREIGN);
   const refuse = (key: keyof UNet2DConditionConfig, takes: string) => {
     throw new RangeError(`unet config: ${key}: got ${show(config[key])}, takes ${takes}`);
   };
