@@ -4,6 +4,7 @@ import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { packageVersion } from '../lib/core/package.js';
 import type { WeightFile } from '../lib/files/byte_source.js';
+import { FILE_LISTING } from '../lib/files/file_listing.js';
 import { LocalFolder } from '../lib/files/local_folder.js';
 import { ModelFileError, type ModelFolder, type ModelSource } from '../lib/files/model_folder.js';
 import { openModelFolder } from '../lib/loading/open_model_folder.js';
@@ -19,7 +20,7 @@ import { matchWeights } from '../lib/weights/load_weights.js';
 import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
 import { readWeight } from '../lib/weights/weight_reader.js';
 import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
-import { makeFolder, type WriteFile } from './output_folder.js';
+import { fileSizes, makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork, type Network } from './verify.js';
 
 export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 'subfolder'> {
@@ -72,6 +73,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
       }
       for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them
       if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
+      await write(FILE_LISTING, `${JSON.stringify(await fileSizes(folderSoFar), null, 2)}\n`);
     });
   } finally {
     await closeWeightFiles(opened);

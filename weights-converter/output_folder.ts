@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { formatBytes } from '../lib/core/format.js';
 
 /** Writes a file below the folder that is being made. */
@@ -40,6 +40,13 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
     if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code!)) throw noSpace(out, 'no space is left', error);
     throw new Error(`${out}: cannot be written: ${message.replace(part, out)}`, { cause: error });
   }
+}
+
+/** Bytes of all files below a folder, by their paths in it with forward slashes, in order. */
+export async function fileSizes(folder: string): Promise<Record<string, number>> {
+  const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter(entry => entry.isFile());
+  const paths = files.map(({ parentPath, name }) => relative(folder, join(parentPath, name)).split(sep).join('/')).sort();
+  return Object.fromEntries(await Promise.all(paths.map(async path => [path, (await stat(join(folder, path))).size] as const)));
 }
 
 function noSpace(out: string, why: string, cause?: unknown): Error {

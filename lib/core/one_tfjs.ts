@@ -6,8 +6,8 @@ const ownKernel = kernelOf();
 let warned = false;
 
 /**
- * Says in one sentence, once, that a program has loaded @tensorflow/tfjs twice. The copies share one engine, which the first of them made, and
- * the last one's kernels.
+ * Says in one sentence, once, that a program has loaded @tensorflow/tfjs twice. The copies share one engine, which the first of them made,
+ * and the last one's kernels.
  */
 export function warnOfSecondTfjs(): void {
   if (warned || (tf.env() instanceof tf.Environment && kernelOf() === ownKernel)) return;

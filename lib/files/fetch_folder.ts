@@ -1,4 +1,6 @@
+import { parseJson } from '../core/json.js';
 import { BlobFolder } from './blob_folder.js';
+import { FILE_LISTING, parseFileListing } from './file_listing.js';
 import { checkRelativePath, ModelFileError, type DownloadProgress } from './model_folder.js';
 import { ProgressSum } from './progress_sum.js';
 
@@ -7,7 +9,10 @@ const cacheName = 'tfjs-diffusers';
 export interface FetchFolderOptions {
   /** What errors call the folder; its address by default. */
   name?: string;
-  /** Its files and their sizes, where they are known: sizes are then checked, and files that are not listed never asked for. */
+  /**
+   * Its files and their sizes, where they are known: sizes are then checked, and files that are not listed never asked for. By default the
+   * folder's own files.json says them, and where it has none the server is asked for each.
+   */
   files?: ReadonlyMap<string, number | undefined>;
   /** Sent with each request. */
   headers?: Record<string, string>;
@@ -22,26 +27,33 @@ export interface FetchFolderOptions {
  */
 export class FetchFolder extends BlobFolder {
   private readonly base: string;
+  private listing?: Promise<FetchFolderOptions['files']>;
+  private readonly present = new Map<string, Promise<boolean>>();
 
-  /** @param url the folder's address, absolute or relative to the page. */
+  /**
+   * @param url the folder's address, absolute or relative to the page; in a worker, as all that it fetches, relative to its script.
+   * @throws ModelFileError for a relative address where there is nothing that it could be relative to.
+   */
   constructor(url: string, private readonly options: FetchFolderOptions = {}) {
-    super(options.name ?? url);
-    this.base = new URL(url.replace(/\/*$/, '/'), globalThis.location?.href).href;
+    const base = absolute(url.replace(/\/*$/, '/'));
+    super(options.name ?? base.replace(/\/+$/, ''));
+    this.base = base;
   }
 
   override async has(path: string): Promise<boolean> {
-    const { files, headers, signal } = this.options;
+    const files = await this.files();
     if (files) return files.has(checkRelativePath(path));
-    if (await this.cached(path)) return true;
-    const response = await this.fetch(path, { method: 'HEAD', headers, signal });
-    if (!response.ok && response.status !== 404) throw this.refusal(path, response);
-    return response.ok;
+    const answer = this.present.get(path) ?? this.ask(path);
+    this.present.set(path, answer);
+    answer.catch(() => this.present.delete(path));
+    return answer;
   }
 
   /** Fetches those of the files that exist and are not in the cache yet. */
   async prefetch(paths: readonly string[]): Promise<void> {
+    const files = await this.files();
     const missing = (await Promise.all(paths.map(async path => await this.has(path) && !await this.cached(path) ? [path] : []))).flat();
-    const { files, progressCallback } = this.options;
+    const { progressCallback } = this.options;
     const total = missing.reduce((sum, path) => sum + (files?.get(path) ?? 0), 0);
     const progress = new ProgressSum(total, 0, missing.length, progressCallback);
     for (const path of missing) {
@@ -54,6 +66,42 @@ export class FetchFolder extends BlobFolder {
     return await this.cached(path) ?? (await this.has(path) ? this.download(path) : undefined);
   }
 
+  private files(): Promise<FetchFolderOptions['files']> {
+    return this.listing ??= this.readListing().catch(error => {
+      this.listing = undefined;
+      throw error;
+    });
+  }
+
+  /** Undefined where the folder has none, or cannot be reached: what is fetched next says why. */
+  private async readListing(): Promise<FetchFolderOptions['files']> {
+    const { files, headers, signal } = this.options;
+    if (files) return files;
+    let blob = await this.cached(FILE_LISTING);
+    if (!blob) {
+      const response = await this.fetch(FILE_LISTING, { headers, signal }).catch((error: Error) => {
+        if (error instanceof ModelFileError) return undefined;
+        throw error;
+      });
+      if (!response?.ok || isPage(response)) return undefined;
+      blob = await response.blob();
+      await this.keep(FILE_LISTING, blob);
+    }
+    const name = `${this.name}/${FILE_LISTING}`;
+    return parseFileListing(name, parseJson(name, await blob.text()));
+  }
+
+  /** Whether the server has a file. A page is no file of a model: it is what many servers answer where there is none. */
+  private async ask(path: string): Promise<boolean> {
+    if (await this.cached(path)) return true;
+    const { headers, signal } = this.options;
+    const response = await this.fetch(path, { method: 'HEAD', headers, signal });
+    if (!response.ok && response.status !== 404) throw this.refusal(path, response);
+    if (!isPage(response)) return response.ok;
+    if (path === 'model_index.json') throw this.refusal(path, response); // where that is asked for, there is nothing else
+    return false;
+  }
+
   private async cached(path: string): Promise<Blob | undefined> {
     const response = await (await openCache())?.match(this.address(path));
     return response?.blob();
@@ -61,9 +109,9 @@ export class FetchFolder extends BlobFolder {
 
   /** A download that ends early is not kept: the cache takes whole answers only. */
   private async download(path: string, onBytes: (count: number) => void = () => {}): Promise<Blob> {
-    const { files, headers, signal } = this.options;
+    const { headers, signal } = this.options;
     const response = await this.fetch(path, { headers, signal });
-    if (!response.ok) throw this.refusal(path, response);
+    if (!response.ok || isPage(response)) throw this.refusal(path, response);
     const counted = new TransformStream<Uint8Array, Uint8Array>({
       transform(bytes, controller) {
         onBytes(bytes.length);
@@ -71,14 +119,18 @@ export class FetchFolder extends BlobFolder {
       },
     });
     const blob = await new Response(response.body?.pipeThrough(counted)).blob();
-    const size = files?.get(path) ?? blob.size;
+    const size = (await this.files())?.get(path) ?? blob.size;
     if (blob.size !== size) throw new ModelFileError(`${this.name}/${path}: is ${blob.size} bytes long, takes ${size}`);
+    await this.keep(path, blob);
+    return blob;
+  }
+
+  private async keep(path: string, blob: Blob): Promise<void> {
     try {
       await (await openCache())?.put(this.address(path), new Response(blob));
     } catch (error) {
       console.warn(`${this.name}/${path}: is not kept for the next visit: ${(error as Error).message}`); // no room
     }
-    return blob;
   }
 
   private async fetch(path: string, init: RequestInit): Promise<Response> {
@@ -90,13 +142,27 @@ export class FetchFolder extends BlobFolder {
     }
   }
 
-  private refusal(path: string, { status }: Response): ModelFileError {
-    return new ModelFileError(`${this.name}/${path}: ${status === 404 ? 'there is no such file' : `the server answers ${status}`}`);
+  private refusal(path: string, response: Response): ModelFileError {
+    const { status } = response;
+    const why = status === 404 ? 'there is no such file' : !response.ok ? `the server answers ${status}`
+      : 'the server answers with a page (HTML), as many do where there is no such file: is the address right?';
+    return new ModelFileError(`${this.name}/${path}: ${why}`);
   }
 
   private address(path: string): string {
     return this.base + checkRelativePath(path).split('/').map(encodeURIComponent).join('/');
   }
+}
+
+/** As a page or a worker's script resolves an address. */
+function absolute(url: string): string {
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  if (URL.canParse(url, base)) return new URL(url, base).href;
+  throw new ModelFileError(`${url}: takes a whole address here, as in 'https://host/models/shapes': there is no page that it is relative to`);
+}
+
+function isPage(response: Response): boolean {
+  return /^text\/html\b/i.test(response.headers.get('Content-Type') ?? '');
 }
 
 /** Undefined where the browser has none: in Node, in a page that came without encryption, in some private windows. */

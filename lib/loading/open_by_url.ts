@@ -19,7 +19,7 @@ export function pathOf(name: string): string {
 
 /**
  * What a page has instead of open_by_name.ts: bundlers take this file by the `browser` field of package.json.
- * A model on the hub by its id, or a folder by its address: './models/shapes' is relative to the page.
+ * A model on the hub by its id, or a folder by its address: './models/shapes' is relative to the page, in a worker to its script.
  * @throws ModelFileError if the hub has no such model or revision, or cannot be reached and the model was never opened before.
  */
 export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {

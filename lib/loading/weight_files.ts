@@ -13,10 +13,14 @@ export interface WeightFilesOptions {
 }
 
 /** The names that diffusers and transformers give a model's weights. */
-const names = [
-  { stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'model', end: 'safetensors' },
-  { stem: 'diffusion_pytorch_model', end: 'bin' }, { stem: 'pytorch_model', end: 'bin' },
-];
+const diffusersNames = [{ stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'diffusion_pytorch_model', end: 'bin' }];
+const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytorch_model', end: 'bin' }];
+
+/** All of them, safetensors first; those that a folder of this name has, before those that it hardly has, which a server need not be asked for. */
+function weightNames(subfolder = ''): typeof diffusersNames {
+  const [likely, other] = /^text_encoder/.test(subfolder) ? [transformersNames, diffusersNames] : [diffusersNames, transformersNames];
+  return likely.flatMap((name, i) => [name, other[i]]);
+}
 
 /**
  * Opens the file of a model's weights, or all of its shards: safetensors, or where there are none pickles, of which nothing is executed.
@@ -57,7 +61,7 @@ export async function findWeightFiles(folder: ModelFolder, { subfolder, variant,
   const prefix = subfolder ? `${subfolder}/` : '';
   const dotVariant = variant ? `.${variant}` : '';
   const name = subfolder ? `${folder.name}/${subfolder}` : folder.name;
-  const accepted = names.filter(({ end }) => useSafetensors === undefined || (end === 'safetensors') === useSafetensors);
+  const accepted = weightNames(subfolder).filter(({ end }) => useSafetensors === undefined || (end === 'safetensors') === useSafetensors);
   for (const { stem, end } of accepted) {
     const whole = `${stem}${dotVariant}.${end}`;
     if (await folder.has(prefix + whole)) return [whole];

@@ -4,6 +4,7 @@ import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
 import { warnOfSecondTfjs } from '../core/one_tfjs.js';
 import type { Gpu } from './native/cuda/nvidia.js';
+import { startWasm } from './start_wasm.js';
 import { guardWasmMemory } from './wasm_memory.js';
 
 /**
@@ -118,7 +119,8 @@ async function start(device: Device, options: DeviceOptions = {}): Promise<void>
   warnOfSecondTfjs();
   try {
     if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, options);
-    if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
+    if (device === 'wasm') await startWasm();
+    else if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
     if (device === 'wasm') guardWasmMemory();
     current = device;
   } catch (error) {

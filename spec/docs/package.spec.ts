@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import {
-  cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
+import { execute, installPackage, isClone } from '../support/installed_package.js';
 
 const compiler = resolve('node_modules/typescript/bin/tsc');
 const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Record<string, unknown>;
@@ -13,35 +9,15 @@ const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Record<stri
 const IMPORT = `import { DiffusionPipeline, tf } from 'tfjs-diffusers';\nconsole.log(DiffusionPipeline.name, tf.version.tfjs);\n`;
 const REQUIRE = `const { DiffusionPipeline, tf } = require('tfjs-diffusers');\nconsole.log(DiffusionPipeline.name, tf.version.tfjs);\n`;
 
-describe('The package', () => {
-  let folder: string;
+describe('The package, as npm packs it from a clean clone', () => {
   let project: string;
   let clone: string;
+  const run = (command: string, parameters: readonly string[]) => execute(command, parameters, project);
 
-  const run = async (command: string, parameters: readonly string[], cwd = project) => {
-    const env = { ...process.env, npm_config_ignore_scripts: 'false' }; // of whoever runs the specs
-    const { stdout, stderr } = await promisify(execFile)(command, parameters, { cwd, env, shell: process.platform === 'win32' });
-    return { stdout, stderr };
-  };
-
-  before('is packed from a clean clone, and installed in an empty project', async function () {
-    if (!existsSync('.git')) return this.skip();
-    folder = mkdtempSync(join(tmpdir(), 'spec-'));
-    project = join(folder, 'project');
-    clone = join(folder, 'clone');
-    const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], '.');
-    for (const path of stdout.split('\0').filter(path => existsSync(path) && !path.startsWith('spec/golden/'))) cpSync(path, join(clone, path));
-    symlinkSync(resolve('node_modules'), join(clone, 'node_modules'), 'junction');
-    for (const end of ['js', 'd.ts']) { // of another day
-      mkdirSync(join(clone, 'dist/lib'), { recursive: true });
-      writeFileSync(join(clone, `dist/lib/moved_since.${end}`), 'export {};\n');
-    }
-    mkdirSync(project);
-    writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }\n');
-    await run('npm', ['pack', '../clone']);
-    await run('npm', ['install', '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', `tfjs-diffusers-${manifest.version}.tgz`]);
+  before('and installs it in an empty project', async function () {
+    if (!isClone) return this.skip();
+    ({ program: project, clone } = await installPackage());
   });
-  after(() => { if (folder) rmSync(folder, { recursive: true, force: true }); });
 
   const installed = (path: string) => join(project, 'node_modules/tfjs-diffusers', path);
 
@@ -56,17 +32,17 @@ describe('The package', () => {
     const compiled = () => statSync(join(clone, 'dist/.compiled')).mtimeMs;
     const before = compiled();
     writeFileSync(join(clone, 'dist/spec/moved_since.spec.js'), 'fail();\n');
-    await run(process.execPath, ['compile.js'], clone);
+    await execute(process.execPath, ['compile.js'], clone);
     assert.equal(compiled(), before);
     assert.ok(!existsSync(join(clone, 'dist/spec/moved_since.spec.js')));
     writeFileSync(join(clone, 'lib/new.ts'), 'export const answer: number = 42;\n');
-    await run(process.execPath, ['compile.js'], clone);
+    await execute(process.execPath, ['compile.js'], clone);
     assert.ok(existsSync(join(clone, 'dist/lib/new.js')));
     rmSync(join(clone, 'lib/new.ts'));
-    await run(process.execPath, ['compile.js'], clone);
+    await execute(process.execPath, ['compile.js'], clone);
     assert.ok(!existsSync(join(clone, 'dist/lib/new.js')) && !existsSync(join(clone, 'dist/lib/new.d.ts')));
     writeFileSync(join(clone, 'lib/wrong.ts'), 'export const answer: number = true;\n');
-    await assert.rejects(run(process.execPath, ['compile.js'], clone), /Command failed/);
+    await assert.rejects(execute(process.execPath, ['compile.js'], clone), /Command failed/);
     rmSync(join(clone, 'lib/wrong.ts'));
   });
 

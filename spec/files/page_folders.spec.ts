@@ -78,6 +78,61 @@ describe('FetchFolder', () => {
     assert.deepEqual(requests, []);
   });
 
+  it('goes by what the folder says that it has', async () => {
+    const listed = { ...Object.fromEntries(sizes), 'unet/none.bin': 5 };
+    files['files.json'] = new TextEncoder().encode(JSON.stringify(listed));
+    try {
+      const seen: DownloadProgress[] = [];
+      const folder = new FetchFolder(url, { name: 'm', progressCallback: progress => seen.push(progress) });
+      assert.deepEqual([await folder.has('vae/config.json'), await folder.has('unet/b.bin')], [false, true]);
+      await folder.prefetch(['unet/b.bin', 'vae/config.json']);
+      assert.deepEqual(requests, ['GET /models/m%201/files.json', 'GET /models/m%201/unet/b.bin']);
+      assert.equal(seen.at(-1)!.total, 1000);
+      await assert.rejects(folder.open('unet/none.bin'), { message: 'm/unet/none.bin: there is no such file' });
+    } finally {
+      delete files['files.json'];
+    }
+  });
+
+  it('says what is wrong with what the folder says', async () => {
+    const listings = { '[]': /takes \{ path: bytes, \.\.\. \}$/, '{ "a": -1 }': /'a': got -1, takes its size in bytes$/, '{ "../a": 1 }': /takes a path inside/, '{': /not JSON/ };
+    for (const [text, message] of Object.entries(listings)) {
+      files['files.json'] = new TextEncoder().encode(text);
+      await assert.rejects(new FetchFolder(url, { name: 'm' }).has('a'), error => error instanceof Error && message.test(error.message), text);
+    }
+    delete files['files.json'];
+  });
+
+  it('asks once for each file that may be missing, where the folder does not say', async () => {
+    const folder = new FetchFolder(url);
+    for (let i = 0; i < 2; i++) await Promise.all(['unet/none.bin', 'unet/b.bin'].map(path => folder.has(path)));
+    assert.deepEqual(requests.sort(), ['GET /models/m%201/files.json', 'HEAD /models/m%201/unet/b.bin', 'HEAD /models/m%201/unet/none.bin']);
+  });
+
+  it('takes a page for no file', async () => {
+    const application = createServer(({ url: path }, response) => {
+      const content = files[path!.slice(1)];
+      response.writeHead(200, { 'Content-Type': content ? 'application/octet-stream' : 'text/html; charset=utf-8' }).end(content ?? '<!doctype html>');
+    });
+    await new Promise<void>(resolve => { application.listen(0, 'localhost', resolve); });
+    try {
+      const address = `http://localhost:${(application.address() as AddressInfo).port}`;
+      const folder = new FetchFolder(address);
+      assert.deepEqual([await folder.has('unet/b.bin'), await folder.has('unet/none.bin')], [true, false]);
+      assert.deepEqual(await folder.readJson('model_index.json'), { a: 1 });
+      const isPage = 'model_index.json: the server answers with a page (HTML), as many do where there is no such file: is the address right?';
+      await assert.rejects(new FetchFolder(`${address}/elsewhere/`).has('model_index.json'), { name: 'ModelFileError', message: `${address}/elsewhere/${isPage}` });
+      const listed = new FetchFolder(`${address}/elsewhere/`, { files: sizes });
+      await assert.rejects(listed.readJson('model_index.json'), { name: 'ModelFileError', message: `${address}/elsewhere/${isPage}` });
+    } finally {
+      application.close();
+    }
+  });
+
+  it('takes a whole address where there is no page', () => {
+    assert.throws(() => new FetchFolder('./models/shapes'), { name: 'ModelFileError', message: /^\.\/models\/shapes\/: takes a whole address here/ });
+  });
+
   it('fetches several files with their progress as one', async () => {
     const seen: DownloadProgress[] = [];
     const folder = new FetchFolder(url, { files: sizes, progressCallback: progress => seen.push(progress) });

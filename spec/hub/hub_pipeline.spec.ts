@@ -24,7 +24,7 @@ function repository(): Record<string, Uint8Array | string> {
   const index = JSON.parse(String(files['model_index.json']));
   index.safety_checker = ['stable_diffusion', 'StableDiffusionSafetyChecker'];
   index.feature_extractor = ['transformers', 'CLIPImageProcessor'];
-  const others = ['README.md', 'demo.png', 'model-pruned.ckpt', 'model-emaonly.safetensors', 'safety_checker/config.json', 'safety_checker/model.safetensors',
+  const others = ['README.md', 'files.json', 'demo.png', 'model-pruned.ckpt', 'model-emaonly.safetensors', 'safety_checker/config.json', 'safety_checker/model.safetensors',
     'feature_extractor/preprocessor_config.json', 'text_encoder/pytorch_model.bin', 'text_encoder/model.fp16.safetensors', 'unet/diffusion_pytorch_model.bin',
     'unet/diffusion_pytorch_model.non_ema.safetensors', 'unet/diffusion_pytorch_model.fp16.safetensors', 'vae/diffusion_pytorch_model.bin',
     'vae/diffusion_pytorch_model.fp16.safetensors', 'unet/model.onnx', 'scheduler/README.md'];

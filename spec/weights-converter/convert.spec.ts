@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
@@ -116,7 +116,7 @@ describe('convertModel', () => {
     const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
     assert.ok(size > 250e6, `the model has ${size} bytes`);
     assert.ok(Number(stdout) > 0 && Number(stdout) < 120e6, `took ${stdout} bytes for a model of ${size}`);
-    assert.deepEqual(readdirSync(join(folder(), 'out')).length, 2 + 3);
+    assert.deepEqual(readdirSync(join(folder(), 'out')).length, 3 + 3);
   });
 });
 
@@ -185,8 +185,18 @@ describeOnDevices('convertModel', () => {
   it('converts a single network', async () => {
     const single = new MemoryFolder({ 'config.json': files['vae/config.json'], 'diffusion_pytorch_model.safetensors': files['vae/diffusion_pytorch_model.safetensors'] });
     await convertModel(single, out, { verify: true });
-    assert.deepEqual(readdirSync(out).sort(), ['config.json', 'diffusion_pytorch_model.safetensors']);
+    assert.deepEqual(readdirSync(out).sort(), ['config.json', 'diffusion_pytorch_model.safetensors', 'files.json']);
     (await AutoencoderKL.fromPretrained(out)).dispose();
+  });
+
+  it('writes down which files there are, as the bundled model has it', async () => {
+    await convertModel(folder, out);
+    for (const model of [out, DEMO_MODEL]) {
+      const paths = readdirSync(model, { recursive: true, encoding: 'utf8' }).map(path => path.replaceAll('\\', '/'));
+      const files = paths.filter(path => path !== 'files.json' && statSync(join(model, path)).isFile()).sort();
+      const sizes = files.map(path => [path, statSync(join(model, path)).size]);
+      assert.deepEqual(Object.entries(JSON.parse(readFileSync(join(model, 'files.json'), 'utf8'))), sizes, model);
+    }
   });
 
   it('splits into shards', async () => {
