@@ -78,6 +78,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
     throw new UsageError(`--grid: got ${grid.rows}x${grid.cols}, takes rows and columns for ${count} images`);
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
+  if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {

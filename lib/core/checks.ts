@@ -31,6 +31,16 @@ export function checkInteger(name: string, value: number, min: number, max = Num
   return value;
 }
 
+/** @throws TypeError for an option that is none of `names`; one that Python writes `so_or_so` is told by the name that it has here. */
+export function checkOptionNames(what: string, options: object, names: readonly string[], others: Readonly<Record<string, string>> = {}): void {
+  for (const [option, value] of Object.entries(options)) {
+    if (value === undefined || names.includes(option)) continue;
+    const ours = others[option] ?? option.replace(/(?<=[a-z\d])_([a-z\d])/g, (_, letter: string) => letter.toUpperCase());
+    const hint = ours !== option && names.includes(ours) ? `: it is called ${ours} here` : others[option] ? `: ${others[option]}` : '';
+    throw new TypeError(`${what}: there is no option ${show(option)}${hint}; takes ${names.join(', ')}`);
+  }
+}
+
 /** @throws RangeError unless `value` is one of `accepted`. */
 export function checkOneOf<T>(name: string, value: unknown, accepted: readonly T[]): T {
   if (!accepted.includes(value as T)) {

@@ -112,8 +112,16 @@ export class Image {
     }
   }
 
-  /** Reads a picture file, as fromBytes (Node). @throws Error for a file that cannot be read, ImageError that names it as fromBytes. */
-  static async open(path: string | URL): Promise<Image> {
+  /**
+   * Reads a picture: a file by its path (Node), or the bytes of one, as fromBytes.
+   * @throws Error for a file that cannot be read, ImageError that names it as fromBytes, TypeError for what is neither.
+   */
+  static async open(path: string | URL | Uint8Array | Blob): Promise<Image> {
+    if (path instanceof Blob) return Image.fromBytes(new Uint8Array(await path.arrayBuffer()));
+    if (path instanceof Uint8Array) return Image.fromBytes(path);
+    if (!(path instanceof URL) && typeof path !== 'string') {
+      throw new TypeError(`image: got ${show(path)}, takes a path, or the bytes of a file`);
+    }
     const { readImageFile } = await import('./read_file.js');
     const bytes = await readImageFile(path);
     try {

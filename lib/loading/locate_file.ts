@@ -19,5 +19,6 @@ export async function locateFile(
     await folder.prefetch?.([path]);
     return { folder, path };
   }
+  if (file) throw new ModelFileError(`${name as string}: there is no such file`);
   throw new ModelFileError(`${folder.name}: has no ${names.join(' or ')}${names === usual ? '; say which file it is by weightName' : ''}`);
 }

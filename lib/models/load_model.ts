@@ -1,6 +1,6 @@
 import { ensureBackend } from '../core/backend.js';
 import type { Block } from '../core/block.js';
-import { checkOneOf } from '../core/checks.js';
+import { checkOneOf, checkOptionNames } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
@@ -11,10 +11,16 @@ import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js
 /** What `fromPretrained` of a network takes. */
 export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
 
+const OPTIONS = Object.keys({
+  dtype: true, offload: true, onProgress: true, subfolder: true, variant: true, useSafetensors: true, predictionType: true, revision: true,
+  cacheDir: true, localFilesOnly: true, token: true, endpoint: true, progressCallback: true, signal: true,
+} satisfies Record<keyof LoadModelOptions, true>);
+
 export type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
 
 /** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. */
 export async function loadModel<M extends Block>(Class: ModelClass<M>, source: ModelSource, options: LoadModelOptions): Promise<M> {
+  checkOptionNames('fromPretrained', options, OPTIONS, { torch_dtype: 'dtype', torchDtype: 'dtype' });
   const folder = await openModelFolder(source, options);
   const subfolder = options.subfolder ?? await findInPipeline(folder, Class.className);
   options = { ...options, subfolder };

@@ -1,22 +1,27 @@
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
+import type { Device } from '../runtime/devices.js';
+import { Scheduler } from '../schedulers/scheduler.js';
 import type { Steps } from '../schedulers/steps.js';
+import { checkMemory } from './check_memory.js';
 import type { StableDiffusionComponents } from './components.js';
-import type { GenerateOptions, GenerateRequest } from './generate_options.js';
-
-/** @throws TypeError for an option that is none of `names`. */
-export function checkOptionNames(options: object, names: readonly string[]): void {
-  for (const [option, value] of Object.entries(options)) {
-    if (value !== undefined && !names.includes(option)) throw new TypeError(`generate: there is no option ${show(option)}; takes ${names.join(', ')}`);
-  }
-}
+import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
 
 /** What makes pictures: options are checked against it. */
 interface Generating extends StableDiffusionComponents {
   readonly vaeScaleFactor: number;
+  readonly device?: Device;
   readonly defaultSampleSize: number | [number, number] | null;
   readonly defaults: { readonly numInferenceSteps: number; readonly guidanceScale: number };
+}
+
+/** @throws TypeError for what is no scheduler: also for a class, of which one is yet to be made. */
+export function checkScheduler(scheduler: unknown): void {
+  if (scheduler instanceof Scheduler) return;
+  const { className } = (scheduler ?? {}) as Partial<typeof Scheduler>;
+  if (typeof scheduler !== 'function' || !className) throw new TypeError(`scheduler: got ${show(scheduler)}, takes a Scheduler`);
+  throw new TypeError(`scheduler: got the class ${className}, takes one of it: ${className}.fromConfig(pipe.scheduler.config)`);
 }
 
 /**
@@ -24,10 +29,11 @@ interface Generating extends StableDiffusionComponents {
  * @throws TypeError or RangeError that names the option, what it got and what it takes.
  */
 export function checkGenerateOptions(
-  pipe: Generating, prompt: string | string[] | undefined, options: GenerateOptions,
+  pipe: Generating, prompt: string | string[] | undefined, options: GenerateOptions<OutputType>,
   unetChannels: readonly number[] = [pipe.vae.config.latent_channels],
 ): GenerateRequest {
   const { unet, vaeScaleFactor, textEncoder } = pipe;
+  checkScheduler(pipe.scheduler);
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const { textFeatures: features } = unet;
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
@@ -64,6 +70,7 @@ export function checkGenerateOptions(
   const width = checkSide('width', options.width ?? (trainedWidth ?? NaN) * vaeScaleFactor, vaeScaleFactor);
   const latentShape: GenerateRequest['latentShape'] =
     [images, height / vaeScaleFactor, width / vaeScaleFactor, pipe.vae.config.latent_channels];
+  checkMemory(pipe.vae, { images, height, width }, pipe.device);
   if (latents) checkShape('latents', latents.shape, latentShape);
   if (generator !== undefined && ![generator].flat().every(each => each instanceof Generator)) {
     throw new TypeError(`generator: got ${show(generator)}, takes a Generator or a list of them`);
@@ -88,7 +95,7 @@ export function checkGenerateOptions(
 }
 
 /** @throws TypeError for more than one of the three ways to say the steps. */
-function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions, usual: number): Steps {
+function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions<OutputType>, usual: number): Steps {
   const given = Object.entries({ numInferenceSteps, timesteps, sigmas }).filter(([, value]) => value !== undefined).map(([name]) => name);
   if (given.length > 1) throw new TypeError(`${given[0]}: got both ${given[0]} and ${given[1]}, takes one of the two`);
   return timesteps ? { timesteps } : sigmas ? { sigmas } : checkInteger('numInferenceSteps', numInferenceSteps ?? usual, 1);

@@ -8,7 +8,7 @@ import type { UsualPipeline } from './registry.js';
 export type OutputType = 'image' | 'tensor' | 'latent';
 
 /** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
-export interface GenerateOptions<T extends OutputType = OutputType> {
+export interface GenerateOptions<T extends OutputType = 'image'> {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
   /** 50 by default. */
@@ -66,7 +66,7 @@ export const OPTIONS = Object.keys({
   numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true, guidanceRescale: true, clipSkip: true,
   crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true, detectAnomaly: true, signal: true,
   whenBusy: true,
-} satisfies Record<keyof GenerateOptions, true>);
+} satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
 export type StepCallback = (
   pipe: UsualPipeline, step: number, timestep: number, state: { latents: tf.Tensor },

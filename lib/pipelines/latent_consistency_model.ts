@@ -1,7 +1,8 @@
+import { checkOptionNames } from '../core/checks.js';
 import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
 import { LCMScheduler } from '../schedulers/lcm.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { checkGenerateOptions } from './check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import { prepareLatents, StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -9,7 +10,7 @@ import { prepareLatents, StableDiffusionPipeline } from './stable_diffusion.js';
 const MISSING = ['negativePrompt', 'negativePromptEmbeds', 'guidanceStop', 'guidanceRescale', 'sigmas', 'eta'] as const;
 
 /** Options of `generate`: those of StableDiffusionPipeline as far as they apply; 4 steps and a `guidanceScale` of 8.5 by default. */
-export interface LatentConsistencyModelOptions<T extends OutputType = OutputType> extends Omit<GenerateOptions<T>, typeof MISSING[number]> {
+export interface LatentConsistencyModelOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, typeof MISSING[number]> {
   /** The steps that the model was distilled for, of which some are taken; by default what the scheduler's config says. */
   originalInferenceSteps?: number;
 }
@@ -27,7 +28,7 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
   override async generate<T extends OutputType = 'image'>(
     prompt?: string | string[], options: LatentConsistencyModelOptions<T> = {},
   ): Promise<GenerateOutput<T>> {
-    checkOptionNames(options, LCM_OPTIONS);
+    checkOptionNames('generate', options, LCM_OPTIONS);
     const { originalInferenceSteps, ...others } = options;
     const request: GenerateRequest = { ...this.checkDistilled(prompt, others), timestepsOptions: { originalInferenceSteps } };
     return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }));
@@ -37,7 +38,7 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
     return { numInferenceSteps: 4, guidanceScale: 8.5 };
   }
 
-  protected checkDistilled(prompt: string | string[] | undefined, options: GenerateOptions): GenerateRequest {
+  protected checkDistilled(prompt: string | string[] | undefined, options: GenerateOptions<OutputType>): GenerateRequest {
     const { scheduler, unet } = this;
     if (!(scheduler instanceof LCMScheduler)) {
       throw new RangeError(`scheduler: got ${(scheduler.constructor as typeof Scheduler).className}, takes LCMScheduler; StableDiffusionPipeline takes others`);

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkOptionNames } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { checkOptionNames } from './check_generate_options.js';
 import type { GenerateOutput, OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, inTurn, startingPictures } from './image_input.js';
 import { LatentConsistencyModelPipeline, LCM_OPTIONS, type LatentConsistencyModelOptions } from './latent_consistency_model.js';
 import type { Img2ImgOptions } from './stable_diffusion_img2img.js';
 
 /** Options of `generate`: those of LatentConsistencyModelPipeline, with the picture's size, and the noise on top of it. */
-export type LatentConsistencyModelImg2ImgOptions<T extends OutputType = OutputType> =
+export type LatentConsistencyModelImg2ImgOptions<T extends OutputType = 'image'> =
   Omit<LatentConsistencyModelOptions<T>, 'height' | 'width' | 'latents'> & Pick<Img2ImgOptions<T>, 'image' | 'strength'>;
 
 const OPTIONS = [...LCM_OPTIONS.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
@@ -21,7 +21,7 @@ export class LatentConsistencyModelImg2ImgPipeline extends LatentConsistencyMode
   override async generate<T extends OutputType = 'image'>(
     prompt: string | string[] | undefined, options: LatentConsistencyModelImg2ImgOptions<T>,
   ): Promise<GenerateOutput<T>> {
-    checkOptionNames(options, OPTIONS);
+    checkOptionNames('generate', options, OPTIONS);
     const { image, strength = 0.8, originalInferenceSteps, ...others } = options;
     const pictures = startingPictures(this.vae, image);
     const { count, height, width } = pictures;

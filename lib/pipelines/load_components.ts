@@ -1,4 +1,4 @@
-import { checkOneOf, show } from '../core/checks.js';
+import { checkOneOf, checkOptionNames, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
@@ -28,6 +28,17 @@ export interface LoadPipelineOptions extends Pick<LoadModelOptions, 'dtype' | 'v
   progressCallback?: (progress: LoadingProgress) => void;
 }
 
+const OPTIONS = Object.keys({
+  device: true, dtype: true, variant: true, useSafetensors: true, cpuOffload: true, compile: true, progressCallback: true, signal: true,
+  predictionType: true, revision: true, cacheDir: true, localFilesOnly: true, token: true, endpoint: true,
+} satisfies Record<keyof LoadPipelineOptions, true>);
+
+/** What diffusers calls otherwise, or needs. */
+const OF_DIFFUSERS = {
+  torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device', safety_checker: 'no picture is checked', requires_safety_checker: 'no picture is checked',
+  feature_extractor: 'no picture is checked', low_cpu_mem_usage: 'weights never take twice their size',
+};
+
 /** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
 export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = Partial<C> & LoadPipelineOptions;
 
@@ -46,6 +57,7 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
   const Class = Pipeline ?? pipelineClass(index._class_name, `${path}: _class_name`);
   const { components: table, takeExtras } = Class.family;
+  checkOptionNames('fromPretrained', options, [...OPTIONS, ...Object.keys(table)], OF_DIFFUSERS);
   const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => Object.hasOwn(table, name) && value !== undefined));
 
   // Every class is known, and every file, before anything large is fetched.

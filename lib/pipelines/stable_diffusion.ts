@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkOptionNames } from '../core/checks.js';
 import { randn } from '../core/random.js';
 import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
 import type { Autoencoder } from '../models/autoencoder.js';
@@ -9,7 +10,7 @@ import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js'
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
-import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { checkGenerateOptions, checkScheduler } from './check_generate_options.js';
 import { stableDiffusion, type StableDiffusionComponents } from './components.js';
 import { correctScheduler, trainedSampleSize, warnOfSampleSize } from './correct_configs.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
@@ -42,6 +43,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
 
   constructor({ vae, textEncoder, tokenizer, unet, scheduler }: StableDiffusionComponents) {
     super();
+    checkScheduler(scheduler);
     this.vae = vae;
     this.textEncoder = textEncoder;
     this.tokenizer = tokenizer;
@@ -79,7 +81,7 @@ export class StableDiffusionPipeline extends AdaptablePipeline implements Stable
   async generate<T extends OutputType = 'image'>(
     prompt?: string | string[], options: GenerateOptions<T> = {},
   ): Promise<GenerateOutput<T>> {
-    checkOptionNames(options, OPTIONS);
+    checkOptionNames('generate', options, OPTIONS);
     const request = checkGenerateOptions(this, prompt, options);
     return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }));
   }

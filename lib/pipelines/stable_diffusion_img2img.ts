@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkOptionNames } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { checkGenerateOptions } from './check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, inTurn, lastTimesteps, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, and the noise comes on top of it. */
-export interface Img2ImgOptions<T extends OutputType = OutputType> extends Omit<GenerateOptions<T>, 'height' | 'width' | 'latents'> {
+export interface Img2ImgOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, 'height' | 'width' | 'latents'> {
   /**
    * What to begin from; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
    * Besides, latents as the UNet knows them: a tensor `[images, height, width, latent_channels]`.
@@ -27,7 +28,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
   override async generate<T extends OutputType = 'image'>(
     prompt: string | string[] | undefined, options: Img2ImgOptions<T>,
   ): Promise<GenerateOutput<T>> {
-    checkOptionNames(options, IMG2IMG_OPTIONS);
+    checkOptionNames('generate', options, IMG2IMG_OPTIONS);
     const { image, strength = 0.8, ...others } = options;
     const pictures = startingPictures(this.vae, image);
     const { count, height, width } = pictures;

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkInteger, checkShape, show } from '../core/checks.js';
+import { checkInteger, checkOptionNames, checkShape, show } from '../core/checks.js';
 import { randn } from '../core/random.js';
 import { Image } from '../image/image.js';
-import { checkGenerateOptions, checkOptionNames } from './check_generate_options.js';
+import { checkGenerateOptions } from './check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import {
   checkImages, checkStrength, checkTurns, drawLatents, inTurn, lastTimesteps, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
@@ -11,7 +11,7 @@ import { cropAndFill, cropRegion, overlay } from './mask_crop.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. */
-export interface InpaintOptions<T extends OutputType = OutputType> extends GenerateOptions<T> {
+export interface InpaintOptions<T extends OutputType = 'image'> extends GenerateOptions<T> {
   /** What to change, scaled to `height` and `width`. Fewer pictures than are to be made are taken in turn. */
   image: ImageInput;
   /** White where to change it, black where it stays; pictures, or a tensor `[masks, height, width, 1]` within [0, 1]. */
@@ -42,7 +42,7 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
   override async generate<T extends OutputType = 'image'>(
     prompt: string | string[] | undefined, options: InpaintOptions<T>,
   ): Promise<GenerateOutput<T>> {
-    checkOptionNames(options, INPAINT_OPTIONS);
+    checkOptionNames('generate', options, INPAINT_OPTIONS);
     const { image, maskImage, strength = 1, paddingMaskCrop, maskedImageLatents, ...others } = options;
     const { latent_channels: channels } = this.vae.config;
     const request = { ...checkGenerateOptions(this, prompt, others, [channels, 2 * channels + 1]), strength };

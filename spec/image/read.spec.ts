@@ -90,6 +90,14 @@ describe('Image.open', () => {
     assert.deepEqual(await Image.open(join(folder(), 'a.png')), image);
   });
 
+  it('reads the bytes of a file, as a server has them', async () => {
+    const image = golden('resize/source');
+    const png = await image.toPng();
+    for (const given of [png, Buffer.from(png), new Blob([png as BlobPart])]) assert.deepEqual(await Image.open(given), image);
+    await assert.rejects(Image.open(Buffer.from('text')), /^ImageError: begins with 'text', as no picture does/);
+    await assert.rejects(Image.open([1, 2] as never), /^TypeError: image: got \[1, 2\], takes a path, or the bytes of a file$/);
+  });
+
   it('names files that it cannot read', async () => {
     const path = (name: string) => join(folder(), name);
     mkdirSync(path('folder'));

@@ -8,6 +8,7 @@ import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_model_img2img.js';
@@ -221,6 +222,42 @@ describe('DiffusionPipeline', () => {
     const { images } = await pipe.generate('a red circle', { numInferenceSteps: 2, outputType: 'tensor' });
     assert.equal(tf.getBackend(), pipe.device === 'wasm' ? 'wasm' : 'tensorflow');
     images.dispose();
+    pipe.dispose();
+  });
+
+  it('tells options of Python by the names that they have here, and what is no option', async () => {
+    const load = (options: object) => DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm', ...options });
+    await assert.rejects(load({ torch_dtype: 'float16' }), /^TypeError: fromPretrained: there is no option 'torch_dtype': it is called dtype here; takes device, /);
+    await assert.rejects(load({ use_safetensors: true }), /there is no option 'use_safetensors': it is called useSafetensors here;/);
+    await assert.rejects(load({ text_encoder: null }), /there is no option 'text_encoder': it is called textEncoder here;/);
+    await assert.rejects(load({ safety_checker: null }), /there is no option 'safety_checker': no picture is checked;/);
+    await assert.rejects(load({ magic: 1 }), /there is no option 'magic'; takes device, dtype, .*, unet, vae$/);
+    await assert.rejects(UNet2DConditionModel.fromPretrained(DEMO_MODEL, { torchDtype: 'float16' } as never), /'torchDtype': it is called dtype here;/);
+  });
+
+  it('asks for a scheduler where it gets a class, or something else', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+    pipe.scheduler = EulerDiscreteScheduler as never;
+    const itsClass = /^TypeError: scheduler: got the class EulerDiscreteScheduler, takes one of it: EulerDiscreteScheduler\.fromConfig\(pipe\.scheduler\.config\)$/;
+    await assert.rejects(pipe.generate('a star'), itsClass);
+    assert.throws(() => new StableDiffusionPipeline({ ...pipe.components, scheduler: EulerDiscreteScheduler as never }), itsClass);
+    assert.throws(() => new StableDiffusionPipeline({ ...pipe.components, scheduler: {} as never }), /^TypeError: scheduler: got \[object Object\], takes a Scheduler$/);
+    pipe.dispose();
+  });
+
+  it('gives pictures where options are kept by their type', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+    pipe.setProgressBarConfig({ disable: true });
+    const options: GenerateOptions = { numInferenceSteps: 1 };
+    const { images } = await pipe.generate('a star', options);
+    assert.equal(images[0].width, 64);
+    pipe.dispose();
+  });
+
+  it('refuses sizes that no memory holds', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+    await assert.rejects(pipe.generate('a star', { width: 1e6, height: 1e5 }),
+      /^RangeError: width, height: got 1000000 x 100000 pixels, which take [\d.]+ TB and more, and there are [\d.]+ GB; takes smaller ones, or enableVaeTiling\(\)$/);
     pipe.dispose();
   });
 });
