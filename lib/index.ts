@@ -35,7 +35,7 @@ export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
 export { UNet2DConditionModel } from './models/unet_2d_condition_model.js';
-export type { UNetConditions } from './models/unet_down_path.js';
+export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
 export { Model } from './models/model.js';
 export type { LoadModelOptions as ModelFromPretrainedOptions } from './models/load_model.js';

@@ -34,8 +34,13 @@ export interface UNet2DConditionConfig {
   /** What is added to the time embedding for a class: of its number, or of a vector of its own. */
   class_embed_type: string | null;
   num_class_embeds: number | null;
+  /** Features of what is projected for a class, or of all that is told besides where there is an addition_embed_type. */
   projection_class_embeddings_input_dim: number | null;
   class_embeddings_concat: boolean;
+  /** What is added to the time embedding besides: `text_time`, as SDXL has it, of the text as a whole and of some numbers. */
+  addition_embed_type: string | null;
+  /** Features of each of those numbers. */
+  addition_time_embed_dim: number | null;
   resnet_time_scale_shift: string;
   /** Of Resnet and SimpleCrossAttn blocks alone, as the next, and cross_attention_norm. */
   resnet_skip_time_act: boolean;
@@ -79,6 +84,8 @@ const KEYS: ConfigKeys<UNet2DConditionConfig> = {
   num_class_embeds: optional(whole(1)),
   projection_class_embeddings_input_dim: optional(whole(1)),
   class_embeddings_concat: flag(false),
+  addition_embed_type: optional(text('text_time', { accepts: [null, 'text_time'] })),
+  addition_time_embed_dim: optional(whole(1)),
   resnet_time_scale_shift: text('default', { accepts: ['default', 'scale_shift'] }),
   resnet_skip_time_act: flag(false),
   resnet_out_scale_factor: real(1),
@@ -91,11 +98,10 @@ const KEYS: ConfigKeys<UNet2DConditionConfig> = {
   _diffusers_version: optional(text('0.42.1')),
 };
 
-/** What SDXL, Kandinsky, GLIGEN and others set otherwise. */
+/** What Kandinsky, GLIGEN and others set otherwise. */
 const FOREIGN = {
   num_attention_heads: [null],
   dual_cross_attention: [false],
-  addition_embed_type: [null],
   time_embedding_type: ['positional'],
   time_embedding_act_fn: [null],
   timestep_post_act: [null],
@@ -118,6 +124,12 @@ export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2
   }
   if (config.class_embeddings_concat && config.class_embed_type === null && config.num_class_embeds === null) {
     refuse('class_embeddings_concat', 'false where there are neither class_embed_type nor num_class_embeds');
+  }
+  if (config.addition_embed_type !== null) {
+    for (const key of ['addition_time_embed_dim', 'projection_class_embeddings_input_dim'] as const) {
+      if (config[key] === null) refuse(key, `a number where addition_embed_type is '${config.addition_embed_type}'`);
+    }
+    if (config.class_embeddings_concat) refuse('class_embeddings_concat', `false where addition_embed_type is '${config.addition_embed_type}'`);
   }
   if (config.encoder_hid_dim_type !== null && config.encoder_hid_dim === null) refuse('encoder_hid_dim', `a number where encoder_hid_dim_type is '${config.encoder_hid_dim_type}'`);
   if (config.encoder_hid_dim !== null && Array.isArray(config.cross_attention_dim)) refuse('cross_attention_dim', 'one number where there is an encoder_hid_dim');

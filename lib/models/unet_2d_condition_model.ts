@@ -14,7 +14,7 @@ import { upBlocks } from './unet_levels.js';
 
 /**
  * The denoiser: a U-shaped network over the latents that attends to the text.
- * Equals diffusers' UNet2DConditionModel for every SD1.x and SD2.x config, and many others (arXiv:2112.10752).
+ * Equals diffusers' UNet2DConditionModel for every SD1.x, SD2.x and SDXL config, and many others (arXiv:2112.10752).
  * @throws RangeError for a config of another architecture, or one that contradicts itself.
  */
 export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {

@@ -17,6 +17,16 @@ export interface UNetConditions {
   classLabels?: readonly number[] | tf.Tensor;
   /** What is added to the timestep, where the config has a time_cond_proj_dim: `[batch or 1, time_cond_proj_dim]`. */
   timestepCond?: tf.Tensor;
+  /** What else is told, where the config has an addition_embed_type. */
+  addedCondKwargs?: AddedConditions;
+}
+
+/** What SDXL is told besides the text, token by token, and the time. Named as diffusers' `added_cond_kwargs`. */
+export interface AddedConditions {
+  /** Each text as a whole: `[batch or 1, features]`. */
+  textEmbeds: tf.Tensor;
+  /** Numbers, a row for all samples or one for each: of SDXL the original height and width, the crop's top and left, the target height and width. */
+  timeIds: ReadonlyArray<readonly number[]>;
 }
 
 /** All that the network is given, as tensors: what a graph can take. */
@@ -27,11 +37,14 @@ export type UNetInputs = {
   text: tf.Tensor;
   timestepCond?: tf.Tensor;
   classes?: tf.Tensor;
+  /** `[batch or 1, projection_class_embeddings_input_dim]` */
+  added?: tf.Tensor;
 };
 
 /**
  * The way of noisy latents down to the middle, led by the time, the text and perhaps a class: the first half of a UNet, and of what goes beside one.
- * - Weights below `conv_in`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `down_blocks.N`, `mid_block`.
+ * - Weights below `conv_in`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `add_embedding`, `down_blocks.N`,
+ *   `mid_block`.
  */
 export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<Config> {
   protected readonly activation: Activation;
@@ -43,6 +56,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
   private readonly timeEmbedding: TimestepEmbedding;
   private readonly encoderHidProj?: Linear;
   private readonly classEmbedding?: Embedding | TimestepEmbedding | Linear;
+  private readonly addEmbedding?: TimestepEmbedding;
 
   constructor(config: Config) {
     super(config);
@@ -55,6 +69,9 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     if (encoder_hid_dim !== null) this.encoderHidProj = this.add('encoder_hid_proj', new Linear(encoder_hid_dim, cross_attention_dim as number));
     const classEmbedding = this.makeClassEmbedding();
     if (classEmbedding) this.classEmbedding = this.add('class_embedding', classEmbedding);
+    if (config.addition_embed_type !== null) {
+      this.addEmbedding = this.add('add_embedding', new TimestepEmbedding(config.projection_class_embeddings_input_dim!, this.timeEmbedding.outFeatures));
+    }
 
     this.levels = downLevels(config);
     const pad = config.downsample_padding;
@@ -83,6 +100,11 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     return this.config.class_embed_type !== null || this.config.num_class_embeds !== null;
   }
 
+  /** Whether it has to be told `addedCondKwargs`. */
+  get takesAdditions(): boolean {
+    return this.addEmbedding !== undefined;
+  }
+
   /** What all resnets of a block are made from. */
   protected resnets(sampling: 'conv' | 'resnet'): UNetBlockConfig {
     const { config, activation } = this;
@@ -95,7 +117,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
 
   /** Checks what is given, and makes tensors of it. */
   protected takeInputs(sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions): UNetInputs {
-    const { encoderHiddenStates, timestepCond, classLabels } = conditions;
+    const { encoderHiddenStates, timestepCond, classLabels, addedCondKwargs } = conditions;
     const { in_channels, center_input_sample, time_cond_proj_dim } = this.config;
     checkShape('unet sample', sample.shape, [null, null, null, in_channels]);
     const [batch] = sample.shape;
@@ -112,15 +134,20 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
       text: encoderHiddenStates,
       timestepCond: time_cond_proj_dim === null ? undefined : timestepCond ?? tf.zeros([1, time_cond_proj_dim]),
       classes: this.takesClasses ? this.takeClasses(classLabels, batch) : undefined,
+      added: this.takesAdditions ? this.takeAdditions(addedCondKwargs, batch) : undefined,
     };
   }
 
   /** What the blocks are told. */
-  protected lead({ sinusoid, text, timestepCond, classes }: UNetInputs): BlockConditions {
+  protected lead({ sinusoid, text, timestepCond, classes, added }: UNetInputs): BlockConditions {
     const time = this.timeEmbedding.forward(sinusoid, timestepCond);
-    const { classEmbedding } = this;
+    const { classEmbedding, addEmbedding } = this;
     const ofClass = classes && classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(classes) : classes;
-    return { temb: ofClass ? this.join(time, ofClass) : time, encoderHiddenStates: this.encoderHidProj?.forward(text) ?? text };
+    const temb = ofClass ? this.join(time, ofClass) : time;
+    return {
+      temb: added && addEmbedding ? tf.add(temb, addEmbedding.forward(added)) : temb,
+      encoderHiddenStates: this.encoderHidProj?.forward(text) ?? text,
+    };
   }
 
   /** Every state on the way down that a way up joins, from what `conv_in` gives on; or the first `count` of them. */
@@ -132,9 +159,25 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     return states;
   }
 
-  private sinusoid(timesteps: readonly number[]): tf.Tensor {
-    const { block_out_channels, flip_sin_to_cos, freq_shift } = this.config;
-    return getTimestepEmbedding(timesteps, block_out_channels[0], { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
+  private sinusoid(timesteps: readonly number[], features = this.config.block_out_channels[0]): tf.Tensor {
+    const { flip_sin_to_cos, freq_shift } = this.config;
+    return getTimestepEmbedding(timesteps, features, { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
+  }
+
+  /** What `add_embedding` takes, checked: the text, and the sines and cosines of the numbers behind it. */
+  private takeAdditions(added: AddedConditions | undefined, batch: number): tf.Tensor {
+    const { addition_time_embed_dim: dim, projection_class_embeddings_input_dim: features } = this.config;
+    if (!added) throw new TypeError('unet addedCondKwargs: got undefined, takes { textEmbeds, timeIds }');
+    const { textEmbeds, timeIds } = added;
+    const numbers = timeIds[0]?.length ?? 0;
+    checkShape('unet addedCondKwargs.textEmbeds', textEmbeds.shape, [null, null]);
+    checkCount('addedCondKwargs.textEmbeds', 'texts', textEmbeds.shape[0], batch);
+    checkCount('addedCondKwargs.timeIds', 'rows', timeIds.length, batch);
+    if (timeIds.some(row => row.length !== numbers) || textEmbeds.shape[1]! + numbers * dim! !== features) {
+      throw new RangeError(`unet addedCondKwargs: got ${textEmbeds.shape[1]} features of a text and ${numbers} numbers of ${dim} features, takes ${features} features`);
+    }
+    const sinusoids = tf.reshape(this.sinusoid(timeIds.flat(), dim!), [timeIds.length, numbers * dim!]);
+    return concatRows([textEmbeds, sinusoids]);
   }
 
   /** The layer `class_embedding`; none where there are no classes, or they are taken as they are. */
@@ -171,9 +214,14 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
   /** The embeddings of time and class as one. Each is of the batch, or of all of it at once. */
   private join(time: tf.Tensor, classes: tf.Tensor): tf.Tensor {
     if (!this.config.class_embeddings_concat) return tf.add(time, classes);
-    const rows = Math.max(time.shape[0], classes.shape[0]);
-    return tf.concat([time, classes].map(x => tf.tile(x, [rows / x.shape[0], 1])), -1);
+    return concatRows([time, classes]);
   }
+}
+
+/** One behind the other, each of the batch, or of all of it at once. */
+function concatRows(parts: tf.Tensor[]): tf.Tensor {
+  const rows = Math.max(...parts.map(({ shape }) => shape[0]));
+  return tf.concat(parts.map(x => tf.tile(x, [rows / x.shape[0], 1])), -1);
 }
 
 /** @throws RangeError unless there is one for all samples, or one for each. */

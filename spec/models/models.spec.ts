@@ -6,8 +6,9 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import type { AddedConditions } from '../../lib/models/unet_down_path.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
-import { expectClose } from '../support/close.js';
+import { expectClose, type Values } from '../support/close.js';
 import { loadGolden, type Golden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
@@ -16,19 +17,25 @@ import { convertModel } from '../../weights-converter/convert.js';
 const close = { atol: 1e-4, rtol: 1e-4 };
 
 /** What a golden UNet is led by besides the text. Classes are numbers, or vectors of floats. */
-function conditionsOf(golden: Golden, run: number): { classLabels?: number[] | tf.Tensor; timestepCond?: tf.Tensor } {
-  const [labels, condition] = ['class_labels', 'timestep_cond'].map(name => `${run}/${name}`);
+function conditionsOf(golden: Golden, run: number): { classLabels?: number[] | tf.Tensor; timestepCond?: tf.Tensor; addedCondKwargs?: AddedConditions } {
+  const [labels, condition, text, numbers] = ['class_labels', 'timestep_cond', 'text_embeds', 'time_ids'].map(name => `${run}/${name}`);
   const classes = golden.tensors[labels];
+  const rows = golden.tensors[numbers];
   return {
     ...(classes && { classLabels: classes.data instanceof Float32Array ? goldenTensor(golden, labels) : Array.from(classes.data, Number) }),
     ...(golden.tensors[condition] && { timestepCond: goldenTensor(golden, condition) }),
+    ...(rows && { addedCondKwargs: { textEmbeds: goldenTensor(golden, text), timeIds: rowsOf(rows) } }),
   };
+}
+
+function rowsOf({ data, shape: [rows, columns] }: Values): number[][] {
+  return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (_, i) => data[row * columns + i]));
 }
 
 describeOnDevices('UNet2DConditionModel equals diffusers', () => {
   const options = [
     'class_number', 'class_timestep', 'class_identity', 'class_projection', 'class_concat', 'text_projection', 'nested', 'reversed', 'early',
-    'simple', 'simple_text_alone', 'simple_mixed',
+    'simple', 'simple_text_alone', 'simple_mixed', 'xl', 'xl_distilled',
   ];
   for (const name of ['sd1', 'sd2', 'other', 'plain', 'no_mid', ...options]) {
     it(name, async () => {
@@ -43,14 +50,14 @@ describeOnDevices('UNet2DConditionModel equals diffusers', () => {
           expectClose(out, golden.tensors[`${run}/out`], close);
           return out;
         });
-        tf.dispose([sample, encoderHiddenStates, conditions]);
+        tf.dispose([sample, encoderHiddenStates, conditions.classLabels ?? [], conditions.timestepCond ?? [], conditions.addedCondKwargs?.textEmbeds ?? []] as tf.TensorContainer);
       }
       unet.dispose();
     });
   }
 
   it('gives the same as a graph, where the backend has them, whatever it is led by', () => {
-    for (const name of ['class_number', 'class_timestep', 'class_identity', 'class_projection', 'class_concat', 'text_projection', 'simple']) {
+    for (const name of ['class_number', 'class_timestep', 'class_identity', 'class_projection', 'class_concat', 'text_projection', 'simple', 'xl', 'xl_distilled']) {
       const golden = loadGolden(`models/unet_${name}`);
       const unet = new UNet2DConditionModel(golden.meta.config);
       setTorchWeights(unet, golden, 'weights/');
@@ -104,9 +111,32 @@ describeOnDevices('UNet2DConditionModel equals diffusers', () => {
   });
 });
 
+describeOnDevices('UNet2DConditionModel of SDXL', () => {
+  it('takes one row of sizes for all samples, and refuses what does not fit', () => {
+    const golden = loadGolden('models/unet_xl');
+    const unet = new UNet2DConditionModel(golden.meta.config);
+    tf.tidy(() => {
+      const [sample, encoderHiddenStates, textEmbeds] = [tf.randomNormal([2, 4, 4, 4]), tf.randomNormal([2, 3, 12]), tf.randomNormal([2, 9])];
+      const sizes = [64, 48, 0, 3, 1024, 1024];
+      const run = (addedCondKwargs?: AddedConditions) => unet.forward(sample, 1, { encoderHiddenStates, addedCondKwargs });
+      const whole = run({ textEmbeds, timeIds: [sizes, sizes] });
+      expectClose(run({ textEmbeds, timeIds: [sizes] }), { shape: whole.shape, data: whole.dataSync() }, close);
+      assert.throws(() => run(), /^TypeError: unet addedCondKwargs: got undefined, takes \{ textEmbeds, timeIds \}$/);
+      assert.throws(() => run({ textEmbeds, timeIds: [sizes, sizes, sizes] }), /^RangeError: unet addedCondKwargs.timeIds: got 3 rows, takes 1 or 2/);
+      assert.throws(() => run({ textEmbeds, timeIds: [[1, 2, 3, 4, 5]] }), /^RangeError: unet addedCondKwargs: got 9 features of a text and 5 numbers of 6 features, takes 45 features$/);
+      assert.throws(() => run({ textEmbeds: tf.zeros([1, 8]), timeIds: [sizes] }), /got 8 features of a text and 6 numbers of 6 features, takes 45 features$/);
+      assert.throws(() => run({ textEmbeds: tf.zeros([3, 9]), timeIds: [sizes] }), /unet addedCondKwargs.textEmbeds: got 3 texts, takes 1 or 2/);
+    });
+    unet.dispose();
+  });
+});
+
 describe('UNet2DConditionModel refuses configs', () => {
   const refused: Array<[string, object, RegExp]> = [
-    ['of SDXL', { addition_embed_type: 'text_time' }, /unet config: addition_embed_type: got 'text_time', takes null/],
+    ['of Kandinsky', { addition_embed_type: 'text_image' }, /unet config: addition_embed_type: got 'text_image', takes null, 'text_time'$/],
+    ['that add nothing', { addition_embed_type: 'text_time' }, /unet config: addition_time_embed_dim: got null, takes a number where addition_embed_type is 'text_time'$/],
+    ['that add what has no size', { addition_embed_type: 'text_time', addition_time_embed_dim: 256 }, /unet config: projection_class_embeddings_input_dim: got null, takes a number where addition_embed_type/],
+    ['that add to two', { addition_embed_type: 'text_time', addition_time_embed_dim: 4, projection_class_embeddings_input_dim: 30, num_class_embeds: 2, class_embeddings_concat: true }, /unet config: class_embeddings_concat: got true, takes false where addition_embed_type is 'text_time'$/],
     ['with an unknown class embedding', { class_embed_type: 'magic' }, /unet config: class_embed_type: got 'magic', takes null, 'timestep', 'identity', 'projection', 'simple_projection'$/],
     ['with a projection of nothing', { class_embed_type: 'projection' }, /unet config: projection_class_embeddings_input_dim: got null, takes a number where class_embed_type is 'projection'$/],
     ['with classes beside time that are none', { class_embeddings_concat: true }, /unet config: class_embeddings_concat: got true, takes false where there are neither class_embed_type nor num_class_embeds$/],

@@ -9,7 +9,7 @@ from parts.layers import randomize, weights
 SMALL = dict(block_out_channels=(16, 32, 32, 32), norm_num_groups=8)
 UNETS = {
     "sd1": dict(**SMALL, layers_per_block=2, attention_head_dim=4, cross_attention_dim=24, sample_size=16),
-    "sd2": dict(**SMALL, layers_per_block=2, attention_head_dim=[2, 4, 4, 8], cross_attention_dim=32, use_linear_projection=True, upcast_attention=True, sample_size=24),
+    "sd2": dict(block_out_channels=(8, 16, 16, 16), norm_num_groups=8, layers_per_block=2, attention_head_dim=[2, 4, 4, 8], cross_attention_dim=32, use_linear_projection=True, upcast_attention=True, sample_size=24),
     "other": dict(
         block_out_channels=(16, 24), norm_num_groups=4, norm_eps=1e-4, layers_per_block=[1, 2], attention_head_dim=[2, 3], cross_attention_dim=16, transformer_layers_per_block=[1, 2],
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), only_cross_attention=[True, False],
@@ -40,6 +40,10 @@ def conditions(unet, batch):
         known["class_labels"] = torch.randint(0, 1000, (batch,))
     elif config.num_class_embeds:
         known["class_labels"] = torch.randint(0, config.num_class_embeds, (batch,))
+    if config.addition_embed_type:
+        numbers = 5 + config.projection_class_embeddings_input_dim % 2  # of a refiner one less
+        text = config.projection_class_embeddings_input_dim - numbers * config.addition_time_embed_dim
+        known["text_embeds"], known["time_ids"] = x(batch, text), torch.randint(0, 1025, (batch, numbers)).float()
     return known
 
 
@@ -52,7 +56,9 @@ def unets(configs=UNETS, shapes=(((2, 16, 16), 77, 981), ((1, 9, 13), 7, 1), ((3
             sample, states = x(shape[0], channels, *shape[1:]), x(shape[0], tokens, text)
             more = conditions(unet, shape[0])
             with torch.no_grad():
-                out = unet(sample, torch.tensor(timestep), states, **more).sample
+                added = {k: more[k] for k in ("text_embeds", "time_ids") if k in more}
+                rest = {k: v for k, v in more.items() if k not in added}
+                out = unet(sample, torch.tensor(timestep), states, added_cond_kwargs=added or None, **rest).sample
             r = len(runs)
             tensors.update({f"{r}/sample": channels_last(sample), f"{r}/encoderHiddenStates": states, f"{r}/out": channels_last(out)})
             tensors.update({f"{r}/{k}": v for k, v in more.items()})
