@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
+import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { encodeIds } from './encode_prompt.js';
 import { parsePromptWeights } from './prompt_weights.js';
@@ -34,11 +35,12 @@ interface WeightedTokens {
  * @throws RangeError for a list of negative prompts of another length.
  */
 export function encodeWeightedPrompt(
-  pipe: PromptEncoder, prompt: string | string[], { negativePrompt = '', clipSkip = 0 }: WeightedPromptOptions = {},
+  pipe: PromptEncoder & { readonly device?: Device }, prompt: string | string[], { negativePrompt = '', clipSkip = 0 }: WeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const prompts = [prompt].flat();
   const negatives = typeof negativePrompt === 'string' ? prompts.map(() => negativePrompt) : negativePrompt;
   if (negatives.length !== prompts.length) throw new RangeError(`negativePrompt: got a list of ${negatives.length}, takes a text, or a list of ${prompts.length}`);
+  if (pipe.device) resumeDevice(pipe.device); // another pipeline may have worked on its own since
   const [positive, negative] = [prompts, negatives].map(texts => texts.map(text => tokenize(pipe.tokenizer, text)));
   const room = pipe.tokenizer.modelMaxLength - 2; // in a chunk, beside its beginning and its end
   const chunks = Math.max(1, ...[...positive, ...negative].map(({ ids }) => Math.ceil(ids.length / room)));

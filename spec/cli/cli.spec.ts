@@ -218,7 +218,7 @@ describe('tfjs-diffusers', () => {
       ['an embedding', ['a star', '--embedding', 'cat.pt'], 2, /^error: --embedding: got 'cat\.pt', takes what prompts call it and its file, as in '<cat>=cat\.safetensors'$/m],
       ['a LoRA', ['a star', '--lora', 'none.safetensors'], 1, /^error: none\.safetensors: there is no such file$/m],
       ['a scale of no LoRA', ['a star', '--lora-scale', '2'], 2, /^error: --lora-scale: takes --lora too$/m],
-      ['a size that nothing holds', ['a star', '--width', '100000', '--height', '100000'], 1, /^error: width, height: got 100000 x 100000 pixels, which take [\d.]+ GB and more, and there are/m],
+      ['a size that nothing holds', ['a star', '--width', '100000', '--height', '100000'], 1, /^error: width, height: got 100000 x 100000 pixels, which take [\d.]+ TB and more, and there are/m],
       ['an output', ['a star', '--output', 'a.gif'], 2, /^error: --output: got 'a\.gif', takes a name that ends in \.png$/m],
       ['a trace', ['--profile', 'a star'], 2, /^error: --profile: got 'a star', takes a name that ends in \.json$/m],
       ['a prompt for another model', ['--model', resolve(DEMO_MODEL)], 2, /^error: prompt: got none, takes at least one with --model$/m],

@@ -4,6 +4,7 @@ import { Image } from '../../lib/image/image.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
+import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import { availableDevices, useDevice } from '../../lib/runtime/devices.js';
 import { schedulerClasses } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -89,6 +90,20 @@ describeOnDevices('Pipelines at work at once', device => {
     assert.notEqual(here.backend, there.backend);
     expectClose(here.images, { shape: there.images.shape, data: there.images.dataSync() }, { atol: 1e-4, rtol: 1e-4 });
     tf.dispose([here.images, there.images]);
+    other.dispose();
+    await useDevice(device);
+  });
+
+  it('on several devices draw to the last bit as alone, in turn and at once, with prompts that are encoded beside them', async function () {
+    const [second] = (await availableDevices()).filter(each => each !== device && !(device !== 'wasm' && each !== 'wasm'));
+    if (!second) this.skip();
+    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device: second });
+    other.setProgressBarConfig({ disable: true });
+    const weighted = (pipe: StableDiffusionPipeline): Draw => async () => {
+      const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star');
+      return pipe.generate(undefined, { ...common, ...embeds, generator: seeded(4), numInferenceSteps: 3 }).finally(() => tf.dispose({ ...embeds }));
+    };
+    await expectNoLeak(() => expectSameAtOnce([weighted(text), weighted(other), drawImage(1)]));
     other.dispose();
     await useDevice(device);
   });
