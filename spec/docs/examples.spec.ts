@@ -7,10 +7,10 @@ import { temporaryFolder } from '../support/temporary_folder.js';
 describe('Examples in the docs', () => {
   const folder = temporaryFolder();
 
-  for (const page of ['README.md', 'docs/getting_started.md', 'docs/own_model.md', 'docs/beyond_the_prompt.md', 'docs/schedulers.md']) {
+  for (const page of ['README.md', 'docs/getting_started.md', 'docs/own_model.md', 'docs/beyond_the_prompt.md', 'docs/schedulers.md', 'docs/servers.md']) {
     const text = readFileSync(page, 'utf8');
 
-    it(`${page} runs from top to bottom`, async () => {
+    if (page !== 'docs/servers.md') it(`${page} runs from top to bottom`, async () => { // a server does not end: see servers.spec.ts
       for (const file of await runExamples(page, folder())) assert.ok(existsSync(join(folder(), file)), file);
     });
 
