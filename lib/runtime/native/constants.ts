@@ -1,13 +1,17 @@
 import type { Metadata, Values } from './binding.js';
 
-/** How many bytes a tensor has at most to be kept, and how many are kept. */
-const MAX_BYTES = 4096;
+/** How many elements a tensor has at most to be kept, and how many are kept. */
+const MAX_SIZE = 1024;
 const MAX_COUNT = 2048;
+
+/** Floats are looked up by their bits; to ask an array for its buffer, to see it as another one, costs more than a copy. */
+const floats = new Float32Array(MAX_SIZE);
+const bitsOfFloats = new Int32Array(floats.buffer);
 
 interface Constant {
   readonly made: Metadata;
-  /** Its values, or what it was cast from. */
-  readonly of: ArrayLike<number> | Constant;
+  /** Its bits, or what it was cast from. */
+  readonly of: Int32Array | Constant;
   /** How often it was asked for and not yet given back. */
   uses: number;
   /** When it was last asked for. */
@@ -34,20 +38,33 @@ export class Constants {
 
   /** A tensor of these values, which is given back by `giveBack`; undefined if they are none to keep. */
   get(shape: readonly number[], dtype: number, values: Values): number | undefined {
-    if (!ArrayBuffer.isView(values) || values.byteLength > MAX_BYTES) return undefined; // no view: texts
-    const bits = values instanceof Float32Array ? new Int32Array(values.buffer, values.byteOffset, values.length) : values;
+    const { length } = values;
+    if (length > MAX_SIZE || Array.isArray(values)) return undefined; // an array holds texts
+    let bits: ArrayLike<number> = values;
+    if (values instanceof Float32Array) {
+      floats.set(values);
+      bits = bitsOfFloats;
+    }
     let hash = dtype;
-    for (let i = 0; i < bits.length; i++) hash = Math.imul(hash ^ bits[i], 0x01000193);
-    const is = ({ made, of }: Constant) => made.dtype === dtype && same(made.shape, shape) && 'length' in of && same(of, bits);
-    return this.ask(hash, is, () => ({
-      of: bits.slice(), made: { id: this.create(shape, dtype, values.slice()), shape: [...shape], dtype }, // copies: TensorFlow keeps the array
-    })).id;
+    for (let i = 0; i < length; i++) hash = Math.imul(hash ^ bits[i], 0x01000193);
+    const alike = this.kept.get(hash);
+    if (alike) {
+      for (const constant of alike) {
+        const { made, of } = constant;
+        if (made.dtype !== dtype || !same(made.shape, shape, shape.length) || !(of instanceof Int32Array)) continue;
+        if (same(of, bits, length)) return this.use(constant).id;
+      }
+    }
+    const of = Int32Array.from({ length }, (_, i) => bits[i]);
+    return this.keep(hash, { id: this.create(shape, dtype, values.slice()), shape: [...shape], dtype }, of).id; // a copy: TensorFlow keeps the array
   }
 
   /** What a constant is as another type; undefined of other tensors. */
   cast(id: number, dtype: number, make: () => Metadata): Metadata | undefined {
     const of = this.byId.get(id);
-    return of && this.ask(-1 - id, each => each.of === of && each.made.dtype === dtype, () => ({ of, made: make() }));
+    if (!of) return undefined;
+    const known = this.kept.get(-1 - id)?.find(each => each.of === of && each.made.dtype === dtype);
+    return known ? this.use(known) : this.keep(-1 - id, make(), of);
   }
 
   /** Says that it is no longer used. Whether it is a constant. */
@@ -58,20 +75,21 @@ export class Constants {
     return true;
   }
 
-  private ask(hash: number, is: (constant: Constant) => boolean, make: () => Pick<Constant, 'made' | 'of'>): Metadata {
-    const alike = this.kept.get(hash);
-    let constant = alike?.find(is);
-    if (!constant) {
-      constant = { ...make(), uses: 0, asked: 0, kept: true };
-      if (alike) alike.push(constant);
-      else this.kept.set(hash, [constant]);
-      this.byId.set(constant.made.id, constant);
-      this.count++;
-    }
+  private use(constant: Constant): Metadata {
     constant.uses++;
     constant.asked = ++this.clock;
-    if (this.count > MAX_COUNT) this.forgetHalf();
     return constant.made;
+  }
+
+  private keep(hash: number, made: Metadata, of: Constant['of']): Metadata {
+    const constant = { made, of, uses: 0, asked: 0, kept: true };
+    const alike = this.kept.get(hash);
+    if (alike) alike.push(constant);
+    else this.kept.set(hash, [constant]);
+    this.byId.set(made.id, constant);
+    this.use(constant);
+    if (++this.count > MAX_COUNT) this.forgetHalf();
+    return made;
   }
 
   /** Those that were not asked for longest. */
@@ -96,8 +114,8 @@ export class Constants {
   }
 }
 
-function same(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+function same(a: ArrayLike<number>, b: ArrayLike<number>, length: number): boolean {
+  if (a.length !== length) return false;
+  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return false;
   return true;
 }

@@ -229,14 +229,19 @@ export class NativeBackend extends tf.KernelBackend implements Precision {
   }
 
   private execute(op: string, attributes: Attribute[], inputs: tf.TensorInfo[], outputs: number): tf.Tensor[] {
-    const datas = inputs.map(({ dataId }) => this.dataOf(dataId));
-    const half = datas.find(({ dtype }) => isHalf(dtype))?.dtype;
-    const meant = datas.some((data, i) => !same(data.shape, inputs[i].shape))
-      ? takesAsTheyLie(op, datas.map((data, i) => ({ shape: inputs[i].shape, lies: data.shape, dtype: data.dtype }))) : undefined;
+    let half: number | undefined;
+    let lie = true; // in their shapes
+    const datas = inputs.map(({ dataId, shape }) => {
+      const data = this.dataOf(dataId);
+      if (isHalf(data.dtype)) half ??= data.dtype;
+      lie &&= same(data.shape, shape);
+      return data;
+    });
+    const meant = lie ? undefined : takesAsTheyLie(op, datas.map(({ shape: lies, dtype }, i) => ({ shape: inputs[i].shape, lies, dtype })));
     const ids = datas.map((data, i) => {
       const { shape } = inputs[i];
       const narrows = half !== undefined && (data.dtype === TF.FLOAT || isHalf(data.dtype));
-      return this.idOf(data, meant && shape.length > 0 ? data.shape : shape, narrows ? half : data.dtype);
+      return this.idOf(data, meant && shape.length > 0 ? data.shape : shape, narrows ? half! : data.dtype);
     });
     const typed = half === undefined ? attributes : attributes.map(attribute =>
       attribute.type === KIND.TYPE && attribute.value === TF.FLOAT && !FIXED_TYPES.includes(attribute.name) ? { ...attribute, value: half } : attribute);
