@@ -12,12 +12,20 @@ export interface PromptEncoder {
   readonly textEncoder: CLIPTextModel;
 }
 
-/** Adds a word to the tokenizer, and its embeddings to the text encoder. @throws RangeError for a token that is known already; nothing is changed then. */
-export function learnWord({ tokenizer, textEncoder }: PromptEncoder, { token, embeddings: { data } }: LearnedWord): void {
-  const features = textEncoder.config.hidden_size;
-  const [first, count] = [textEncoder.tokens, data.length / features];
-  tokenizer.addToken(token, Array.from({ length: count }, (_, i) => first + i));
-  tf.tidy(() => textEncoder.addTokenEmbeddings(tf.tensor2d(data, [count, features])));
+/** Teaches a word to each text encoder and tokenizer that it is for. @throws RangeError for a token that is known already; nothing is changed then. */
+export function learnWord(encoders: readonly PromptEncoder[], { token, embeddings }: LearnedWord): void {
+  const learning = encoders.flatMap(({ tokenizer, textEncoder }, i) => {
+    const { data } = embeddings[i] ?? {};
+    if (!data) return [];
+    const [first, features] = [textEncoder.tokens, textEncoder.config.hidden_size];
+    const ids = Array.from({ length: data.length / features }, (_, row) => first + row);
+    return [{ tokenizer, textEncoder, ids, data, features }];
+  });
+  learning.forEach(({ tokenizer, ids }) => tokenizer.newTokens(token, ids));
+  for (const { tokenizer, textEncoder, ids, data, features } of learning) {
+    tokenizer.addToken(token, ids);
+    tf.tidy(() => textEncoder.addTokenEmbeddings(tf.tensor2d(data, [ids.length, features])));
+  }
 }
 
 /** Learns the words that came with other weights. Such as are known already, or are another model's, are left out with a warning: nobody asked for them. */
@@ -27,7 +35,7 @@ export function learnBundledWords(encoder: PromptEncoder, name: string, words: R
     if (!fitsEncoder(embeddings, encoder.textEncoder.config.hidden_size)) leftOut(`it has the shape [${embeddings.shape.join(', ')}]`);
     else {
       try {
-        learnWord(encoder, { token, embeddings });
+        learnWord([encoder], { token, embeddings: [embeddings] });
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         leftOut(error.message);

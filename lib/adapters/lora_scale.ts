@@ -17,7 +17,9 @@ export interface BlockScales {
 }
 
 /** How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is said. */
-export type LoraScale = number | { unet?: number | BlockScales; textEncoder?: number; text_encoder?: number };
+export type LoraScale = number | {
+  unet?: number | BlockScales; textEncoder?: number; textEncoder2?: number; text_encoder?: number; text_encoder_2?: number;
+};
 
 /**
  * Checks a scale and says what it is for each parameter of the networks. As in diffusers, an attention's goes for the resnet of the same number
@@ -26,12 +28,13 @@ export type LoraScale = number | { unet?: number | BlockScales; textEncoder?: nu
  * @throws RangeError for what is no number, or for a network or block that does not exist.
  */
 export function scalesOfNetworks(name: string, scale: LoraScale, paths: Iterable<string>): Record<LoraNetwork, ScaleOfPath> {
-  if (!isObject(scale)) return { unet: always(name, scale), text_encoder: always(name, scale) };
-  checkKeys(name, scale, ['unet', 'textEncoder', 'text_encoder']);
-  const { unet = 1, text_encoder: sameName, textEncoder = sameName ?? 1 } = scale;
+  if (!isObject(scale)) return { unet: always(name, scale), text_encoder: always(name, scale), text_encoder_2: always(name, scale) };
+  checkKeys(name, scale, ['unet', 'textEncoder', 'textEncoder2', 'text_encoder', 'text_encoder_2']);
+  const { unet = 1, text_encoder: first = 1, textEncoder = first, text_encoder_2: second = 1, textEncoder2 = second } = scale;
   return {
     unet: isObject(unet) ? byBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),
     text_encoder: always(`${name}.textEncoder`, textEncoder),
+    text_encoder_2: always(`${name}.textEncoder2`, textEncoder2),
   };
 }
 

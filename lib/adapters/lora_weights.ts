@@ -8,7 +8,7 @@ import { weightChange, type Part, type Parts } from './lora_kinds.js';
 import { readPeftSettings, type ModuleSettings } from './peft_settings.js';
 
 /** The networks that a LoRA file can change, as its keys call them. */
-export type LoraNetwork = 'unet' | 'text_encoder';
+export type LoraNetwork = 'unet' | 'text_encoder' | 'text_encoder_2';
 
 /** What is added to one parameter. */
 export interface LoraChange {
@@ -32,28 +32,29 @@ interface Module {
   readonly parts: Parts;
 }
 
-type Specs = Record<LoraNetwork, Map<string, ParameterSpec>>;
-type FlatNames = Record<LoraNetwork, Map<string, string>>;
+/** The parameters of the networks that a model has. */
+export type LoraSpecs = Partial<Record<LoraNetwork, Map<string, ParameterSpec>>>;
+type FlatNames = Partial<Record<LoraNetwork, Map<string, string>>>;
 
 /**
  * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention processors
  * (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
  * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores), for linear layers and convolutions, of the kinds that
- * lora_kinds.ts has, with biases and magnitudes. What is for a second text encoder is left out, with a warning.
- * @param specs the parameters of each network.
+ * lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the model does not have is left out, with a warning.
+ * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
  * @throws WeightsError naming what does not fit.
  */
-export function parseLora(file: StateDict, specs: Specs, config?: unknown): Record<LoraNetwork, LoraWeights> {
+export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): Record<LoraNetwork, LoraWeights> {
   const { name, tensors } = file;
   const problems: string[] = [];
   const modules = collectModules(tensors, specs, problems);
   const settings = adapterSettings(file, config);
-  const weights: Record<LoraNetwork, LoraWeights> = { unet: new Map(), text_encoder: new Map() };
+  const weights: Record<LoraNetwork, LoraWeights> = { unet: new Map(), text_encoder: new Map(), text_encoder_2: new Map() };
   for (const { network, path, parts } of modules.values()) {
     try {
       const names = network === 'unet' ? [path] : [path, `text_model.${path}`];
-      for (const [parameter, change] of moduleChanges(parts, specs[network].get(`${path}.weight`)!, settings?.(network, names))) {
+      for (const [parameter, change] of moduleChanges(parts, specs[network]!.get(`${path}.weight`)!, settings?.(network, names))) {
         weights[network].set(`${path}.${parameter}`, change);
       }
     } catch (error) {
@@ -61,23 +62,26 @@ export function parseLora(file: StateDict, specs: Specs, config?: unknown): Reco
       problems.push(`${path} ${error.message}`);
     }
   }
-  if (modules.size === 0 && problems.length === 0) problems.push(tensors.size ? 'it is for a second text encoder alone' : 'it is empty');
+  const absent = [...tensors.keys()].map(key => absentNetwork(key, specs)).filter(network => network !== undefined);
+  if (modules.size === 0 && problems.length === 0) problems.push(tensors.size ? `it is for ${TEXT_ENCODERS[absent[0]]} alone` : 'it is empty');
   if (problems.length) {
     const more = problems.length > 6 ? `; and ${problems.length - 6} more` : '';
-    throw new WeightsError(printable(`${name}: is no LoRA for this model: ${problems.slice(0, 6).join('; ')}${more}`));
+    throw new WeightsError(printable(`${name}: is no LoRA for this model: ${[...otherFamily(tensors, specs), ...problems.slice(0, 6)].join('; ')}${more}`));
   }
-  const second = [...tensors.keys()].filter(isForSecondTextEncoder);
-  if (second.length) console.warn(printable(`${name}: leaves out ${second.length} tensors for a second text encoder, which this model does not have`));
+  for (const network of new Set(absent)) {
+    const count = absent.filter(each => each === network).length;
+    console.warn(printable(`${name}: leaves out ${count} tensors for ${TEXT_ENCODERS[network]}, which this model does not have`));
+  }
   return weights;
 }
 
-function collectModules(tensors: ReadonlyMap<string, StoredTensor>, specs: Specs, problems: string[]): Map<string, Module> {
-  const flat = { unet: flatNames(specs.unet), text_encoder: flatNames(specs.text_encoder) };
+function collectModules(tensors: ReadonlyMap<string, StoredTensor>, specs: LoraSpecs, problems: string[]): Map<string, Module> {
+  const flat: FlatNames = Object.fromEntries(Object.entries(specs).map(([network, each]) => [network, flatNames(each)]));
   const modules = new Map<string, Module>();
   for (const [key, tensor] of tensors) {
-    if (isForSecondTextEncoder(key)) continue;
+    if (absentNetwork(key, specs)) continue;
     const found = parseKey(key, flat);
-    const networks = found?.networks.filter(network => specs[network].has(`${found.path}.weight`));
+    const networks = found?.networks.filter(network => specs[network]?.has(`${found.path}.weight`));
     if (!found || !networks?.length) {
       problems.push(`unexpected ${brief(key)}`);
       continue;
@@ -138,8 +142,26 @@ function flatNames(specs: Map<string, ParameterSpec>): Map<string, string> {
   return new Map(modules.map(module => [module.replaceAll('.', '_'), module]));
 }
 
-function isForSecondTextEncoder(key: string): boolean {
-  return /^(lora_te2_|text_encoder_2\.)/.test(key);
+/** What messages call the text encoders that a model may not have. */
+const TEXT_ENCODERS: Record<string, string> = { text_encoder: 'a first text encoder', text_encoder_2: 'a second text encoder' };
+
+/** The text encoder that a key is for, if the model does not have it. */
+function absentNetwork(key: string, specs: LoraSpecs): LoraNetwork | undefined {
+  const network = /^(lora_te2_|text_encoder_2\.)/.test(key) ? 'text_encoder_2' : /^(lora_te1?_|text_encoder\.)/.test(key) ? 'text_encoder' : undefined;
+  return network && !specs[network] ? network : undefined;
+}
+
+/** Models whose text has so many features. */
+const FAMILIES: Record<number, string> = { 768: 'Stable Diffusion 1.x', 1024: 'Stable Diffusion 2.x', 1280: "SDXL's refiner", 2048: 'SDXL' };
+
+/** A line if what it has for the attention to the text is of another size than the model's: it is for another family. */
+function otherFamily(tensors: ReadonlyMap<string, StoredTensor>, { unet }: LoraSpecs): string[] {
+  const [, own] = [...unet ?? []].find(([path]) => path.endsWith('attn2.to_k.weight')) ?? [];
+  const [, down] = [...tensors].find(([key]) => /attn2[._](?:processor\.)?to_k[._](?:lora[._])?(?:lora_)?(?:down|A)\b/.test(key)) ?? [];
+  const [features, other] = [own?.shape[0], down?.shape[1]];
+  const name = (count: number) => FAMILIES[count] ? `, as ${FAMILIES[count]} has` : '';
+  return features === undefined || other === undefined || features === other ? []
+    : [`it is for a UNet that attends to ${other} features of a text${name(other)}, this one's attends to ${features}${name(features)}`];
 }
 
 const partNames: Record<string, Part> = { A: 'down', B: 'up', w_norm: 'diff', b_norm: 'diff_b', lora_magnitude_vector: 'magnitude' };
@@ -154,17 +176,17 @@ function parseKey(key: string, flat: FlatNames): { networks: readonly LoraNetwor
   if (factor?.[2] === 'bias' && named !== 'up') return undefined;
   const part = factor?.[2] === 'bias' ? 'up_bias' : named;
   const name = key.slice(0, suffix.index);
-  const kohya = /^(?:lora_(unet|te1?)|lycoris)_(?:text_model_)?(.*)$/.exec(name);
+  const kohya = /^(?:lora_(unet|te[12]?)|lycoris)_(?:text_model_)?(.*)$/.exec(name);
   if (kohya) {
-    const network = kohya[1] === undefined || kohya[1] === 'unet' ? 'unet' : 'text_encoder';
-    const path = flat[network].get(kohya[2]);
+    const network = kohya[1] === undefined || kohya[1] === 'unet' ? 'unet' : kohya[1] === 'te2' ? 'text_encoder_2' : 'text_encoder';
+    const path = flat[network]?.get(kohya[2]);
     return path === undefined ? undefined : { networks: [network], path, part };
   }
-  const [, prefix, rest] = /^(?:(unet|text_encoder)\.)?(?:base_model\.model\.)?(?:text_model\.)?(.*)$/s.exec(name)!;
+  const [, prefix, rest] = /^(?:(unet|text_encoder(?:_2)?)\.)?(?:base_model\.model\.)?(?:text_model\.)?(.*)$/s.exec(name)!;
   const network = (prefix ?? 'unet') as LoraNetwork;
   const old = rest.replace('.processor.', '.');
   const path = network === 'unet' ? old.replace(/\.to_out$/, '.to_out.0') : old.replace(/\.to_(q|k|v|out)$/, '.$1_proj');
-  return { networks: prefix ? [network] : ['unet', 'text_encoder'], path, part };
+  return { networks: prefix ? [network] : ['unet', 'text_encoder', 'text_encoder_2'], path, part };
 }
 
 /** What peft's config in the file's metadata says, or else the one beside the file. */

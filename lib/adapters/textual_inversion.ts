@@ -2,27 +2,35 @@ import { printable } from '../core/checks.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import { WeightsError } from '../weights/load_weights.js';
 
-/** A word that a text encoder learned (textual inversion, arXiv:2208.01618): one embedding, or several, row by row. */
+/** A word that text encoders learned (textual inversion, arXiv:2208.01618). */
 export interface LearnedWord {
   /** What prompts call it. */
   readonly token: string;
-  /** `[features]` or `[tokens, features]` */
-  readonly embeddings: StoredTensor;
+  /** For each text encoder one embedding `[features]`, or several, row by row, `[tokens, features]`; undefined where it learned nothing. */
+  readonly embeddings: ReadonlyArray<StoredTensor | undefined>;
 }
 
-const nameless = ['*', 'emb_params']; // what other tools call it, whichever it is
+const nameless = ['*', 'emb_params', 'clip_l', 'clip_g']; // what other tools call it, whichever it is
 
 /**
- * The word of a file of diffusers (`{ '<cat>': tensor }`), of A1111 (`string_to_param`, and what it is called under `name`), or of a tensor alone.
- * @param features of an embedding of this text encoder.
+ * The word of a file of diffusers (`{ '<cat>': tensor }`), of A1111 (`string_to_param`, and what it is called under `name`), of a tensor alone,
+ * or for SDXL's two text encoders (`clip_l`, `clip_g`).
+ * @param features of an embedding of each text encoder.
  * @param token what to call it; by default what the file does.
  * @throws WeightsError for a file of something else, TypeError if nobody says what to call it.
  */
-export function parseTextualInversion({ name, tensors, metadata }: StateDict, features: number, token?: string): LearnedWord {
-  const [[key, embeddings] = ['', undefined], ...others] = tensors;
-  if (!embeddings || others.length || !fitsEncoder(embeddings, features)) {
+export function parseTextualInversion({ name, tensors, metadata }: StateDict, features: readonly number[], token?: string): LearnedWord {
+  const keys = [...tensors.keys()];
+  const [key = ''] = keys;
+  const pair = keys.length > 0 && features.length > 1 && keys.every(each => each === 'clip_l' || each === 'clip_g');
+  const embeddings = features.map((count, i) => {
+    const tensor = pair ? tensors.get(i === 0 ? 'clip_l' : 'clip_g') : tensors.get(key);
+    return tensor && fitsEncoder(tensor, count) ? tensor : undefined;
+  });
+  if (embeddings.filter(each => each !== undefined).length !== (pair ? tensors.size : 1) || (!pair && tensors.size > 1)) {
     const found = [...tensors].map(([each, tensor]) => `${each} [${tensor.shape.join(', ')}]`).slice(0, 6).join(', ');
-    throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found || 'nothing'}, takes one tensor [tokens, ${features}]`));
+    const takes = features.map(count => `[tokens, ${count}]`).join(' or ');
+    throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found || 'nothing'}, takes one tensor ${takes}`));
   }
   const called = token ?? (nameless.includes(key) ? metadata.name : key);
   if (!called) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);

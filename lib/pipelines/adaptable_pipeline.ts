@@ -1,15 +1,14 @@
-import { learnBundledWords, learnWord, splitBundledWords } from '../adapters/learned_words.js';
+import { learnBundledWords, learnWord, splitBundledWords, type PromptEncoder } from '../adapters/learned_words.js';
 import { checkScale, scalesOfNetworks, type LoraScale } from '../adapters/lora_scale.js';
 import { parseLora, type LoraNetwork } from '../adapters/lora_weights.js';
-import { networkAdapters } from '../adapters/network_adapters.js';
+import { networkAdapters, type NetworkAdapters } from '../adapters/network_adapters.js';
 import { parseTextualInversion } from '../adapters/textual_inversion.js';
 import { show } from '../core/checks.js';
 import type { ModelFolder, ModelSource } from '../files/model_folder.js';
 import type { HubOptions } from '../hub/hub_settings.js';
 import { locateFile } from '../loading/locate_file.js';
 import { readStateDict } from '../loading/state_dict.js';
-import type { CLIPTextModel } from '../models/clip_text_model.js';
-import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { Model } from '../models/model.js';
 import { LatentDiffusionPipeline } from './latent_diffusion_pipeline.js';
 import type { Waiting } from './share_networks.js';
 
@@ -31,16 +30,19 @@ export interface LoadTextualInversionOptions extends HubOptions {
   weightName?: string;
 }
 
+/** The networks that LoRAs change: what files call them, and what pipelines do. */
+const ADAPTED: ReadonlyArray<[LoraNetwork, string]> = [['unet', 'unet'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2']];
+
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
 const LORA_FILES = ['pytorch_lora_weights', 'adapter_model'].flatMap(stem => [`${stem}.safetensors`, `${stem}.bin`]);
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
 export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
-  abstract textEncoder: CLIPTextModel;
-  abstract tokenizer: CLIPTokenizer;
+  /** What reads prompts, in the order in which the UNet sees what they read: SDXL has two. */
+  abstract get promptEncoders(): readonly PromptEncoder[];
 
   /**
-   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoder, besides those that are
+   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoders, besides those that are
    * loaded: all of them act.
    * @param source the file, its folder or a model on the hub, in diffusers', peft's, kohya's or LyCORIS' keys. peft's `adapter_config.json`
    *   beside its `adapter_model.safetensors` is heeded.
@@ -50,15 +52,14 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     const { weightName, adapterName = this.newAdapterName(), adapterScale = 1, ...hubOptions } = options;
     const scales = this.scalesOf('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
-    const { unet, textEncoder } = this;
+    const { adapted } = this;
     const config = await readAdapterConfig(folder, path);
     const { file, words } = splitBundledWords(await readStateDict(folder, path));
-    const weights = parseLora(file, { unet: unet.parameterSpecs(), text_encoder: textEncoder.parameterSpecs() }, config);
+    const weights = parseLora(file, Object.fromEntries(adapted.map(({ key, network }) => [key, network.parameterSpecs()])), config);
     await this.exclusively(async () => {
-      [unet, textEncoder].forEach(network => networkAdapters(network).checkNew(adapterName));
-      networkAdapters(unet).add(adapterName, weights.unet, scales.unet);
-      networkAdapters(textEncoder).add(adapterName, weights.text_encoder, scales.text_encoder);
-      learnBundledWords(this, file.name, words);
+      adapted.forEach(({ adapters }) => adapters.checkNew(adapterName));
+      adapted.forEach(({ key, adapters }) => adapters.add(adapterName, weights[key], scales[key]));
+      learnBundledWords(this.promptEncoders[0], file.name, words);
     });
   }
 
@@ -110,9 +111,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** The LoRAs that are loaded, by the networks that they change: `{ unet: ['style', 'subject'], textEncoder: ['style'] }`. */
   getListAdapters(): Record<string, string[]> {
-    const { unet, textEncoder } = this;
-    return Object.fromEntries(Object.entries({ unet, textEncoder }).map(([name, network]) => [name, networkAdapters(network).namesWithWeights])
-      .filter(([, names]) => names.length > 0));
+    return Object.fromEntries(this.adapted.map(({ name, adapters }) => [name, adapters.namesWithWeights] as const).filter(([, names]) => names.length > 0));
   }
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
@@ -132,22 +131,23 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   /**
-   * Learns a word (textual inversion, arXiv:2208.01618): one embedding or several, which prompts call `token`.
+   * Learns a word (textual inversion, arXiv:2208.01618): one embedding or several, which prompts call `token`. Of two text encoders, both learn
+   * it from a file that has it for both (`clip_l`, `clip_g`), and from another the one whose embeddings are as long.
    * @param source the file, its folder or a model on the hub.
    * @throws RangeError for a token that is known already, WeightsError for a file of something else.
    */
   async loadTextualInversion(source: ModelSource, options: LoadTextualInversionOptions = {}): Promise<void> {
     const { token, weightName, ...hubOptions } = options;
     const { folder, path } = await locateFile(source, weightName, EMBEDDING_FILES, hubOptions);
-    const word = parseTextualInversion(await readStateDict(folder, path), this.textEncoder.config.hidden_size, token);
-    await this.exclusively(async () => learnWord(this, word));
+    const words = parseTextualInversion(await readStateDict(folder, path), this.promptEncoders.map(({ textEncoder }) => textEncoder.config.hidden_size), token);
+    await this.exclusively(async () => learnWord(this.promptEncoders, words));
   }
 
   /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks. */
   protected runningWithLoras<T>(scale: number, work: () => Promise<T>, waiting: Waiting): Promise<T> {
     if (scale === 1) return this.running(work, waiting);
     return this.exclusively(async () => {
-      const adapters = [this.unet, this.textEncoder].map(networkAdapters);
+      const adapters = this.adapted.map(each => each.adapters);
       try {
         adapters.forEach(network => network.setRunScale(scale));
         return await work();
@@ -157,11 +157,17 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     }, waiting);
   }
 
-  private async forAdapters(change: (adapters: ReturnType<typeof networkAdapters>, name: LoraNetwork) => void): Promise<void> {
-    await this.exclusively(async () => {
-      change(networkAdapters(this.unet), 'unet');
-      change(networkAdapters(this.textEncoder), 'text_encoder');
+  /** The networks that there are of those that LoRAs change. */
+  private get adapted(): Array<{ key: LoraNetwork; name: string; network: Model<unknown>; adapters: NetworkAdapters }> {
+    const components = new Map<string, unknown>(Object.entries(this.components));
+    return ADAPTED.flatMap(([key, name]) => {
+      const network = components.get(name);
+      return network instanceof Model ? [{ key, name, network, adapters: networkAdapters(network) }] : [];
     });
+  }
+
+  private async forAdapters(change: (adapters: NetworkAdapters, name: LoraNetwork) => void): Promise<void> {
+    await this.exclusively(async () => this.adapted.forEach(({ adapters, key }) => change(adapters, key)));
   }
 
   private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {

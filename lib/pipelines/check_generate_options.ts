@@ -1,3 +1,4 @@
+import type { PromptEncoder } from '../adapters/learned_words.js';
 import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
@@ -9,7 +10,9 @@ import type { StableDiffusionComponents } from './components.js';
 import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
 
 /** What makes pictures: options are checked against it. */
-interface Generating extends StableDiffusionComponents {
+export interface Generating extends Pick<StableDiffusionComponents, 'unet' | 'vae' | 'scheduler'> {
+  readonly familyName: string;
+  readonly promptEncoders: readonly PromptEncoder[];
   readonly vaeScaleFactor: number;
   readonly device?: Device;
   readonly defaultSampleSize: number | [number, number] | null;
@@ -32,13 +35,15 @@ export function checkGenerateOptions(
   pipe: Generating, prompt: string | string[] | undefined, options: GenerateOptions<OutputType>,
   unetChannels: readonly number[] = [pipe.vae.config.latent_channels],
 ): GenerateRequest {
-  const { unet, vaeScaleFactor, textEncoder } = pipe;
+  const { unet, vaeScaleFactor, promptEncoders } = pipe;
+  const { tokenizer, textEncoder } = promptEncoders.at(-1)!;
   checkScheduler(pipe.scheduler);
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const { textFeatures: features } = unet;
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
-  if (textEncoder.config.hidden_size !== features) {
-    throw new RangeError(`textEncoder: gives ${textEncoder.config.hidden_size} features, the unet takes ${features}`);
+  const given = promptEncoders.map(each => each.textEncoder.config.hidden_size);
+  if (given.reduce((sum, size) => sum + size, 0) !== features) {
+    throw new RangeError(`${given.length > 1 ? 'textEncoder and textEncoder2: give' : 'textEncoder: gives'} ${given.join(' + ')} features, the unet takes ${features}`);
   }
   if (unet.takesClasses) {
     const key = unet.config.class_embed_type === null ? 'num_class_embeds' : 'class_embed_type';
@@ -46,7 +51,7 @@ export function checkGenerateOptions(
   }
   if (!unetChannels.includes(unet.config.in_channels)) {
     const takes = unetChannels.join(' or ');
-    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; one of 9 channels is for StableDiffusionInpaintPipeline`);
+    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; one of 9 channels is for ${pipe.familyName}InpaintPipeline`);
   }
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
     throw new TypeError(`prompt: got ${prompt === undefined ? 'neither prompt nor' : 'both prompt and'} promptEmbeds, takes one of the two`);
@@ -60,7 +65,7 @@ export function checkGenerateOptions(
   const prompts = prompt === undefined ? undefined : checkTexts('prompt', prompt);
   const batch = prompts?.length ?? promptEmbeds!.shape[0];
   const negativePrompts = checkTexts('negativePrompt', options.negativePrompt ?? '', batch);
-  const tokens = promptEmbeds?.shape[1] ?? pipe.tokenizer.modelMaxLength;
+  const tokens = promptEmbeds?.shape[1] ?? tokenizer.modelMaxLength;
   if (negativePromptEmbeds) checkShape('negativePromptEmbeds', negativePromptEmbeds.shape, [batch, tokens, features]);
 
   const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? pipe.defaults.guidanceScale);

@@ -3,7 +3,7 @@ import type { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
 import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
-import type { UsualPipeline } from './registry.js';
+import type { AnyGuidedPipeline } from './registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
 
@@ -69,7 +69,7 @@ export const OPTIONS = Object.keys({
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
 export type StepCallback = (
-  pipe: UsualPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
+  pipe: AnyGuidedPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
 ) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
 
 /** What `generate` gives: images, or a tensor that is then the caller's. */
@@ -83,6 +83,8 @@ export interface GenerateRequest {
   promptEmbeds?: tf.Tensor;
   negativePrompts: string[];
   negativePromptEmbeds?: tf.Tensor;
+  /** Numbers that the UNet is told besides, for what to make and for what to avoid. */
+  timeIds?: { wanted: readonly number[]; avoided: readonly number[] };
   numImagesPerPrompt: number;
   /** For the scheduler. */
   steps: Steps;

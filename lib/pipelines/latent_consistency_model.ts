@@ -4,7 +4,8 @@ import { LCMScheduler } from '../schedulers/lcm.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { checkGenerateOptions } from './check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
-import { prepareLatents, StableDiffusionPipeline } from './stable_diffusion.js';
+import { prepareLatents } from './guided_pipeline.js';
+import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What a model that knows the guidance does not need, or its scheduler does not take. */
 const MISSING = ['negativePrompt', 'negativePromptEmbeds', 'guidanceStop', 'guidanceRescale', 'sigmas', 'eta'] as const;

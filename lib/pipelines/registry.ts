@@ -27,3 +27,6 @@ export interface PipelineTypes {}
 
 /** What `DiffusionPipeline.fromPretrained` gives, as far as the compiler can know. */
 export type UsualPipeline = PipelineTypes extends { usual: infer P } ? P : never;
+
+/** What makes pictures by a prompt, of whatever family: what callbacks get. */
+export type AnyGuidedPipeline = PipelineTypes extends { guided: infer P } ? P : never;

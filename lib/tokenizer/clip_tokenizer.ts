@@ -130,6 +130,12 @@ export class CLIPTokenizer {
    * @throws RangeError for a token or an id that it knows already.
    */
   addToken(token: string, ids: readonly number[]): void {
+    this.add(this.newTokens(token, ids));
+    if (ids.length > 1) this.vectors.set(ids[0], ids);
+  }
+
+  /** What `addToken` would add. @throws RangeError for a token or an id that it knows already. */
+  newTokens(token: string, ids: readonly number[]): AddedToken[] {
     if (typeof token !== 'string' || token.trim() === '') throw new TypeError(`token: got ${show(token)}, takes a text, as in '<cat>'`);
     const flags = { special: false, normalized: true, lstrip: false, rstrip: false, single_word: false };
     const added = ids.map((id, i): AddedToken => ({ id, content: i === 0 ? token : `${token}_${i}`, ...flags }));
@@ -138,8 +144,7 @@ export class CLIPTokenizer {
       const known = isKnown ? content : this.addedTokens.get(id)?.content ?? this.tokenizer.id_to_token(id);
       if (known !== undefined) throw new RangeError(`token: got ${show(token)} with the id ${id}; the tokenizer knows ${show(known)} already`);
     }
-    this.add(added);
-    if (ids.length > 1) this.vectors.set(ids[0], ids);
+    return added;
   }
 
   private textIds(text: string): number[] {

@@ -1,0 +1,124 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../core/random.js';
+import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
+import { DeepCache } from '../models/deep_cache.js';
+import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
+import type { AddedConditions } from '../models/unet_down_path.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+import { AdaptablePipeline } from './adaptable_pipeline.js';
+import type { DenoisingOptions, DenoisingStart } from './denoise.js';
+import { describeImages } from './describe_images.js';
+import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
+import { guide } from './guidance.js';
+import { checkNumbers, helpForNetwork } from './not_a_number.js';
+import { explainOutOfMemory } from './out_of_memory.js';
+
+declare module './registry.js' {
+  interface PipelineTypes {
+    guided: GuidedPipeline;
+  }
+}
+
+/** What is read of the texts: for each image, or with guidance what to avoid in each first. */
+export type EncodedTexts = {
+  /** `[texts, tokens, features]` */
+  encoderHiddenStates: tf.Tensor;
+  /** Each as a whole, where the UNet is told that: `[texts, features]`. */
+  textEmbeds?: tf.Tensor;
+};
+
+/** A pipeline whose UNet is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
+export abstract class GuidedPipeline extends AdaptablePipeline {
+  abstract scheduler: Scheduler;
+  /** What the names of the family's pipelines begin with. */
+  abstract readonly familyName: string;
+  /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
+  protected readonly endsWithOriginal: boolean = false;
+
+  /** What `generate` takes where its options say nothing. */
+  abstract get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number };
+
+  /** Height and width of the latents where `generate` is told no size. */
+  abstract get defaultSampleSize(): UNet2DConditionConfig['sample_size'];
+
+  /** Reads the texts, each by an encoder that is made ready before. In a tidy. */
+  protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
+
+  /** All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. */
+  protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
+    return this.runningWithLoras(request.loraScale, async () => {
+      request.signal?.throwIfAborted();
+      this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
+      const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
+      scheduler.setTimesteps(request.steps, request.timestepsOptions);
+      const text = tf.tidy(() => this.encodePrompts(request));
+      try {
+        if (request.detectAnomaly) await this.checkText(text);
+        this.makeReady(this.vae); // some starts encode pictures
+        if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
+        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request);
+        this.makeReady(this.vae);
+        const images = await this.toOutput(latents, request);
+        return { images: Array.isArray(images) ? describeImages(images, request, this.scheduler) : images } as GenerateOutput<T>;
+      } finally {
+        tf.dispose(text);
+        scheduler.dispose();
+      }
+    }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
+  }
+
+  private async checkText({ encoderHiddenStates, textEmbeds }: EncodedTexts): Promise<void> {
+    const help = helpForNetwork('textEncoder', this.promptEncoders.at(-1)!.textEncoder);
+    await checkNumbers('the encoded text', encoderHiddenStates, help);
+    if (textEmbeds) await checkNumbers('the text as a whole', textEmbeds, help);
+  }
+
+  /** Latents without noise. */
+  private async denoiseLatents(start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest): Promise<tf.Tensor> {
+    const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
+    const { unet } = this;
+    const { timesteps } = start;
+    const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
+    return this.denoise(unet, start, {
+      scheduler, numInferenceSteps, signal,
+      endsWithOriginal: this.endsWithOriginal,
+      stepOptions: { generator, eta, dtype: unet.weightDtype },
+      predict: this.predictor(text, timesteps.length, request, deepCache),
+      afterStep: async ({ index, timestep, latents }) => {
+        if (detectAnomaly) {
+          await checkNumbers(`the latents after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`, latents, helpForNetwork('unet', unet));
+        }
+        const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
+        return changed?.latents;
+      },
+    }).finally(() => deepCache?.dispose());
+  }
+
+  /** What the UNet says of a sample, led by the texts and by what is told besides. */
+  private predictor(text: EncodedTexts, steps: number, request: GenerateRequest, deepCache?: DeepCache): DenoisingOptions['predict'] {
+    const { guided, guidanceStop, guidanceScale, guidanceRescale, timeIds, latentShape: [images] } = request;
+    const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
+    const guidedSteps = guided ? Math.floor(guidanceStop * steps) : 0;
+    const rows = (ids: readonly number[]) => Array<readonly number[]>(images).fill(ids);
+    return (sample, timestep, index) => {
+      const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
+      const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => this.unet.forward(sample, timestep, {
+        encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond, deepCache,
+      });
+      const { wanted = [], avoided = [] } = timeIds ?? {};
+      return index < guidedSteps
+        ? guide(predict(tf.concat([sample, sample]), text, [...rows(avoided), ...rows(wanted)]), guidanceScale, guidanceRescale)
+        : predict(sample, guided ? withoutAvoided(text) : text, [wanted]);
+    };
+  }
+}
+
+/** Of texts to avoid and texts to follow, the latter. */
+function withoutAvoided({ encoderHiddenStates, textEmbeds }: EncodedTexts): EncodedTexts {
+  return { encoderHiddenStates: tf.split(encoderHiddenStates, 2)[1], textEmbeds: textEmbeds && tf.split(textEmbeds, 2)[1] };
+}
+
+/** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
+export function prepareLatents({ latents, latentShape, generator, dtype }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
+  return tf.tidy(() => (latents ?? randn(latentShape, generator, dtype)).mul(initNoiseSigma));
+}
