@@ -1,23 +1,22 @@
-import { brief, checkOneOf, printable } from '../core/checks.js';
+import { brief, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { checkRelativePath, ModelFileError, type ModelFolder } from '../files/model_folder.js';
-import { byteSize } from '../weights/safetensors.js';
+import { torchToTfjs } from '../weights/layouts.js';
+import { byteSize, elementSizes } from '../weights/safetensors.js';
 import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
-import { clipConfig, openClipConfig, schedulerConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
+import { knownOf, type CheckpointOptions, type TextPart } from './generations.js';
+import { clipConfig, openClipConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
 
-export interface CheckpointOptions {
-  /** What the model of a single file was trained to predict, where the file does not tell. Default: as diffusers infers it. */
-  predictionType?: 'epsilon' | 'v_prediction';
-}
+export type { CheckpointOptions } from './generations.js';
 
 type Tensors = Map<string, CheckpointTensor>;
 
 /**
- * A single-file checkpoint of Stable Diffusion 1.x or 2.x, or of its VAE alone, as the folder that diffusers would make of it:
+ * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its VAE alone, as the folder that diffusers would make of it:
  * configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
@@ -34,67 +33,62 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
   if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model)\./.test(key))) {
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
-  throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x or 2.x, nor of its VAE: it holds ${first}`));
+  throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x, 2.x or XL, nor of its VAE: it holds ${first}`));
 }
 
-async function pipelineFolder(checkpoint: Checkpoint, { predictionType }: CheckpointOptions): Promise<ModelFolder> {
-  const { tensors, globalStep } = checkpoint;
+async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions): Promise<ModelFolder> {
+  const { tensors } = checkpoint;
   const unet = below(tensors, ldmPrefixes.unet);
-  const second = unet.get('input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight')?.shape[1] === 1024;
-  const inpaint = unet.get('input_blocks.0.0.weight')?.shape[1] === 9;
-  const trained = predictionType ?? inferPrediction(second, inpaint, globalStep);
-  const prediction = checkOneOf('predictionType', trained, ['epsilon', 'v_prediction'] as const);
-  const imageSize = prediction === 'epsilon' ? 512 : 768;
-  const unetJson = { ...unetConfig(shapesOf(unet), imageSize), upcast_attention: second };
+  const { imageSize, scheduler, index, texts, ofUnet, ofVae } = knownOf(checkpoint, unet, options);
+  const unetJson = { ...unetConfig(shapesOf(unet), imageSize), ...ofUnet };
   const vae = below(tensors, ldmPrefixes.vae);
-  const vaeJson = vae.size ? vaeConfig(shapesOf(vae), imageSize) : undefined;
-  const text = textEncoder(tensors);
-  if (text && text.config.vocab_size !== CLIP_TOKENS) {
-    throw new RangeError(`its text encoder knows ${String(text.config.vocab_size)} tokens, takes CLIP's ${CLIP_TOKENS}`);
-  }
-  const words = bundledWords(tensors);
-  const special = (content: string) => (
-    { __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false }
-  );
-  const scheduler = schedulerConfig(prediction);
-  const files = {
+  const vaeJson = vae.size ? vaeConfig(shapesOf(vae), { imageSize, ...ofVae }) : undefined;
+  const files: Record<string, unknown> = {
     'model_index.json': {
-      _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline',
-      unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'], scheduler: ['diffusers', scheduler._class_name],
-      text_encoder: ['transformers', 'CLIPTextModel'], tokenizer: ['transformers', 'CLIPTokenizer'],
-      safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
+      ...index, unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
+      scheduler: ['diffusers', scheduler._class_name], safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
+      ...Object.fromEntries(texts.flatMap(({ component, tokenizer, projected }) => [
+        [component, ['transformers', projected ? 'CLIPTextModelWithProjection' : 'CLIPTextModel']], [tokenizer, ['transformers', 'CLIPTokenizer']],
+      ])),
     },
     'unet/config.json': unetJson,
     'vae/config.json': vaeJson,
-    'text_encoder/config.json': text?.config,
     'scheduler/scheduler_config.json': scheduler,
-    'tokenizer/vocab.json': async () => (await clipVocabulary()).vocab,
-    'tokenizer/merges.txt': async () => (await clipVocabulary()).merges,
-    'tokenizer/tokenizer_config.json': {
-      tokenizer_class: 'CLIPTokenizer', model_max_length: 77, bos_token: special('<|startoftext|>'), eos_token: special('<|endoftext|>'),
-      unk_token: special('<|endoftext|>'), pad_token: second ? '!' : '<|endoftext|>',
-    },
   };
-  const textPrefixes = `${ldmPrefixes.clip}* or ${ldmPrefixes.openClip}*`;
-  const missing = {
-    ...!vaeJson && { vae: `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae` },
-    ...!text && { text_encoder: `has no text encoder (${textPrefixes}); fromSingleFile takes one as the option textEncoder` },
-  };
-  return new VirtualFolder(checkpoint, files, {
+  const weights: Record<string, Tensors> = {
     'unet/diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, unetJson.layers_per_block)),
     'vae/diffusion_pytorch_model.safetensors': vaeJson ? vaeWeights(vae, vaeJson.block_out_channels.length) : new Map(),
-    'text_encoder/model.safetensors': text?.weights ?? new Map(),
-    ...words.size > 0 && { [BUNDLED_WORDS]: words },
-  }, missing);
+  };
+  const missing: Record<string, string> = {};
+  if (!vaeJson) missing.vae = `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae`;
+  for (const part of texts) {
+    const encoder = textEncoder(tensors, part);
+    Object.assign(files, { [`${part.component}/config.json`]: encoder?.config, ...tokenizerFiles(part) });
+    weights[`${part.component}/model.safetensors`] = encoder?.weights ?? new Map();
+    const option = part.component === 'text_encoder' ? 'textEncoder' : 'textEncoder2';
+    if (!encoder) missing[part.component] = `has no text encoder (${part.prefixes}); fromSingleFile takes one as the option ${option}`;
+  }
+  const words = bundledWords(tensors);
+  if (words.size > 0) weights[BUNDLED_WORDS] = words;
+  return new VirtualFolder(checkpoint, files, weights, missing);
 }
 
-/** As diffusers does: SD2 was trained for the velocity, but for its base, which is known by its training steps, and for inpainting. */
-function inferPrediction(second: boolean, inpaint: boolean, globalStep?: number): 'epsilon' | 'v_prediction' {
-  return second && !inpaint && globalStep !== 875000 ? 'v_prediction' : 'epsilon';
+function tokenizerFiles({ tokenizer, padding }: TextPart): Record<string, unknown> {
+  const special = (content: string) => (
+    { __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false }
+  );
+  return {
+    [`${tokenizer}/vocab.json`]: async () => (await clipVocabulary()).vocab,
+    [`${tokenizer}/merges.txt`]: async () => (await clipVocabulary()).merges,
+    [`${tokenizer}/tokenizer_config.json`]: {
+      tokenizer_class: 'CLIPTokenizer', model_max_length: 77, bos_token: special('<|startoftext|>'), eos_token: special('<|endoftext|>'),
+      unk_token: special('<|endoftext|>'), pad_token: padding,
+    },
+  };
 }
 
 function vaeFolder(checkpoint: Checkpoint, vae: Tensors): ModelFolder {
-  const config = vaeConfig(shapesOf(vae), 512);
+  const config = vaeConfig(shapesOf(vae), { imageSize: 512 });
   return new VirtualFolder(checkpoint, { 'config.json': config }, {
     'diffusion_pytorch_model.safetensors': vaeWeights(vae, config.block_out_channels.length),
   });
@@ -106,23 +100,32 @@ function vaeWeights(vae: Tensors, levels: number): Tensors {
   return renamed(new Map(own), key => vaeKey(key, levels));
 }
 
-function textEncoder(tensors: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
-  const clip = below(tensors, ldmPrefixes.clip);
-  if (clip.size > 0) {
-    const ofWhole = /^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/; // what a whole CLIP has besides
-    return { config: clipConfig(shapesOf(clip)), weights: new Map([...clip].filter(([key]) => !ofWhole.test(key))) };
+function textEncoder(tensors: Tensors, { clip, openClip, projected }: TextPart): { config: Record<string, unknown>; weights: Tensors } | undefined {
+  const found = clip === undefined ? undefined : clipWeights(below(tensors, clip));
+  const encoder = found ?? (openClip === undefined ? undefined : openClipWeights(below(tensors, openClip), projected));
+  if (encoder && encoder.config.vocab_size !== CLIP_TOKENS) {
+    throw new RangeError(`its text encoder knows ${String(encoder.config.vocab_size)} tokens, takes CLIP's ${CLIP_TOKENS}`);
   }
-  const openClip = below(tensors, ldmPrefixes.openClip);
+  return encoder;
+}
+
+function clipWeights(clip: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
+  if (clip.size === 0) return undefined;
+  const ofWhole = /^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/; // what a whole CLIP has besides
+  return { config: clipConfig(shapesOf(clip)), weights: new Map([...clip].filter(([key]) => !ofWhole.test(key))) };
+}
+
+function openClipWeights(openClip: Tensors, projected: boolean): { config: Record<string, unknown>; weights: Tensors } | undefined {
   if (openClip.size === 0) return undefined;
-  const config = openClipConfig(shapesOf(openClip));
+  const config = openClipConfig(shapesOf(openClip), projected);
+  const unused = projected ? /^(logit_scale|attn_mask)$/ : /^(text_projection|logit_scale|attn_mask)$/;
   const weights: Tensors = new Map();
   for (const [key, tensor] of openClip) {
     const layer = /^transformer\.resblocks\.(\d+)\./.exec(key);
-    if ((layer && Number(layer[1]) >= config.num_hidden_layers) || /^(text_projection|logit_scale|attn_mask)$/.test(key)) { // not used
-      continue;
-    }
-    const keys = openClipKeys(key);
-    keys.forEach((name, i) => weights.set(name, keys.length === 1 ? tensor : slice(tensor, i, keys.length)));
+    if ((layer && Number(layer[1]) >= config.num_hidden_layers) || unused.test(key)) continue;
+    const keys = openClipKeys(key).map(name => projected && name !== 'text_projection.weight' ? `text_model.${name}` : name);
+    if (key === 'text_projection') weights.set(keys[0], transposed(tensor));
+    else keys.forEach((name, i) => weights.set(name, keys.length === 1 ? tensor : slice(tensor, i, keys.length)));
   }
   return { config, weights };
 }
@@ -146,6 +149,16 @@ function slice(tensor: CheckpointTensor, i: number, parts: number): CheckpointTe
       const bytes = await tensor.read(source);
       return bytes.subarray(i * bytes.length / parts, (i + 1) * bytes.length / parts);
     },
+  };
+}
+
+/** A matrix with its axes exchanged. */
+function transposed(tensor: CheckpointTensor): CheckpointTensor {
+  const [rows, columns] = tensor.shape;
+  return {
+    dtype: tensor.dtype,
+    shape: [columns, rows],
+    read: async source => torchToTfjs(await tensor.read(source), elementSizes[tensor.dtype], tensor.shape, 'linear'),
   };
 }
 

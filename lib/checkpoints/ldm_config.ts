@@ -1,12 +1,15 @@
-/** The configs of a single-file checkpoint, from the shapes of its weights and what is known of the two generations of Stable Diffusion. */
+/** The configs of a single-file checkpoint, from the shapes of its weights and what is known of the generations of Stable Diffusion. */
+
+export type PredictionType = 'epsilon' | 'v_prediction';
 
 export type Shapes = (key: string) => readonly number[] | undefined;
 
-/** @throws RangeError for what is no UNet of Stable Diffusion 1.x or 2.x. */
+/** @throws RangeError for what is no UNet of Stable Diffusion. */
 export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: string; layers_per_block: number; [key: string]: unknown } {
   const need = needed('UNet', shapes);
   const channels: number[] = [];
   const attention: boolean[] = [];
+  const depths: number[] = []; // transformer blocks in a row
   let layers = 0; // of the first level
   let contextDim: number | undefined;
   let linear = false;
@@ -26,12 +29,12 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
     if (toK) {
       contextDim = toK[1];
       linear = need(`${prefix}.proj_in.weight`).length === 2;
-      if (shapes(`${prefix}.transformer_blocks.1.attn2.to_k.weight`)) {
-        throw new RangeError('UNet: has several transformer blocks in a row, as SDXL; takes SD1.x or SD2.x');
-      }
+      depths[level] = countBlocks(shapes, prefix);
     }
   }
-  if (channels.length === 0 || contextDim === undefined) throw new RangeError('UNet: has no blocks or no attention, takes SD1.x or SD2.x');
+  if (channels.length === 0 || contextDim === undefined) throw new RangeError('UNet: has no blocks or no attention, takes Stable Diffusion');
+  const middle = countBlocks(shapes, 'middle_block.1');
+  if (middle === 0) throw new RangeError('UNet: has no attention in the middle, takes Stable Diffusion');
   return {
     _class_name: 'UNet2DConditionModel',
     sample_size: imageSize / 8,
@@ -45,12 +48,35 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
     attention_head_dim: linear ? channels.map(count => count / 64) : 8, // heads, by diffusers' old name: 64 features each since SD2
     use_linear_projection: linear,
     norm_num_groups: 32,
+    ...transformerLayers(channels.map((_, i) => depths[i]), middle),
+    ...additions(shapes),
   };
+}
+
+function countBlocks(shapes: Shapes, prefix: string): number {
+  let blocks = 0;
+  while (shapes(`${prefix}.transformer_blocks.${blocks}.attn2.to_k.weight`)) blocks++;
+  return blocks;
+}
+
+/** One number if all are alike, else one for each level; that of the last level is the middle's too. */
+function transformerLayers(depths: readonly (number | undefined)[], middle: number): { transformer_layers_per_block?: number | number[] } {
+  if (depths.every(depth => depth === undefined || depth === middle)) return middle === 1 ? {} : { transformer_layers_per_block: middle };
+  const list = depths.map(depth => depth ?? 1);
+  const last = depths.at(-1) ?? middle;
+  if (last !== middle) throw new RangeError(`UNet: has ${last} transformer blocks in the last level and ${middle} in the middle, takes as many`);
+  return { transformer_layers_per_block: [...list.slice(0, -1), last] };
+}
+
+/** What SDXL's is told besides: sizes, and the text as a whole. */
+function additions(shapes: Shapes): object {
+  const first = shapes('label_emb.0.0.weight');
+  return first ? { addition_embed_type: 'text_time', addition_time_embed_dim: 256, projection_class_embeddings_input_dim: first[1] } : {};
 }
 
 /** @throws RangeError for what is no VAE of Stable Diffusion. */
 export function vaeConfig(
-  shapes: Shapes, imageSize: number,
+  shapes: Shapes, { imageSize, scalingFactor = 0.18215, forceUpcast }: { imageSize: number; scalingFactor?: number; forceUpcast?: boolean },
 ): { _class_name: string; block_out_channels: number[]; [key: string]: unknown } {
   const need = needed('VAE', shapes);
   const channels: number[] = [];
@@ -72,7 +98,8 @@ export function vaeConfig(
     up_block_types: channels.map(() => 'UpDecoderBlock2D'),
     layers_per_block: layers,
     norm_num_groups: 32,
-    scaling_factor: 0.18215,
+    scaling_factor: scalingFactor,
+    ...forceUpcast && { force_upcast: true },
     use_quant_conv: shapes('quant_conv.weight') !== undefined,
     use_post_quant_conv: shapes('post_quant_conv.weight') !== undefined,
   };
@@ -90,19 +117,20 @@ export function clipConfig(shapes: Shapes): Record<string, unknown> {
   });
 }
 
-/** Of OpenCLIP (SD2.x), which conditions on the last layer but one: its 24th layer is left out. */
-export function openClipConfig(shapes: Shapes): { num_hidden_layers: number; [key: string]: unknown } {
+/** Of OpenCLIP. SD2.x conditions on its last layer but one alone, so that the last of 24 is left out; SDXL takes the text as a whole too. */
+export function openClipConfig(shapes: Shapes, projected: boolean): { num_hidden_layers: number; [key: string]: unknown } {
   const need = needed('text encoder', shapes);
   let layers = 0;
   while (shapes(`transformer.resblocks.${layers}.ln_1.weight`)) layers++;
   return textConfig({
     tokens: need('token_embedding.weight'), positions: need('positional_embedding'),
-    fc1: need('transformer.resblocks.0.mlp.c_fc.weight'), layers: Math.min(layers, 23), activation: 'gelu',
+    fc1: need('transformer.resblocks.0.mlp.c_fc.weight'), layers: projected ? layers : Math.min(layers, 23), activation: 'gelu',
+    projection: projected ? need('text_projection')[1] : undefined,
   });
 }
 
 /** What SD was trained with; SD2.x for 768 pixels predicts the velocity. */
-export function schedulerConfig(predictionType: 'epsilon' | 'v_prediction'): Record<string, unknown> {
+export function schedulerConfig(predictionType: PredictionType): Record<string, unknown> {
   return {
     _class_name: predictionType === 'epsilon' ? 'PNDMScheduler' : 'DDIMScheduler',
     num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', prediction_type: predictionType,
@@ -110,13 +138,24 @@ export function schedulerConfig(predictionType: 'epsilon' | 'v_prediction'): Rec
   };
 }
 
-function textConfig({ tokens, positions, fc1, layers, activation }: {
-  tokens: readonly number[]; positions: readonly number[]; fc1: readonly number[]; layers: number; activation: string;
+/** SDXL's, whose newer models say in the file that they predict the velocity, and are trained down to no signal at all. */
+export function xlSchedulerConfig(predictionType: PredictionType, zeroTerminalSnr: boolean): Record<string, unknown> {
+  return {
+    _class_name: 'EulerDiscreteScheduler',
+    num_train_timesteps: 1000, beta_start: 0.00085, beta_end: 0.012, beta_schedule: 'scaled_linear', prediction_type: predictionType,
+    interpolation_type: 'linear', steps_offset: 1, timestep_spacing: zeroTerminalSnr ? 'trailing' : 'leading', use_karras_sigmas: false,
+    ...zeroTerminalSnr && { rescale_betas_zero_snr: true },
+  };
+}
+
+function textConfig({ tokens, positions, fc1, layers, activation, projection }: {
+  tokens: readonly number[]; positions: readonly number[]; fc1: readonly number[]; layers: number; activation: string; projection?: number;
 }): { num_hidden_layers: number; [key: string]: unknown } {
   return {
-    architectures: ['CLIPTextModel'],
+    architectures: [projection ? 'CLIPTextModelWithProjection' : 'CLIPTextModel'],
     vocab_size: tokens[0], hidden_size: tokens[1], max_position_embeddings: positions[0], intermediate_size: fc1[0],
     num_hidden_layers: layers, num_attention_heads: tokens[1] / 64, hidden_act: activation, layer_norm_eps: 1e-5,
+    ...projection && { projection_dim: projection },
   };
 }
 

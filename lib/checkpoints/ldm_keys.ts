@@ -3,8 +3,6 @@
 export const ldmPrefixes = {
   unet: 'model.diffusion_model.',
   vae: 'first_stage_model.',
-  clip: 'cond_stage_model.transformer.',
-  openClip: 'cond_stage_model.model.',
 };
 
 type Rename = readonly [from: RegExp, to: string];
@@ -16,6 +14,7 @@ const unetResnet: Rename[] = [
 
 const unetEnds: Rename[] = [
   [/^time_embed\.0\./, 'time_embedding.linear_1.'], [/^time_embed\.2\./, 'time_embedding.linear_2.'],
+  [/^label_emb\.0\.0\./, 'add_embedding.linear_1.'], [/^label_emb\.0\.2\./, 'add_embedding.linear_2.'],
   [/^input_blocks\.0\.0\./, 'conv_in.'], [/^out\.0\./, 'conv_norm_out.'], [/^out\.2\./, 'conv_out.'],
 ];
 
@@ -59,7 +58,7 @@ export function vaeKey(key: string, levels: number): string {
 
 const openClipNames: Rename[] = [
   [/^positional_embedding$/, 'embeddings.position_embedding.weight'], [/^token_embedding\./, 'embeddings.token_embedding.'],
-  [/^ln_final\./, 'final_layer_norm.'], [/^transformer\.resblocks\.(\d+)\./, 'encoder.layers.$1.'],
+  [/^ln_final\./, 'final_layer_norm.'], [/^text_projection$/, 'text_projection.weight'], [/^transformer\.resblocks\.(\d+)\./, 'encoder.layers.$1.'],
   [/\.ln_1\./, '.layer_norm1.'], [/\.ln_2\./, '.layer_norm2.'], [/\.mlp\.c_fc\./, '.mlp.fc1.'], [/\.mlp\.c_proj\./, '.mlp.fc2.'],
   [/\.attn\.out_proj\./, '.self_attn.out_proj.'], [/\.attn\.in_proj_(weight|bias)$/, '.self_attn.{q,k,v}_proj.$1'],
 ];

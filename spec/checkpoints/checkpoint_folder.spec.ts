@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights } from '../../lib/weights/load_weights.js';
@@ -15,13 +16,14 @@ import { bytesSource } from '../support/memory_folder.js';
 interface Golden {
   shapes: Record<string, number[]>;
   /** Per network and diffusers key: the key of the file, and which third of it. */
-  sources: Record<'unet' | 'vae' | 'text_encoder', Record<string, [string, number]>>;
+  sources: Record<string, Record<string, [string, number]>>;
   unet: object;
   vae: object;
   text_encoder: object;
+  text_encoder_2?: object;
 }
 
-const golden: Record<'sd1' | 'sd2', Golden> = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/ldm.json.gz')).toString());
+const golden: Record<'sd1' | 'sd2' | 'xl' | 'refiner', Golden> = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/ldm.json.gz')).toString());
 
 /** A checkpoint of the shapes, one byte an element: the first of each third of a tensor tells which tensor and third it is. */
 function checkpoint(shapes: Record<string, number[]>, extra: Partial<Checkpoint> = {}): Checkpoint {
@@ -40,28 +42,31 @@ function checkpoint(shapes: Record<string, number[]>, extra: Partial<Checkpoint>
 }
 
 describe('checkpointFolder', () => {
-  const networks = { unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel };
+  const networks = { unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel, text_encoder_2: CLIPTextModelWithProjection };
 
-  for (const generation of ['sd1', 'sd2'] as const) {
+  for (const generation of ['sd1', 'sd2', 'xl', 'refiner'] as const) {
     const { shapes, sources, ...configs } = golden[generation];
     const keys = Object.keys(shapes);
+    const parts = Object.keys(sources) as Array<keyof typeof networks>;
 
     it(`infers the configs of a full-size ${generation} as diffusers has them`, async () => {
       const folder = await checkpointFolder(checkpoint(shapes));
-      for (const part of ['unet', 'vae', 'text_encoder'] as const) {
+      for (const part of parts) {
         const config = await folder.readJson(`${part}/config.json`) as Record<string, unknown>;
-        for (const [key, value] of Object.entries(configs[part])) {
+        for (const [key, value] of Object.entries(configs[part]!)) {
           const known = key === 'attention_head_dim' && typeof value === 'number' ? 8 : value;
           assert.deepEqual(config[key], known, `${part}: ${key}`);
         }
       }
       const scheduler = await folder.readJson('scheduler/scheduler_config.json') as Record<string, unknown>;
-      assert.equal(scheduler.prediction_type, generation === 'sd1' ? 'epsilon' : 'v_prediction');
+      assert.equal(scheduler.prediction_type, generation === 'sd2' ? 'v_prediction' : 'epsilon');
+      const index = await folder.readJson('model_index.json') as Record<string, unknown>;
+      assert.deepEqual(['text_encoder', 'text_encoder_2'].filter(part => part in index), parts.filter(part => part.startsWith('text')));
     });
 
     it(`finds every weight of a full-size ${generation} where diffusers finds it`, async () => {
       const folder = await checkpointFolder(checkpoint(shapes));
-      for (const part of ['unet', 'vae', 'text_encoder'] as const) {
+      for (const part of parts) {
         const specs = new networks[part](configs[part] as never).parameterSpecs();
         const files = await openWeightFiles(folder, { subfolder: part });
         const weights = await matchWeights(part, specs, files); // strict: none is missing, unexpected or misshapen
@@ -93,6 +98,16 @@ describe('checkpointFolder', () => {
     assert.deepEqual(await prediction({ globalStep: 875000 }), ['epsilon', 64]);
     assert.deepEqual(await prediction({ globalStep: 110000 }), ['v_prediction', 96]);
     assert.deepEqual(await prediction({}, { predictionType: 'epsilon' }), ['epsilon', 64]);
+  });
+
+  it('knows what SDXL predicts by what newer files say, or is told', async () => {
+    const scheduler = async (more: Record<string, number[]>, options?: CheckpointOptions) =>
+      (await checkpointFolder(checkpoint({ ...golden.xl.shapes, ...more }), options)).readJson('scheduler/scheduler_config.json');
+    const { prediction_type: usual } = await scheduler({}) as { prediction_type: string };
+    const { prediction_type: told } = await scheduler({}, { predictionType: 'v_prediction' }) as { prediction_type: string };
+    assert.deepEqual([usual, told], ['epsilon', 'v_prediction']);
+    const { prediction_type, rescale_betas_zero_snr, timestep_spacing } = await scheduler({ v_pred: [0], ztsnr: [0] }) as Record<string, unknown>;
+    assert.deepEqual([prediction_type, rescale_betas_zero_snr, timestep_spacing], ['v_prediction', true, 'trailing']);
   });
 
   it('knows inpainting by its nine channels, and that it predicts the noise', async () => {
@@ -143,10 +158,11 @@ describe('checkpointFolder', () => {
   const { shapes } = golden.sd1;
   const without = (prefix: string) => Object.fromEntries(Object.entries(shapes).filter(([key]) => !key.startsWith(prefix)));
   const refuses: Array<[string, Record<string, number[]>, RegExp]> = [
-    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: is no checkpoint of Stable Diffusion 1\.x or 2\.x, nor of its VAE: it holds lora\.weight$/],
+    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: is no checkpoint of Stable Diffusion 1\.x, 2\.x or XL, nor of its VAE: it holds lora\.weight$/],
     ['an empty file', {}, /it holds no tensor at all/],
     ['a UNet without blocks', { 'model.diffusion_model.input_blocks.0.0.weight': [320, 4, 3, 3] }, /UNet: has no blocks or no attention/],
-    ['SDXL', { ...shapes, 'model.diffusion_model.input_blocks.4.1.transformer_blocks.1.attn2.to_k.weight': [640, 768] }, /several transformer blocks in a row, as SDXL/],
+    ['other depths', { ...golden.xl.shapes, 'model.diffusion_model.middle_block.1.transformer_blocks.10.attn2.to_k.weight': [1280, 2048] }, /has 10 transformer blocks in the last level and 11 in the middle/],
+    ['Playground 2.5', { ...golden.xl.shapes, edm_mean: [1, 4, 1, 1] }, /model\.ckpt: is Playground 2\.5, whose latents have a mean of their own: load its folder/],
     ['another vocabulary', { ...shapes, 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight': [100, 768] }, /knows 100 tokens, takes CLIP's 49408/],
     ['a missing end', without('model.diffusion_model.out.2'), /UNet: the checkpoint has no out\.2\.weight/],
   ];

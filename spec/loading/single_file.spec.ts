@@ -24,7 +24,7 @@ const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
 describe('A single file', () => {
   const folder = temporaryFolder();
 
-  for (const generation of ['sd1', 'sd2'] as const) {
+  for (const generation of ['sd1', 'sd2', 'xl', 'refiner'] as const) {
     const { shapes, saved } = singleFileGolden[generation];
 
     it(`of ${generation} holds what diffusers' from_single_file and save_pretrained make of it, to the last bit`, async () => {
@@ -32,7 +32,7 @@ describe('A single file', () => {
       await writeFile(file, await singleFile(shapes));
       const model = await openModelFolder(file);
       for (const [part, digests] of Object.entries(saved)) {
-        const source = await model.open(`${part}/${part === 'text_encoder' ? 'model' : 'diffusion_pytorch_model'}.safetensors`);
+        const source = await model.open(`${part}/${part.startsWith('text') ? 'model' : 'diffusion_pytorch_model'}.safetensors`);
         const found: Record<string, string> = {};
         for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
           if (key.endsWith('position_ids')) continue;

@@ -5,7 +5,7 @@ import { byteSize, writeSafetensors } from '../../lib/weights/safetensors.js';
 type Shapes = Record<string, number[]>;
 
 /** Shapes of small checkpoints, and digests of what diffusers makes of their values, by the part and the key. */
-export const singleFileGolden: Record<'sd1' | 'sd2', { shapes: Shapes; saved: Record<string, Record<string, string>> }> =
+export const singleFileGolden: Record<'sd1' | 'sd2' | 'xl' | 'refiner', { shapes: Shapes; saved: Record<string, Record<string, string>> }> =
   JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
 
 /** The file that diffusers read for the golden; see spec/golden/parts/single_file.py for the values. */

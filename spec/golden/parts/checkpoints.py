@@ -1,6 +1,6 @@
 """checkpoints/*: single files and pickles that the converter reads.
 
-ldm.json.gz: the keys and shapes of full-size SD1.5 and SD2.1 files, and which key diffusers makes each of its own weights of.
+ldm.json.gz: the keys and shapes of full-size SD1.5, SD2.1, SDXL and SDXL refiner files, and which key diffusers makes each of its own weights of.
 vae.ckpt: a small VAE by CompVis' names, with vae.safetensors holding what diffusers decodes and encodes with it.
 state.ckpt, legacy.bin: small files of torch.save, with state.safetensors holding the values.
 """
@@ -12,7 +12,7 @@ from itertools import count
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as ldm
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from generate import HERE, channels_last, save
 
@@ -25,8 +25,9 @@ def norm(name, size):
     return layer(name, size)
 
 
-def unet_keys(channels, mult, blocks, attention, context, linear):
-    """CompVis' UNetModel (openaimodel.py), as its constructor builds it."""
+def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, added=None):
+    """CompVis' UNetModel (openaimodel.py), as its constructor builds it; `depth`: transformer blocks of each level, `added`: features told besides."""
+    depth = depth or [1] * len(mult)
     keys = {}
     add = keys.update
     proj = (lambda n, o, i: layer(n, o, i)) if linear else (lambda n, o, i: layer(n, o, i, 1, 1))
@@ -37,9 +38,12 @@ def unet_keys(channels, mult, blocks, attention, context, linear):
         if inner != outer:
             add(layer(f"{name}.skip_connection", outer, inner, 1, 1))
 
-    def transformer(name, size):
+    def transformer(name, size, level):
         add(norm(f"{name}.norm", size) | proj(f"{name}.proj_in", size, size) | proj(f"{name}.proj_out", size, size))
-        block = f"{name}.transformer_blocks.0"
+        for i in range(depth[level]):
+            transformer_block(f"{name}.transformer_blocks.{i}", size)
+
+    def transformer_block(block, size):
         for i in (1, 2, 3):
             add(norm(f"{block}.norm{i}", size))
         for attn, keys_dim in (("attn1", size), ("attn2", context)):
@@ -47,6 +51,8 @@ def unet_keys(channels, mult, blocks, attention, context, linear):
             add(layer(f"{block}.{attn}.to_out.0", size, size))
         add(layer(f"{block}.ff.net.0.proj", 8 * size, size) | layer(f"{block}.ff.net.2", size, 4 * size))
 
+    if added:
+        add(layer("label_emb.0.0", 4 * channels, added) | layer("label_emb.0.2", 4 * channels, 4 * channels))
     add(layer("time_embed.0", 4 * channels, channels) | layer("time_embed.2", 4 * channels, 4 * channels) | layer("input_blocks.0.0", channels, 4, 3, 3))
     skips, size, number = [channels], channels, count(1)
     for level, m in enumerate(mult):
@@ -55,13 +61,13 @@ def unet_keys(channels, mult, blocks, attention, context, linear):
             resnet(f"input_blocks.{i}.0", size, m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"input_blocks.{i}.1", size)
+                transformer(f"input_blocks.{i}.1", size, level)
             skips.append(size)
         if level + 1 < len(mult):
             add(layer(f"input_blocks.{next(number)}.0.op", size, size, 3, 3))
             skips.append(size)
     resnet("middle_block.0", size, size)
-    transformer("middle_block.1", size)
+    transformer("middle_block.1", size, -1)
     resnet("middle_block.2", size, size)
     number = count()
     for level, m in reversed(list(enumerate(mult))):
@@ -70,7 +76,7 @@ def unet_keys(channels, mult, blocks, attention, context, linear):
             resnet(f"output_blocks.{i}.0", size + skips.pop(), m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"output_blocks.{i}.1", size)
+                transformer(f"output_blocks.{i}.1", size, level)
             if level and j == blocks:
                 add(layer(f"output_blocks.{i}.{2 if attention[level] else 1}.conv", size, size, 3, 3))
     return keys | norm("out.0", size) | layer("out.2", 4, size, 3, 3)
@@ -131,22 +137,39 @@ def open_clip_keys(size, layers):
 
 SD1_TEXT = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, num_hidden_layers=12, hidden_act="quick_gelu")
 SD2_TEXT = CLIPTextConfig(hidden_size=1024, intermediate_size=4096, num_attention_heads=16, num_hidden_layers=23, hidden_act="gelu")
+XL_TEXT = CLIPTextConfig(hidden_size=1280, intermediate_size=5120, num_attention_heads=20, num_hidden_layers=32, hidden_act="gelu", projection_dim=1280)
+XL = dict(use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=256, sample_size=128)
+# Of each: CompVis' UNet, diffusers' config of it, and the text encoders: their config, prefix and keys.
 GENERATIONS = {
     "sd1": (dict(channels=320, mult=(1, 2, 4, 4), blocks=2, attention=(1, 1, 1, 0), context=768, linear=False),
-            dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8), SD1_TEXT, "cond_stage_model.transformer.", clip_keys(SD1_TEXT)),
+            dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
+            {"text_encoder": (SD1_TEXT, "cond_stage_model.transformer.", clip_keys(SD1_TEXT))}),
     "sd2": (dict(channels=320, mult=(1, 2, 4, 4), blocks=2, attention=(1, 1, 1, 0), context=1024, linear=True),
-            dict(sample_size=96, cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True), SD2_TEXT,
-            "cond_stage_model.model.", open_clip_keys(1024, 24)),
+            dict(sample_size=96, cross_attention_dim=1024, attention_head_dim=[5, 10, 20, 20], use_linear_projection=True),
+            {"text_encoder": (SD2_TEXT, "cond_stage_model.model.", open_clip_keys(1024, 24))}),
+    "xl": (dict(channels=320, mult=(1, 2, 4), blocks=2, attention=(0, 1, 1), depth=(1, 2, 10), context=2048, linear=True, added=2816),
+           dict(cross_attention_dim=2048, attention_head_dim=[5, 10, 20], block_out_channels=(320, 640, 1280), transformer_layers_per_block=[1, 2, 10],
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), projection_class_embeddings_input_dim=2816,
+                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), **XL),
+           {"text_encoder": (SD1_TEXT, "conditioner.embedders.0.transformer.", clip_keys(SD1_TEXT)),
+            "text_encoder_2": (XL_TEXT, "conditioner.embedders.1.model.", open_clip_keys(1280, 32))}),
+    "refiner": (dict(channels=384, mult=(1, 2, 4, 4), blocks=2, attention=(0, 1, 1, 0), depth=(4, 4, 4, 4), context=1280, linear=True, added=2560),
+                dict(cross_attention_dim=1280, attention_head_dim=[6, 12, 24, 24], block_out_channels=(384, 768, 1536, 1536),
+                     transformer_layers_per_block=4, projection_class_embeddings_input_dim=2560,
+                     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+                     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), **XL),
+                {"text_encoder_2": (XL_TEXT, "conditioner.embedders.0.model.", open_clip_keys(1280, 32))}),
 }
+ADDED = ("addition_embed_type", "addition_time_embed_dim", "projection_class_embeddings_input_dim", "transformer_layers_per_block")
 VAE = dict(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
            layers_per_block=2, latent_channels=4)
 
 
 def sources(converted, model, names):
     """diffusers key -> [LDM key, which third of it], by the numbers that the converted tensors hold; the shapes must be the model's."""
-    expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    expected = {k.removeprefix("text_model."): tuple(v.shape) for k, v in model.state_dict().items()}
     converted = {k.removeprefix("text_model."): v for k, v in converted.items()}
-    converted = {k: v for k, v in converted.items() if not k.endswith("position_ids") and not k.startswith("text_projection")}
+    converted = {k: v for k, v in converted.items() if not k.endswith("position_ids") and (k in expected or not k.startswith("text_projection"))}
     assert {k: tuple(v.shape) for k, v in converted.items()} == expected
     tags = {k: int(v.flatten()[0]) for k, v in converted.items()}
     return {k: [names[tag // 3], tag % 3] for k, tag in tags.items()}
@@ -162,31 +185,35 @@ def tagged(number, key, shape):
 
 def ldm_golden():
     golden = {}
-    for name, (unet, unet_config, text_config, text_prefix, text) in GENERATIONS.items():
+    for name, (unet, unet_config, texts) in GENERATIONS.items():
+        is_xl = name in ("xl", "refiner")
         shapes = {f"model.diffusion_model.{k}": v for k, v in unet_keys(**unet).items()}
-        shapes |= {f"first_stage_model.{k}": v for k, v in vae_keys().items()} | {f"{text_prefix}{k}": v for k, v in text.items()}
+        shapes |= {f"first_stage_model.{k}": v for k, v in vae_keys().items()}
+        shapes |= {f"{prefix}{k}": v for _, prefix, text in texts.values() for k, v in text.items()}
         names = list(shapes)
         checkpoint = {key: tagged(i, key, shapes[key]) for i, key in enumerate(names)}
         with torch.device("meta"):
-            models = {"unet": UNet2DConditionModel(**unet_config), "vae": AutoencoderKL(**VAE), "text_encoder": CLIPTextModel(text_config)}
-        to_clip = ldm.convert_ldm_clip_checkpoint(checkpoint) if name == "sd1" else ldm.convert_open_clip_checkpoint(models["text_encoder"], checkpoint)
-        converted = {
+            vae = dict(VAE, scaling_factor=0.13025, force_upcast=True) if is_xl else VAE
+            models = {"unet": UNet2DConditionModel(**unet_config), "vae": AutoencoderKL(**vae)}
+            models |= {part: (CLIPTextModelWithProjection if part.endswith("2") else CLIPTextModel)(config) for part, (config, *_) in texts.items()}
+        converted = {part: ldm.convert_ldm_clip_checkpoint(checkpoint, prefix) if prefix.endswith("transformer.")
+                     else ldm.convert_open_clip_checkpoint(models[part], checkpoint, prefix) for part, (_, prefix, _) in texts.items()}
+        converted |= {
             "unet": ldm.convert_ldm_unet_checkpoint(checkpoint, models["unet"].config),
             "vae": ldm.convert_ldm_vae_checkpoint(checkpoint, models["vae"].config),
-            "text_encoder": to_clip,
         }
         golden[name] = {
             "shapes": shapes,
             "sources": {part: sources(converted[part], model, names) for part, model in models.items()},
             "unet": {k: models["unet"].config[k] for k in (
                 "sample_size", "in_channels", "out_channels", "down_block_types", "up_block_types", "block_out_channels", "layers_per_block",
-                "cross_attention_dim", "attention_head_dim", "use_linear_projection", "norm_num_groups")},
+                "cross_attention_dim", "attention_head_dim", "use_linear_projection", "norm_num_groups", *(ADDED if is_xl else ()))},
             "vae": {k: models["vae"].config[k] for k in (
                 "in_channels", "out_channels", "latent_channels", "block_out_channels", "down_block_types", "up_block_types", "layers_per_block",
-                "norm_num_groups", "scaling_factor", "use_quant_conv", "use_post_quant_conv")},
-            "text_encoder": {k: getattr(text_config, k) for k in (
+                "norm_num_groups", "scaling_factor", "use_quant_conv", "use_post_quant_conv", *(("force_upcast",) if is_xl else ()))},
+            **{part: {k: getattr(config, k) for k in (
                 "vocab_size", "hidden_size", "max_position_embeddings", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act",
-                "layer_norm_eps")},
+                "layer_norm_eps", *(("projection_dim",) if part.endswith("2") else ()))} for part, (config, *_) in texts.items()},
         }
     path = HERE / "checkpoints" / "ldm.json.gz"
     path.write_bytes(gzip.compress(json.dumps(golden).encode(), 9, mtime=0))

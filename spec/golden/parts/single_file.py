@@ -1,4 +1,4 @@
-"""checkpoints/single_file.json.gz: what diffusers' from_single_file and save_pretrained make of small single files of both generations.
+"""checkpoints/single_file.json.gz: what diffusers' from_single_file and save_pretrained make of small single files of SD1.x, SD2.x, SDXL and its refiner.
 
 The weights follow a rule that the spec knows as well, so that only the hashes of diffusers' files are kept.
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline,
+                       StableDiffusionXLPipeline, UNet2DConditionModel)
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from generate import HERE
 from parts.checkpoints import clip_keys, open_clip_keys, unet_keys, vae_keys
@@ -75,11 +76,59 @@ def generation(folder, second):
     return {"shapes": shapes, "saved": saved}
 
 
+def xl(folder, refiner):
+    """SDXL, or its refiner, which has the second text encoder alone and attends in all levels alike."""
+    first = CLIPTextConfig(**TEXT, num_hidden_layers=2, hidden_act="quick_gelu")
+    second = CLIPTextConfig(vocab_size=49408, hidden_size=128, intermediate_size=512, num_attention_heads=2, num_hidden_layers=3, hidden_act="gelu",
+                            projection_dim=96)
+    attention, depth, context, added = ((1, 1), (2, 2), 128, 96 + 5 * 256) if refiner else ((0, 1), (1, 2), 192, 96 + 6 * 256)
+    unet = dict(UNET, attention=attention, depth=depth, added=added)
+    shapes = {f"model.diffusion_model.{k}": v for k, v in unet_keys(**unet, context=context, linear=True).items()}
+    shapes |= {f"first_stage_model.{k}": v for k, v in vae_keys(channels=32, mult=(1, 1), blocks=1).items()}
+    open_clip = open_clip_keys(128, 3) | {"text_projection": (128, 96)}
+    if not refiner:
+        shapes |= {f"conditioner.embedders.0.transformer.{k}": v for k, v in clip_keys(first).items()}
+    shapes |= {f"conditioner.embedders.{0 if refiner else 1}.model.{k}": v for k, v in open_clip.items()}
+    file = folder / "model.safetensors"
+    save_file({key: values(i, shape) for i, (key, shape) in enumerate(shapes.items())}, file)
+
+    config = folder / "config"
+    names = [("CrossAttn" if a else "") for a in attention]
+    with torch.device("meta"):
+        UNet2DConditionModel(
+            sample_size=128, block_out_channels=(64, 128), layers_per_block=2, down_block_types=tuple(f"{n}DownBlock2D" for n in names),
+            up_block_types=tuple(f"{n}UpBlock2D" for n in reversed(names)), cross_attention_dim=context, attention_head_dim=[1, 2],
+            use_linear_projection=True, transformer_layers_per_block=list(depth), addition_embed_type="text_time", addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=added).save_config(config / "unet")
+        AutoencoderKL(**VAE_CONFIG).save_config(config / "vae")
+    first.architectures, second.architectures = ["CLIPTextModel"], ["CLIPTextModelWithProjection"]
+    if not refiner:
+        first.save_pretrained(config / "text_encoder")
+    second.save_pretrained(config / "text_encoder_2")
+    EulerDiscreteScheduler().save_config(config / "scheduler")
+    kind = StableDiffusionXLImg2ImgPipeline if refiner else StableDiffusionXLPipeline
+    index = {"_class_name": kind.__name__, "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+             "text_encoder": [None, None] if refiner else ["transformers", "CLIPTextModel"],
+             "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"], "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+             "tokenizer": [None, None] if refiner else ["transformers", "CLIPTokenizer"], "tokenizer_2": ["transformers", "CLIPTokenizer"]}
+    (config / "model_index.json").write_text(json.dumps(index))
+    without = dict(text_encoder=None) if refiner else {}
+    pipe = kind.from_single_file(str(file), config=str(config), torch_dtype=torch.float16, tokenizer=None, tokenizer_2=None, **without)
+    pipe.save_pretrained(folder / "saved")
+    assert isinstance(pipe.text_encoder_2, CLIPTextModelWithProjection)
+    parts = ("unet", "vae", "text_encoder_2") if refiner else ("unet", "vae", "text_encoder", "text_encoder_2")
+    saved = {part: digests(folder / f"saved/{part}/{'model' if part.startswith('text') else 'diffusion_pytorch_model'}.safetensors") for part in parts}
+    return {"shapes": shapes, "saved": saved}
+
+
 def generate():
     golden = {}
     for name, second in (("sd1", False), ("sd2", True)):
         with tempfile.TemporaryDirectory() as folder:
             golden[name] = generation(Path(folder), second)
+    for name, refiner in (("xl", False), ("refiner", True)):
+        with tempfile.TemporaryDirectory() as folder:
+            golden[name] = xl(Path(folder), refiner)
     path = HERE / "checkpoints" / "single_file.json.gz"
     path.write_bytes(gzip.compress(json.dumps(golden).encode(), 9, mtime=0))
     print(path.relative_to(HERE), f"{path.stat().st_size / 1e6:.2f} MB")
