@@ -15,6 +15,12 @@ export type { CheckpointOptions } from './generations.js';
 
 type Tensors = Map<string, CheckpointTensor>;
 
+/** A text encoder of a checkpoint. */
+interface FoundText {
+  readonly config: Record<string, unknown>;
+  readonly weights: Tensors;
+}
+
 /**
  * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its VAE alone, as the folder that diffusers would make of it:
  * configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
@@ -46,9 +52,11 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
   const files: Record<string, unknown> = {
     'model_index.json': {
       ...index, unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
-      scheduler: ['diffusers', scheduler._class_name], safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
+      scheduler: ['diffusers', scheduler._class_name],
+      safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
       ...Object.fromEntries(texts.flatMap(({ component, tokenizer, projected }) => [
-        [component, ['transformers', projected ? 'CLIPTextModelWithProjection' : 'CLIPTextModel']], [tokenizer, ['transformers', 'CLIPTokenizer']],
+        [component, ['transformers', projected ? 'CLIPTextModelWithProjection' : 'CLIPTextModel']],
+        [tokenizer, ['transformers', 'CLIPTokenizer']],
       ])),
     },
     'unet/config.json': unetJson,
@@ -100,7 +108,7 @@ function vaeWeights(vae: Tensors, levels: number): Tensors {
   return renamed(new Map(own), key => vaeKey(key, levels));
 }
 
-function textEncoder(tensors: Tensors, { clip, openClip, projected }: TextPart): { config: Record<string, unknown>; weights: Tensors } | undefined {
+function textEncoder(tensors: Tensors, { clip, openClip, projected }: TextPart): FoundText | undefined {
   const found = clip === undefined ? undefined : clipWeights(below(tensors, clip));
   const encoder = found ?? (openClip === undefined ? undefined : openClipWeights(below(tensors, openClip), projected));
   if (encoder && encoder.config.vocab_size !== CLIP_TOKENS) {
@@ -109,13 +117,13 @@ function textEncoder(tensors: Tensors, { clip, openClip, projected }: TextPart):
   return encoder;
 }
 
-function clipWeights(clip: Tensors): { config: Record<string, unknown>; weights: Tensors } | undefined {
+function clipWeights(clip: Tensors): FoundText | undefined {
   if (clip.size === 0) return undefined;
   const ofWhole = /^(text_projection|logit_scale|vision_model|visual_projection)(\.|$)/; // what a whole CLIP has besides
   return { config: clipConfig(shapesOf(clip)), weights: new Map([...clip].filter(([key]) => !ofWhole.test(key))) };
 }
 
-function openClipWeights(openClip: Tensors, projected: boolean): { config: Record<string, unknown>; weights: Tensors } | undefined {
+function openClipWeights(openClip: Tensors, projected: boolean): FoundText | undefined {
   if (openClip.size === 0) return undefined;
   const config = openClipConfig(shapesOf(openClip), projected);
   const unused = projected ? /^(logit_scale|attn_mask)$/ : /^(text_projection|logit_scale|attn_mask)$/;

@@ -50,7 +50,8 @@ function first({ globalStep }: Checkpoint, unet: Unet, inpaint: boolean, options
   const prediction = predictionOf(options, second && !inpaint && globalStep !== 875000 ? 'v_prediction' : 'epsilon');
   const [clip, openClip] = ['cond_stage_model.transformer.', 'cond_stage_model.model.'];
   return {
-    imageSize: prediction === 'epsilon' ? 512 : 768, scheduler: schedulerConfig(prediction), ofUnet: { upcast_attention: second }, ofVae: {},
+    imageSize: prediction === 'epsilon' ? 512 : 768, scheduler: schedulerConfig(prediction),
+    ofUnet: { upcast_attention: second }, ofVae: {},
     index: { _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline' },
     texts: [{
       component: 'text_encoder', tokenizer: 'tokenizer', clip, openClip, projected: false, padding: second ? '!' : '<|endoftext|>',
@@ -61,15 +62,21 @@ function first({ globalStep }: Checkpoint, unet: Unet, inpaint: boolean, options
 
 /** SDXL, and its refiner, which has the second text encoder alone. */
 function xl({ tensors, name }: Checkpoint, inpaint: boolean, options: CheckpointOptions): Generation {
-  if (tensors.has('edm_mean')) throw new RangeError(`is Playground 2.5, whose latents have a mean of their own: load its folder from the hub instead of ${name}`);
+  if (tensors.has('edm_mean')) {
+    throw new RangeError(`is Playground 2.5, whose latents have a mean of their own: load its folder from the hub instead of ${name}`);
+  }
   const refines = tensors.has('conditioner.embedders.0.model.ln_final.weight');
   const prediction = predictionOf(options, tensors.has('v_pred') ? 'v_prediction' : 'epsilon'); // which newer models say so
   const clip = 'conditioner.embedders.0.transformer.';
   const openClip = `conditioner.embedders.${refines ? 0 : 1}.model.`;
-  const pipeline = refines ? 'StableDiffusionXLImg2ImgPipeline' : inpaint ? 'StableDiffusionXLInpaintPipeline' : 'StableDiffusionXLPipeline';
+  const task = refines ? 'Img2Img' : inpaint ? 'Inpaint' : '';
   return {
-    imageSize: 1024, scheduler: xlSchedulerConfig(prediction, tensors.has('ztsnr')), ofUnet: {}, ofVae: { scalingFactor: 0.13025, forceUpcast: true },
-    index: { _class_name: pipeline, force_zeros_for_empty_prompt: !refines, ...refines && { requires_aesthetics_score: true } },
+    imageSize: 1024, scheduler: xlSchedulerConfig(prediction, tensors.has('ztsnr')),
+    ofUnet: {}, ofVae: { scalingFactor: 0.13025, forceUpcast: true },
+    index: {
+      _class_name: `StableDiffusionXL${task}Pipeline`,
+      force_zeros_for_empty_prompt: !refines, ...refines && { requires_aesthetics_score: true },
+    },
     texts: [
       ...refines ? [] : [{
         component: 'text_encoder', tokenizer: 'tokenizer', clip, projected: false, padding: '<|endoftext|>', prefixes: `${clip}*`,

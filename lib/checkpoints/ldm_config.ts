@@ -32,7 +32,9 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
       depths[level] = countBlocks(shapes, prefix);
     }
   }
-  if (channels.length === 0 || contextDim === undefined) throw new RangeError('UNet: has no blocks or no attention, takes Stable Diffusion');
+  if (channels.length === 0 || contextDim === undefined) {
+    throw new RangeError('UNet: has no blocks or no attention, takes Stable Diffusion');
+  }
   const middle = countBlocks(shapes, 'middle_block.1');
   if (middle === 0) throw new RangeError('UNet: has no attention in the middle, takes Stable Diffusion');
   return {
@@ -64,7 +66,9 @@ function transformerLayers(depths: readonly (number | undefined)[], middle: numb
   if (depths.every(depth => depth === undefined || depth === middle)) return middle === 1 ? {} : { transformer_layers_per_block: middle };
   const list = depths.map(depth => depth ?? 1);
   const last = depths.at(-1) ?? middle;
-  if (last !== middle) throw new RangeError(`UNet: has ${last} transformer blocks in the last level and ${middle} in the middle, takes as many`);
+  if (last !== middle) {
+    throw new RangeError(`UNet: has ${last} transformer blocks in the last level and ${middle} in the middle, takes as many`);
+  }
   return { transformer_layers_per_block: [...list.slice(0, -1), last] };
 }
 
@@ -117,7 +121,9 @@ export function clipConfig(shapes: Shapes): Record<string, unknown> {
   });
 }
 
-/** Of OpenCLIP. SD2.x conditions on its last layer but one alone, so that the last of 24 is left out; SDXL takes the text as a whole too. */
+/**
+ * Of OpenCLIP. SD2.x conditions on its last layer but one alone, so that the last of 24 is left out; SDXL takes the text as a whole too.
+ */
 export function openClipConfig(shapes: Shapes, projected: boolean): { num_hidden_layers: number; [key: string]: unknown } {
   const need = needed('text encoder', shapes);
   let layers = 0;

@@ -58,7 +58,8 @@ export function vaeKey(key: string, levels: number): string {
 
 const openClipNames: Rename[] = [
   [/^positional_embedding$/, 'embeddings.position_embedding.weight'], [/^token_embedding\./, 'embeddings.token_embedding.'],
-  [/^ln_final\./, 'final_layer_norm.'], [/^text_projection$/, 'text_projection.weight'], [/^transformer\.resblocks\.(\d+)\./, 'encoder.layers.$1.'],
+  [/^ln_final\./, 'final_layer_norm.'], [/^text_projection$/, 'text_projection.weight'],
+  [/^transformer\.resblocks\.(\d+)\./, 'encoder.layers.$1.'],
   [/\.ln_1\./, '.layer_norm1.'], [/\.ln_2\./, '.layer_norm2.'], [/\.mlp\.c_fc\./, '.mlp.fc1.'], [/\.mlp\.c_proj\./, '.mlp.fc2.'],
   [/\.attn\.out_proj\./, '.self_attn.out_proj.'], [/\.attn\.in_proj_(weight|bias)$/, '.self_attn.{q,k,v}_proj.$1'],
 ];

@@ -104,10 +104,6 @@ export class GraphCache {
     this.weights = undefined;
   }
 
-  get isEmpty(): boolean {
-    return this.graphs.size === 0;
-  }
-
   /** When all of them run as fast as they can. */
   async compiled(): Promise<void> {
     await Promise.all([...this.graphs.values()].map(graph => graph.compiled));

@@ -47,7 +47,7 @@ export abstract class Model<Config> extends Block {
   compile(options: GraphOptions | false = {}): void {
     checkCompile(options !== false, this.releasesAfterUse);
     this.graphs?.clear();
-    this.graphs = options ? new GraphCache(options) : undefined;
+    this.graphs = options ? new GraphCache(options, () => this.stateDict()) : undefined;
   }
 
   /** When the graphs that were recorded run as fast as they can: on GPUs XLA makes machine code of them meanwhile, which takes a minute or more. */
@@ -70,13 +70,12 @@ export abstract class Model<Config> extends Block {
   /** As `graph`, for a body that gives several tensors. */
   protected graphOfMany(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor[] {
     if (!this.graphs || !canCompile()) return tf.tidy(() => body(...inputs));
-    if (this.graphs.isEmpty) this.stateDict(); // a graph holds the weights themselves, not how they are stored
     return this.graphs.run(name, body, inputs);
   }
 
-  /** Graphs hold the old values. */
+  /** Graphs are to find the new ones. */
   protected override valuesChange(): void {
-    this.graphs?.clear();
+    this.graphs?.forgetWeights();
   }
 
   override releaseAfterUse(release: boolean): void {
