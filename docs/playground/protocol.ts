@@ -28,13 +28,28 @@ export interface ModelInfo {
   name: string;
   device: DeviceInfo;
   numParameters: number;
-  /** Class names, the model's own first. */
-  schedulers: string[];
+  /** Those that it takes, its own first. */
+  schedulers: SchedulerInfo[];
   /** Sizes have to be multiples of it. */
   vaeScaleFactor: number;
   /** Pixels that the UNet was trained on. */
   width: number;
   height: number;
+}
+
+/** What a scheduler may be told besides the model's config, in diffusers' names. */
+export interface SchedulerOptions {
+  use_karras_sigmas?: boolean;
+  use_exponential_sigmas?: boolean;
+  use_beta_sigmas?: boolean;
+  algorithm_type?: 'sde-dpmsolver++';
+  timestep_spacing?: 'leading' | 'linspace' | 'trailing';
+}
+
+/** A scheduler's class, and which of the options it takes. */
+export interface SchedulerInfo {
+  name: string;
+  takes: Array<keyof SchedulerOptions>;
 }
 
 /** What a picture is made of. */
@@ -44,7 +59,9 @@ export interface Settings {
   numInferenceSteps: number;
   guidanceScale: number;
   seed: number;
+  /** The scheduler's class. */
   scheduler: string;
+  schedulerOptions?: SchedulerOptions;
   width: number;
   height: number;
 }
@@ -67,14 +84,21 @@ export type Request =
   | { type: 'generate'; settings: Settings }
   | { type: 'cancel' };
 
-export type Reply =
+/** What comes of `load`: a worker loads one model in its life. */
+export type LoadReply =
   | { type: 'devices'; devices: DeviceInfo[] }
   | { type: 'loading'; stage: LoadingProgress['stage']; loaded: number; total: number }
   | { type: 'loaded'; model: ModelInfo }
+  | { type: 'failed'; message: string };
+
+/** What comes of `generate`: steps, and one of the others at the end. */
+export type WorkReply =
   | { type: 'step'; step: number; steps: number; milliseconds: number; memory: number; preview: Preview }
   | { type: 'done'; result: Result }
   | { type: 'cancelled' }
   | { type: 'failed'; message: string };
+
+export type Reply = LoadReply | WorkReply;
 
 /** A small picture of the latents: four bytes a pixel. */
 export interface Preview {

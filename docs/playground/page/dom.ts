@@ -17,12 +17,24 @@ export function announce(message: string): void {
   byId('status').textContent = message;
 }
 
+/** Says below a control what failed of what it was used for, or takes that back. */
+export function showProblem(control: HTMLElement, message = ''): void {
+  const id = `${control.id}-problem`;
+  document.getElementById(id)?.remove();
+  control.removeAttribute('aria-describedby');
+  if (!message) return;
+  const field = control.closest('.field') ?? control;
+  field[field === control ? 'after' : 'append'](make('p', { id, className: 'error', role: 'alert' }, message));
+  control.setAttribute('aria-describedby', id);
+}
+
 /** '14.1 MB' */
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 }
 
-/** '840 ms', '1.9 s' */
+/** '840 ms', '1.9 s', '4 min' */
 export function duration(milliseconds: number): string {
-  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  return milliseconds < 100_000 ? `${(milliseconds / 1000).toFixed(1)} s` : `${Math.round(milliseconds / 60_000)} min`;
 }

@@ -1,24 +1,41 @@
 import type { Device } from '../../../lib/index.js';
-import type { ModelSource, Reply, Request, Settings } from '../protocol.js';
+import type { LoadReply, ModelSource, Reply, Request, Settings, WorkReply } from '../protocol.js';
 
 /** Set by the bundler. */
 declare const WORKER: string;
 
-/** The page's end of the worker. A model gets a worker of its own, and leaves with it: all memory is then free again. */
+/**
+ * The page's end of the worker. A model gets a worker of its own, and leaves with it: all memory is then free again. The model that is there
+ * stays until another is ready, and has finished what it is at.
+ */
 export class Engine {
-  private worker?: Worker;
+  private working?: Worker;
+  private coming?: Worker;
+  private busy = false;
+  private ready?: () => void;
 
-  constructor(private readonly onReply: (reply: Reply) => void) {}
+  constructor(private readonly onLoad: (reply: LoadReply) => void, private readonly onWork: (reply: WorkReply) => void) {}
+
+  get loading(): boolean {
+    return this.coming !== undefined;
+  }
 
   load(source: ModelSource, device: Device | 'auto'): void {
-    this.worker?.terminate();
-    this.worker = new Worker(new URL(WORKER, document.baseURI), { type: 'module' });
-    this.worker.onmessage = ({ data }: MessageEvent<Reply>) => this.onReply(data);
-    this.worker.onerror = ({ message }) => this.onReply({ type: 'failed', message: message || 'the worker could not be started' });
-    this.send({ type: 'load', source, device });
+    this.stopLoading();
+    const worker = new Worker(new URL(WORKER, document.baseURI), { type: 'module' });
+    this.coming = worker;
+    worker.onmessage = ({ data }: MessageEvent<Reply>) => this.take(worker, data);
+    worker.onerror = ({ message }) => this.take(worker, { type: 'failed', message: message || 'the worker could not be started' });
+    worker.postMessage({ type: 'load', source, device } satisfies Request);
+  }
+
+  stopLoading(): void {
+    this.coming?.terminate();
+    this.coming = this.ready = undefined;
   }
 
   generate(settings: Settings): void {
+    this.busy = true;
     this.send({ type: 'generate', settings });
   }
 
@@ -28,6 +45,30 @@ export class Engine {
   }
 
   private send(request: Request): void {
-    this.worker?.postMessage(request);
+    this.working?.postMessage(request);
+  }
+
+  private take(worker: Worker, reply: Reply): void {
+    if (worker === this.coming) this.takeLoading(worker, reply as LoadReply);
+    else if (worker === this.working) this.takeWork(reply as WorkReply);
+  }
+
+  private takeLoading(worker: Worker, reply: LoadReply): void {
+    if (reply.type === 'failed') this.stopLoading();
+    if (reply.type !== 'loaded') return this.onLoad(reply);
+    const enter = () => {
+      this.working?.terminate();
+      this.working = worker;
+      this.coming = this.ready = undefined;
+      this.onLoad(reply);
+    };
+    if (this.busy) this.ready = enter;
+    else enter();
+  }
+
+  private takeWork(reply: WorkReply): void {
+    if (reply.type !== 'step') this.busy = false;
+    this.onWork(reply);
+    if (!this.busy) this.ready?.();
   }
 }

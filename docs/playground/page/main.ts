@@ -1,9 +1,10 @@
-import type { Device } from '../../../lib/index.js';
-import type { ModelInfo, ModelSource, Reply, Settings } from '../protocol.js';
+import type { LoadReply, Settings, WorkReply } from '../protocol.js';
 import { announce, byId, duration, make, megabytes } from './dom.js';
 import { Engine } from './engine.js';
 import { Gallery } from './gallery.js';
-import { ModelDialog } from './model_dialog.js';
+import { recall, remember } from './memory.js';
+import { ModelPanel, progressText } from './model_panel.js';
+import { Notice } from './notice.js';
 import { PictureStore, type Picture } from './picture_store.js';
 import { SettingsForm } from './settings_form.js';
 import { Stage } from './stage.js';
@@ -12,16 +13,16 @@ const SUGGESTIONS = ['a green tree on a yellow background', 'a purple star on a 
 
 const generateButton = byId<HTMLButtonElement>('generate');
 const cancelButton = byId<HTMLButtonElement>('cancel');
-const deviceSelect = byId<HTMLSelectElement>('device');
 const store = await PictureStore.open();
 const settings = new SettingsForm();
 const stage = new Stage();
-const gallery = new Gallery(show);
-const engine = new Engine(onReply);
-new ModelDialog(load);
+const notice = new Notice();
+const gallery = new Gallery(picture => void show(picture));
+const engine = new Engine(onLoad, reply => void onWork(reply));
+const models = new ModelPanel({ load: (source, device) => engine.load(source, device), stop: () => engine.stopLoading() });
 
-let source: ModelSource = { kind: 'bundled' };
-let running: Settings | undefined;
+let hasModel = false;
+let running: { settings: Settings; began: number } | undefined;
 let shown: Picture | undefined;
 
 settings.form.onsubmit = event => {
@@ -35,48 +36,41 @@ document.addEventListener('keydown', event => {
   if (event.key === 'Escape' && running) engine.cancel();
 });
 cancelButton.onclick = () => engine.cancel();
-deviceSelect.onchange = () => load(source);
-byId('reload').onclick = () => location.reload();
 byId('reuse').onclick = () => {
   if (shown) settings.write(shown.settings);
   byId('prompt').focus();
 };
 byId('remove').onclick = async () => {
   if (!shown) return;
-  await store.remove(shown);
-  gallery.remove(shown);
-  announce('Removed');
+  const picture = shown;
+  await store.remove(picture);
+  gallery.remove(picture);
   clear();
+  notice.show('Removed', { label: 'Undo', run: () => void bringBack(picture) }, true);
 };
 
 byId('suggestions').append(...SUGGESTIONS.map(prompt => make('li', {}, make('button', {
   type: 'button',
   onclick: () => {
     settings.writePrompt(prompt);
-    if (!generateButton.disabled) generate();
+    generate();
   },
 }, prompt.replace(/^an? /, '').replace(/ on an? (\w+) background/, ' on $1')))));
 
-for (const picture of await store.all()) gallery.add(picture, 'last');
-load(source);
+const pictures = await store.all();
+pictures.forEach(picture => gallery.add(picture));
+const last = pictures.find(({ id }) => id === recall().shown);
+if (last) await show(last);
+else stage.showProgress(0);
+models.begin();
 if ('serviceWorker' in navigator) void navigator.serviceWorker.register('service_worker.js').catch(() => undefined); // then not offline
 
-function load(from: ModelSource): void {
-  source = from;
-  endRun();
-  generateButton.disabled = true;
-  showError();
-  byId('model').textContent = 'Loading';
-  byId('model-note').textContent = '';
-  stage.showText('Fetching the model');
-  stage.showProgress(0);
-  engine.load(source, deviceSelect.value as Device | 'auto');
-}
-
 function generate(): void {
-  if (generateButton.disabled || running) return;
-  running = settings.read();
-  if (!running) return;
+  if (!hasModel || running) return;
+  const next = settings.next();
+  if (!next) return;
+  notice.hide();
+  running = { settings: next, began: performance.now() };
   showError();
   shown = undefined;
   gallery.mark();
@@ -86,7 +80,7 @@ function generate(): void {
   cancelButton.hidden = false;
   if (document.activeElement === document.body || document.activeElement === generateButton) cancelButton.focus();
   announce('Making the picture');
-  engine.generate(running);
+  engine.generate(next);
 }
 
 function endRun(): void {
@@ -99,48 +93,61 @@ function endRun(): void {
 
 function clear(): void {
   shown = undefined;
+  remember({ shown: undefined });
   gallery.mark();
-  stage.showText(generateButton.disabled ? 'No model is loaded' : 'Your picture appears here');
+  stage.showText(hasModel ? 'Your picture appears here' : 'No model is loaded');
   stage.showProgress(null);
 }
 
 async function show(picture: Picture): Promise<void> {
   if (running) return;
   shown = picture;
+  remember({ shown: picture.id });
   gallery.mark(picture.id);
   stage.showProgress(null);
   await stage.showPicture(picture);
 }
 
-async function onReply(reply: Reply): Promise<void> {
+async function bringBack(picture: Picture): Promise<void> {
+  await store.restore(picture);
+  gallery.add(picture);
+  await show(picture);
+  byId('remove').focus();
+}
+
+function onLoad(reply: LoadReply): void {
+  models.take(reply);
+  if (reply.type === 'loaded') {
+    hasModel = true;
+    settings.offerModel(reply.model);
+    byId('suggestions').hidden = models.source.kind !== 'bundled';
+    generateButton.disabled = false;
+    announce('The model is ready');
+  }
+  if (running || shown) return;
+  if (reply.type === 'loading' && !hasModel) {
+    stage.showText(progressText(reply));
+    stage.showProgress(reply.loaded / Math.max(1, reply.total));
+  }
+  if (reply.type === 'loaded' || reply.type === 'failed') clear();
+}
+
+async function onWork(reply: WorkReply): Promise<void> {
+  if (!running) return;
   switch (reply.type) {
-    case 'devices':
-      settings.offerDevices(reply.devices);
-      break;
-    case 'loading': {
-      const { stage: what, loaded, total } = reply;
-      stage.showText(what === 'download' ? `Fetching the model: ${megabytes(loaded)} of ${megabytes(total)}` : 'Reading the weights');
-      stage.showProgress(loaded / Math.max(1, total));
-      break;
-    }
-    case 'loaded':
-      showModel(reply.model);
-      generateButton.disabled = false;
-      announce('The model is ready');
-      clear();
-      break;
     case 'step': {
-      if (!running) break;
       const { step, steps, milliseconds, memory, preview } = reply;
-      stage.showPreview(preview, running.prompt, [`step ${step} of ${steps}`, `${duration(milliseconds)} a step`, `${megabytes(memory)} of memory`]);
+      const left = (performance.now() - running.began) / step * (steps - step);
+      stage.showPreview(preview, running.settings.prompt, [
+        `step ${step} of ${steps}`, `${duration(milliseconds)} a step`, `${megabytes(memory)} of memory`, ...step < steps ? [`${duration(left)} left`] : [],
+      ]);
       stage.showProgress(step / steps);
       if (step === Math.ceil(steps / 2)) announce('Half of the steps are done');
       break;
     }
     case 'done': {
-      endRun();
-      settings.next();
       const picture = await store.add(reply.result);
+      endRun();
       gallery.add(picture);
       await show(picture);
       announce(`The picture is ready, after ${duration(picture.milliseconds)}`);
@@ -155,22 +162,7 @@ async function onReply(reply: Reply): Promise<void> {
       endRun();
       clear();
       showError(reply.message);
-      if (generateButton.disabled) byId('model').textContent = 'None';
-      break;
   }
-}
-
-function showModel(model: ModelInfo): void {
-  const { name, device, numParameters } = model;
-  const bundled = source.kind === 'bundled';
-  settings.offerModel(model);
-  byId('model').textContent = `${name}, ${(numParameters / 1e6).toFixed(1)} million parameters`;
-  byId('model-note').textContent = bundled ? 'Made for this page: it draws one or two figures in a dozen colours, as the prompts above do, and nothing else.' : '';
-  byId('suggestions').hidden = !bundled;
-  const single = device.device === 'wasm' && !crossOriginIsolated;
-  byId('device-note').textContent = `Now: ${device.label}, ${device.detail}.${
-    single ? ' More threads take a page that its server isolates from others (headers COOP and COEP).' : ''}`;
-  byId('reload').hidden = !(single && navigator.serviceWorker?.controller);
 }
 
 function showError(message = ''): void {

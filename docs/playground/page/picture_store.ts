@@ -39,6 +39,11 @@ export class PictureStore {
     return { ...picture, id };
   }
 
+  /** Puts a picture that was removed back where it was. */
+  async restore(picture: Picture): Promise<void> {
+    if (this.database) await finished(this.store('readwrite').put(picture));
+  }
+
   async remove({ id }: Picture): Promise<void> {
     if (this.database) await finished(this.store('readwrite').delete(id));
   }

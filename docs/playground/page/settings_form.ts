@@ -1,10 +1,10 @@
-import type { DeviceInfo, ModelInfo, Settings } from '../protocol.js';
+import type { ModelInfo, Settings } from '../protocol.js';
 import { byId } from './dom.js';
+import { recall, remember } from './memory.js';
+import { SchedulerChoice } from './schedulers.js';
+import { SizeChoice } from './size_choice.js';
 
-/** Offered sizes, relative to what the model was trained on. */
-const SIZES = [[1, 1], [1.5, 1], [1, 1.5], [1.5, 1.5], [2, 2]];
-
-/** The form with everything that a picture is made of. */
+/** The form with everything that a picture is made of. What is in it is there again at the next visit. */
 export class SettingsForm {
   readonly form = byId<HTMLFormElement>('settings');
   private readonly prompt = byId<HTMLTextAreaElement>('prompt');
@@ -13,24 +13,39 @@ export class SettingsForm {
   private readonly guidance = byId<HTMLInputElement>('guidance');
   private readonly seed = byId<HTMLInputElement>('seed');
   private readonly newSeed = byId<HTMLInputElement>('new-seed');
-  private readonly size = byId<HTMLSelectElement>('size');
-  private readonly scheduler = byId<HTMLSelectElement>('scheduler');
-  private readonly device = byId<HTMLSelectElement>('device');
+  private readonly scheduler = new SchedulerChoice();
+  private readonly size: SizeChoice;
 
-  constructor() {
-    byId('dice').onclick = () => this.drawSeed();
-    this.form.addEventListener('input', () => this.showValues());
+  /** @param onSize told of another size. */
+  constructor(onSize: (size: { width: number; height: number }) => void = () => undefined) {
+    this.size = new SizeChoice(() => onSize(this.size.value));
+    byId('dice').onclick = () => {
+      this.drawSeed();
+      this.keep();
+    };
+    this.seed.oninput = () => { this.newSeed.checked = false; }; // who says a seed wants that one
+    this.form.addEventListener('input', () => this.changed());
+    this.form.addEventListener('change', () => this.changed());
+    const { settings, newSeed = true } = recall();
+    if (settings) this.write(settings);
+    this.newSeed.checked = newSeed;
     this.showValues();
   }
 
-  /** Undefined, and the browser says what is wrong, unless all of it makes sense. */
+  /** What the form says; undefined, and the browser says what is wrong, unless all of it makes sense. */
   read(): Settings | undefined {
-    if (!this.form.reportValidity()) return undefined;
-    const [width, height] = this.size.value.split('x').map(Number);
-    return {
-      prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
-      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, scheduler: this.scheduler.value, width, height,
-    };
+    const wrong = [...this.form.elements].find(element => !(element as HTMLInputElement).validity?.valid && 'validity' in element);
+    const fold = wrong?.closest('details');
+    if (fold) fold.open = true;
+    return this.form.reportValidity() ? this.values() : undefined;
+  }
+
+  /** The settings of the picture to make now, with a new seed where one is wanted each time. */
+  next(): Settings | undefined {
+    if (this.newSeed.checked) this.drawSeed();
+    const settings = this.read();
+    this.keep();
+    return settings;
   }
 
   write(settings: Settings): void {
@@ -40,38 +55,36 @@ export class SettingsForm {
     this.guidance.valueAsNumber = settings.guidanceScale;
     this.seed.value = String(settings.seed);
     this.newSeed.checked = false;
-    choose(this.scheduler, settings.scheduler);
-    choose(this.size, `${settings.width}x${settings.height}`);
-    this.showValues();
+    this.scheduler.value = { scheduler: settings.scheduler, schedulerOptions: settings.schedulerOptions ?? {} };
+    this.size.value = settings;
+    this.changed();
   }
 
   writePrompt(prompt: string): void {
     this.prompt.value = prompt;
+    this.keep();
   }
 
-  /** After a picture. */
-  next(): void {
-    if (this.newSeed.checked) this.drawSeed();
+  /** Offers what the model can do. */
+  offerModel(model: ModelInfo): void {
+    this.scheduler.offer(model.schedulers);
+    this.size.offer(model);
   }
 
-  /** Offers what the model can do; keeps what was chosen if it still can. */
-  offerModel({ schedulers, width, height, vaeScaleFactor }: ModelInfo): void {
-    const scheduler = this.scheduler.value;
-    this.scheduler.replaceChildren(...schedulers.map((name, i) => new Option(i ? name : `${name} (the model's own)`, name)));
-    choose(this.scheduler, scheduler);
-    const size = this.size.value;
-    const multiple = (pixels: number) => Math.round(pixels / vaeScaleFactor / 8) * vaeScaleFactor * 8 || vaeScaleFactor * 8;
-    this.size.replaceChildren(...SIZES.map(([x, y]) => {
-      const [w, h] = [multiple(width * x), multiple(height * y)];
-      return new Option(`${w} × ${h}`, `${w}x${h}`);
-    }));
-    choose(this.size, size);
+  private values(): Settings {
+    return {
+      prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
+      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.scheduler.value, ...this.size.value,
+    };
   }
 
-  offerDevices(devices: DeviceInfo[]): void {
-    const chosen = this.device.value;
-    this.device.replaceChildren(new Option('Automatic', 'auto'), ...devices.map(({ device, label, detail }) => new Option(`${label} (${detail})`, device)));
-    choose(this.device, chosen);
+  private changed(): void {
+    this.showValues();
+    this.keep();
+  }
+
+  private keep(): void {
+    if (this.form.checkValidity()) remember({ settings: this.values(), newSeed: this.newSeed.checked });
   }
 
   private drawSeed(): void {
@@ -82,9 +95,4 @@ export class SettingsForm {
     byId('steps-value').textContent = this.steps.value;
     byId('guidance-value').textContent = this.guidance.value === '1' ? 'off' : this.guidance.value;
   }
-}
-
-/** Chooses an option if there is one of that value. */
-function choose(select: HTMLSelectElement, value: string): void {
-  if ([...select.options].some(option => option.value === value)) select.value = value;
 }

@@ -1,6 +1,7 @@
 import type { Preview } from '../protocol.js';
 import { byId, duration, make, megabytes } from './dom.js';
 import type { Picture } from './picture_store.js';
+import { commonName } from './scheduler_names.js';
 
 const SMALL = 256; // pictures of fewer pixels show their pixels
 
@@ -13,6 +14,7 @@ export class Stage {
   private readonly caption = byId('caption');
   private readonly facts = byId('facts');
   private readonly actions = byId('actions');
+  private readonly details = byId('details');
   private readonly download = byId<HTMLAnchorElement>('download');
 
   /** An empty frame with a word in it. */
@@ -39,32 +41,53 @@ export class Stage {
   }
 
   async showPicture(picture: Picture): Promise<void> {
-    const { settings: { prompt, negativePrompt, numInferenceSteps, guidanceScale, seed, scheduler, width, height }, file } = picture;
+    const { settings: { prompt, width, height }, file } = picture;
     const bitmap = await createImageBitmap(file);
     this.size(width, height);
     this.canvas.className = Math.max(width, height) < SMALL ? 'small' : '';
     this.canvas.ariaLabel = prompt;
     this.canvas.getContext('2d')!.drawImage(bitmap, 0, 0);
     bitmap.close();
-    this.describe(prompt, [
-      ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, `${numInferenceSteps} steps`, `guidance ${guidanceScale}`, scheduler, `${width} × ${height}`,
-      picture.model, picture.device, `${duration(picture.millisecondsPerStep)} a step`, `${duration(picture.milliseconds)} in all`, `${megabytes(picture.memory)} of memory`,
-    ]);
+    this.describe(prompt, facts(picture));
+    byId('detail-list').replaceChildren(...Object.entries(details(picture)).map(([name, value]) => make('div', {}, make('dt', {}, name), make('dd', {}, value))));
     URL.revokeObjectURL(this.download.href);
     this.download.href = URL.createObjectURL(file);
-    this.download.download = `${prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').slice(0, 60)}-${seed}.png`;
-    this.actions.hidden = false;
+    this.download.download = fileName(picture);
+    this.actions.hidden = this.details.hidden = false;
   }
 
   private size(width: number, height: number): void {
     Object.assign(this.canvas, { width, height });
-    this.frame.style.setProperty('--ratio', `${width} / ${height}`);
+    this.frame.style.setProperty('--ratio', String(width / height));
     this.placeholder.textContent = '';
   }
 
   private describe(caption: string, facts: string[]): void {
-    this.actions.hidden = true;
+    this.actions.hidden = this.details.hidden = true;
     this.caption.textContent = caption;
     this.facts.replaceChildren(...facts.flatMap((fact, i) => [...i ? [' · '] : [], make('span', {}, fact)]));
   }
+}
+
+/** What a picture's file is called. */
+export function fileName({ settings: { prompt, seed } }: Picture): string {
+  return `${prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-|-$/g, '').slice(0, 60)}-${seed}.png`;
+}
+
+/** What tells a picture from others, in a few words each. */
+function facts({ settings }: Picture): string[] {
+  const { negativePrompt, numInferenceSteps, guidanceScale, seed, scheduler, schedulerOptions, width, height } = settings;
+  return [
+    ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, `${numInferenceSteps} steps`, `guidance ${guidanceScale}`,
+    commonName(scheduler, schedulerOptions), `${width} × ${height}`,
+  ];
+}
+
+/** All else that is known of a picture. */
+function details({ settings: { scheduler, schedulerOptions }, ...picture }: Picture): Record<string, string> {
+  const options = Object.entries(schedulerOptions ?? {}).map(([key, value]) => `${key} ${value}`);
+  return {
+    'Model': picture.model, 'Scheduler': [scheduler, ...options].join(', '), 'Made on': picture.device,
+    'Time': `${duration(picture.milliseconds)}, ${duration(picture.millisecondsPerStep)} a step`, 'Memory': megabytes(picture.memory),
+  };
 }

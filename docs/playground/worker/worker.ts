@@ -9,6 +9,7 @@ import { findDevices, memoryInUse } from './devices.js';
 declare const BUNDLED_MODEL: BundledModel;
 declare const WASM_FOLDER: string;
 
+const SCHEDULER_OPTIONS = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'algorithm_type', 'timestep_spacing'] as const;
 const site = new URL('./', location.href).href;
 let loaded: { pipe: StableDiffusionPipeline; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
 let work: AbortController | undefined;
@@ -53,16 +54,17 @@ function describe(source: ModelSource, pipe: StableDiffusionPipeline, device: De
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
   const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
   const name = source.kind === 'bundled' ? BUNDLED_MODEL.name : source.kind === 'name' ? source.name : source.files[0][0].split('/')[0];
-  const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)];
+  const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)]
+    .map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) }));
   return { name, device, numParameters, schedulers, vaeScaleFactor, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
 }
 
 async function generate(settings: Settings): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
   const { pipe, schedulerConfig, preview, model } = loaded;
-  const { prompt, seed, scheduler, ...options } = settings;
+  const { prompt, seed, scheduler, schedulerOptions, ...options } = settings;
   work = new AbortController();
-  pipe.scheduler = schedulerClass(scheduler).fromConfig(schedulerConfig);
+  pipe.scheduler = schedulerClass(scheduler).fromConfig(schedulerConfig, schedulerOptions);
   const steps: number[] = [];
   const started = performance.now();
   let stepStarted = started;

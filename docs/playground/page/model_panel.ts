@@ -1,0 +1,133 @@
+import type { Device } from '../../../lib/index.js';
+import type { DeviceInfo, LoadReply, ModelInfo, ModelSource } from '../protocol.js';
+import { announce, byId, megabytes, showProblem } from './dom.js';
+import { recall, remember } from './memory.js';
+
+/** What the panel asks for. */
+export interface ModelWishes {
+  load(source: ModelSource, device: Device | 'auto'): void;
+  stop(): void;
+}
+
+/** Which model, and what it runs on. A load that fails leaves the model that is there, and is told of beside the control that asked for it. */
+export class ModelPanel {
+  private readonly fold = byId<HTMLDetailsElement>('model-fold');
+  private readonly name = byId<HTMLInputElement>('model-name');
+  private readonly files = byId<HTMLInputElement>('model-files');
+  private readonly bundled = byId<HTMLButtonElement>('load-bundled');
+  private readonly device = byId<HTMLSelectElement>('device');
+  private readonly progress = byId('model-loading');
+  private asked: { source: ModelSource; control: HTMLElement } = { source: { kind: 'bundled' }, control: this.bundled };
+  private loaded?: { source: ModelSource; device: string };
+
+  constructor(private readonly wishes: ModelWishes) {
+    byId('load-name').onclick = () => this.loadName();
+    this.name.onkeydown = event => {
+      if (event.key !== 'Enter') return;
+      event.preventDefault(); // or a picture would be made
+      this.loadName();
+    };
+    this.files.onchange = () => {
+      const files = [...this.files.files ?? []].map(file => [file.webkitRelativePath || file.name, file] as [string, File]);
+      if (files.length > 0) this.ask({ kind: 'files', files }, this.files);
+    };
+    this.bundled.onclick = () => this.ask({ kind: 'bundled' }, this.bundled);
+    this.device.onchange = () => this.ask(this.loaded?.source ?? this.asked.source, this.device);
+    byId('stop-loading').onclick = () => {
+      this.wishes.stop();
+      this.restore();
+      announce('Stopped loading');
+    };
+    byId('reload').onclick = () => location.reload();
+  }
+
+  get source(): ModelSource {
+    return this.loaded?.source ?? this.asked.source;
+  }
+
+  /** Loads what was there at the last visit. */
+  begin(): void {
+    const { source = { kind: 'bundled' }, device = 'auto' } = recall();
+    if (device !== 'auto') this.device.append(new Option(device, device));
+    this.device.value = device;
+    this.ask(source, source.kind === 'name' ? this.name : device === 'auto' ? this.bundled : this.device);
+  }
+
+  take(reply: LoadReply): void {
+    switch (reply.type) {
+      case 'devices':
+        this.offerDevices(reply.devices);
+        break;
+      case 'loading':
+        byId('model-progress-text').textContent = progressText(reply);
+        byId<HTMLProgressElement>('model-progress').value = reply.loaded / Math.max(1, reply.total);
+        break;
+      case 'loaded':
+        this.loaded = { source: this.asked.source, device: this.device.value };
+        this.showModel(reply.model);
+        this.restore();
+        if (this.asked.source.kind !== 'files') remember({ source: this.asked.source });
+        remember({ device: this.device.value as Device | 'auto' });
+        break;
+      case 'failed':
+        this.failed(reply.message);
+    }
+  }
+
+  private loadName(): void {
+    const name = this.name.value.trim();
+    if (name) this.ask({ kind: 'name', name }, this.name);
+    else this.name.focus();
+  }
+
+  private ask(source: ModelSource, control: HTMLElement): void {
+    for (const each of [this.name, this.files, this.bundled, this.device]) showProblem(each);
+    this.asked = { source, control };
+    this.progress.hidden = !this.loaded;
+    byId('model-progress-text').textContent = 'Loading';
+    this.wishes.load(source, this.device.value as Device | 'auto');
+  }
+
+  private failed(message: string): void {
+    const { control } = this.asked;
+    this.fold.open = true;
+    this.bundled.hidden = this.loaded?.source.kind === 'bundled';
+    if (!this.loaded) {
+      byId('model').textContent = 'None is loaded';
+      byId('model-summary').textContent = 'none';
+    }
+    showProblem(control, message);
+    this.restore();
+  }
+
+  /** The controls as they are with the model that is there. */
+  private restore(): void {
+    this.progress.hidden = true;
+    this.files.value = '';
+    if (this.loaded) this.device.value = this.loaded.device;
+  }
+
+  private offerDevices(devices: DeviceInfo[]): void {
+    const chosen = this.device.value;
+    this.device.replaceChildren(new Option('Automatic', 'auto'), ...devices.map(({ device, label, detail }) => new Option(`${label} (${detail})`, device)));
+    if (chosen === 'auto' || devices.some(({ device }) => device === chosen)) this.device.value = chosen;
+    else if (this.loaded) this.device.value = this.loaded.device;
+  }
+
+  private showModel({ name, device, numParameters }: ModelInfo): void {
+    const isBundled = this.asked.source.kind === 'bundled';
+    byId('model').textContent = `${name}, ${(numParameters / 1e6).toFixed(1)} million parameters`;
+    byId('model-summary').textContent = `${name.split('/').at(-1)} on ${device.label}`;
+    byId('model-note').textContent = isBundled ? 'Made for this page: it draws one or two figures in a dozen colours, as the prompts above do, and nothing else.' : '';
+    this.bundled.hidden = isBundled;
+    const single = device.device === 'wasm' && !crossOriginIsolated;
+    byId('device-note').textContent = `Now: ${device.label}, ${device.detail}.${
+      single ? ' More threads take a page that its server isolates from others (headers COOP and COEP).' : ''}`;
+    byId('reload').hidden = !(single && navigator.serviceWorker?.controller);
+  }
+}
+
+/** 'Fetching the model: 3 MB of 14 MB' */
+export function progressText({ stage, loaded, total }: Extract<LoadReply, { type: 'loading' }>): string {
+  return stage === 'download' ? `Fetching the model: ${megabytes(loaded)} of ${megabytes(total)}` : 'Reading the weights';
+}
