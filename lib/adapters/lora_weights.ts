@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { ldmModules } from '../checkpoints/ldm_modules.js';
 import { brief, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
 import type { ParameterSpec } from '../core/parameter.js';
@@ -39,7 +40,7 @@ type FlatNames = Partial<Record<LoraNetwork, Map<string, string>>>;
 /**
  * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention processors
  * (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
- * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores), for linear layers and convolutions, of the kinds that
+ * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for linear layers and convolutions, of the kinds that
  * lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the model does not have is left out, with a warning.
  * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
@@ -136,10 +137,11 @@ function readMagnitude({ magnitude, dora_scale: lycoris }: Parts, { shape, layou
   return () => tf.tensor(stored.data, ofInputs ? [inputs, 1] : [1, outputs]);
 }
 
-/** `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight of a network. */
+/** `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight of a network; and `input_blocks_1_0_in_layers_2`, as SGM names it. */
 function flatNames(specs: Map<string, ParameterSpec>): Map<string, string> {
   const modules = [...specs.keys()].filter(path => path.endsWith('.weight')).map(path => path.slice(0, -'.weight'.length));
-  return new Map(modules.map(module => [module.replaceAll('.', '_'), module]));
+  const names = [...modules.map(module => [module, module] as const), ...ldmModules(modules)];
+  return new Map(names.map(([module, name]) => [name.replaceAll('.', '_'), module]));
 }
 
 /** What messages call the text encoders that a model may not have. */
