@@ -40,8 +40,8 @@ type FlatNames = Partial<Record<LoraNetwork, Map<string, string>>>;
 /**
  * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention processors
  * (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
- * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for linear layers and convolutions, of the kinds that
- * lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the model does not have is left out, with a warning.
+ * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for linear
+ * layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the model does not have is left out, with a warning.
  * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
  * @throws WeightsError naming what does not fit.
@@ -137,7 +137,7 @@ function readMagnitude({ magnitude, dora_scale: lycoris }: Parts, { shape, layou
   return () => tf.tensor(stored.data, ofInputs ? [inputs, 1] : [1, outputs]);
 }
 
-/** `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight of a network; and `input_blocks_1_0_in_layers_2`, as SGM names it. */
+/** `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight; and `input_blocks_1_0_in_layers_2`, as SGM names it. */
 function flatNames(specs: Map<string, ParameterSpec>): Map<string, string> {
   const modules = [...specs.keys()].filter(path => path.endsWith('.weight')).map(path => path.slice(0, -'.weight'.length));
   const names = [...modules.map(module => [module, module] as const), ...ldmModules(modules)];

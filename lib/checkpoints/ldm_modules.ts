@@ -25,7 +25,7 @@ function ldmModule(path: string, layers: number, attends: ReadonlySet<string | u
   if (ENDS[path]) return ENDS[path];
   const [, middle, middleIndex, inMiddle] = /^mid_block\.(resnets|attentions)\.(\d+)\.(.*)$/.exec(path) ?? [];
   if (middle) return middle === 'attentions' ? `middle_block.1.${inMiddle}` : `middle_block.${2 * Number(middleIndex)}.${RESNET[inMiddle]}`;
-  const [, way, block, kind, index, rest] = /^(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.*)$/.exec(path) ?? [];
+  const [, way, block, kind, index, rest] = /^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)$/.exec(path) ?? [];
   if (!way) return undefined;
   const first = Number(block) * (layers + 1) + (way === 'down' ? 1 : 0);
   const blocks = `${way === 'down' ? 'input' : 'output'}_blocks`;

@@ -35,6 +35,13 @@ export interface LoadOptions {
   gpu?: Gpu;
 }
 
+/** Of addon/quiet.cc. */
+interface QuietAddon {
+  configure(config: Uint8Array): void;
+  load(): void;
+  setEnvironment(name: string, value: string): void;
+}
+
 /** Makes a build tfjs's backend 'tensorflow'. Once per process: TensorFlow takes its settings and its device when it is loaded. */
 export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: LoadOptions = {}): void {
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
@@ -50,7 +57,11 @@ export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: 
   try {
     const require = createRequire(join(folder, 'build.cjs'));
     checkSizes(folder, require('./sizes.json') as Record<string, number>);
-    const { configure } = require('./lib/quiet.node') as { configure: (config: Uint8Array) => void };
+    const { configure, load, setEnvironment } = require('./lib/quiet.node') as QuietAddon;
+    for (const [name, value] of Object.entries(process.env)) {
+      if (/^(TF_|CUDA_VISIBLE_DEVICES$)/.test(name)) setEnvironment(name, value!); // a worker thread's environment is a copy
+    }
+    load();
     if (memoryFraction !== undefined) configure(gpuConfig(memoryFraction));
     const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : cpus()[0]?.model ?? 'cpu'); // a home may serve several machines
     const binding = require('./lib/tfjs_binding.node') as Binding;

@@ -100,6 +100,13 @@ describe('a native build', function () {
     assert.equal(script(`${configure}(new Uint8Array([255])); console.log('none')`), 'Unparseable ConfigProto');
   });
 
+  it('says nothing in a worker thread either, whose environment is a copy', () => {
+    const work = `import('${devices}').then(({ useDevice }) => useDevice('cpu')).then(device => console.log(device))`;
+    const program = `import { Worker } from 'node:worker_threads'; new Worker(${JSON.stringify(work)}, { eval: true });`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+    assert.deepEqual([stdout, stderr], ['cpu\n', '']);
+  });
+
   it('keeps settings of TensorFlow that were made before', () => {
     const body = 'console.log(process.env.TF_CPU_ALLOCATOR_USE_BFC, process.env.CUDA_VISIBLE_DEVICES);';
     assert.equal(ask('cpu', { body }), 'cpu\n1 undefined');
