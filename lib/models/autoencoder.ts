@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { Generator } from '../core/random.js';
 import type { AutoencoderKL, DiagonalGaussianDistribution } from './autoencoder_kl.js';
 import type { AutoencoderTiny } from './autoencoder_tiny.js';
@@ -15,4 +15,21 @@ export function retrieveLatents(
 ): tf.Tensor {
   if ('latents' in encoded) return encoded.latents;
   return generator === null ? encoded.latentDist.mode() : encoded.latentDist.sample(generator);
+}
+
+/** Latents of an autoencoder as a UNet knows them, around 0 with a deviation of about 1: by its scaling_factor, and its latents_mean and latents_std if it has both. */
+export function normalizeLatents(vae: Autoencoder, latents: tf.Tensor): tf.Tensor {
+  const { mean, std, scale } = spread(vae);
+  return tf.tidy(() => latents.sub(mean).mul(scale).div(std));
+}
+
+/** Takes `normalizeLatents` back. */
+export function denormalizeLatents(vae: Autoencoder, latents: tf.Tensor): tf.Tensor {
+  const { mean, std, scale } = spread(vae);
+  return tf.tidy(() => latents.mul(std).div(scale).add(mean));
+}
+
+function spread({ config }: Autoencoder): { mean: number | number[]; std: number | number[]; scale: number } {
+  const { latents_mean: mean, latents_std: std } = 'latents_mean' in config ? config : { latents_mean: null, latents_std: null };
+  return { ...mean && std ? { mean, std } : { mean: 0, std: 1 }, scale: config.scaling_factor };
 }

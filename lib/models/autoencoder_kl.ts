@@ -31,6 +31,8 @@ export interface AutoencoderKLConfig {
   use_quant_conv: boolean;
   use_post_quant_conv: boolean;
   mid_block_add_attention: boolean;
+  /** Whether its numbers grow too large for float16, so that pipelines of SDXL load it in float32 instead. */
+  force_upcast: boolean;
 }
 
 const KEYS: ConfigKeys<AutoencoderKLConfig> = {
@@ -51,6 +53,7 @@ const KEYS: ConfigKeys<AutoencoderKLConfig> = {
   use_quant_conv: flag(true),
   use_post_quant_conv: flag(true),
   mid_block_add_attention: flag(true),
+  force_upcast: flag(true),
 };
 
 /**

@@ -41,6 +41,11 @@ export function checkGenerateOptions(
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const { textFeatures: features } = unet;
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
+  const tellsSizes = pipe.familyName === 'StableDiffusionXL';
+  if (unet.takesAdditions !== tellsSizes) {
+    const [takes, other] = tellsSizes ? ["'text_time'", 'StableDiffusionPipeline runs others'] : ['null', "StableDiffusionXLPipeline runs SDXL's"];
+    throw new RangeError(`unet: addition_embed_type: got ${show(unet.config.addition_embed_type)}, takes ${takes}: ${other}`);
+  }
   const given = promptEncoders.map(each => each.textEncoder.config.hidden_size);
   if (given.reduce((sum, size) => sum + size, 0) !== features) {
     throw new RangeError(`${given.length > 1 ? 'textEncoder and textEncoder2: give' : 'textEncoder: gives'} ${given.join(' + ')} features, the unet takes ${features}`);
@@ -114,7 +119,7 @@ function checkLoraScale(kwargs: GenerateOptions['crossAttentionKwargs'] = {}): n
 }
 
 /** One text or several -> `count` texts (one stands for all), or as many as there are. */
-function checkTexts(name: string, texts: string | string[], count?: number): string[] {
+export function checkTexts(name: string, texts: string | string[], count?: number): string[] {
   if (typeof texts === 'string') return Array<string>(count ?? 1).fill(texts);
   if (!Array.isArray(texts) || !texts.every(text => typeof text === 'string')) {
     throw new TypeError(`${name}: got ${show(texts)}, takes a text or a list of texts`);
@@ -132,7 +137,7 @@ function checkSide(name: string, pixels: number, factor: number): number {
   return pixels;
 }
 
-function checkNumber(name: string, value: number, min = -Infinity, max = Infinity): number {
+export function checkNumber(name: string, value: number, min = -Infinity, max = Infinity): number {
   if (!Number.isFinite(value) || value < min || value > max) {
     throw new RangeError(`${name}: got ${show(value)}, takes a number${min === -Infinity ? '' : ` from ${min} to ${max}`}`);
   }

@@ -22,8 +22,8 @@ export interface ComponentPlace {
 export interface Component<T> {
   /** What model_index.json calls it, and the folder that it lies in. */
   readonly subfolder: string;
-  /** The names of the classes that it can be of. */
-  classNames(): readonly string[];
+  /** The names of the classes that it can be of; undefined for what is in model_index.json itself. */
+  classNames?(): readonly string[];
   /** All files that `load` reads, as far as they exist. */
   files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
   load(place: ComponentPlace): Promise<T>;
@@ -66,6 +66,37 @@ export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
     classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
     files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
+  };
+}
+
+/** What the pipeline itself was told: a value in model_index.json. */
+export function flag(key: string): Component<boolean | undefined> {
+  return {
+    subfolder: key,
+    optional: true,
+    files: () => [],
+    async load({ folder }) {
+      const value = (await folder.readJson('model_index.json') as Record<string, unknown>)[key];
+      if (typeof value !== 'boolean') throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes true or false`);
+      return value;
+    },
+  };
+}
+
+/**
+ * A VAE, in float32 where float16 is asked for, unless the `force_upcast` of its config is false: SDXL's own grows too large for float16. So does
+ * diffusers, but for each picture.
+ */
+export function upcast<T>(vae: Component<T>): Component<T> {
+  return {
+    ...vae,
+    async load(place) {
+      const { folder, subfolder, className, options } = place;
+      if (options.dtype !== 'float16' || className !== 'AutoencoderKL') return vae.load(place);
+      const config = await folder.readJson(`${subfolder}/config.json`);
+      const stays = isObject(config) && config.force_upcast === false;
+      return vae.load(stays ? place : { ...place, options: { ...options, dtype: 'float32' } });
+    },
   };
 }
 

@@ -9,7 +9,7 @@ import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_proj
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { network, scheduler, tokenizer, type Family } from './component.js';
+import { flag, network, scheduler, tokenizer, upcast, type Family } from './component.js';
 
 /** What Stable Diffusion 1.x and 2.x are made of. */
 export interface StableDiffusionComponents {
@@ -31,5 +31,35 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
   async takeExtras(components, folder, given) {
     if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
     learnBundledWords(components, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
+  },
+};
+
+/** What Stable Diffusion XL is made of. */
+export interface StableDiffusionXLComponents {
+  vae: Autoencoder;
+  /** The first text encoder, and its tokenizer: a refiner has only the second. */
+  textEncoder?: CLIPTextModel;
+  tokenizer?: CLIPTokenizer;
+  textEncoder2: CLIPTextModelWithProjection;
+  tokenizer2: CLIPTokenizer;
+  unet: UNet2DConditionModel;
+  scheduler: Scheduler;
+  /** Whether what to avoid is zeros, and no empty text, where nothing is said of it; true by default. */
+  forceZerosForEmptyPrompt?: boolean;
+  /** Whether the UNet is told an aesthetic score instead of a target size, as a refiner is; false by default. */
+  requiresAestheticsScore?: boolean;
+}
+
+export const stableDiffusionXL: Family<StableDiffusionXLComponents> = {
+  components: {
+    scheduler: scheduler(),
+    tokenizer: { ...tokenizer(), optional: true },
+    tokenizer2: tokenizer('tokenizer_2'),
+    textEncoder: { ...network('text_encoder', CLIPTextModel, CLIPTextModelWithProjection), optional: true },
+    textEncoder2: network('text_encoder_2', CLIPTextModelWithProjection),
+    unet: network('unet', UNet2DConditionModel),
+    vae: upcast(network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny)),
+    forceZerosForEmptyPrompt: flag('force_zeros_for_empty_prompt'),
+    requiresAestheticsScore: flag('requires_aesthetics_score'),
   },
 };

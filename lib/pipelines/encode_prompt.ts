@@ -2,35 +2,60 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 
-/**
- * Texts -> the text encoder's hidden states `[texts, tokens, hiddenSize]`, float.
- * Warns of what does not fit into `tokens` tokens and is cut.
- * @param clipSkip take the states that many layers before the last one's.
- */
-export function encodePrompt(
-  { tokenizer, textEncoder }: PromptEncoder,
-  texts: string[],
-  { tokens = tokenizer.modelMaxLength, clipSkip = 0 } = {},
-): tf.Tensor3D {
-  for (const text of texts) {
-    const cut = tokenizer.truncatedText(text, tokens);
-    if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
-  }
-  return encodeIds(textEncoder, tokenizer.encode(texts, { maxLength: tokens }), clipSkip);
+/** What encoders give of texts: their hidden states `[texts, tokens, hiddenSize]`, and each as a whole, `[texts, features]`, where there is a projection. */
+export type EncodedIds = { states: tf.Tensor; pooled?: tf.Tensor };
+
+export interface EncodeOptions {
+  /** How many tokens there are of each text. */
+  tokens?: number;
+  /** Take the states of so many layers before the usual ones. */
+  clipSkip?: number;
 }
 
 /**
- * Token ids -> hidden states `[texts, tokens, hiddenSize]`, float; those of `clipSkip` layers before the last.
- * @throws RangeError for an id that the text encoder has no embedding of.
+ * Texts -> the text encoder's last hidden states `[texts, tokens, hiddenSize]`, float, as Stable Diffusion 1.x and 2.x take them.
+ * Warns of what does not fit into `tokens` tokens and is cut.
  */
+export function encodePrompt(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): tf.Tensor3D {
+  return encodeIds(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+}
+
+/** As `encodePrompt`, of SDXL: the last hidden states but one, without the final norm, and the texts as a whole. */
+export function encodePenultimate(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): EncodedIds {
+  return encodeIdsPenultimate(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+}
+
+/** @throws RangeError for an id that the text encoder has no embedding of. */
 export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
-  const unknown = ids.flat().find(id => id >= textEncoder.tokens);
-  if (unknown !== undefined) throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${textEncoder.tokens} tokens: the two are of different models`);
+  checkIds(textEncoder, ids);
   return tf.tidy(() => {
     const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
     if (clipSkip === 0) return lastHiddenState;
     return textEncoder.finalLayerNorm.forward(hiddenStates.at(-1 - clipSkip)!);
   }) as tf.Tensor3D;
+}
+
+/** @throws RangeError for an id that the text encoder has no embedding of. */
+export function encodeIdsPenultimate(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): EncodedIds {
+  checkIds(textEncoder, ids);
+  return tf.tidy((): EncodedIds => {
+    const { hiddenStates, ...whole } = textEncoder.forward(ids);
+    const states = hiddenStates.at(-2 - clipSkip)!;
+    return 'textEmbeds' in whole ? { states, pooled: whole.textEmbeds as tf.Tensor } : { states };
+  });
+}
+
+function toIds({ tokenizer }: PromptEncoder, texts: string[], tokens = tokenizer.modelMaxLength): number[][] {
+  for (const text of texts) {
+    const cut = tokenizer.truncatedText(text, tokens);
+    if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
+  }
+  return tokenizer.encode(texts, { maxLength: tokens });
+}
+
+function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
+  const unknown = ids.flat().find(id => id >= textEncoder.tokens);
+  if (unknown !== undefined) throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${textEncoder.tokens} tokens: the two are of different models`);
 }
 
 /** Each sample `times` times over, copies side by side: a, b -> a, a, b, b. */

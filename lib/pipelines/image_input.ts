@@ -3,9 +3,11 @@ import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn, type Generator } from '../core/random.js';
 import { Image } from '../image/image.js';
 import { toGrey } from '../image/pixels.js';
-import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
+import { normalizeLatents, retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
+import type { DenoisingStart } from './denoise.js';
+import type { GenerateRequest } from './generate_options.js';
 
 /** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], which stays the caller's. */
 export type ImageInput = Image | Image[] | tf.Tensor;
@@ -96,9 +98,20 @@ export function startingPictures(vae: Autoencoder, image: ImageInput): StartingP
   return { count, height, width, latents: generator => latents?.clone() ?? drawLatents(vae, toPixels(image, height, width), generator) };
 }
 
+/** Where denoising starts from pictures: with as much noise on them as the first of `timesteps` has. */
+export function startFromPictures(
+  pictures: StartingPictures, { latentShape, generator, dtype }: GenerateRequest, scheduler: Scheduler, timesteps: number[],
+): DenoisingStart {
+  return tf.tidy(() => {
+    const original = pictures.latents(generator);
+    const noise = randn(latentShape, generator, dtype);
+    return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
+  });
+}
+
 /** Draws latents of pictures, as the UNet knows them: `[images, height / scaleFactor, width / scaleFactor, channels]`. */
 export function drawLatents(vae: Autoencoder, pixels: tf.Tensor, generator?: Generator | Generator[]): tf.Tensor {
-  return tf.tidy(() => retrieveLatents(vae.encode(pixels), generator).mul(vae.config.scaling_factor));
+  return tf.tidy(() => normalizeLatents(vae, retrieveLatents(vae.encode(pixels), generator)));
 }
 
 /** Draws what `drawLatents` draws for latents of this shape, and nothing else. */

@@ -4,9 +4,13 @@ import { pipelineClasses } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
+import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
+import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
 const classes = {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
 
@@ -14,4 +18,5 @@ export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

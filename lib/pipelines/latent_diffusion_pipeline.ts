@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { denormalize, Image } from '../image/image.js';
 import type { AttentionSlice } from '../layers/attention.js';
 import type { TokenMergingOptions } from '../layers/token_merging.js';
-import type { Autoencoder } from '../models/autoencoder.js';
+import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
@@ -98,7 +98,7 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
     if (outputType === 'latent') return latents;
     let pixels: tf.Tensor | undefined;
     try {
-      pixels = tf.tidy(() => denormalize(this.vae.decode(latents.div(this.vae.config.scaling_factor))));
+      pixels = tf.tidy(() => denormalize(this.vae.decode(denormalizeLatents(this.vae, latents))));
       if (detectAnomaly) {
         const count = await countNaN(pixels);
         if (count > 0) throw new NotANumberError(await explainPicture(count, latents, this));

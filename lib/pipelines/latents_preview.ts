@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Image } from '../image/image.js';
-import { retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
+import { normalizeLatents, retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 
 const LEVELS = 4; // of each of red, green and blue: 64 colours
 const PATCHES = LEVELS ** 1.5; // along each side of the chart
@@ -24,7 +24,7 @@ export class LatentsPreview {
     const latents = tf.tidy(() => {
       const picture = tf.tensor4d(colours, [1, side, side, 3]);
       const pixels = tf.image.resizeNearestNeighbor(picture, [side * vae.scaleFactor, side * vae.scaleFactor]);
-      return retrieveLatents(vae.encode(pixels.mul(2).sub(1)), null).mul(vae.config.scaling_factor);
+      return normalizeLatents(vae, retrieveLatents(vae.encode(pixels.mul(2).sub(1)), null));
     });
     const values = await latents.data().finally(() => latents.dispose());
     const solution = leastSquares(values, colours, vae.config.latent_channels);

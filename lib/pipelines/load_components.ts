@@ -61,7 +61,7 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => Object.hasOwn(table, name) && value !== undefined));
 
   // Every class is known, and every file, before anything large is fetched.
-  const missing = Object.entries(table).filter(([name, component]) => !given[name] && !isLeftOut(component, index));
+  const missing = Object.entries(table).filter(([name, component]) => given[name] === undefined && !isLeftOut(component, index));
   const parts = missing.map(([name, component]) => ({ name, component, place: placeOf(component, folder, index, options) }));
   const files: string[] = [];
   for (const { component, place } of parts) files.push(...await component.files(place));
@@ -93,7 +93,7 @@ function placeOf(component: Component<unknown>, folder: ModelFolder, index: Reco
   const { dtype, variant, useSafetensors, cpuOffload, progressCallback } = options;
   return {
     folder, subfolder,
-    className: checkOneOf(`${folder.name}/model_index.json: ${subfolder}`, className(index[subfolder]) as string, component.classNames()),
+    className: component.classNames ? checkOneOf(`${folder.name}/model_index.json: ${subfolder}`, className(index[subfolder]) as string, component.classNames()) : '',
     options: {
       dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
       onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),

@@ -1,9 +1,7 @@
-import * as tf from '@tensorflow/tfjs';
 import { checkOptionNames } from '../core/checks.js';
-import { randn } from '../core/random.js';
 import { checkGenerateOptions } from './check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
-import { checkStrength, checkTurns, inTurn, lastTimesteps, startingPictures, type ImageInput } from './image_input.js';
+import { checkStrength, checkTurns, lastTimesteps, startFromPictures, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, and the noise comes on top of it. */
@@ -33,15 +31,9 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     const pictures = startingPictures(this.vae, image);
     const { count, height, width } = pictures;
     const request = checkGenerateOptions(this, prompt, { ...others, height, width });
-    const { numInferenceSteps, latentShape, generator, dtype } = request;
+    const { numInferenceSteps, latentShape } = request;
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, latentShape[0]);
-
-    return this.run({ ...request, strength }, scheduler => tf.tidy(() => {
-      const timesteps = lastTimesteps(scheduler, numInferenceSteps, left);
-      const original = pictures.latents(generator);
-      const noise = randn(latentShape, generator, dtype);
-      return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
-    }));
+    return this.run({ ...request, strength }, scheduler => startFromPictures(pictures, request, scheduler, lastTimesteps(scheduler, numInferenceSteps, left)));
   }
 }

@@ -145,7 +145,9 @@ describeOnDevices('StableDiffusionInpaintPipeline', device => {
     await rejects({ paddingMaskCrop: 1, maskImage: new Image(new Uint8Array(3), 1, 1) }, /RangeError: maskImage: got 1 x 1 pixels, takes the image's 16 x 16 with paddingMaskCrop 1/);
     await rejects({ paddingMaskCrop: 1, outputType: 'latent' }, /RangeError: outputType: got 'latent', takes 'image' with paddingMaskCrop 1/);
     await rejects({ paddingMaskCrop: 1, maskImage: black }, /RangeError: maskImage: is black all over, takes one with a part to change/);
-    await rejects({ image: latents }, /TypeError: maskedImageLatents: got undefined, takes them where image is latents/);
+    pipe.unet = unets.nine;
+    await rejects({ image: latents }, /TypeError: maskedImageLatents: got undefined, takes them where image is latents and the unet sees what is around the mask/);
+    pipe.unet = unets.four;
     await rejects({ maskedImageLatents: latents, height: 18 }, /RangeError: maskedImageLatents: got shape \[1, 8, 8, 4\], takes \[\*, 9, 8, 4\]/);
     await rejects({ maskedImageLatents: pixels, width: 18 }, /RangeError: maskedImageLatents: got shape \[1, 16, 16, 3\], takes \[\*, 16, 18, 3\]/);
     await rejects({ image: [image, image], maskImage: [mask, mask, mask, mask], numImagesPerPrompt: 4 }, /RangeError: maskImage: got 4 for 2 of image, takes as many, or one of either/);

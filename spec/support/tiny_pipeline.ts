@@ -8,6 +8,10 @@ export const TINY = 'spec/golden/pipelines/tiny';
 /** A UNet for it that takes 9 channels. */
 export const TINY_INPAINT_UNET = 'spec/golden/pipelines/unet_inpaint';
 
+/** A random Stable Diffusion XL of 16 x 16 pixels, made by golden/parts/sdxl.py, and UNets for it. */
+export const TINY_XL = 'spec/golden/pipelines/tiny_xl';
+export const TINY_XL_UNETS = { refiner: 'spec/golden/pipelines/unet_xl_refiner', nine: 'spec/golden/pipelines/unet_xl_nine' };
+
 /** Options of a case in the words of golden/parts/pipelines.py. */
 export interface PipelineCase {
   seeds: number | number[];

@@ -1,0 +1,39 @@
+import { checkOptionNames } from '../core/checks.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+import { checkXLOptions } from './check_xl_options.js';
+import { timestepsFrom, timestepsUntil } from './denoising_range.js';
+import type { GenerateOutput, OutputType } from './generate_options.js';
+import { checkStrength, lastTimesteps } from './image_input.js';
+import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting } from './inpainting.js';
+import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { XL_IMAGE_OPTIONS, type XLImageOptions, type XLOptions } from './xl_options.js';
+
+/** Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. `strength` is 0.9999 by default, `guidanceScale` 7.5. */
+export interface XLInpaintOptions<T extends OutputType = 'image'> extends XLOptions<T>, XLImageOptions, Painting {}
+
+const OPTIONS = [...XL_IMAGE_OPTIONS, ...PAINTING_OPTIONS];
+
+/**
+ * Inpainting by Stable Diffusion XL, with a UNet that was trained for it, of 9 channels, as with any other.
+ * Equals diffusers' StableDiffusionXLInpaintPipeline without watermark.
+ */
+export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLPipeline {
+  override get defaults(): StableDiffusionXLPipeline['defaults'] {
+    return { numInferenceSteps: 50, guidanceScale: 7.5 };
+  }
+
+  /** Makes images of a picture, a mask and prompts. Throws as StableDiffusionXLPipeline.generate does. */
+  override async generate<T extends OutputType = 'image'>(
+    prompt: string | string[] | undefined, options: XLInpaintOptions<T>,
+  ): Promise<GenerateOutput<T>> {
+    checkOptionNames('generate', options, OPTIONS);
+    const { image, maskImage, strength = 0.9999, paddingMaskCrop, maskedImageLatents, ...others } = options;
+    const checked = checkXLOptions(this, prompt, others, { fromImage: true, unetChannels: paintingChannels(this) });
+    const { numInferenceSteps, denoisingStart, denoisingEnd } = checked;
+    const request = denoisingStart === undefined ? { ...checked, strength } : checked;
+    const left = denoisingStart === undefined ? checkStrength(strength, numInferenceSteps) : numInferenceSteps;
+    const begin = (scheduler: Scheduler) => denoisingStart === undefined ? lastTimesteps(scheduler, numInferenceSteps, left) : timestepsFrom(scheduler, denoisingStart);
+    const steps = { timesteps: (scheduler: Scheduler) => timestepsUntil(scheduler, begin(scheduler), denoisingEnd), addsNoise: denoisingStart === undefined };
+    return inpaint(this, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, start => this.run(request, start));
+  }
+}
