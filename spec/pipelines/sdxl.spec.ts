@@ -1,6 +1,4 @@
 import * as tf from '@tensorflow/tfjs';
-import { cp, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Image } from '../../lib/image/image.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -11,7 +9,6 @@ import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden, type Golden } from '../support/golden.js';
-import { temporaryFolder } from '../support/temporary_folder.js';
 import { goldenImages, seeded, TINY_XL, TINY_XL_UNETS } from '../support/tiny_pipeline.js';
 import { goldenTensor } from '../support/weights.js';
 
@@ -78,26 +75,24 @@ function imageOptions(options: Case) {
 }
 
 describeOnDevices('Stable Diffusion XL equals diffusers:', device => {
-  const folder = temporaryFolder();
   let own: StableDiffusionXLComponents;
   const unets: Record<string, UNet2DConditionModel> = {};
   let spread: AutoencoderKL;
   before(async () => {
     own = (await StableDiffusionXLPipeline.fromPretrained(TINY_XL, { device })).components;
     for (const [name, path] of Object.entries(TINY_XL_UNETS)) unets[name] = await UNet2DConditionModel.fromPretrained(path);
-    spread = await AutoencoderKL.fromPretrained(await spreadVae(join(folder(), 'vae')));
+    spread = spreadVae(own.vae as AutoencoderKL);
   });
   after(() => {
     new StableDiffusionXLPipeline({ ...own }).dispose();
     [...Object.values(unets), spread].forEach(network => network.dispose());
   });
 
-  /** The VAE of the folder with latents_mean and latents_std. */
-  async function spreadVae(path: string): Promise<string> {
-    await cp(`${TINY_XL}/vae`, path, { recursive: true });
-    const config = JSON.parse(await readFile(`${path}/config.json`, 'utf8'));
-    await writeFile(`${path}/config.json`, JSON.stringify({ ...config, ...loadGolden('pipelines/sdxl').meta.spread }));
-    return path;
+  /** The same VAE, but for what its config says of latents. */
+  function spreadVae(vae: AutoencoderKL): AutoencoderKL {
+    const other = new AutoencoderKL({ ...vae.config, ...loadGolden('pipelines/sdxl').meta.spread });
+    for (const path of vae.parameterSpecs().keys()) other.setParameter(path, vae.getParameter(path).clone());
+    return other;
   }
 
   const partsOf = ({ model, scheduler, zeros, spread: isSpread }: Case): StableDiffusionXLComponents => ({
