@@ -4,18 +4,20 @@ export * as tf from '@tensorflow/tfjs';
 export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline,
   LatentConsistencyModelImg2ImgPipeline, StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type { StableDiffusionComponents, StableDiffusionXLComponents } from './pipelines/components.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
 export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl_inpaint.js';
+export type { AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline } from './pipelines/auto_pipeline.js';
 export type { GuidedPipeline } from './pipelines/guided_pipeline.js';
 export type { Painting } from './pipelines/inpainting.js';
 export type { InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
 export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
 export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
-export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from './pipelines/weighted_prompt.js';
+export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions, type XLWeightedPromptEmbeds, type XLWeightedPromptOptions } from './pipelines/weighted_prompt.js';
 export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';

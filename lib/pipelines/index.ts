@@ -14,6 +14,7 @@ const classes = {
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
 
+export { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from './auto_pipeline.js';
 export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {

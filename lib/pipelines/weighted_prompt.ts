@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
+import type { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { encodeIds } from './encode_prompt.js';
+import { encodeIds, encodeIdsPenultimate } from './encode_prompt.js';
 import { parsePromptWeights } from './prompt_weights.js';
 
 export interface WeightedPromptOptions {
@@ -12,15 +13,42 @@ export interface WeightedPromptOptions {
   clipSkip?: number;
 }
 
+/** Options for SDXL. Where nothing is said of what to avoid, that is zeros, or for some models an empty text. */
+export interface XLWeightedPromptOptions extends WeightedPromptOptions {
+  /** What the second text encoder reads, as many texts as of the first; the same by default. */
+  prompt2?: string | string[];
+  negativePrompt2?: string | string[];
+}
+
 /** What `generate` takes for a prompt and a negative prompt: `[prompts, tokens, features]` each. They are the caller's. */
 export interface WeightedPromptEmbeds {
   promptEmbeds: tf.Tensor;
   negativePromptEmbeds: tf.Tensor;
 }
 
+/** The same of SDXL, with each text as a whole: `[prompts, features]`. */
+export interface XLWeightedPromptEmbeds extends WeightedPromptEmbeds {
+  pooledPromptEmbeds: tf.Tensor;
+  negativePooledPromptEmbeds: tf.Tensor;
+}
+
+/** What has SDXL's text encoders: its pipelines. */
+interface XLPromptEncoders {
+  readonly promptEncoders: readonly PromptEncoder[];
+  readonly textEncoder2: CLIPTextModelWithProjection;
+  readonly forceZerosForEmptyPrompt: boolean;
+  readonly device?: Device;
+}
+
 interface WeightedTokens {
   ids: number[];
   weights: number[];
+}
+
+interface ChunkedTokens {
+  prompts: WeightedTokens[];
+  /** Of each. */
+  chunks: number;
 }
 
 /**
@@ -32,22 +60,56 @@ interface WeightedTokens {
  * What does not fit into the text encoder at once is encoded in chunks, side by side. Weights multiply the hidden states, which are then
  * scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of diffusers does. A prompt that fits and
  * has no weights becomes what `generate` makes of it.
+ *
+ * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
  * @throws RangeError for a list of negative prompts of another length.
  */
+export function encodeWeightedPrompt(pipe: XLPromptEncoders, prompt: string | string[], options?: XLWeightedPromptOptions): XLWeightedPromptEmbeds;
+export function encodeWeightedPrompt(pipe: SomePromptEncoder, prompt: string | string[], options?: WeightedPromptOptions): WeightedPromptEmbeds;
 export function encodeWeightedPrompt(
-  pipe: PromptEncoder & { readonly device?: Device }, prompt: string | string[], { negativePrompt = '', clipSkip = 0 }: WeightedPromptOptions = {},
+  pipe: SomePromptEncoder | XLPromptEncoders, prompt: string | string[], options: XLWeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
+  const { clipSkip = 0, negativePrompt = '' } = options;
   const prompts = [prompt].flat();
-  const negatives = typeof negativePrompt === 'string' ? prompts.map(() => negativePrompt) : negativePrompt;
-  if (negatives.length !== prompts.length) throw new RangeError(`negativePrompt: got a list of ${negatives.length}, takes a text, or a list of ${prompts.length}`);
   if (pipe.device) resumeDevice(pipe.device); // another pipeline may have worked on its own since
-  const [positive, negative] = [prompts, negatives].map(texts => texts.map(text => tokenize(pipe.tokenizer, text)));
-  const room = pipe.tokenizer.modelMaxLength - 2; // in a chunk, beside its beginning and its end
-  const chunks = Math.max(1, ...[...positive, ...negative].map(({ ids }) => Math.ceil(ids.length / room)));
-  return tf.tidy(() => ({
-    promptEmbeds: embed(pipe, positive, chunks, clipSkip),
-    negativePromptEmbeds: embed(pipe, negative, chunks, 0),
-  }));
+  if (!('textEncoder2' in pipe)) {
+    const [positive, negative] = tokenizeAll(pipe, [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)]);
+    return tf.tidy(() => ({
+      promptEmbeds: embed(pipe, positive, ids => encodeIds(pipe.textEncoder, ids, clipSkip)),
+      negativePromptEmbeds: embed(pipe, negative, ids => encodeIds(pipe.textEncoder, ids, 0)),
+    }));
+  }
+  const { prompt2, negativePrompt2 = negativePrompt } = options;
+  const second = [textsOf('prompt2', prompt2 ?? prompt, prompts.length), textsOf('negativePrompt2', negativePrompt2, prompts.length)];
+  const first = [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)];
+  const texts = pipe.promptEncoders.length > 1 ? [first, second] : [first];
+  const tokens = pipe.promptEncoders.map((encoder, i) => tokenizeAll(encoder, texts[i]));
+  const avoidsZeros = pipe.forceZerosForEmptyPrompt && options.negativePrompt === undefined && options.negativePrompt2 === undefined;
+  return tf.tidy(() => {
+    const [positive, negative] = [clipSkip, 0].map((skip, which) => embedTwice(pipe.promptEncoders, tokens.map(each => each[which]), skip));
+    const orZeros = (x: tf.Tensor) => avoidsZeros ? tf.zerosLike(x) : x;
+    return {
+      promptEmbeds: positive.states, negativePromptEmbeds: orZeros(negative.states),
+      pooledPromptEmbeds: positive.pooled, negativePooledPromptEmbeds: orZeros(negative.pooled),
+    };
+  });
+}
+
+type SomePromptEncoder = PromptEncoder & { readonly device?: Device };
+
+/** @throws RangeError for a list of another length. */
+function textsOf(name: string, texts: string | string[], count: number): string[] {
+  if (typeof texts === 'string') return Array<string>(count).fill(texts);
+  if (texts.length !== count) throw new RangeError(`${name}: got a list of ${texts.length}, takes a text, or a list of ${count}`);
+  return texts;
+}
+
+/** Texts in as many chunks as the longest of all needs. */
+function tokenizeAll({ tokenizer }: PromptEncoder, texts: string[][]): ChunkedTokens[] {
+  const tokens = texts.map(each => each.map(text => tokenize(tokenizer, text)));
+  const room = tokenizer.modelMaxLength - 2; // in a chunk, beside its beginning and its end
+  const chunks = Math.max(1, ...tokens.flat().map(({ ids }) => Math.ceil(ids.length / room)));
+  return tokens.map(prompts => ({ prompts, chunks }));
 }
 
 function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens {
@@ -61,8 +123,21 @@ function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens {
   return tokens;
 }
 
+/** SDXL's: the states of all encoders, one behind the other, and of the last one the first chunk of each text as a whole. */
+function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): { states: tf.Tensor; pooled: tf.Tensor } {
+  const chunks = Math.max(...tokens.map(each => each.chunks)); // of the two, which may read other texts
+  let pooled: tf.Tensor | undefined;
+  const states = encoders.map((encoder, i) => embed(encoder, { ...tokens[i], chunks }, ids => {
+    const encoded = encodeIdsPenultimate(encoder.textEncoder, ids, clipSkip);
+    pooled = encoded.pooled;
+    return encoded.states;
+  }));
+  const first = tf.range(0, tokens[0].prompts.length * chunks, chunks, 'int32');
+  return { states: tf.concat(states, -1), pooled: tf.gather(pooled!, first) };
+}
+
 /** `[prompts, chunks * tokens, features]` */
-function embed({ tokenizer, textEncoder }: PromptEncoder, prompts: WeightedTokens[], chunks: number, clipSkip: number): tf.Tensor {
+function embed({ tokenizer }: PromptEncoder, { prompts, chunks }: ChunkedTokens, encode: (ids: number[][]) => tf.Tensor): tf.Tensor {
   const { modelMaxLength: length, bosTokenId, eosTokenId, padTokenId } = tokenizer;
   const room = length - 2;
   const rows = prompts.flatMap(({ ids, weights }) => Array.from({ length: chunks }, (_, i) => {
@@ -73,7 +148,7 @@ function embed({ tokenizer, textEncoder }: PromptEncoder, prompts: WeightedToken
       weights: [1, ...weights.slice(i * room, (i + 1) * room), 1, ...padding.fill(1)],
     };
   }));
-  const states = encodeIds(textEncoder, rows.map(({ ids }) => ids), clipSkip).reshape([prompts.length, chunks * length, -1]);
+  const states = encode(rows.map(({ ids }) => ids)).reshape([prompts.length, chunks * length, -1]);
   const weights = rows.map(row => row.weights).flat();
   if (weights.every(weight => weight === 1)) return states;
   const weighted = states.mul(tf.tensor(weights, [prompts.length, chunks * length, 1]));

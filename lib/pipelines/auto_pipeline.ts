@@ -1,0 +1,96 @@
+import { show } from '../core/checks.js';
+import { isObject } from '../core/json.js';
+import type { ModelSource } from '../files/model_folder.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
+import type { StableDiffusionComponents, StableDiffusionXLComponents } from './components.js';
+import { DiffusionPipeline } from './diffusion_pipeline.js';
+import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
+import type { GuidedPipeline } from './guided_pipeline.js';
+import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
+import type { FromPretrainedOptions } from './load_components.js';
+import { pipelineClass, type PipelineClass } from './registry.js';
+import { StableDiffusionPipeline } from './stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion_inpaint.js';
+import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
+import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
+
+/** A pipeline of any family that makes pictures of a prompt. */
+export interface Text2ImagePipeline extends GuidedPipeline {
+  generate<T extends OutputType = 'image'>(prompt?: string | string[], options?: GenerateOptions<T>): Promise<GenerateOutput<T>>;
+}
+
+/** A pipeline of any family that begins from a picture. */
+export interface Image2ImagePipeline extends GuidedPipeline {
+  generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: Img2ImgOptions<T>): Promise<GenerateOutput<T>>;
+}
+
+/** A pipeline of any family that makes a part of a picture anew. */
+export interface InpaintingPipeline extends GuidedPipeline {
+  generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: InpaintOptions<T>): Promise<GenerateOutput<T>>;
+}
+
+type Class<P extends GuidedPipeline> = PipelineClass<P> & { readonly name: string };
+
+/** The classes of a family, by what they do. */
+interface Tasks {
+  readonly text2Image: Class<Text2ImagePipeline>;
+  readonly image2Image: Class<Image2ImagePipeline>;
+  readonly inpainting?: Class<InpaintingPipeline>;
+}
+
+/** Heirs before those that they inherit from. */
+const FAMILIES: readonly Tasks[] = [
+  { text2Image: LatentConsistencyModelPipeline, image2Image: LatentConsistencyModelImg2ImgPipeline },
+  { text2Image: StableDiffusionXLPipeline, image2Image: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
+  { text2Image: StableDiffusionPipeline, image2Image: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
+];
+
+/** Options of `fromPretrained`, for whatever family it finds. */
+export type AutoPipelineOptions = FromPretrainedOptions<StableDiffusionComponents> | FromPretrainedOptions<StableDiffusionXLComponents>;
+
+/** Text to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForText2Image. */
+export const AutoPipelineForText2Image = autoPipeline<Text2ImagePipeline>('AutoPipelineForText2Image', 'text2Image');
+
+/** Image to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForImage2Image. */
+export const AutoPipelineForImage2Image = autoPipeline<Image2ImagePipeline>('AutoPipelineForImage2Image', 'image2Image');
+
+/** Inpainting, by the pipeline of a model's family. Equals diffusers' AutoPipelineForInpainting. */
+export const AutoPipelineForInpainting = autoPipeline<InpaintingPipeline>('AutoPipelineForInpainting', 'inpainting');
+
+/** Makes pipelines for one task, of any family. */
+export interface AutoPipeline<P extends GuidedPipeline> {
+  /** Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one. @throws RangeError if its family has none for it. */
+  fromPretrained<Q extends P = P>(source: ModelSource, options?: AutoPipelineOptions): Promise<Q>;
+  /**
+   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own.
+   * @throws RangeError if its family has none for this task.
+   */
+  fromPipe<Q extends P = P>(pipe: DiffusionPipeline, components?: Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>): Q;
+}
+
+function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks): AutoPipeline<P> {
+  /** The class for the task, of the family that has a class, or an heir of one. */
+  const classFor = (known: object): PipelineClass<P> => {
+    const is = (each: Class<GuidedPipeline>) => known === each.prototype || each.prototype.isPrototypeOf(known); // eslint-disable-line no-prototype-builtins
+    const Found = FAMILIES.find(family => Object.values(family).some(is))?.[task];
+    if (Found) return Found as unknown as PipelineClass<P>;
+    const takes = FAMILIES.flatMap(family => family[task] ? [family.text2Image.name] : []).join(', ');
+    throw new RangeError(`${name}: got ${show(known.constructor.name)}, takes one of the families of ${takes}`);
+  };
+  return {
+    async fromPretrained<Q extends P>(source: ModelSource, options: AutoPipelineOptions = {}) {
+      const folder = await openModelFolder(source, options as object);
+      const index = await folder.has('model_index.json') ? await folder.readJson('model_index.json') : undefined;
+      if (!isObject(index)) return DiffusionPipeline.fromPretrained(folder, options as object) as unknown as Promise<Q>; // which says what is amiss
+      const Found = classFor(pipelineClass(index._class_name, `${folder.name}/model_index.json: _class_name`).prototype as object);
+      return DiffusionPipeline.fromPretrained.call(Found as never, folder, options as object) as unknown as Promise<Q>;
+    },
+    fromPipe<Q extends P>(pipe: DiffusionPipeline, components: object = {}) {
+      const Found = classFor(pipe);
+      return new Found({ ...pipe.components, ...components } as never) as unknown as Q;
+    },
+  };
+}
