@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
+import { ensureBackend } from '../core/backend.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import type { UsualPipeline } from '../pipelines/registry.js';
 import type { Scheduler } from '../schedulers/index.js';
@@ -44,6 +45,7 @@ export async function createWorkerPipeline<P = UsualPipeline>(source: string | U
   const { pipeline, ...others } = options;
   const connection = new Connection(startWorker());
   try {
+    await ensureBackend(); // for tensors that come from there
     return connection.pipeline(await connection.call(0, 'load', [source, pipeline, others]) as number) as WorkerPipeline<P>;
   } catch (error) {
     await connection.end();
