@@ -56,10 +56,11 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
 }
 
 async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<StableDiffusionPipeline> {
-  const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType, compile, quiet } = options;
+  const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
+  const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
   const Pipeline = mask ? StableDiffusionInpaintPipeline : image ? StableDiffusionImg2ImgPipeline : undefined;
-  return loadPipeline(model, { device, dtype, revision, variant, predictionType, compile, signal }, { quiet, say, Pipeline });
+  return loadPipeline(model, { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal }, { quiet, say, Pipeline });
 }
 
 /** Gives the model what it does not have of its own. */

@@ -144,7 +144,7 @@ describe('tfjs-diffusers', () => {
       const { traceEvents } = JSON.parse(readFileSync(join(folder(), 'trace.json'), 'utf8'));
       assert.ok(traceEvents.some(({ name }: { name: string }) => name === 'unet.mid_block.attentions.0'));
       const report = JSON.parse((await run(['generate', 'a red star', '--steps', '1', '--json', '--profile'])).stdout);
-      assert.equal(report.profile.networks[0].name, 'unet');
+      assert.ok(report.profile.networks.some(({ name }: { name: string }) => name === 'unet')); // of one step, any network may take most
     });
 
     it('begins from pictures, wears LoRAs, knows learned words, and writes down how', async () => {
