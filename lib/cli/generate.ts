@@ -60,7 +60,8 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
   const Pipeline = mask ? StableDiffusionInpaintPipeline : image ? StableDiffusionImg2ImgPipeline : undefined;
-  return loadPipeline(model, { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal }, { quiet, say, Pipeline });
+  const how = { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal };
+  return loadPipeline(model, how, { quiet, say, Pipeline });
 }
 
 /** Gives the model what it does not have of its own. */
