@@ -20,13 +20,22 @@ def latents(pipe, prompt, **kwargs):
     return channels_last(pipe(prompt, generator=seeded(0), num_inference_steps=3, output_type="latent", **kwargs).images)
 
 
-def with_lora(tensors):
-    pipe = load()
+def lora(pipe):
+    """The factors of a LoRA for all three networks."""
     unet = factors(pipe.unet, config(["to_q", "to_k", "ff.net.2", "conv1", "proj_in"], 1, 1), 0)
     first = factors(pipe.text_encoder, config(["q_proj", "fc1"], 1, 1), 1)
-    second = factors(pipe.text_encoder_2, config(["v_proj", "fc2"], 1, 1), 2)
+    return unet, first, factors(pipe.text_encoder_2, config(["v_proj", "fc2"], 1, 1), 2)
+
+
+def in_peft_keys(unet, first, second):
+    return {**baked("unet", unet), **baked("text_encoder", first), **baked("text_encoder_2", second)}
+
+
+def with_lora(tensors):
+    pipe = load()
+    unet, first, second = lora(pipe)
     save_file({**kohya(unet, first, "lora_te1_text_model"), **{k: v for k, v in kohya({}, second, "lora_te2_text_model").items()}}, LORA)
-    pipe.load_lora_weights({**baked("unet", unet), **baked("text_encoder", first), **baked("text_encoder_2", second)})
+    pipe.load_lora_weights(in_peft_keys(unet, first, second))
     tensors["lora/out"] = latents(pipe, STAR)
     pipe.set_adapters(["default_0"], [0.5])
     tensors["lora/half"] = latents(pipe, STAR)
