@@ -32,6 +32,8 @@ export interface ModelInfo {
   schedulers: SchedulerInfo[];
   /** Sizes have to be multiples of it. */
   vaeScaleFactor: number;
+  /** Whether it can change a part of a picture. */
+  paints: boolean;
   /** Pixels that the UNet was trained on. */
   width: number;
   height: number;
@@ -52,19 +54,43 @@ export interface SchedulerInfo {
   takes: Array<keyof SchedulerOptions>;
 }
 
-/** What a picture is made of. */
+/** What a picture is made of, besides a picture that it began from. */
 export interface Settings {
+  /** With weights, as in '(word:1.3)'. */
   prompt: string;
   negativePrompt: string;
   numInferenceSteps: number;
   guidanceScale: number;
   seed: number;
+  /** Another seed, and how much of its noise goes into that of the first, from 0 to 1. */
+  variation?: { seed: number; share: number };
   /** The scheduler's class. */
   scheduler: string;
   schedulerOptions?: SchedulerOptions;
   width: number;
   height: number;
+  /** How much of the picture that it begins from is given up, from 0 to 1. */
+  strength?: number;
+  /** Every how many steps all of the UNet runs. */
+  deepCache?: number;
+  /** The share of tokens that are merged. */
+  tokenMerging?: number;
+  /** How strongly each LoRA acts, by its name. */
+  loras?: Record<string, number>;
 }
+
+/** What a picture begins from: PNG files of the size that is made. */
+export interface Start {
+  image: Blob;
+  /** White where it is made anew, all of it if there is none. */
+  mask?: Blob;
+}
+
+/** Under which keyword a PNG file holds its settings as JSON, beside the `parameters` that other tools read. */
+export const SETTINGS_KEYWORD = 'tfjs-diffusers playground';
+
+/** What small files add to a model. */
+export type AdapterKind = 'lora' | 'word';
 
 /** A picture and how it came about. */
 export interface Result {
@@ -81,7 +107,8 @@ export interface Result {
 
 export type Request =
   | { type: 'load'; source: ModelSource; device: Device | 'auto' }
-  | { type: 'generate'; settings: Settings }
+  | { type: 'generate'; settings: Settings; start?: Start }
+  | { type: 'adapt'; kind: AdapterKind; name: string; file: File }
   | { type: 'cancel' };
 
 /** What comes of `load`: a worker loads one model in its life. */
@@ -98,7 +125,12 @@ export type WorkReply =
   | { type: 'cancelled' }
   | { type: 'failed'; message: string };
 
-export type Reply = LoadReply | WorkReply;
+/** What comes of `adapt`. */
+export type AdaptReply =
+  | { type: 'adapted'; kind: AdapterKind; name: string }
+  | { type: 'refused'; kind: AdapterKind; name: string; message: string };
+
+export type Reply = LoadReply | WorkReply | AdaptReply;
 
 /** A small picture of the latents: four bytes a pixel. */
 export interface Preview {

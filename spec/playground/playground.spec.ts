@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { unzipSync } from 'fflate';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { buildSite, type Site } from '../../docs/playground/build.js';
 import { StaticServer } from '../../docs/playground/server.js';
-import { DiffusionPipeline, Generator, schedulerClass, type StableDiffusionPipeline } from '../../lib/index.js';
+import { DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline } from '../../lib/index.js';
+import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeInBrowser, startChromium } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 
@@ -38,7 +40,7 @@ describe('Playground site', () => {
 
   it('is as small as the docs say, about', () => {
     const { page, worker, webgpu } = site.scriptBytes;
-    assert.ok(page < 60_000 && worker < 1_500_000 && webgpu < 340_000, JSON.stringify(site.scriptBytes));
+    assert.ok(page < 60_000 && worker < 1_800_000 && webgpu < 340_000, JSON.stringify(site.scriptBytes));
   });
 });
 
@@ -93,8 +95,11 @@ describeInBrowser('Playground', () => {
   }
 
   async function expectSamePicture(png: Buffer, settings: Settings): Promise<void> {
+    expectSame(png, (await imageInNode(settings)).data);
+  }
+
+  function expectSame(png: Buffer, expected: Uint8Array): void {
     const pixels = PNG.sync.read(png).data.filter((_, i) => i % 4 !== 3);
-    const expected = await inNode(settings);
     assert.equal(pixels.length, expected.length);
     const worst = pixels.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
     assert.ok(worst <= 2, `differs by ${worst}`);
@@ -140,14 +145,17 @@ describeInBrowser('Playground', () => {
     assert.equal(await page.locator('#scheduler option:checked').textContent(), 'DPM++ 2M Karras · DPMSolverMultistepScheduler');
     assert.deepEqual([await seed().inputValue(), await page.getByLabel('Steps', { exact: true }).inputValue(), await page.getByLabel('Width').inputValue()], ['8', '3', '64']);
 
+    await fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
     assert.equal(await seed().inputValue(), '7');
     assert.equal(await page.getByLabel('Scheduler').inputValue(), SETTINGS.scheduler);
+    await fold('More');
     await page.getByRole('button', { name: 'Remove' }).click();
     await thumbnail(7).waitFor({ state: 'detached' });
     assert.equal(await page.locator('#pictures').isVisible(), false);
     await page.keyboard.press('Enter'); // Undo has the focus
     await thumbnail(7).waitFor();
+    await fold('More');
     await page.getByRole('button', { name: 'Remove' }).click();
     await page.reload();
     await ready();
@@ -166,6 +174,65 @@ describeInBrowser('Playground', () => {
       assert.match((await page.locator('#facts').textContent())!, new RegExp(`^seed ${seeds[i]} `));
     }
     assert.equal(new Set([...seeds, '7']).size, 3);
+  });
+
+  const generate = () => page.getByRole('button', { name: 'Generate' }).click();
+  const finished = () => page.waitForFunction(() => document.querySelector('#generate')!.checkVisibility() && document.querySelector('#actions')!.checkVisibility());
+  const fold = (name: string) => page.locator('summary', { hasText: name }).click();
+
+  it('begins from a picture that is chosen, as Node does', async () => {
+    const picture = await pictureOf({ ...SETTINGS, seed: 1, steps: 4 });
+    await open();
+    await fill({ ...SETTINGS, prompt: 'a blue circle on a white background' });
+    await fold('Begin from a picture');
+    await page.locator('#start-file').setInputFiles({ name: 'picture.png', mimeType: 'image/png', buffer: picture });
+    await page.getByLabel('Strength').fill('0.7');
+    await generate();
+    await finished();
+    assert.match((await page.locator('#facts').textContent())!, /strength 0.7 · 3 steps/);
+    const node = new StableDiffusionImg2ImgPipeline((await inNode()).components);
+    node.scheduler = schedulerClass(SETTINGS.scheduler).fromConfig(node.scheduler.config);
+    const { images: [expected] } = await node.generate('a blue circle on a white background', {
+      image: await Image.fromPng(picture), strength: 0.7, numInferenceSteps: 3, guidanceScale: 5, generator: new Generator().manualSeed(7),
+    });
+    expectSame(await download(), expected.data);
+    await page.locator('#start-file').setInputFiles({ name: 'broken.png', mimeType: 'image/png', buffer: picture.subarray(0, 40) });
+    await page.getByRole('alert').getByText('broken.png cannot be read').waitFor();
+    assert.ok(await page.locator('#start-image').isVisible(), 'the other stays');
+  });
+
+  it('makes a part of a picture anew, painted by keyboard, and the rest stays', async () => {
+    await open();
+    await fill({ ...SETTINGS, steps: 6 });
+    await generate();
+    await finished();
+    const before = PNG.sync.read(await download()).data;
+    await page.getByRole('button', { name: 'Begin from it' }).click();
+    const mask = page.getByRole('application', { name: 'What to change' });
+    await page.getByLabel('Brush size').fill('50');
+    await mask.press(' ');
+    await mask.press('ArrowUp');
+    await mask.press(' ');
+    await mask.press('Control+z');
+    assert.ok(await page.getByRole('button', { name: 'Clear' }).isDisabled(), 'the stroke is taken back');
+    for (const key of [' ', 'ArrowDown', 'ArrowDown', ' ']) await mask.press(key);
+    assert.ok(await page.getByRole('button', { name: 'Clear' }).isEnabled());
+    await page.getByLabel('Prompt', { exact: true }).fill('a green square on a white background');
+    await page.getByLabel('Strength').fill('1');
+    await generate();
+    await page.getByRole('img', { name: 'a green square on a white background', exact: true }).waitFor();
+    await finished();
+    const after = PNG.sync.read(await download()).data;
+    const change = (x: number, y: number) => Math.max(...[0, 1, 2].map(c => Math.abs(before[(y * 64 + x) * 4 + c] - after[(y * 64 + x) * 4 + c])));
+    assert.ok(change(32, 32) > 60, `the middle differs by ${change(32, 32)}`);
+    for (const [x, y] of [[2, 2], [61, 2], [2, 61], [61, 61]]) assert.ok(change(x, y) < 40, `${x}, ${y} differs by ${change(x, y)}`);
+
+    await page.reload();
+    await ready();
+    await fold('More');
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    await page.waitForSelector('#clear-mask:enabled'); // the paint is there again
+    assert.equal(await page.getByLabel('Strength').inputValue(), '1');
   });
 
   it('stops within a step when asked, and goes on', async () => {
@@ -187,7 +254,7 @@ describeInBrowser('Playground', () => {
       if (!await page.locator(`#device option[value=${device}]`).count()) this.skip();
       const settings = { ...SETTINGS, steps: 2, guidance: 1, side: 32 };
       page.setDefaultTimeout(280_000);
-      await page.getByText('Model and device').click();
+      await fold('Model and device');
       await page.getByLabel('Runs on').selectOption(device);
       await page.getByText(`Now: ${label}`).waitFor({ state: 'attached' });
       await fill(settings);
@@ -238,9 +305,94 @@ describeInBrowser('Playground', () => {
     }
   });
 
+  it('makes several at a time, varies one, compares two, walks by arrow keys, and gives all in one file', async () => {
+    await open();
+    await fill({ ...SETTINGS, steps: 1, side: 32 });
+    await page.getByLabel('How many').selectOption('3');
+    await generate();
+    await page.getByRole('status').getByText('3 pictures are ready').waitFor();
+    for (const each of [7, 8, 9]) await thumbnail(each).waitFor();
+    await thumbnail(9).press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    await page.locator('#facts', { hasText: 'seed 7 ·' }).waitFor();
+    await fold('More');
+    await page.getByRole('button', { name: 'Compare with another' }).click();
+    await thumbnail(8).click();
+    await page.locator('#facts', { hasText: 'seed 8 ·' }).waitFor();
+    assert.match((await page.locator('#pinned-facts').textContent())!, /^seed 7 ·/);
+    await page.getByRole('button', { name: 'End comparing' }).click();
+    await page.getByRole('button', { name: 'Variations' }).click();
+    await page.getByRole('status').getByText('4 pictures are ready').waitFor();
+    assert.match((await page.locator('#facts').textContent())!, /^seed 8 · variation \d+/);
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download all' }).click()]);
+    const files = Object.values(unzipSync(readFileSync((await file.path())!)));
+    assert.equal(files.length, 7);
+    files.forEach(each => PNG.sync.read(Buffer.from(each)));
+  });
+
+  it('takes settings from a link, and from a picture that is dropped on it', async () => {
+    await page.goto(`${server.url}#prompt=a+pink+heart&seed=12&numInferenceSteps=2&scheduler=EulerDiscreteScheduler&schedulerOptions={"use_karras_sigmas":true}&width=32&height=9999`);
+    await ready();
+    assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a pink heart');
+    assert.equal(await page.locator('#scheduler option:checked').textContent(), 'Euler Karras · EulerDiscreteScheduler');
+    assert.equal(await page.getByLabel('Width').inputValue(), '32');
+    await page.getByLabel('Height').fill('32');
+    await fold('Fine tuning');
+    await page.getByLabel('DeepCache').selectOption('2');
+    await page.getByLabel('Token merging').selectOption('0.5');
+    await generate();
+    await finished();
+    const png = await download();
+    await fill(SETTINGS);
+    await page.getByLabel('DeepCache').selectOption('');
+    const drop = (bytes: number[]) => page.evaluate(bytes => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([Uint8Array.from(bytes)], 'dropped.png', { type: 'image/png' }));
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    }, bytes);
+    await drop([...png]);
+    await page.getByRole('region', { name: 'Notice' }).getByText('The settings of dropped.png').waitFor();
+    assert.deepEqual([await seed().inputValue(), await page.getByLabel('DeepCache').inputValue(), await page.getByLabel('Noise levels').inputValue()], ['12', '2', 'karras']);
+    await drop([...await pictureOf({ ...SETTINGS, steps: 1 }, { parameters: 'a cat\nSteps: 3, Sampler: DPM++ 2M SDE Karras, CFG scale: 4, Seed: 5, Size: 64x64' })]);
+    await page.waitForFunction(() => (document.querySelector('#prompt') as HTMLTextAreaElement).value === 'a cat');
+    assert.equal(await page.locator('#scheduler option:checked').textContent(), 'DPM++ 2M SDE Karras · DPMSolverMultistepScheduler');
+    await drop([...await pictureOf({ ...SETTINGS, steps: 1 }, {})]);
+    await page.getByLabel('Strength').waitFor();
+  });
+
+  it('adds LoRA files and learned words, and takes weights in prompts', async () => {
+    await open();
+    await fill({ ...SETTINGS, steps: 2, side: 32 });
+    await generate();
+    await finished();
+    const plain = await download();
+    await fold('LoRA and learned words');
+    const to = 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v';
+    await page.locator('#lora-file').setInputFiles({ name: 'style.safetensors', mimeType: '', buffer: await safetensors({
+      [`${to}.lora_A.weight`]: [2, 128], [`${to}.lora_B.weight`]: [128, 2],
+    }) });
+    await page.getByRole('slider', { name: 'style' }).waitFor();
+    await page.locator('#word-file').setInputFiles({ name: 'lamp.safetensors', mimeType: '', buffer: await safetensors({ '*': [1, 128] }) });
+    await page.getByLabel('Prompt', { exact: true }).fill('a (red:1.4) ');
+    await page.getByRole('button', { name: 'Write <lamp> into the prompt' }).click();
+    assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a (red:1.4) <lamp>');
+    await generate();
+    await page.getByRole('img', { name: 'a (red:1.4) <lamp>', exact: true }).waitFor();
+    await fold('Details');
+    await page.getByText('style 1', { exact: true }).waitFor();
+    await page.getByRole('slider', { name: 'style' }).fill('0');
+    await page.getByLabel('Prompt', { exact: true }).fill(SETTINGS.prompt);
+    await generate();
+    await page.locator('#gallery li:nth-child(3)').waitFor();
+    await finished();
+    assert.deepEqual(PNG.sync.read(await download()).data, PNG.sync.read(plain).data, 'a LoRA of strength 0 is none');
+    await page.locator('#lora-file').setInputFiles({ name: 'none.safetensors', mimeType: '', buffer: Buffer.from('none') });
+    await page.getByRole('alert').getByText('none.safetensors').waitFor();
+  });
+
   it('loads a folder that the user picks, and a model by its address; what cannot be loaded leaves the model that is there', async () => {
     await open();
-    await page.getByText('Model and device').click();
+    await fold('Model and device');
     await page.getByLabel('from a folder on this device').setInputFiles(resolve(DEMO_MODEL));
     await page.getByRole('button', { name: 'Back to the bundled model' }).waitFor();
 
@@ -276,6 +428,12 @@ describeInBrowser('Playground', () => {
         return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html));
       })()`);
       assert.deepEqual(await violations(), []);
+      await page.getByRole('button', { name: 'Begin from it' }).click();
+      await fold('More');
+      assert.deepEqual(await violations(), []);
+      await page.getByRole('button', { name: 'Compare with another' }).click();
+      assert.deepEqual(await violations(), []);
+      await fold('More');
       await page.getByRole('button', { name: 'Remove' }).click();
       await page.evaluate(() => document.querySelectorAll('details').forEach(fold => { fold.open = true; }));
       assert.deepEqual(await violations(), []);
@@ -291,9 +449,12 @@ describeInBrowser('Playground', () => {
     await page.getByText('The model was trained on 64 × 64.').waitFor();
     await page.getByRole('button', { name: 'Generate' }).tap();
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+    await page.getByRole('button', { name: 'Begin from it' }).tap();
+    await page.getByRole('application', { name: 'What to change' }).tap();
+    await page.waitForSelector('#clear-mask:enabled'); // a finger paints
     await page.evaluate(() => document.querySelectorAll('details').forEach(fold => { fold.open = true; }));
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
-    const small = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>('button, a, select, summary, input:not([type=checkbox]), label.check')]
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 320), 'nothing sticks out');
+    const small = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>('button, a, select, summary, input:not([type=checkbox], [type=radio]), label.check, .segments label')]
       .filter(each => each.checkVisibility() && each.getBoundingClientRect().height < 44).map(each => each.outerHTML));
     assert.deepEqual(small, []);
     for (const top of [0, 100_000]) {
@@ -306,14 +467,35 @@ describeInBrowser('Playground', () => {
 
 let pipe: StableDiffusionPipeline | undefined;
 
-/** The bytes of the picture that Node makes on WebAssembly. */
-async function inNode({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<Uint8Array> {
+/** A file of tensors of these shapes, with small values. */
+async function safetensors(shapes: Record<string, number[]>): Promise<Buffer> {
+  const tensors = Object.entries(shapes).map(([name, shape]) => {
+    const values = Float32Array.from({ length: shape.reduce((product, length) => product * length) }, (_, i) => Math.sin(i) / 4);
+    return { name, shape, dtype: 'F32' as const, bytes: () => new Uint8Array(values.buffer) };
+  });
+  const parts: Uint8Array[] = [];
+  for await (const part of writeSafetensors(tensors, {})) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+/** A pipeline of Node on WebAssembly. */
+async function inNode(): Promise<StableDiffusionPipeline> {
   pipe ??= await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
   await pipe.to('wasm');
+  return pipe;
+}
+
+async function imageInNode({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<Image> {
+  const pipe = await inNode();
   pipe.scheduler = schedulerClass(scheduler).fromConfig(pipe.scheduler.config);
   const { images } = await pipe.generate(prompt, {
     numInferenceSteps: steps, guidanceScale: guidance, generator: new Generator().manualSeed(seed), height: side, width: side,
   });
-  return images[0].data;
+  return images[0];
+}
+
+/** A PNG file of a picture that Node makes. */
+async function pictureOf(settings: Settings, text?: Record<string, string>): Promise<Buffer> {
+  return Buffer.from(await (await imageInNode(settings)).toPng(text));
 }
 after(() => pipe?.dispose());

@@ -1,5 +1,5 @@
 import type { Device } from '../../../lib/index.js';
-import type { LoadReply, ModelSource, Reply, Request, Settings, WorkReply } from '../protocol.js';
+import type { AdapterKind, AdaptReply, LoadReply, ModelSource, Reply, Request, Settings, Start, WorkReply } from '../protocol.js';
 
 /** Set by the bundler. */
 declare const WORKER: string;
@@ -14,7 +14,7 @@ export class Engine {
   private busy = false;
   private ready?: () => void;
 
-  constructor(private readonly onLoad: (reply: LoadReply) => void, private readonly onWork: (reply: WorkReply) => void) {}
+  constructor(private readonly on: { load(reply: LoadReply): void; work(reply: WorkReply): void; adapt(reply: AdaptReply): void }) {}
 
   get loading(): boolean {
     return this.coming !== undefined;
@@ -34,9 +34,14 @@ export class Engine {
     this.coming = this.ready = undefined;
   }
 
-  generate(settings: Settings): void {
+  generate(settings: Settings, start?: Start): void {
     this.busy = true;
-    this.send({ type: 'generate', settings });
+    this.send({ type: 'generate', settings, start });
+  }
+
+  /** Adds a small file to the model that is there, after what it is at. */
+  adapt(kind: AdapterKind, name: string, file: File): void {
+    this.send({ type: 'adapt', kind, name, file });
   }
 
   /** Ends the work within one step. */
@@ -50,17 +55,19 @@ export class Engine {
 
   private take(worker: Worker, reply: Reply): void {
     if (worker === this.coming) this.takeLoading(worker, reply as LoadReply);
-    else if (worker === this.working) this.takeWork(reply as WorkReply);
+    else if (worker !== this.working) return;
+    else if (reply.type === 'adapted' || reply.type === 'refused') this.on.adapt(reply);
+    else this.takeWork(reply as WorkReply);
   }
 
   private takeLoading(worker: Worker, reply: LoadReply): void {
     if (reply.type === 'failed') this.stopLoading();
-    if (reply.type !== 'loaded') return this.onLoad(reply);
+    if (reply.type !== 'loaded') return this.on.load(reply);
     const enter = () => {
       this.working?.terminate();
       this.working = worker;
       this.coming = this.ready = undefined;
-      this.onLoad(reply);
+      this.on.load(reply);
     };
     if (this.busy) this.ready = enter;
     else enter();
@@ -68,7 +75,7 @@ export class Engine {
 
   private takeWork(reply: WorkReply): void {
     if (reply.type !== 'step') this.busy = false;
-    this.onWork(reply);
+    this.on.work(reply);
     if (!this.busy) this.ready?.();
   }
 }

@@ -1,61 +1,112 @@
-import type { LoadReply, Settings, WorkReply } from '../protocol.js';
-import { announce, byId, duration, make, megabytes } from './dom.js';
+import type { LoadReply, Settings, Start } from '../protocol.js';
+import { AdaptersPanel } from './adapters_panel.js';
+import { Comparison } from './comparison.js';
+import { announce, byId, make } from './dom.js';
 import { Engine } from './engine.js';
 import { Gallery } from './gallery.js';
+import { receivePictures } from './incoming.js';
 import { recall, remember } from './memory.js';
 import { ModelPanel, progressText } from './model_panel.js';
 import { Notice } from './notice.js';
 import { PictureStore, type Picture } from './picture_store.js';
-import { SettingsForm } from './settings_form.js';
-import { Stage } from './stage.js';
+import { fromFragment, readPngSettings, toFragment } from './read_settings.js';
+import { Runs, type Order } from './runs.js';
+import { newSeed, SettingsForm } from './settings_form.js';
+import { facts, Stage } from './stage.js';
+import { StartPicture } from './start_picture.js';
+import { zipPictures } from './zip.js';
 
 const SUGGESTIONS = ['a green tree on a yellow background', 'a purple star on a black background', 'an orange fish on a cyan background', 'a pink heart on a gray background'];
+const VARIATIONS = 4;
+const VARIATION_SHARE = 0.4;
 
-const generateButton = byId<HTMLButtonElement>('generate');
-const cancelButton = byId<HTMLButtonElement>('cancel');
 const store = await PictureStore.open();
-const settings = new SettingsForm();
+const start = new StartPicture();
+const settings = new SettingsForm(size => start.resize(size));
 const stage = new Stage();
 const notice = new Notice();
+const comparison = new Comparison();
 const gallery = new Gallery(picture => void show(picture));
-const engine = new Engine(onLoad, reply => void onWork(reply));
+const engine = new Engine({ load: onLoad, work: reply => void runs.take(reply), adapt: reply => adapters.take(reply) });
+const runs = new Runs(engine, stage, {
+  began: () => {
+    shown = undefined;
+    notice.hide();
+    gallery.mark();
+  },
+  made: async (result, start) => {
+    const picture = await store.add(result, start);
+    gallery.add(picture);
+    shown = picture;
+    return picture;
+  },
+  ended: picture => picture ? show(picture) : clear(),
+});
 const models = new ModelPanel({ load: (source, device) => engine.load(source, device), stop: () => engine.stopLoading() });
+const adapters = new AdaptersPanel({
+  adapt: (kind, name, file) => engine.adapt(kind, name, file), insert: word => settings.insert(word), changed: () => undefined,
+});
 
 let hasModel = false;
-let running: { settings: Settings; began: number } | undefined;
 let shown: Picture | undefined;
 
 settings.form.onsubmit = event => {
   event.preventDefault();
-  generate();
+  void generate();
 };
 byId('prompt').onkeydown = event => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) generate();
-};
-document.addEventListener('keydown', event => {
-  if (event.key === 'Escape' && running) engine.cancel();
-});
-cancelButton.onclick = () => engine.cancel();
-byId('reuse').onclick = () => {
-  if (shown) settings.write(shown.settings);
-  byId('prompt').focus();
-};
-byId('remove').onclick = async () => {
-  if (!shown) return;
-  const picture = shown;
-  await store.remove(picture);
-  gallery.remove(picture);
-  clear();
-  notice.show('Removed', { label: 'Undo', run: () => void bringBack(picture) }, true);
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void generate();
 };
 
 byId('suggestions').append(...SUGGESTIONS.map(prompt => make('li', {}, make('button', {
   type: 'button',
   onclick: () => {
-    settings.writePrompt(prompt);
-    generate();
+    settings.write({ prompt });
+    void generate();
   },
 }, prompt.replace(/^an? /, '').replace(/ on an? (\w+) background/, ' on $1')))));
+
+/** What can be done with the picture that is shown. */
+const ACTIONS: Record<string, (picture: Picture) => void> = {
+  'vary': vary,
+  'start-from': ({ file }) => void start.take(file),
+  'reuse': picture => void reuse(picture.settings, picture.start),
+  'compare': picture => {
+    comparison.begin(picture, facts(picture).join(' · '));
+    announce('Choose another picture to compare with');
+  },
+  'copy-link': ({ settings }) => void copyLink(settings),
+  'remove': picture => void remove(picture),
+};
+for (const [id, act] of Object.entries(ACTIONS)) {
+  byId(id).onclick = () => {
+    byId<HTMLDetailsElement>('menu').open = false;
+    if (shown) act(shown);
+  };
+}
+byId('menu').onkeydown = event => {
+  if (event.key !== 'Escape') return;
+  byId<HTMLDetailsElement>('menu').open = false;
+  byId('menu').querySelector('summary')!.focus();
+};
+document.addEventListener('click', ({ target }) => {
+  if (!byId('menu').contains(target as Node)) byId<HTMLDetailsElement>('menu').open = false;
+});
+byId('download-all').onclick = async () => {
+  const url = URL.createObjectURL(await zipPictures(gallery.pictures));
+  make('a', { href: url, download: 'pictures.zip' }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // when it is surely saved
+};
+
+receivePictures(async (file, asStart) => {
+  const found = asStart ? undefined : await readPngSettings(file);
+  if (!found) return start.take(file);
+  await reuse(found);
+  notice.show(`The settings of ${file.name}`, { label: 'Begin from the picture instead', run: () => void start.take(file) });
+});
+
+addEventListener('hashchange', takeLink);
+takeLink();
 
 const pictures = await store.all();
 pictures.forEach(picture => gallery.add(picture));
@@ -65,30 +116,47 @@ else stage.showProgress(0);
 models.begin();
 if ('serviceWorker' in navigator) void navigator.serviceWorker.register('service_worker.js').catch(() => undefined); // then not offline
 
-function generate(): void {
-  if (!hasModel || running) return;
-  const next = settings.next();
-  if (!next) return;
-  notice.hide();
-  running = { settings: next, began: performance.now() };
-  showError();
-  shown = undefined;
-  gallery.mark();
-  stage.showText('Reading the prompt');
-  stage.showProgress(0);
-  generateButton.hidden = true;
-  cancelButton.hidden = false;
-  if (document.activeElement === document.body || document.activeElement === generateButton) cancelButton.focus();
-  announce('Making the picture');
-  engine.generate(next);
+/** Makes what the form says: a picture, or several that differ in the seed. */
+async function generate(): Promise<void> {
+  if (!hasModel || runs.running) return;
+  const first = settings.next();
+  if (!first) return;
+  const from = await start.read();
+  const base = { ...first, strength: start.value, loras: adapters.value };
+  runs.begin(Array.from({ length: settings.count }, (_, i): Order => ({ settings: { ...base, seed: base.seed + i }, start: from })));
 }
 
-function endRun(): void {
-  const focused = document.activeElement === cancelButton;
-  running = undefined;
-  cancelButton.hidden = true;
-  generateButton.hidden = false;
-  if (focused) generateButton.focus();
+/** More like a picture: noise near its own, or where it began from a picture, other noise on that. */
+function vary({ settings, start }: Picture): void {
+  if (!hasModel || runs.running) return;
+  runs.begin(Array.from({ length: VARIATIONS }, (): Order => (
+    { start, settings: start ? { ...settings, seed: newSeed() } : { ...settings, variation: { seed: newSeed(), share: VARIATION_SHARE } } })));
+}
+
+async function reuse(from: Partial<Settings>, began?: Start): Promise<void> {
+  settings.write(from);
+  adapters.value = from.loras;
+  await start.restore(began, from.strength);
+  byId('prompt').focus();
+}
+
+async function copyLink(of: Settings): Promise<void> {
+  const link = `${location.href.split('#')[0]}#${toFragment(of)}`;
+  try {
+    await navigator.clipboard.writeText(link);
+    notice.show('Link copied');
+  } catch {
+    location.hash = toFragment(of); // a browser that does not let a page write there: the link is the page's own then
+    notice.show('The link is in the address bar');
+  }
+}
+
+/** Takes over what the page's address says, once: afterwards the form counts. */
+function takeLink(): void {
+  const found = fromFragment(location.hash);
+  if (!found) return;
+  settings.write(found);
+  history.replaceState(null, '', location.pathname + location.search);
 }
 
 function clear(): void {
@@ -100,7 +168,7 @@ function clear(): void {
 }
 
 async function show(picture: Picture): Promise<void> {
-  if (running) return;
+  if (runs.running) return;
   shown = picture;
   remember({ shown: picture.id });
   gallery.mark(picture.id);
@@ -108,11 +176,18 @@ async function show(picture: Picture): Promise<void> {
   await stage.showPicture(picture);
 }
 
+async function remove(picture: Picture): Promise<void> {
+  await store.remove(picture);
+  gallery.remove(picture);
+  clear();
+  notice.show('Removed', { label: 'Undo', run: () => void bringBack(picture) }, true);
+}
+
 async function bringBack(picture: Picture): Promise<void> {
   await store.restore(picture);
   gallery.add(picture);
   await show(picture);
-  byId('remove').focus();
+  byId('download').focus();
 }
 
 function onLoad(reply: LoadReply): void {
@@ -120,52 +195,16 @@ function onLoad(reply: LoadReply): void {
   if (reply.type === 'loaded') {
     hasModel = true;
     settings.offerModel(reply.model);
+    start.offerPainting(reply.model.paints);
+    adapters.clear();
     byId('suggestions').hidden = models.source.kind !== 'bundled';
-    generateButton.disabled = false;
+    byId<HTMLButtonElement>('generate').disabled = false;
     announce('The model is ready');
   }
-  if (running || shown) return;
+  if (runs.running || shown) return;
   if (reply.type === 'loading' && !hasModel) {
     stage.showText(progressText(reply));
     stage.showProgress(reply.loaded / Math.max(1, reply.total));
   }
   if (reply.type === 'loaded' || reply.type === 'failed') clear();
-}
-
-async function onWork(reply: WorkReply): Promise<void> {
-  if (!running) return;
-  switch (reply.type) {
-    case 'step': {
-      const { step, steps, milliseconds, memory, preview } = reply;
-      const left = (performance.now() - running.began) / step * (steps - step);
-      stage.showPreview(preview, running.settings.prompt, [
-        `step ${step} of ${steps}`, `${duration(milliseconds)} a step`, `${megabytes(memory)} of memory`, ...step < steps ? [`${duration(left)} left`] : [],
-      ]);
-      stage.showProgress(step / steps);
-      if (step === Math.ceil(steps / 2)) announce('Half of the steps are done');
-      break;
-    }
-    case 'done': {
-      const picture = await store.add(reply.result);
-      endRun();
-      gallery.add(picture);
-      await show(picture);
-      announce(`The picture is ready, after ${duration(picture.milliseconds)}`);
-      break;
-    }
-    case 'cancelled':
-      endRun();
-      clear();
-      announce('Cancelled');
-      break;
-    case 'failed':
-      endRun();
-      clear();
-      showError(reply.message);
-  }
-}
-
-function showError(message = ''): void {
-  byId('error').textContent = message;
-  byId('error').hidden = !message;
 }

@@ -1,10 +1,12 @@
-import type { Result } from '../protocol.js';
+import type { Result, Start } from '../protocol.js';
 
 /** A picture of the gallery. */
 export interface Picture extends Omit<Result, 'png'> {
   id: number;
   /** A PNG file. */
   file: Blob;
+  /** What it began from, if not from noise alone. */
+  start?: Start;
 }
 
 const NAME = 'tfjs-diffusers-playground';
@@ -32,9 +34,9 @@ export class PictureStore {
     return pictures.reverse();
   }
 
-  async add(result: Result): Promise<Picture> {
+  async add(result: Result, start?: Start): Promise<Picture> {
     const { png, ...rest } = result;
-    const picture = { ...rest, file: new Blob([png], { type: 'image/png' }) };
+    const picture = { ...rest, start, file: new Blob([png], { type: 'image/png' }) };
     const id = this.database ? await finished(this.store('readwrite').add(picture)) as number : ++this.lastId;
     return { ...picture, id };
   }

@@ -13,6 +13,8 @@ export class SettingsForm {
   private readonly guidance = byId<HTMLInputElement>('guidance');
   private readonly seed = byId<HTMLInputElement>('seed');
   private readonly newSeed = byId<HTMLInputElement>('new-seed');
+  private readonly deepCache = byId<HTMLSelectElement>('deep-cache');
+  private readonly tokenMerging = byId<HTMLSelectElement>('token-merging');
   private readonly scheduler = new SchedulerChoice();
   private readonly size: SizeChoice;
 
@@ -32,6 +34,11 @@ export class SettingsForm {
     this.showValues();
   }
 
+  /** How many pictures to make at a time, each of the next seed. */
+  get count(): number {
+    return Number(byId<HTMLSelectElement>('count').value);
+  }
+
   /** What the form says; undefined, and the browser says what is wrong, unless all of it makes sense. */
   read(): Settings | undefined {
     const wrong = [...this.form.elements].find(element => !(element as HTMLInputElement).validity?.valid && 'validity' in element);
@@ -48,20 +55,26 @@ export class SettingsForm {
     return settings;
   }
 
-  write(settings: Settings): void {
+  /** Says these, and leaves the rest as it is. */
+  write(part: Partial<Settings>): void {
+    const settings = { ...this.values(), ...part };
     this.prompt.value = settings.prompt;
     this.negativePrompt.value = settings.negativePrompt;
     this.steps.valueAsNumber = settings.numInferenceSteps;
     this.guidance.valueAsNumber = settings.guidanceScale;
     this.seed.value = String(settings.seed);
-    this.newSeed.checked = false;
+    this.newSeed.checked &&= part.seed === undefined;
+    this.deepCache.value = String(settings.deepCache ?? '');
+    this.tokenMerging.value = String(settings.tokenMerging ?? '');
     this.scheduler.value = { scheduler: settings.scheduler, schedulerOptions: settings.schedulerOptions ?? {} };
     this.size.value = settings;
     this.changed();
   }
 
-  writePrompt(prompt: string): void {
-    this.prompt.value = prompt;
+  /** Writes into the prompt, where the caret is. */
+  insert(text: string): void {
+    this.prompt.setRangeText(text, this.prompt.selectionStart, this.prompt.selectionEnd, 'end');
+    this.prompt.focus();
     this.keep();
   }
 
@@ -75,6 +88,7 @@ export class SettingsForm {
     return {
       prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
       guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.scheduler.value, ...this.size.value,
+      ...this.deepCache.value && { deepCache: Number(this.deepCache.value) }, ...this.tokenMerging.value && { tokenMerging: Number(this.tokenMerging.value) },
     };
   }
 
@@ -88,11 +102,15 @@ export class SettingsForm {
   }
 
   private drawSeed(): void {
-    this.seed.value = String(crypto.getRandomValues(new Uint32Array(1))[0]);
+    this.seed.value = String(newSeed());
   }
 
   private showValues(): void {
     byId('steps-value').textContent = this.steps.value;
     byId('guidance-value').textContent = this.guidance.value === '1' ? 'off' : this.guidance.value;
   }
+}
+
+export function newSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0];
 }

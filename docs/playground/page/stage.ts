@@ -75,19 +75,22 @@ export function fileName({ settings: { prompt, seed } }: Picture): string {
 }
 
 /** What tells a picture from others, in a few words each. */
-function facts({ settings }: Picture): string[] {
-  const { negativePrompt, numInferenceSteps, guidanceScale, seed, scheduler, schedulerOptions, width, height } = settings;
+export function facts({ settings }: Picture): string[] {
+  const { negativePrompt, numInferenceSteps, guidanceScale, seed, variation, strength, scheduler, schedulerOptions, width, height } = settings;
   return [
-    ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, `${numInferenceSteps} steps`, `guidance ${guidanceScale}`,
-    commonName(scheduler, schedulerOptions), `${width} × ${height}`,
+    ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, ...variation ? [`variation ${variation.seed}`] : [],
+    ...strength === undefined ? [] : [`strength ${strength}`], `${numInferenceSteps} steps`, `guidance ${guidanceScale}`, commonName(scheduler, schedulerOptions), `${width} × ${height}`,
   ];
 }
 
 /** All else that is known of a picture. */
-function details({ settings: { scheduler, schedulerOptions }, ...picture }: Picture): Record<string, string> {
+function details({ settings: { scheduler, schedulerOptions, deepCache, tokenMerging, loras }, ...picture }: Picture): Record<string, string> {
   const options = Object.entries(schedulerOptions ?? {}).map(([key, value]) => `${key} ${value}`);
+  const extras = [
+    ...Object.entries(loras ?? {}).map(([name, scale]) => `${name} ${scale}`), ...deepCache ? [`DeepCache ${deepCache}`] : [], ...tokenMerging ? [`token merging ${tokenMerging}`] : [],
+  ];
   return {
-    'Model': picture.model, 'Scheduler': [scheduler, ...options].join(', '), 'Made on': picture.device,
+    'Model': picture.model, ...extras.length > 0 && { With: extras.join(', ') }, 'Scheduler': [scheduler, ...options].join(', '), 'Made on': picture.device,
     'Time': `${duration(picture.milliseconds)}, ${duration(picture.millisecondsPerStep)} a step`, 'Memory': megabytes(picture.memory),
   };
 }

@@ -1,9 +1,12 @@
 import {
-  DiffusionPipeline, FetchFolder, FileListFolder, formatGenerationParameters, Generator, LatentsPreview, schedulerClass,
+  DiffusionPipeline, FetchFolder, FileListFolder, formatGenerationParameters, LatentConsistencyModelPipeline, LatentsPreview, schedulerClass,
   type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass, type StableDiffusionPipeline,
 } from '../../../lib/index.js';
-import type { BundledModel, DeviceInfo, ModelInfo, ModelSource, Preview, Reply, Request, Settings } from '../protocol.js';
+import {
+  SETTINGS_KEYWORD, type AdapterKind, type BundledModel, type DeviceInfo, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
+} from '../protocol.js';
 import { findDevices, memoryInUse } from './devices.js';
+import { makeImage } from './make_image.js';
 
 /** Set by the bundler. */
 declare const BUNDLED_MODEL: BundledModel;
@@ -13,16 +16,24 @@ const SCHEDULER_OPTIONS = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_b
 const site = new URL('./', location.href).href;
 let loaded: { pipe: StableDiffusionPipeline; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
 let work: AbortController | undefined;
+let last: Promise<void> = Promise.resolve();
 
-self.onmessage = async ({ data: request }: MessageEvent<Request>) => {
+self.onmessage = ({ data: request }: MessageEvent<Request>) => {
   if (request.type === 'cancel') return work?.abort();
-  try {
-    await (request.type === 'load' ? load(request.source, request.device) : generate(request.settings));
-  } catch (error) {
-    const cancelled = work?.signal.aborted && error === work.signal.reason;
-    reply(cancelled ? { type: 'cancelled' } : { type: 'failed', message: (error as Error).message });
-  }
+  last = last.then(() => answer(request)); // one after the other
 };
+
+async function answer(request: Exclude<Request, { type: 'cancel' }>): Promise<void> {
+  try {
+    if (request.type === 'load') await load(request.source, request.device);
+    else if (request.type === 'adapt') await adapt(request.kind, request.name, request.file);
+    else await generate(request.settings, request.start);
+  } catch (error) {
+    const { message } = error as Error;
+    if (request.type === 'adapt') reply({ type: 'refused', kind: request.kind, name: request.name, message });
+    else reply(work?.signal.aborted && error === work.signal.reason ? { type: 'cancelled' } : { type: 'failed', message });
+  }
+}
 
 /** Once in a worker's life: another model gets another worker, so that all memory is freed. */
 async function load(source: ModelSource, choice: Device | 'auto'): Promise<void> {
@@ -56,34 +67,39 @@ function describe(source: ModelSource, pipe: StableDiffusionPipeline, device: De
   const name = source.kind === 'bundled' ? BUNDLED_MODEL.name : source.kind === 'name' ? source.name : source.files[0][0].split('/')[0];
   const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)]
     .map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) }));
-  return { name, device, numParameters, schedulers, vaeScaleFactor, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
+  const paints = !(pipe instanceof LatentConsistencyModelPipeline);
+  return { name, device, numParameters, schedulers, vaeScaleFactor, paints, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
 }
 
-async function generate(settings: Settings): Promise<void> {
+async function adapt(kind: AdapterKind, name: string, file: File): Promise<void> {
+  if (!loaded) throw new Error('no model is loaded');
+  const folder = new FileListFolder([[`${name}/${file.name}`, file]]);
+  if (kind === 'lora') await loaded.pipe.loadLoraWeights(folder, { weightName: file.name, adapterName: name });
+  else await loaded.pipe.loadTextualInversion(folder, { weightName: file.name, token: name });
+  reply({ type: 'adapted', kind, name });
+}
+
+async function generate(settings: Settings, start?: Start): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
   const { pipe, schedulerConfig, preview, model } = loaded;
-  const { prompt, seed, scheduler, schedulerOptions, ...options } = settings;
   work = new AbortController();
-  pipe.scheduler = schedulerClass(scheduler).fromConfig(schedulerConfig, schedulerOptions);
+  pipe.scheduler = schedulerClass(settings.scheduler).fromConfig(schedulerConfig, settings.schedulerOptions);
   const steps: number[] = [];
   const started = performance.now();
   let stepStarted = started;
-  const { images } = await pipe.generate(prompt, {
-    ...options,
-    generator: new Generator().manualSeed(seed),
+  const image = await makeImage(pipe, settings, start, {
     signal: work.signal,
-    callbackOnStepEnd: async (_, step, __, { latents }) => {
+    onStep: async (latents, step, count) => {
       const [image] = await preview.toImages(latents); // waits for the step to end
       const now = performance.now();
       steps.push(now - stepStarted);
       stepStarted = now;
-      const { timesteps } = pipe.scheduler;
-      reply({ type: 'step', step: step + 1, steps: timesteps.length, milliseconds: steps.at(-1)!, memory: memoryInUse(), preview: toPreview(image) });
+      reply({ type: 'step', step, steps: count, milliseconds: steps.at(-1)!, memory: memoryInUse(), preview: toPreview(image) });
     },
   });
   const milliseconds = performance.now() - started;
   const parameters = formatGenerationParameters({ ...settings, model: model.name });
-  const png = await images[0].toPng({ parameters }) as Uint8Array<ArrayBuffer>;
+  const png = await image.toPng({ parameters, [SETTINGS_KEYWORD]: JSON.stringify(settings) }) as Uint8Array<ArrayBuffer>;
   const device = `${model.device.label} (${model.device.detail})`;
   const millisecondsPerStep = steps.reduce((sum, step) => sum + step, 0) / steps.length;
   reply({ type: 'done', result: { png, settings, model: model.name, device, milliseconds, millisecondsPerStep, memory: memoryInUse() } }, [png.buffer]);

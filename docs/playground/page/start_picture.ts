@@ -1,0 +1,126 @@
+import type { Start } from '../protocol.js';
+import { byId, showProblem } from './dom.js';
+import { MaskPainter } from './mask_painter.js';
+
+interface Size {
+  width: number;
+  height: number;
+}
+
+/** The picture to begin from, if there is one: chosen, dropped, pasted, or one that was made; how much of it to give up, and which part. */
+export class StartPicture {
+  private readonly fold = byId<HTMLDetailsElement>('start-fold');
+  private readonly file = byId<HTMLInputElement>('start-file');
+  private readonly choose = byId<HTMLButtonElement>('start-choose');
+  private readonly canvas = byId<HTMLCanvasElement>('start-image');
+  private readonly strength = byId<HTMLInputElement>('strength');
+  private readonly painter = new MaskPainter();
+  private source?: ImageBitmap;
+  private size: Size = { width: 64, height: 64 };
+
+  constructor() {
+    this.choose.onclick = () => this.file.click();
+    this.file.onchange = () => {
+      const [file] = this.file.files ?? [];
+      this.file.value = '';
+      if (file) void this.take(file);
+    };
+    byId('start-remove').onclick = () => {
+      this.remove();
+      this.choose.focus();
+    };
+    this.strength.oninput = () => this.showStrength();
+    this.showStrength();
+  }
+
+  /** What the settings form says of it. */
+  get value(): number | undefined {
+    return this.source && this.strength.valueAsNumber;
+  }
+
+  /** What to begin from, in the size that was last said. */
+  async read(): Promise<Start | undefined> {
+    if (!this.source) return undefined;
+    const image = await new Promise<Blob | null>(resolve => { this.canvas.toBlob(resolve, 'image/png'); });
+    return { image: image!, mask: await this.painter.mask() };
+  }
+
+  /** Begins from a picture file. What the browser cannot read leaves what is there. */
+  async take(file: Blob): Promise<void> {
+    this.fold.open = true;
+    showProblem(this.choose);
+    try {
+      this.put(await createImageBitmap(file, { imageOrientation: 'from-image' }));
+    } catch {
+      showProblem(this.choose, `${(file as File).name ?? 'The file'} cannot be read as a picture by this browser`);
+      return;
+    }
+    this.fold.scrollIntoView({ block: 'nearest' });
+  }
+
+  /** As a picture was begun. */
+  async restore(start: Start | undefined, strength?: number): Promise<void> {
+    if (!start) return this.remove();
+    this.fold.open = true;
+    const mask = start.mask && await createImageBitmap(start.mask);
+    this.put(await createImageBitmap(start.image), mask);
+    mask?.close();
+    if (strength !== undefined) this.strength.valueAsNumber = strength;
+    this.showStrength();
+  }
+
+  remove(): void {
+    this.source?.close();
+    this.source = undefined;
+    this.show();
+  }
+
+  /** Another size to make: the picture is cut to its shape, and the paint stays where it can. */
+  resize(size: Size): void {
+    const same = size.width === this.size.width && size.height === this.size.height;
+    if (same || !(size.width > 0 && size.height > 0)) return;
+    this.size = size;
+    if (this.source) this.draw();
+  }
+
+  /** Whether the model can change a part of a picture. */
+  offerPainting(paints: boolean): void {
+    byId('tools').hidden = !paints;
+    byId('mask').hidden = !paints;
+  }
+
+  private put(bitmap: ImageBitmap, mask?: ImageBitmap): void {
+    this.source?.close();
+    this.source = bitmap;
+    this.draw(mask);
+    this.show();
+  }
+
+  private draw(mask?: CanvasImageSource): void {
+    const { width, height } = this.size;
+    const { source, canvas } = this;
+    const scale = Math.max(width / source!.width, height / source!.height); // fills the picture, its middle in the middle
+    const [w, h] = [source!.width * scale, source!.height * scale];
+    Object.assign(canvas, { width, height });
+    const context = canvas.getContext('2d')!;
+    context.imageSmoothingQuality = 'high';
+    context.fillRect(0, 0, width, height);
+    context.drawImage(source!, (width - w) / 2, (height - h) / 2, w, h);
+    this.painter.reset(width, height, mask);
+    const easel = byId('easel');
+    easel.style.setProperty('--ratio', String(width / height));
+    easel.classList.toggle('small', Math.max(width, height) < 256);
+  }
+
+  private show(): void {
+    byId('start-note').hidden = this.source !== undefined;
+    this.choose.textContent = this.source ? 'Choose another picture' : 'Choose a picture';
+    byId('start-chosen').hidden = this.source === undefined;
+    byId('start-summary').textContent = this.source ? 'chosen' : '';
+    this.strength.disabled = !this.source;
+  }
+
+  private showStrength(): void {
+    byId('strength-value').textContent = `${Math.round(this.strength.valueAsNumber * 100)} %`;
+  }
+}
