@@ -5,8 +5,9 @@ export default tseslint.config(
   { ignores: ['dist/', '.build/', 'docs/api/'] },
   js.configs.recommended,
   ...tseslint.configs.recommended,
-  { // the rooms whose lines all fit; to become lib and weights-converter
-    files: ['lib/{checkpoints,cli,image,schedulers}/**', 'lib/cli.ts', 'weights-converter/**'],
+  { // but for the rooms whose lines do not all fit yet
+    files: ['lib/**', 'weights-converter/**'],
+    ignores: ['lib/{adapters,models,pipelines}/**'],
     rules: { 'max-len': ['error', { code: 140 }] },
   },
 );

@@ -2,8 +2,9 @@
 export * as tf from '@tensorflow/tfjs';
 
 export {
-  DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline,
-  LatentConsistencyModelImg2ImgPipeline, StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type { StableDiffusionComponents, StableDiffusionXLComponents } from './pipelines/components.js';
@@ -11,13 +12,18 @@ export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
 export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl_inpaint.js';
-export type { AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline } from './pipelines/auto_pipeline.js';
+export type {
+  AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
+} from './pipelines/auto_pipeline.js';
 export type { GuidedPipeline } from './pipelines/guided_pipeline.js';
 export type { Painting } from './pipelines/inpainting.js';
 export type { InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
 export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
 export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
-export { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions, type XLWeightedPromptEmbeds, type XLWeightedPromptOptions } from './pipelines/weighted_prompt.js';
+export {
+  encodeWeightedPrompt,
+  type WeightedPromptEmbeds, type WeightedPromptOptions, type XLWeightedPromptEmbeds, type XLWeightedPromptOptions,
+} from './pipelines/weighted_prompt.js';
 export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
@@ -61,7 +67,10 @@ export { formatGenerationParameters, parseGenerationParameters, type GenerationP
 export { FLOAT_DTYPES, type FloatDtype } from './core/float16.js';
 export { Generator, randn, type GeneratorOptions, type GeneratorState } from './core/random.js';
 export type { Profile, ProfileMark, ProfileRow, ProfileSlice } from './core/profile.js';
-export { availableDevices, currentDevice, describeDevices, useDevice, DeviceError, type Device, type DeviceOptions, type DeviceReport, type DeviceStatus } from './runtime/devices.js';
+export {
+  availableDevices, currentDevice, describeDevices, useDevice, DeviceError,
+  type Device, type DeviceOptions, type DeviceReport, type DeviceStatus,
+} from './runtime/devices.js';
 export type { Gpu } from './runtime/native/cuda/nvidia.js';
 
 export { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from './files/model_folder.js';
@@ -90,6 +99,8 @@ export { Linear } from './layers/linear.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
 export type { TokenMergingOptions } from './layers/token_merging.js';
 export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';
-export { getGuidanceScaleEmbedding, getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions, type TimestepEmbeddingOptions } from './layers/timestep_embedding.js';
+export {
+  getGuidanceScaleEmbedding, getTimestepEmbedding, TimestepEmbedding, type SinusoidOptions, type TimestepEmbeddingOptions,
+} from './layers/timestep_embedding.js';
 export { Transformer2DModel, type Transformer2DConfig } from './layers/transformer_2d.js';
 export { Upsample2D } from './layers/upsample_2d.js';

@@ -10,9 +10,9 @@ type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
 /**
  * A `tf.layers.Layer` with named children, so that a parameter's path (`down_blocks.0.resnets.0.conv1.weight`) is its key in a checkpoint.
  *
- * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value. A value
- * may be stored otherwise than it is used (`storeParameter`), and changed without being touched (`changeParameter`).
- * A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for those who compose with other
+ * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value. A
+ * value may be stored otherwise than it is used (`storeParameter`), and changed without being touched (`changeParameter`).
+ * A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for composing with other
  * tf.layers.
  * The only file that touches the internals of tf.layers.
  */
@@ -104,7 +104,9 @@ export abstract class Block extends tf.layers.Layer {
     this.valuesChange();
     const parameter = this.findParameter(path);
     const { shape } = parameter.spec;
-    if (!tf.util.arraysEqual([...shape], value.shape)) throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
+    if (!tf.util.arraysEqual([...shape], value.shape)) {
+      throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
+    }
     parameter.set(value, stored);
   }
 
@@ -115,8 +117,8 @@ export abstract class Block extends tf.layers.Layer {
   }
 
   /**
-   * Puts a change on top of the parameter at `path`, in the place of an earlier one, or takes it off. What the parameter was stays stored. A layer
-   * without a bias has one of zeros for as long as that is changed.
+   * Puts a change on top of the parameter at `path`, in the place of an earlier one, or takes it off. What the parameter was stays stored.
+   * A layer without a bias has one of zeros for as long as that is changed.
    */
   changeParameter(path: string, change?: ParameterChange): void {
     this.valuesChange();
@@ -256,7 +258,11 @@ export abstract class Block extends tf.layers.Layer {
 
   /** As if the parameter had no value yet, also for tf.layers, which takes no name twice. */
   private free(name: string, variable: LayerVariable): void {
-    const layer = this as unknown as { _trainableWeights: LayerVariable[]; _nonTrainableWeights: LayerVariable[]; _addedWeightNames: string[] };
+    const layer = this as unknown as {
+      _trainableWeights: LayerVariable[];
+      _nonTrainableWeights: LayerVariable[];
+      _addedWeightNames: string[];
+    };
     layer._trainableWeights = layer._trainableWeights.filter(each => each !== variable);
     layer._nonTrainableWeights = layer._nonTrainableWeights.filter(each => each !== variable);
     layer._addedWeightNames = layer._addedWeightNames.filter(each => each !== name);

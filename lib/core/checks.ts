@@ -32,7 +32,9 @@ export function checkInteger(name: string, value: number, min: number, max = Num
 }
 
 /** @throws TypeError for an option that is none of `names`; one that Python writes `so_or_so` is told by the name that it has here. */
-export function checkOptionNames(what: string, options: object, names: readonly string[], others: Readonly<Record<string, string>> = {}): void {
+export function checkOptionNames(
+  what: string, options: object, names: readonly string[], others: Readonly<Record<string, string>> = {},
+): void {
   for (const [option, value] of Object.entries(options)) {
     if (value === undefined || names.includes(option)) continue;
     const ours = others[option] ?? option.replace(/(?<=[a-z\d])_([a-z\d])/g, (_, letter: string) => letter.toUpperCase());

@@ -13,21 +13,21 @@ export interface GraphOptions {
 }
 
 /**
- * One call in place of thousands: the ops that a body ran, recorded. For inputs of the shapes that it was recorded with, and for the weights that it
- * was recorded with or others in their place.
+ * One call in place of thousands: the ops that a body ran, recorded. For inputs of the shapes that it was recorded with, and for the
+ * weights that it was recorded with or others in their place.
  */
 export interface Graph {
   run(inputs: tf.Tensor[], weights: Weights): tf.Tensor[];
   /** Whether these weights have the names, types and shapes that it was recorded with. */
   fits(weights: Weights): boolean;
-  /** When it runs as fast as it can: when machine code is made of it, or at once. Rejected with the reason why that cannot be; it runs all the same. */
+  /** When it runs as fast as it can: once it is machine code, or at once. Rejected with why that cannot be; it runs all the same. */
   readonly compiled: Promise<void>;
   dispose(): void;
 }
 
 /**
- * Runs `body` once, op by op, and records it. Of the tensors from before that it uses those among `weights` are given anew to each run; the others
- * must stay.
+ * Runs `body` once, op by op, and records it. Of the tensors from before that it uses those among `weights` are given anew to each run; the
+ * others must stay.
  */
 export type GraphRecorder = (
   body: GraphBody, inputs: tf.Tensor[], weights: Weights, options: GraphOptions,
@@ -99,7 +99,7 @@ export class GraphCache {
     return results;
   }
 
-  /** Weights are about to be freed, or others to be in their place: the graphs ask for them when they run again, and those that fit them stay. */
+  /** Weights are about to be freed or replaced: the graphs ask for them when they run again, and those that fit them stay. */
   forgetWeights(): void {
     this.weights = undefined;
   }

@@ -12,7 +12,8 @@ const maxValues = 5_000_000;
 export function parseJson(name: string, text: string): unknown {
   scan(name, text);
   try {
-    return JSON.parse(text.includes('Infinity') ? text.replace(/"(?:[^"\\]|\\.)*"|(?<!\w)Infinity(?!\w)/gs, token => token === 'Infinity' ? '1e999' : token) : text);
+    const readable = (token: string) => token === 'Infinity' ? '1e999' : token;
+    return JSON.parse(text.includes('Infinity') ? text.replace(/"(?:[^"\\]|\\.)*"|(?<!\w)Infinity(?!\w)/gs, readable) : text);
   } catch (error) {
     throw new SyntaxError(`${name}: is not JSON: ${printable((error as Error).message)}`, { cause: error });
   }
@@ -31,7 +32,9 @@ function scan(name: string, text: string): void {
     switch (text.charCodeAt(i)) {
       case 0x7b: // {
       case 0x5b: // [
-        if (open.push(text[i] === '{' ? new Set() : null) > maxDepth) throw new RangeError(`${name}: is nested over ${maxDepth} levels deep`);
+        if (open.push(text[i] === '{' ? new Set() : null) > maxDepth) {
+          throw new RangeError(`${name}: is nested over ${maxDepth} levels deep`);
+        }
         if (++values > maxValues) throw new RangeError(`${name}: holds over ${maxValues} values`);
         break;
       case 0x7d: // }

@@ -5,7 +5,9 @@ import { dirname, join } from 'node:path';
 export function packageFolder(): string {
   for (let folder = import.meta.dirname ?? '.'; ; folder = dirname(folder)) { // some bundlers know no dirname
     if (existsSync(join(folder, 'models', 'clip-tokenizer'))) return folder;
-    if (folder === dirname(folder)) throw new Error('tfjs-diffusers: its folder models/clip-tokenizer is missing: install it anew, or copy that beside your bundle');
+    if (folder === dirname(folder)) {
+      throw new Error('tfjs-diffusers: its folder models/clip-tokenizer is missing: install it anew, or copy that beside your bundle');
+    }
   }
 }
 

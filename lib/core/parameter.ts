@@ -31,8 +31,8 @@ export interface VariableHolder {
 }
 
 /**
- * A parameter, whose value may be stored otherwise than it is used. Used is a tensor, which is made of what is stored and of the change on top of
- * that, if there is one. It stays on the device, or is made for the moment.
+ * A parameter, whose value may be stored otherwise than it is used. Used is a tensor, which is made of what is stored and of the change on
+ * top of that, if there is one. It stays on the device, or is made for the moment.
  */
 export class Parameter {
   /** Whether it is there for the sake of its change alone. */
@@ -45,7 +45,11 @@ export class Parameter {
   private stored?: StoredValue;
   private change?: ParameterChange;
 
-  constructor(private declared: ParameterSpec, private readonly initial: (spec: ParameterSpec) => tf.Tensor, private readonly holder: VariableHolder) {}
+  constructor(
+    private declared: ParameterSpec,
+    private readonly initial: (spec: ParameterSpec) => tf.Tensor,
+    private readonly holder: VariableHolder,
+  ) {}
 
   get spec(): ParameterSpec {
     return this.declared;

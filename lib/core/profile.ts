@@ -66,7 +66,8 @@ export class Profile {
         { ...common, ph: 'M', name: 'process_name', args: { name: 'tfjs-diffusers' } },
         { ...common, ph: 'M', name: 'thread_name', args: { name: 'networks' } },
         ...this.slices.map(({ path, kind, start, duration, self }) => ({
-          ...common, ph: 'X', name: path, cat: kind, ts: microseconds(start), dur: microseconds(duration), args: { kind, self_ms: microseconds(self) / 1e3 },
+          ...common, ph: 'X', name: path, cat: kind,
+          ts: microseconds(start), dur: microseconds(duration), args: { kind, self_ms: microseconds(self) / 1e3 },
         })),
         ...this.marks.map(({ name, at }) => ({ ...common, ph: 'i', s: 'p', name, ts: microseconds(at) })),
       ],
@@ -127,7 +128,8 @@ export class Profiler {
     } finally {
       const duration = performance.now() - start;
       slices.push({
-        path: method ? `${path}.${method}` : path, kind: className(subject), start: start - begun, duration, self: duration - within.pop()!, depth,
+        path: method ? `${path}.${method}` : path, kind: className(subject),
+        start: start - begun, duration, self: duration - within.pop()!, depth,
       });
       if (depth > 0) within[depth - 1] += duration;
     }

@@ -92,7 +92,9 @@ export class Generator {
   randn(count: number, dtype: FloatDtype = 'float32'): Float32Array {
     checkOneOf('randn dtype', dtype, FLOAT_DTYPES);
     checkInteger('randn count', count, 0);
-    if (dtype !== 'float32' && this.halfNoise === 'legacy' && this.stream instanceof Mt19937) return drawLegacyHalves(this.stream, count, dtype);
+    if (dtype !== 'float32' && this.halfNoise === 'legacy' && this.stream instanceof Mt19937) {
+      return drawLegacyHalves(this.stream, count, dtype);
+    }
     return roundTo(dtype, this.stream.randn(count, dtype !== 'float32'));
   }
 

@@ -1,8 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
 
 /**
- * A value that is stored otherwise than it is used: in a file, in host memory, in fewer bits. Parameters read it when their layer runs, so that
- * another way to store values is another of these and nothing else.
+ * A value that is stored otherwise than it is used: in a file, in host memory, in fewer bits. Parameters read it when their layer runs, so
+ * that another way to store values is another of these and nothing else.
  */
 export interface StoredValue {
   /** The value in our layout, on the device: the caller's, each time another tensor. */

@@ -24,7 +24,9 @@ export abstract class BlobFolder implements ModelFolder {
   async open(path: string): Promise<ByteSource> {
     const blob = await this.get(path);
     const read = async (offset: number, length: number) => {
-      if (offset + length > blob.size) throw new ModelFileError(`${this.name}/${path}: ends at byte ${blob.size}, bytes up to ${offset + length} were wanted`);
+      if (offset + length > blob.size) {
+        throw new ModelFileError(`${this.name}/${path}: ends at byte ${blob.size}, bytes up to ${offset + length} were wanted`);
+      }
       return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
     };
     return { size: blob.size, read, close: async () => {} };

@@ -158,7 +158,8 @@ export class FetchFolder extends BlobFolder {
 function absolute(url: string): string {
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
   if (URL.canParse(url, base)) return new URL(url, base).href;
-  throw new ModelFileError(`${url}: takes a whole address here, as in 'https://host/models/shapes': there is no page that it is relative to`);
+  throw new ModelFileError(`${url}: takes a whole address here, as in 'https://host/models/shapes': ` +
+    'there is no page that it is relative to');
 }
 
 function isPage(response: Response): boolean {

@@ -18,7 +18,9 @@ export class LocalFolder implements ModelFolder {
   static async open(path: string, name = path, named?: string): Promise<LocalFolder> {
     const root = await realpath(path).catch(() => undefined);
     if (!root) throw new ModelFileError(`${path}: there is no such folder`);
-    if (!(await stat(root)).isDirectory()) throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors or .ckpt file`);
+    if (!(await stat(root)).isDirectory()) {
+      throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors or .ckpt file`);
+    }
     return new LocalFolder(name, root, named);
   }
 
@@ -42,8 +44,8 @@ export class LocalFolder implements ModelFolder {
 
   /**
    * The real place of the file at `path`, or undefined if there is none.
-   * What was downloaded may link into the blobs of its hub cache alone: a model from elsewhere must not make us read (and then show, or upload)
-   * what its author links to. A folder of the user's own may have its weights, or the folders of its parts, on another disk.
+   * What was downloaded may link into the blobs of its hub cache alone: a model from elsewhere must not make us read (and then show, or
+   * upload) what its author links to. A folder of the user's own may have its weights, or the folders of its parts, on another disk.
    */
   private async locate(path: string): Promise<string | undefined> {
     const place = join(this.root, checkRelativePath(path));
@@ -64,7 +66,9 @@ export class LocalFolder implements ModelFolder {
 
 /** A file of this machine, open until it is closed. */
 export class FileSource implements ByteSource {
-  private constructor(private readonly handle: FileHandle, private readonly name: string, readonly size: number, private readonly place: string) {}
+  private constructor(
+    private readonly handle: FileHandle, private readonly name: string, readonly size: number, private readonly place: string,
+  ) {}
 
   /** On Linux by the open file itself: what was checked is what is mapped, whatever takes its name meanwhile. */
   locate(offset: number): FilePlace {
@@ -83,7 +87,9 @@ export class FileSource implements ByteSource {
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
-    if (offset + length > this.size) throw new ModelFileError(`${this.name}: ends at byte ${this.size}, bytes up to ${offset + length} were wanted`);
+    if (offset + length > this.size) {
+      throw new ModelFileError(`${this.name}: ends at byte ${this.size}, bytes up to ${offset + length} were wanted`);
+    }
     const bytes = new Uint8Array(length);
     for (let done = 0; done < length;) {
       const { bytesRead } = await this.handle.read(bytes, done, Math.min(length - done, maxReadBytes), offset + done);

@@ -10,7 +10,10 @@ export class ProgressSum {
   private filesLoaded = 0;
 
   constructor(
-    private readonly total: number, private loaded: number, private readonly files: number, private readonly onProgress?: (progress: DownloadProgress) => void,
+    private readonly total: number,
+    private loaded: number,
+    private readonly files: number,
+    private readonly onProgress?: (progress: DownloadProgress) => void,
   ) {
     this.tell();
   }

@@ -75,7 +75,7 @@ export class HubClient {
   }
 
   /**
-   * The commit that `revision` (a branch, tag or commit) of the model `id` is at, and its files. Entries that no hub would list are left out.
+   * The commit that `revision` (a branch, tag or commit) of the model `id` is at, and its files, but for entries that no hub would list.
    * @throws HubError if there is no such model or revision, or no access.
    */
   async list(id: string, revision: string, options: RetryOptions): Promise<HubListing> {
@@ -100,8 +100,8 @@ export class HubClient {
       return { commit, files };
     } catch (error) {
       if (error instanceof HubError || options.signal?.aborted) throw error;
-      const reason = (error as Error).message.replace(/\s+/g, ' ');
-      throw new HubError(`${id}: ${this.endpoint} does not answer as a hub does: ${reason}; check endpoint or HF_ENDPOINT`, { cause: error });
+      const why = (error as Error).message.replace(/\s+/g, ' ');
+      throw new HubError(`${id}: ${this.endpoint} does not answer as a hub does: ${why}; check endpoint or HF_ENDPOINT`, { cause: error });
     }
   }
 
@@ -129,7 +129,8 @@ export class HubClient {
         return await work;
       } catch (error) {
         signal?.throwIfAborted();
-        throw new HubError(`${id}: ${this.endpoint} cannot be reached: ${reasonOf(end.signal.aborted ? end.signal.reason : error)}`, { transient: true, cause: error });
+        const reason = reasonOf(end.signal.aborted ? end.signal.reason : error);
+        throw new HubError(`${id}: ${this.endpoint} cannot be reached: ${reason}`, { transient: true, cause: error });
       } finally {
         clearTimeout(timer);
       }
@@ -170,38 +171,43 @@ export class HubClient {
 
   /** What an answer means, in a line that says what to do. */
   private refusal(id: string, missing: string, response: Response): HubError {
+    const { endpoint, token } = this;
     const { status, url } = response;
-    if (url && new URL(url).origin !== new URL(this.endpoint).origin) { // the next try is led there anew
-      return new HubError(`${id}: ${new URL(url).host}, where ${this.endpoint} leads, answers ${status}: try again later`, { transient: true, status });
+    if (url && new URL(url).origin !== new URL(endpoint).origin) { // the next try is led there anew
+      const { host } = new URL(url);
+      return new HubError(`${id}: ${host}, where ${endpoint} leads, answers ${status}: try again later`, { transient: true, status });
     }
     const code = response.headers.get('X-Error-Code');
     const retryAfter = parseRetryAfter(response.headers.get('Retry-After'));
-    const withToken = `pass token or set HF_TOKEN (tokens are made on ${this.endpoint}/settings/tokens)`;
+    const withToken = `pass token or set HF_TOKEN (tokens are made on ${endpoint}/settings/tokens)`;
     if (code === 'GatedRepo') {
       return new HubError(`${id}: is gated: accept its conditions on ${this.page(id)}, ${
-        this.token ? 'as the one whose token you use' : `then ${withToken}`}`, { status, code });
+        token ? 'as the one whose token you use' : `then ${withToken}`}`, { status, code });
     }
     if (code === 'RevisionNotFound' || code === 'EntryNotFound') return new HubError(`${id}: has no ${missing}`, { status, code });
-    if (this.token && (response.headers.get('X-Error-Message') ?? '').startsWith('Invalid credentials')) {
-      return new HubError(`${id}: ${this.endpoint} does not accept the token: ${withToken}`, { status, code });
+    if (token && (response.headers.get('X-Error-Message') ?? '').startsWith('Invalid credentials')) {
+      return new HubError(`${id}: ${endpoint} does not accept the token: ${withToken}`, { status, code });
     }
     if (code === 'RepoNotFound' || status === 401 || status === 404) {
-      return new HubError(`${id}: there is no such folder here, and no such model on ${this.endpoint}, or it is private: look at ${this.page(id)}; for a private one ${
-        this.token ? 'use a token that may read it' : withToken}`, { status, code });
+      return new HubError(`${id}: there is no such folder here, and no such model on ${endpoint}, or it is private: ` +
+        `look at ${this.page(id)}; for a private one ${token ? 'use a token that may read it' : withToken}`, { status, code });
     }
-    if (status === 403) return new HubError(`${id}: ${this.endpoint} refuses access: look at ${this.page(id)}, and what your token may read`, { status, code });
+    if (status === 403) {
+      return new HubError(`${id}: ${endpoint} refuses access: look at ${this.page(id)}, and what your token may read`, { status, code });
+    }
     if ([408, 416, 429].includes(status) || status >= 500) {
       const tooLong = retryAfter !== undefined && retryAfter > maxRetryAfter;
-      const advice = status === 429 && !this.token ? `try again later, or ${withToken}` : 'try again later';
-      return new HubError(`${id}: ${this.endpoint} answers ${status}${
-        tooLong ? ` and asks to wait ${Math.ceil(retryAfter / 1000)} s` : ''}: ${advice}`, { transient: !tooLong, status, code, retryAfter });
+      const wait = tooLong ? ` and asks to wait ${Math.ceil(retryAfter / 1000)} s` : '';
+      const advice = status === 429 && !token ? `try again later, or ${withToken}` : 'try again later';
+      return new HubError(`${id}: ${endpoint} answers ${status}${wait}: ${advice}`, { transient: !tooLong, status, code, retryAfter });
     }
-    return new HubError(`${id}: ${this.endpoint} answers ${status}`, { status, code });
+    return new HubError(`${id}: ${endpoint} answers ${status}`, { status, code });
   }
 }
 
 function isHubFile(file: { size?: unknown; etag?: unknown }): file is HubFile {
-  return Number.isSafeInteger(file.size) && (file.size as number) >= 0 && typeof file.etag === 'string' && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(file.etag);
+  const { size, etag } = file;
+  return Number.isSafeInteger(size) && (size as number) >= 0 && typeof etag === 'string' && /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 }
 
 async function* chunksOf(response: Response, waitFor: <R>(work: Promise<R>) => Promise<R>): AsyncGenerator<Uint8Array> {

@@ -61,7 +61,8 @@ export class Download {
     await this.handle.sync();
     await this.handle.close();
     await rename(this.part, this.blob).catch(async error => {
-      if (await sizeOf(this.blob) !== this.file.size) throw error; // else another process made it, and Windows replaces no file that is being read
+      // Another process may have made it: Windows replaces no file that is being read.
+      if (await sizeOf(this.blob) !== this.file.size) throw error;
       await rm(this.part);
     });
     for (const part of await abandonedParts(this.blob)) await rm(part, { force: true });
@@ -75,14 +76,19 @@ export class Download {
   }
 
   /** One request for the bytes that are missing. */
-  private async transfer(client: HubClient, { id, commit, path }: HubPath, onBytes: (count: number) => void, signal?: AbortSignal): Promise<void> {
+  private async transfer(
+    client: HubClient, { id, commit, path }: HubPath, onBytes: (count: number) => void, signal?: AbortSignal,
+  ): Promise<void> {
     const from = this.offset;
     if (from === this.file.size) return;
     const headers = { 'Accept-Encoding': 'identity', ...(from > 0 && { Range: `bytes=${from}-` }) };
     const receive = async (response: Response, body: AsyncIterable<Uint8Array>) => {
-      if (from > 0 && !response.headers.get('Content-Range')?.startsWith(`bytes ${from}-`)) onBytes(-await this.restart()); // it sends all of it
+      const sendsAll = !response.headers.get('Content-Range')?.startsWith(`bytes ${from}-`);
+      if (from > 0 && sendsAll) onBytes(-await this.restart());
       for await (const chunk of body) {
-        if (chunk.length > this.missing) throw new HubError(`${id}/${path}: is longer than the ${this.file.size} bytes that the hub lists; try again later`);
+        if (chunk.length > this.missing) {
+          throw new HubError(`${id}/${path}: is longer than the ${this.file.size} bytes that the hub lists; try again later`);
+        }
         await this.append(chunk);
         onBytes(chunk.length);
       }
@@ -91,7 +97,9 @@ export class Download {
       if (error instanceof HubError && error.status === 416) onBytes(-await this.restart()); // it has no such range
       throw error;
     });
-    if (this.missing > 0) throw new HubError(`${id}/${path}: broke off at byte ${this.offset} of ${this.file.size}; try again later`, { transient: true });
+    if (this.missing > 0) {
+      throw new HubError(`${id}/${path}: broke off at byte ${this.offset} of ${this.file.size}; try again later`, { transient: true });
+    }
   }
 
   /** What an earlier download left counts as much as what will come. */

@@ -22,7 +22,8 @@ interface Wanted {
 export class HubFolder implements ModelFolder {
   private constructor(
     readonly name: string, private readonly revision: string, private readonly listing: HubListing, private readonly client: HubClient,
-    private readonly cache: HubCache, private readonly settings: HubSettings, private readonly local: LocalFolder, private readonly options: HubOptions,
+    private readonly cache: HubCache, private readonly settings: HubSettings, private readonly local: LocalFolder,
+    private readonly options: HubOptions,
   ) {}
 
   /**
@@ -38,8 +39,8 @@ export class HubFolder implements ModelFolder {
     const openCached = (commit: string) => LocalFolder.open(cache.snapshot(commit), `${id} (cached files only)`);
     if (settings.offline) {
       if (cached) return openCached(cached);
-      throw new HubError(`${id}: revision ${show(revision)} is not in ${settings.cacheDir}, and nothing may be fetched: load it once without ${
-        options.localFilesOnly ? 'localFilesOnly' : 'HF_HUB_OFFLINE'}`);
+      throw new HubError(`${id}: revision ${show(revision)} is not in ${settings.cacheDir}, and nothing may be fetched: ` +
+        `load it once without ${options.localFilesOnly ? 'localFilesOnly' : 'HF_HUB_OFFLINE'}`);
     }
     const client = new HubClient({ ...settings, ...clientOptions });
     let listing: HubListing;
@@ -127,7 +128,8 @@ export class HubFolder implements ModelFolder {
       for (let next = queue.shift(); next; next = queue.shift()) {
         const [wanted, download] = next;
         signal.throwIfAborted();
-        await download.run(this.client, { id: this.name, commit: this.listing.commit, path: wanted.paths[0] }, count => progress.add(count), signal);
+        const file = { id: this.name, commit: this.listing.commit, path: wanted.paths[0] };
+        await download.run(this.client, file, count => progress.add(count), signal);
         await this.link(wanted);
         progress.fileDone();
       }
@@ -154,7 +156,8 @@ async function checkSpace(id: string, cacheDir: string, bytes: number): Promise<
 }
 
 function noSpace(id: string, cacheDir: string, why: string, cause?: unknown): ModelFileError {
-  return new ModelFileError(`${id}: does not fit into ${cacheDir}: ${why}; make room, or take another disk with cacheDir or HF_HUB_CACHE`, { cause });
+  const advice = 'make room, or take another disk with cacheDir or HF_HUB_CACHE';
+  return new ModelFileError(`${id}: does not fit into ${cacheDir}: ${why}; ${advice}`, { cause });
 }
 
 /** An error of the file system, in a line that says what to do; any other as it is. */
@@ -163,5 +166,6 @@ function cacheError(id: string, cacheDir: string, error: unknown): unknown {
   if (!syscall) return error;
   if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code!)) return noSpace(id, cacheDir, 'no space is left on the disk', error);
   const reason = ['EACCES', 'EPERM', 'EROFS'].includes(code!) ? 'no permission to write there' : message;
-  return new ModelFileError(`${id}: cannot be kept in ${cacheDir}: ${reason}; take another folder with cacheDir or HF_HUB_CACHE`, { cause: error });
+  const advice = 'take another folder with cacheDir or HF_HUB_CACHE';
+  return new ModelFileError(`${id}: cannot be kept in ${cacheDir}: ${reason}; ${advice}`, { cause: error });
 }

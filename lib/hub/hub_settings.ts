@@ -33,7 +33,7 @@ export interface HubSettings {
 }
 
 /**
- * What was asked for, then what the environment says, then the defaults: those of Python's huggingface_hub, so that both share a cache and a login.
+ * What was asked for, then what the environment says, then Python's huggingface_hub's defaults, so that both share a cache and a login.
  * @throws TypeError or RangeError for options of a wrong kind.
  */
 export async function readHubSettings({ endpoint, token, cacheDir, localFilesOnly }: HubOptions): Promise<HubSettings> {
@@ -49,13 +49,17 @@ export async function readHubSettings({ endpoint, token, cacheDir, localFilesOnl
 }
 
 function checkEndpoint(endpoint: string): string {
-  if (!/^https?:/i.test(endpoint) || !URL.canParse(endpoint)) throw new TypeError(`endpoint: got ${show(endpoint)}, takes the address of a hub, as in 'https://huggingface.co'`);
+  if (!/^https?:/i.test(endpoint) || !URL.canParse(endpoint)) {
+    throw new TypeError(`endpoint: got ${show(endpoint)}, takes the address of a hub, as in 'https://huggingface.co'`);
+  }
   return endpoint.replace(/\/+$/, '');
 }
 
 /** The token, undefined for none; never shown, since it is secret. */
 function checkToken(token: string | false | undefined): string | undefined {
-  if (token && !/^[\x21-\x7e]+$/.test(token.trim())) throw new TypeError('token: takes a hub\'s access token, without blanks, as in \'hf_...\'');
+  if (token && !/^[\x21-\x7e]+$/.test(token.trim())) {
+    throw new TypeError('token: takes a hub\'s access token, without blanks, as in \'hf_...\'');
+  }
   return token ? token.trim() : undefined;
 }
 

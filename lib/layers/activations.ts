@@ -27,7 +27,9 @@ export const mish: Activation = x => tf.tidy(() => tf.mul(x, tf.tanh(tf.softplus
 
 /** Those that diffusers' configs name, and those that transformers' do besides. */
 const BLOCK_ACTIVATIONS: Record<string, Activation> = { silu, swish: silu, mish, gelu, relu: x => tf.relu(x) };
-const ACTIVATIONS: Record<string, Activation> = { ...BLOCK_ACTIVATIONS, quick_gelu: quickGelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh };
+const ACTIVATIONS: Record<string, Activation> = {
+  ...BLOCK_ACTIVATIONS, quick_gelu: quickGelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh,
+};
 
 /** The activation that a config of transformers names at `key`. @throws RangeError for an unknown name. */
 export function getActivation(key: string, name: string): Activation {

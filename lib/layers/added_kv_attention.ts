@@ -23,8 +23,8 @@ const TEXT_GROUPS = 32;
 /**
  * Attention of an image to a text and to itself at once, normalized before and added after.
  * - In and out: `[batch, height, width, channels]`; encoderHiddenStates `[batch, textTokens, crossAttentionDim]`.
- * - Weights below `group_norm`, `to_q`, `add_k_proj`, `add_v_proj`, `to_out.0`, `to_k` and `to_v` unless onlyCrossAttention, and `norm_cross`
- *   where there is a crossAttentionNorm.
+ * - Weights below `group_norm`, `to_q`, `add_k_proj`, `add_v_proj`, `to_out.0`, `to_k` and `to_v` unless onlyCrossAttention, and
+ *   `norm_cross` where there is a crossAttentionNorm.
  * Equals diffusers' Attention with AttnAddedKVProcessor2_0.
  */
 export class AddedKVAttention extends MultiHeadAttention {
@@ -38,7 +38,8 @@ export class AddedKVAttention extends MultiHeadAttention {
   private readonly addVProj: Linear;
   private readonly toOut: Linear;
 
-  constructor({ channels, heads, groups, crossAttentionDim, onlyCrossAttention = false, crossAttentionNorm = null }: AddedKVAttentionConfig) {
+  constructor(config: AddedKVAttentionConfig) {
+    const { channels, heads, groups, crossAttentionDim, onlyCrossAttention = false, crossAttentionNorm = null } = config;
     super(heads);
     this.groupNorm = this.add('group_norm', new GroupNorm(groups, channels));
     if (crossAttentionNorm === 'group_norm') {

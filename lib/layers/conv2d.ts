@@ -25,8 +25,9 @@ export class Conv2d extends Block {
   private readonly stride: number;
   private readonly padding: Padding;
 
-  constructor(readonly inChannels: number, readonly outChannels: number, { kernelSize = 3, stride = 1, padding, bias = true }: Conv2dOptions = {}) {
+  constructor(readonly inChannels: number, readonly outChannels: number, options: Conv2dOptions = {}) {
     super();
+    const { kernelSize = 3, stride = 1, padding, bias = true } = options;
     const around = (kernelSize - 1) >> 1;
     this.stride = stride;
     this.padding = padding ?? [around, around, around, around];

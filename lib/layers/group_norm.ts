@@ -32,8 +32,8 @@ export class GroupNorm extends Block {
   private compose(x: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D): tf.Tensor {
     const [batch] = x.shape;
     const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
-    const mean = this.groupMean(pixels);
-    const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean))); // two passes: no cancellation where |mean| >> deviation
+    const mean = this.groupMean(pixels); // in a pass of its own: there is no cancellation then where |mean| >> deviation
+    const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean)));
     return narrow(tf.reshape(this.normalize(pixels, mean, variance, weight, bias), x.shape), x);
   }
 

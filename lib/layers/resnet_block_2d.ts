@@ -29,7 +29,7 @@ export interface ResnetBlock2DConfig {
 
 /**
  * Two convolutions with the time embedding added between them, added to the input.
- * - In: `[batch, height, width, inChannels]`, temb `[batch or 1, tembChannels]`; out: `[batch, height, width, outChannels]`, resampled if so.
+ * - In: `[batch, height, width, inChannels]`, temb `[batch or 1, tembChannels]`; out: `[batch, height, width, outChannels]` or resampled.
  * - Weights below `norm1`, `conv1`, `time_emb_proj`, `norm2`, `conv2`, and `conv_shortcut` where the channels change.
  * Equals diffusers' ResnetBlock2D.
  */
@@ -53,7 +53,8 @@ export class ResnetBlock2D extends Block {
     this.resample = resample;
     this.norm1 = this.add('norm1', new GroupNorm(groups, inChannels, epsilon));
     this.conv1 = this.add('conv1', new Conv2d(inChannels, outChannels));
-    if (tembChannels) this.timeEmbProj = this.add('time_emb_proj', new Linear(tembChannels, (timeScaleShift === 'default' ? 1 : 2) * outChannels));
+    const timeChannels = (timeScaleShift === 'default' ? 1 : 2) * outChannels;
+    if (tembChannels) this.timeEmbProj = this.add('time_emb_proj', new Linear(tembChannels, timeChannels));
     this.norm2 = this.add('norm2', new GroupNorm(groups, outChannels, epsilon));
     this.conv2 = this.add('conv2', new Conv2d(outChannels, outChannels));
     if (inChannels !== outChannels) this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels));

@@ -33,8 +33,8 @@ export interface TokenMatch {
 }
 
 /**
- * Finds the tokens that are most alike: one of every 2 x 2 stays, and of the others as many as `ratio` says, those most alike to one that stays,
- * are merged into it. All on the device.
+ * Finds the tokens that are most alike: one of every 2 x 2 stays, and of the others as many as `ratio` says, those most alike to one that
+ * stays, are merged into it. All on the device.
  * - `x`: `[batch, height * width, features]`.
  *
  * Equals bipartite_soft_matching_random2d of tomesd without randomness (arXiv:2303.17604).
@@ -46,7 +46,7 @@ export function matchTokens(x: tf.Tensor, [height, width]: readonly [number, num
   const alone = others.length - merged;
   const fewer = tokens - merged;
 
-  // Where each token goes: `[batch * tokens, 1]` rows of `batch * fewer`; in each sample first those that are left alone, then those that stay.
+  // Where each token goes: `[batch * tokens, 1]` rows of `batch * fewer`; in each sample first those left alone, then those that stay.
   const places = tf.tidy(() => {
     const exact = widen(x);
     const unit = tf.div(exact, tf.norm(exact, 2, -1, true));

@@ -4,7 +4,7 @@ import { openModelFolder, resolveSource } from './open_model_folder.js';
 
 /**
  * One file of weights: the folder that it lies in, and its path there. From the hub it is fetched.
- * @param source the file by its path, which ends in `.safetensors`, `.bin`, `.ckpt`, `.pt` or `.pth`; or its folder, as openModelFolder takes it.
+ * @param source the file's path, which ends in `.safetensors`, `.bin`, `.ckpt`, `.pt` or `.pth`; or its folder, as for openModelFolder.
  * @param weightName the file's path in the folder; by default the first of `usual` that there is.
  */
 export async function locateFile(

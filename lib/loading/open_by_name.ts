@@ -19,11 +19,14 @@ export async function openByName(name: string, options: OpenOptions, named?: str
     const { openSingleFile } = await import('./open_single_file.js');
     return openSingleFile(name, options);
   }
-  if (options.predictionType) {
-    throw new RangeError(`predictionType: got ${show(options.predictionType)} for a folder, takes none: the config of its scheduler says it`);
+  const { predictionType } = options;
+  if (predictionType) {
+    throw new RangeError(`predictionType: got ${show(predictionType)} for a folder, takes none: the config of its scheduler says it`);
   }
   if (there) return LocalFolder.open(name, name, named);
-  if (!isHubId(name)) throw new ModelFileError(`${name}: there is no such folder, and no model on the hub is called so: they are called as in 'owner/name'`);
+  if (!isHubId(name)) {
+    throw new ModelFileError(`${name}: there is no such folder, and no model on the hub is called so: they are called as in 'owner/name'`);
+  }
   const { HubFolder } = await import('../hub/hub_folder.js');
   return HubFolder.open(name, options);
 }

@@ -27,7 +27,8 @@ export async function openByName(name: string, options: OpenOptions): Promise<Mo
   if (isWeightFile(name)) throw new ModelFileError(`${name}: a page loads folders; convert the file first, with tfjs-diffusers convert`);
   if (!isHubId(name)) return new FetchFolder(name, { progressCallback, signal });
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-  const { commit, files } = await list(name, `${endpoint}/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`, { headers, signal });
+  const url = `${endpoint}/api/models/${name}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const { commit, files } = await list(name, url, { headers, signal });
   return new FetchFolder(`${endpoint}/${name}/resolve/${commit}`, { name, files: new Map(files), headers, progressCallback, signal });
 }
 
@@ -43,12 +44,17 @@ async function list(id: string, url: string, init: RequestInit): Promise<Listing
     if (!before) throw new ModelFileError(`${id}: the hub cannot be reached: ${(error as Error).message}`, { cause: error });
     response = before;
   }
-  if ([401, 403, 404].includes(response.status)) throw new ModelFileError(`${id}: the hub has no such model or revision, or it takes a token to read it`);
+  if ([401, 403, 404].includes(response.status)) {
+    throw new ModelFileError(`${id}: the hub has no such model or revision, or it takes a token to read it`);
+  }
   if (!response.ok) throw new ModelFileError(`${id}: the hub answers ${response.status}`);
   const copy = response.clone();
   const answer: unknown = await response.json().catch(() => undefined);
-  if (!isObject(answer) || !isCommit(answer.sha) || !Array.isArray(answer.siblings)) throw new ModelFileError(`${id}: what answers is no hub`);
+  if (!isObject(answer) || !isCommit(answer.sha) || !Array.isArray(answer.siblings)) {
+    throw new ModelFileError(`${id}: what answers is no hub`);
+  }
   await cache?.put(url, copy);
-  const files = answer.siblings.filter(isObject).map(({ rfilename, size }): Listing['files'][0] => [String(rfilename), typeof size === 'number' ? size : undefined]);
+  const files = answer.siblings.filter(isObject).map(({ rfilename, size }): Listing['files'][0] =>
+    [String(rfilename), typeof size === 'number' ? size : undefined]);
   return { commit: answer.sha, files };
 }

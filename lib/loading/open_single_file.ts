@@ -24,7 +24,10 @@ async function fromHub(address: string, options: OpenOptions): Promise<() => Pro
   const { endpoint } = await readHubSettings(options);
   const hub = [endpoint, 'https://huggingface.co', 'https://hf.co'].find(each => address.startsWith(`${each}/`)) ?? '';
   const match = /^\/([^/]+\/[^/]+)\/(?:blob|resolve)\/([^/]+)\/([^?#]+)/.exec(address.slice(hub.length));
-  if (!match) throw new ModelFileError(`${show(address)}: takes the address of a file on the hub, as in '${endpoint}/owner/name/blob/main/model.safetensors'`);
+  if (!match) {
+    const example = `${endpoint}/owner/name/blob/main/model.safetensors`;
+    throw new ModelFileError(`${show(address)}: takes the address of a file on the hub, as in '${example}'`);
+  }
   const [id, revision, path] = match.slice(1).map(decodeURIComponent);
   const folder = await HubFolder.open(id, { ...options, revision });
   if (!await folder.has(path)) throw new ModelFileError(`${id}/${path}: there is no such file at revision ${show(revision)}`);

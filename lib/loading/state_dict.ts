@@ -23,7 +23,9 @@ const maxBytes = 2e9; // several times the largest LoRA
 export async function readStateDict(folder: ModelFolder, path: string): Promise<StateDict> {
   const file = await openWeightFile(folder, path);
   try {
-    if (file.source.size > maxBytes) throw new SafetensorsError(`has ${formatBytes(file.source.size)}, takes up to ${formatBytes(maxBytes)}: is it a whole model?`);
+    if (file.source.size > maxBytes) {
+      throw new SafetensorsError(`has ${formatBytes(file.source.size)}, takes up to ${formatBytes(maxBytes)}: is it a whole model?`);
+    }
     const { metadata, tensors } = readSafetensors(await file.source.read(0, file.source.size));
     const entries = Object.entries(tensors).map(([key, { shape, data }]) =>
       [key, { shape, data: data instanceof Float32Array ? data : Float32Array.from(data) }] as const);

@@ -16,7 +16,7 @@ export interface WeightFilesOptions {
 const diffusersNames = [{ stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'diffusion_pytorch_model', end: 'bin' }];
 const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytorch_model', end: 'bin' }];
 
-/** All of them, safetensors first; those that a folder of this name has, before those that it hardly has, which a server need not be asked for. */
+/** All of them, safetensors first; of each kind the likely one of such a folder first, so that a server is hardly asked for the other. */
 function weightNames(subfolder = ''): typeof diffusersNames {
   const [likely, other] = /^text_encoder/.test(subfolder) ? [transformersNames, diffusersNames] : [diffusersNames, transformersNames];
   return likely.flatMap((name, i) => [name, other[i]]);
@@ -57,7 +57,8 @@ export async function modelFiles(folder: ModelFolder, options: WeightFilesOption
 }
 
 /** The names, inside `subfolder`, of the files that openWeightFiles opens. */
-export async function findWeightFiles(folder: ModelFolder, { subfolder, variant, useSafetensors }: WeightFilesOptions = {}): Promise<string[]> {
+export async function findWeightFiles(folder: ModelFolder, options: WeightFilesOptions = {}): Promise<string[]> {
+  const { subfolder, variant, useSafetensors } = options;
   const prefix = subfolder ? `${subfolder}/` : '';
   const dotVariant = variant ? `.${variant}` : '';
   const name = subfolder ? `${folder.name}/${subfolder}` : folder.name;
@@ -66,7 +67,8 @@ export async function findWeightFiles(folder: ModelFolder, { subfolder, variant,
     const whole = `${stem}${dotVariant}.${end}`;
     if (await folder.has(prefix + whole)) return [whole];
     for (const index of [`${stem}.${end}.index${dotVariant}.json`, `${stem}.${end}${dotVariant}.index.json`]) {
-      if (await folder.has(prefix + index)) return shardNames(`${folder.name}/${prefix}${index}`, await folder.readJson(prefix + index), end);
+      const path = prefix + index;
+      if (await folder.has(path)) return shardNames(`${folder.name}/${path}`, await folder.readJson(path), end);
     }
   }
   if (variant && await findWeightFiles(folder, { subfolder, useSafetensors }).catch(() => undefined)) {
@@ -75,7 +77,8 @@ export async function findWeightFiles(folder: ModelFolder, { subfolder, variant,
   if (useSafetensors && await findWeightFiles(folder, { subfolder, variant }).catch(() => undefined)) {
     throw new ModelFileError(`${name}: has its weights only as pickles, which useSafetensors: true refuses`);
   }
-  throw new ModelFileError(`${name}: has no weights: there is none of ${accepted.map(({ stem, end }) => `${stem}${dotVariant}.${end}`).join(', ')}`);
+  const names = accepted.map(({ stem, end }) => `${stem}${dotVariant}.${end}`);
+  throw new ModelFileError(`${name}: has no weights: there is none of ${names.join(', ')}`);
 }
 
 /** The distinct files that an index names; a shard lies beside its index. */

@@ -16,13 +16,14 @@ export type Device = 'cuda' | 'cpu' | 'wasm' | 'webgpu' | 'webgl';
 /** How to use a device. */
 export interface DeviceOptions {
   /**
-   * `cuda`: the most of the GPU's memory that this process may take for tensors, above 0 and at most 1; no limit by default. Either way memory is
-   * taken as it is needed. Holds from the first use of `cuda` on, for all of the process. As torch.cuda.set_per_process_memory_fraction.
+   * `cuda`: the most of the GPU's memory that this process may take for tensors, above 0 and at most 1; no limit by default. Either way
+   * memory is taken as it is needed. Holds from the first use of `cuda` on, for all of the process.
+   * As torch.cuda.set_per_process_memory_fraction.
    */
   memoryFraction?: number;
   /**
-   * `cuda`: whether products and convolutions of float32 may round their inputs to 10 bits (TF32), which newer GPUs are faster with. Default: false.
-   * As torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 together. What is compiled already stays as it is.
+   * `cuda`: whether products and convolutions of float32 may round their inputs to 10 bits (TF32), which newer GPUs are faster with.
+   * Default: false. As torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 together. What is compiled already stays.
    */
   allowTf32?: boolean;
 }

@@ -76,10 +76,10 @@ export class CLIPTokenizer {
     const vocabulary = 'vocab' in files ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
     const sources = { config: tokenizerConfig, specialTokensMap, addedTokens, tokenizerJson: vocabulary.addedTokens };
     const { tokens, named } = readAddedTokens(sources, vocabulary.vocab);
-    const maxLength = tokenizerConfig.model_max_length;
-    return new CLIPTokenizer(
-      vocabulary, tokens, typeof maxLength === 'number' && maxLength < 1e6 ? maxLength : 77, named.bos_token.id, named.eos_token.id, named.pad_token.id, named.unk_token,
-    );
+    const { bos_token: bos, eos_token: eos, pad_token: pad, unk_token: unk } = named;
+    const said = tokenizerConfig.model_max_length;
+    const maxLength = typeof said === 'number' && said < 1e6 ? said : 77;
+    return new CLIPTokenizer(vocabulary, tokens, maxLength, bos.id, eos.id, pad.id, unk);
   }
 
   /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
@@ -96,7 +96,8 @@ export class CLIPTokenizer {
   }
 
   /** Ids of each text: the beginning, the text, the end, and the padding. */
-  encode(texts: string | readonly string[], { maxLength = this.modelMaxLength, padding = true, truncation = true }: EncodeOptions = {}): number[][] {
+  encode(texts: string | readonly string[], options: EncodeOptions = {}): number[][] {
+    const { maxLength = this.modelMaxLength, padding = true, truncation = true } = options;
     checkInteger('maxLength', maxLength, 2);
     return (typeof texts === 'string' ? [texts] : texts).map(text => {
       const ids = this.textIds(text);
@@ -121,7 +122,8 @@ export class CLIPTokenizer {
       else if (Array.isArray(last)) last.push(id);
       else runs.push([id]);
     }
-    const decode = (run: number[] | string) => typeof run === 'string' ? run : this.tokenizer.decode(run, { clean_up_tokenization_spaces: false });
+    const decode = (run: number[] | string) =>
+      typeof run === 'string' ? run : this.tokenizer.decode(run, { clean_up_tokenization_spaces: false });
     return runs.map(decode).join('').replaceAll(WORD_END, ' ').trim();
   }
 
@@ -142,14 +144,17 @@ export class CLIPTokenizer {
     for (const { id, content } of added) {
       const isKnown = this.vocabulary.vocab.has(content) || [...this.addedTokens.values()].some(other => other.content === content);
       const known = isKnown ? content : this.addedTokens.get(id)?.content ?? this.tokenizer.id_to_token(id);
-      if (known !== undefined) throw new RangeError(`token: got ${show(token)} with the id ${id}; the tokenizer knows ${show(known)} already`);
+      if (known !== undefined) {
+        throw new RangeError(`token: got ${show(token)} with the id ${id}; the tokenizer knows ${show(known)} already`);
+      }
     }
     return added;
   }
 
   private textIds(text: string): number[] {
     if (typeof text !== 'string') throw new TypeError(`text: got ${show(text)}, takes a string`);
-    const { splitters: { asWritten, normalized }, tokenizer: { normalizer, pre_tokenizer: preTokenizer, model }, vocabulary: { vocab }, unkToken } = this;
+    const { splitters: { asWritten, normalized }, vocabulary: { vocab }, unkToken } = this;
+    const { normalizer, pre_tokenizer: preTokenizer, model } = this.tokenizer;
     const pieces = asWritten.split(text).flatMap(piece => typeof piece === 'string' ? normalized.split(normalizer!(piece)) : [piece]);
     return pieces.flatMap(piece => typeof piece === 'string'
       ? model!(preTokenizer!(piece)).map((token: string) => vocab.get(token) ?? unkToken.id)

@@ -23,23 +23,28 @@ export const MAX_ID = 1_000_000;
 /** As a file describes it. */
 type Draft = Omit<AddedToken, 'id' | 'normalized'> & { readonly normalized?: boolean };
 
-const defaults: Record<Role, string> = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>' };
+const defaults: Record<Role, string> = {
+  bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>',
+};
 const roles = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 const maxCharacters = 1_000_000; // of all added tokens together
 
 /**
  * The added tokens of a tokenizer, as transformers collects them: those of `added_tokens_decoder`, or where there is none those of
- * added_tokens.json and tokenizer.json; then those that have a name and are not among them, and further special ones. A token of the vocabulary
- * keeps its id, and others are numbered behind it in the order of their ids, as embeddings that were added lie behind the others.
+ * added_tokens.json and tokenizer.json; then those that have a name and are not among them, and further special ones. A token of the
+ * vocabulary keeps its id, and others are numbered behind it in the order of their ids, as added embeddings lie.
  * @throws TypeError for what are no tokens, RangeError for more than a tokenizer has.
  */
-export function readAddedTokens(files: AddedTokenFiles, vocab: ReadonlyMap<string, number>): { tokens: AddedToken[]; named: Record<Role, AddedToken> } {
+export function readAddedTokens(
+  files: AddedTokenFiles, vocab: ReadonlyMap<string, number>,
+): { tokens: AddedToken[]; named: Record<Role, AddedToken> } {
   const { added_tokens_decoder: decoder, additional_special_tokens: oldName, extra_special_tokens: newName } = files.config;
   const config = { ...files.config, extra_special_tokens: isEmpty(newName) ? oldName : newName };
   const specialTokensMap = isObject(decoder) ? {} : allSpecial(files.specialTokensMap);
-  const dictionaries = [config, specialTokensMap].flatMap(({ extra_special_tokens: tokens }) => isObject(tokens) ? Object.entries(tokens) : []);
+  const lists = [config, specialTokensMap].map(source => source.extra_special_tokens);
+  const dictionaries = lists.filter(isObject).flatMap(tokens => Object.entries(tokens));
   const said = { ...namedTokens(config), ...namedTokens(specialTokensMap), ...drafts(dictionaries) };
-  let extra = [config, specialTokensMap].flatMap(source => tokenList('extra_special_tokens', source.extra_special_tokens));
+  let extra = lists.flatMap(tokens => tokenList('extra_special_tokens', tokens));
   const special = new Set([...Object.values(said), ...extra].map(({ content }) => content));
   const declared = isObject(decoder) ? decoderTokens(decoder) : legacyTokens(files, special);
   if (extra.length === 0) extra = tokenList('additional_special_tokens', specialTokensMap.additional_special_tokens);
@@ -61,7 +66,9 @@ export function isId(value: unknown): value is number {
 
 /** The tokens that a config names: by a role, or by a name of its own that ends in `_token`. */
 function namedTokens(config: Readonly<Record<string, unknown>>): Record<string, Draft> {
-  const isToken = (name: string, token: unknown) => roles.includes(name) ? token !== null : name.endsWith('_token') && (typeof token === 'string' || isObject(token));
+  const isToken = (name: string, token: unknown) => roles.includes(name)
+    ? token !== null
+    : name.endsWith('_token') && (typeof token === 'string' || isObject(token));
   return drafts(Object.entries(config).filter(([name, token]) => isToken(name, token)));
 }
 
@@ -92,8 +99,10 @@ function decoderTokens(decoder: Record<string, unknown>): Draft[] {
 function legacyTokens({ addedTokens = {}, tokenizerJson = [] }: AddedTokenFiles, special: ReadonlySet<string>): Draft[] {
   if (!isObject(addedTokens)) throw new TypeError(`added_tokens.json: got ${show(addedTokens)}, takes an object of ids by token`);
   if (!Array.isArray(tokenizerJson)) throw new TypeError(`tokenizer.json: added_tokens is ${show(tokenizerJson)}, takes a list`);
-  const old = Object.entries(addedTokens).map(([content, id]): [unknown, unknown] => [id, { content, special: special.has(content), normalized: !special.has(content) }]);
-  return inOrder('added_tokens', [...old, ...tokenizerJson.map((token): [unknown, unknown] => [isObject(token) ? token.id : undefined, token])]);
+  const old = Object.entries(addedTokens).map(([content, id]): [unknown, unknown] =>
+    [id, { content, special: special.has(content), normalized: !special.has(content) }]);
+  const listed = tokenizerJson.map((token): [unknown, unknown] => [isObject(token) ? token.id : undefined, token]);
+  return inOrder('added_tokens', [...old, ...listed]);
 }
 
 /** In the order of their ids; of two with the same, the last. */
@@ -108,7 +117,8 @@ function inOrder(name: string, entries: Array<[id: unknown, token: unknown]>): D
 
 /** A token from a file: a text, which is then special, or an object with flags. */
 function draft(name: string, token: unknown): Draft {
-  const { content, special = false, normalized, lstrip = false, rstrip = false, single_word = false } = isObject(token) ? token : { content: token, special: true };
+  const described = isObject(token) ? token : { content: token, special: true };
+  const { content, special = false, normalized, lstrip = false, rstrip = false, single_word = false } = described;
   const flags = { special, normalized, lstrip, rstrip, single_word };
   const isFlag = (flag: unknown) => typeof flag === 'boolean' || flag === undefined;
   if (typeof content !== 'string' || content === '' || !Object.values(flags).every(isFlag)) {

@@ -29,7 +29,7 @@ export function fits(shape: readonly number[], spec: ParameterSpec, layout: File
 }
 
 /**
- * Turns torch's order of elements into ours: linear `[out, in]` -> `[in, out]`, conv `[out, in, height, width]` -> `[height, width, in, out]`.
+ * Turns torch's order into ours: linear `[out, in]` -> `[in, out]`, conv `[out, in, height, width]` -> `[height, width, in, out]`.
  * @param bytes the elements as torch has them, `elementSize` bytes each; not changed.
  * @param shape torch's shape.
  * @returns the same bytes for a plain parameter, else new ones.

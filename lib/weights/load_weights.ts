@@ -28,7 +28,8 @@ export class WeightsError extends Error {
  * All files are checked before the first value is read; a read that fails disposes the block.
  * @throws WeightsError naming the missing, unexpected and misshapen weights; SafetensorsError for a broken file.
  */
-export async function loadWeights(block: Block, files: readonly WeightFile[], { dtype = 'float32', offload = false, onProgress }: LoadWeightsOptions = {}): Promise<void> {
+export async function loadWeights(block: Block, files: readonly WeightFile[], options: LoadWeightsOptions = {}): Promise<void> {
+  const { dtype = 'float32', offload = false, onProgress } = options;
   checkOneOf('dtype', dtype, WEIGHT_DTYPES);
   const weights = await matchWeights(block.getClassName(), block.parameterSpecs(), files);
   const total = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
@@ -71,7 +72,8 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
       if (found.has(path)) problems.push(`${brief(key)} comes twice`);
       if (!floatDtypes.includes(info.dtype)) problems.push(`${brief(key)} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
       else if (!fits(info.shape, spec, layout)) {
-        problems.push(`${brief(key)} has shape [${brief(info.shape.join(', '))}], takes [${(layout === 'tfjs' ? spec.shape : torchShape(spec)).join(', ')}]`);
+        const wanted = layout === 'tfjs' ? spec.shape : torchShape(spec);
+        problems.push(`${brief(key)} has shape [${brief(info.shape.join(', '))}], takes [${wanted.join(', ')}]`);
       }
       found.set(path, { path, spec, file, info, layout });
     }
@@ -79,7 +81,10 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
   const missing = [...specs.keys()].filter(path => !found.has(path));
   if (missing.length) problems.push(`missing ${shorten(missing)}`);
   if (unexpected.length) problems.push(`unexpected ${shorten(unexpected)}`);
-  if (problems.length) throw new WeightsError(printable(`${name}: the weights of ${shorten(files.map(file => file.name))} do not fit: ${shorten(problems, '; ')}`));
+  if (problems.length) {
+    const names = shorten(files.map(file => file.name));
+    throw new WeightsError(printable(`${name}: the weights of ${names} do not fit: ${shorten(problems, '; ')}`));
+  }
   return [...found.values()];
 }
 

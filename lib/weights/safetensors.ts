@@ -49,7 +49,7 @@ const alignment = 64; // so that a backend can map a tensor straight from the fi
 
 /**
  * Reads a whole safetensors file: https://github.com/huggingface/safetensors#format.
- * Elements of 16 and 8 bits come as float32, if they are floats; int64 as doubles; where no conversion is needed, `data` is a view of `bytes`.
+ * Floats of 16 and 8 bits come as float32, int64 as doubles; where no conversion is needed, `data` is a view of `bytes`.
  * @throws SafetensorsError if the file breaks the format's rules.
  */
 export function readSafetensors(bytes: Uint8Array): {
@@ -119,7 +119,8 @@ export async function* writeSafetensors(tensors: Iterable<TensorToWrite>, metada
   for (const tensor of ordered) {
     const bytes = await tensor.bytes();
     if (bytes.length !== byteSize(tensor)) {
-      throw new SafetensorsError(`${tensor.name}: got ${bytes.length} bytes, takes ${byteSize(tensor)} for ${tensor.dtype} [${tensor.shape.join(', ')}]`);
+      const { name, dtype, shape } = tensor;
+      throw new SafetensorsError(`${name}: got ${bytes.length} bytes, takes ${byteSize(tensor)} for ${dtype} [${shape.join(', ')}]`);
     }
     yield bytes;
   }
@@ -139,7 +140,9 @@ function alignmentOf(tensor: TensorToWrite): number {
 function headerLength(start: Uint8Array, fileSize: number): number {
   if (fileSize < 8) throw new SafetensorsError(`is no safetensors file: ${fileSize} bytes long, takes at least 8`);
   const length = lengthAt(start);
-  if (length > maxHeaderLength) throw new SafetensorsError(`is no safetensors file: its header would be ${length} bytes long, takes up to ${maxHeaderLength}`);
+  if (length > maxHeaderLength) {
+    throw new SafetensorsError(`is no safetensors file: its header would be ${length} bytes long, takes up to ${maxHeaderLength}`);
+  }
   if (length > fileSize - 8) throw new SafetensorsError(`is cut off: its header ends at byte ${8 + length}, the file at ${fileSize}`);
   return length;
 }
@@ -172,7 +175,8 @@ function parseHeader(bytes: Uint8Array, fileSize: number): SafetensorsHeader {
   }
   return {
     metadata: metadata as Record<string, string>,
-    tensors: new Map(ranges.map(({ name, dtype, shape, begin, end }) => [name, { dtype, shape, offset: dataBegin + begin, byteLength: end - begin }])),
+    tensors: new Map(ranges.map(({ name, dtype, shape, begin, end }) =>
+      [name, { dtype, shape, offset: dataBegin + begin, byteLength: end - begin }])),
   };
 }
 
@@ -187,7 +191,8 @@ function parseHeaderJson(bytes: Uint8Array): Record<string, unknown> {
 
 function parseEntry(name: string, entry: unknown): { dtype: Dtype; shape: number[]; begin: number; end: number } {
   const fail = (problem: string): never => { throw new SafetensorsError(`${show(name)}: ${problem}`); };
-  const { dtype, shape, data_offsets: offsets } = isObject(entry) ? entry : fail(`got ${show(entry)}, takes { dtype, shape, data_offsets }`);
+  if (!isObject(entry)) return fail(`got ${show(entry)}, takes { dtype, shape, data_offsets }`);
+  const { dtype, shape, data_offsets: offsets } = entry;
   const missing = Object.entries({ dtype, shape, data_offsets: offsets }).find(([, value]) => value === undefined)?.[0];
   if (missing) return fail(`${missing} missing, takes { dtype, shape, data_offsets }`);
   if (typeof dtype !== 'string' || !Object.hasOwn(elementSizes, dtype)) {

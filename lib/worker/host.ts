@@ -69,7 +69,8 @@ export class PipelineHost {
   }
 
   private async load(source: string, className: string | undefined, options: object): Promise<number> {
-    const Pipeline = className === undefined ? DiffusionPipeline : pipelineClass(className, 'pipeline') as unknown as typeof DiffusionPipeline;
+    const Pipeline = className === undefined ? DiffusionPipeline
+      : pipelineClass(className, 'pipeline') as unknown as typeof DiffusionPipeline;
     return this.keep(await Pipeline.fromPretrained(source, options) as Made);
   }
 

@@ -16,8 +16,8 @@ type Methods<P> = {
 };
 
 /**
- * A pipeline that is at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with the same
- * options and results: pictures, generators (which go on from where the worker left them), tensors, signals and callbacks come along as copies.
+ * A pipeline at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with the same
+ * options and results: pictures, generators (which go on where the worker left them), tensors, signals and callbacks come as copies.
  */
 export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   /** Another class of pipelines of the same components, in the same worker: `pipe.as('StableDiffusionImg2ImgPipeline')`. */
@@ -37,11 +37,13 @@ export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, 'unet
 }
 
 /**
- * Loads a pipeline in a worker thread (Node): pictures are made beside what the program does besides, such as answering requests. A signal ends
- * the work within a step, as without a worker; `dispose` at once.
+ * Loads a pipeline in a worker thread (Node): pictures are made beside what the program does besides, such as answering requests. A signal
+ * ends the work within a step, as without a worker; `dispose` at once.
  * @throws what `fromPretrained` does.
  */
-export async function createWorkerPipeline<P = UsualPipeline>(source: string | URL, options: WorkerPipelineOptions = {}): Promise<WorkerPipeline<P>> {
+export async function createWorkerPipeline<P = UsualPipeline>(
+  source: string | URL, options: WorkerPipelineOptions = {},
+): Promise<WorkerPipeline<P>> {
   const { pipeline, ...others } = options;
   const connection = new Connection(startWorker());
   try {

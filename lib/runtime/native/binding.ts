@@ -17,7 +17,8 @@ export const type = (name: string, value: number | readonly number[]): Attribute
 export const flag = (name: string, value: boolean): Attribute => ({ name, type: KIND.BOOL, value });
 export const text = (name: string, value: string): Attribute => ({ name, type: KIND.STRING, value });
 export const ints = (name: string, value: readonly number[]): Attribute => ({ name, type: KIND.INT, value });
-export const shape = (name: string, value: readonly number[] | ReadonlyArray<readonly number[]>): Attribute => ({ name, type: KIND.SHAPE, value });
+export const shape = (name: string, value: readonly number[] | ReadonlyArray<readonly number[]>): Attribute =>
+  ({ name, type: KIND.SHAPE, value });
 
 /** A tensor of TensorFlow, which is held until its id is given to `deleteTensor`. No id comes twice. */
 export interface Metadata {

@@ -22,10 +22,11 @@ export function cacheFolder(): string {
 
 /** A folder of this name is complete: setup fills another one and renames it. */
 export function buildFolder(kind: NativeKind): string {
-  return join(cacheFolder(), `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}`);
+  const versions = `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}`;
+  return join(cacheFolder(), `${versions}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}`);
 }
 
-/** What the names of folders beside the builds begin with that belong to a process of this machine, whose number follows: setup removes those of the dead. */
+/** How the folders beside the builds of this machine's processes begin, whose numbers follow: setup removes those of the dead. */
 export function stagePrefix(): string {
   return `.stage@${hostname()}@`;
 }

@@ -21,9 +21,9 @@ interface Constant {
 }
 
 /**
- * Keeps the small tensors that JavaScript makes, shapes, axes and numbers, by their type, shape and bits, and what they are cast to: a step asks for
- * the same ones as the step before. Handing one over takes as long as an op, and on a GPU a float waits until all ops before it are done. Those asked
- * for last are kept.
+ * Keeps the small tensors that JavaScript makes, shapes, axes and numbers, by their type, shape and bits, and what they are cast to: a step
+ * asks for the same ones as the step before. Handing one over takes as long as an op, and on a GPU a float waits until all ops before it
+ * are done. Those asked for last are kept.
  */
 export class Constants {
   /** By a hash of their bits or, those that were cast, of what they were cast from. */
@@ -33,7 +33,8 @@ export class Constants {
   private clock = 0;
 
   constructor(
-    private readonly create: (shape: readonly number[], dtype: number, values: Values) => number, private readonly free: (id: number) => void,
+    private readonly create: (shape: readonly number[], dtype: number, values: Values) => number,
+    private readonly free: (id: number) => void,
   ) {}
 
   /** A tensor of these values, which is given back by `giveBack`; undefined if they are none to keep. */
@@ -56,7 +57,8 @@ export class Constants {
       }
     }
     const of = Int32Array.from({ length }, (_, i) => bits[i]);
-    return this.keep(hash, { id: this.create(shape, dtype, values.slice()), shape: [...shape], dtype }, of).id; // a copy: TensorFlow keeps the array
+    const id = this.create(shape, dtype, values.slice()); // a copy: TensorFlow keeps the array
+    return this.keep(hash, { id, shape: [...shape], dtype }, of).id;
   }
 
   /** What a constant is as another type; undefined of other tensors. */

@@ -12,8 +12,8 @@ import { same } from './tensor_data.js';
 import type { XlaCache } from './xla_cache.js';
 
 /**
- * Records what a network does and makes a function of it in TensorFlow's eager context: one call runs it, without JavaScript between. Weights are
- * inputs, by handle, so that there is no second copy of them. A function has its name from what it does: networks alike share it.
+ * Records what a network does and makes a function of it in TensorFlow's eager context: one call runs it, without JavaScript between.
+ * Weights are inputs, by handle, and have no second copy. A function has its name from what it does: networks alike share it.
  */
 export function graphRecorder(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphRecorder {
   const functions = new Functions(backend.context, cache);

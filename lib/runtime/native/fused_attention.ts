@@ -21,7 +21,7 @@ export interface RecordedAttention {
 const fits = ({ dtype, headSize }: RecordedAttention) => isHalf(dtype) && headSize % 8 === 0 && headSize <= 128;
 
 /**
- * Adds to a graph nodes that compute its attention by cuDNN's fused kernel, which keeps no scores in memory (arXiv:2205.14135), where that is possible.
+ * Adds to a graph, where it can, nodes for its attention by cuDNN's fused kernel, which keeps no scores in memory (arXiv:2205.14135).
  * Returns them by the nodes that they stand for. Only XLA can run them, on GPUs of compute capability 8.0 and newer.
  */
 export function fuseAttention(graph: GraphDef, attentions: readonly RecordedAttention[]): Map<string, string> {
@@ -53,7 +53,9 @@ function config({ dtype, batch, queries, keys, heads, headSize }: RecordedAttent
     operation_queue_id: '0',
     wait_on_operation_queues: [],
     cudnn_fmha_backend_config: {
-      algorithm: { algo_id: '0', math_type: 'TENSOR_OP_MATH', tuning_knobs: { 17: '1', 24: '0' }, is_cudnn_frontend: true, workspace_size: '0' },
+      algorithm: {
+        algo_id: '0', math_type: 'TENSOR_OP_MATH', tuning_knobs: { 17: '1', 24: '0' }, is_cudnn_frontend: true, workspace_size: '0',
+      },
       fmha_scale: headSize ** -0.5,
       dropout_rate: 0,
       seed: 42,
@@ -67,8 +69,10 @@ function config({ dtype, batch, queries, keys, heads, headSize }: RecordedAttent
         dimensions: [batch, heads, queries, keys].map(String),
         tuple_shapes: [],
         layout: {
-          dim_level_types: [], dim_unique: [], dim_ordered: [], minor_to_major: ['3', '2', '1', '0'], tiles: [], element_size_in_bits: '0', memory_space: '0',
-          index_primitive_type: 'PRIMITIVE_TYPE_INVALID', pointer_primitive_type: 'PRIMITIVE_TYPE_INVALID', dynamic_shape_metadata_prefix_bytes: '0',
+          dim_level_types: [], dim_unique: [], dim_ordered: [], minor_to_major: ['3', '2', '1', '0'], tiles: [],
+          element_size_in_bits: '0', memory_space: '0',
+          index_primitive_type: 'PRIMITIVE_TYPE_INVALID', pointer_primitive_type: 'PRIMITIVE_TYPE_INVALID',
+          dynamic_shape_metadata_prefix_bytes: '0',
         },
         is_dynamic_dimension: [false, false, false, false],
       },

@@ -13,7 +13,11 @@ export interface Proto {
 }
 type Message<Setters extends string> = Record<Setters, (value: unknown) => unknown>;
 type ProtoMap = { set(key: string, value: unknown): unknown };
-type Node = Message<'setName' | 'setOp' | 'addInput' | 'setInputList'> & { getAttrMap(): ProtoMap; getInputList(): string[]; clone(): Node };
+type Node = Message<'setName' | 'setOp' | 'addInput' | 'setInputList'> & {
+  getAttrMap(): ProtoMap;
+  getInputList(): string[];
+  clone(): Node;
+};
 
 /** Builds a GraphDef, TensorFlow's own form of a graph, node by node. */
 export class GraphDef {
@@ -50,11 +54,13 @@ export class GraphDef {
   }
 
   /**
-   * The GraphDef's bytes, without the nodes that nothing uses, but with all `inputs`. Equal graphs have equal bytes, whatever was recorded besides:
-   * nodes get new names, all but the inputs. `instead` has nodes to take for others, by name.
+   * The GraphDef's bytes, without the nodes that nothing uses, but with all `inputs`. Equal graphs have equal bytes, whatever was recorded
+   * besides: nodes get new names, all but the inputs. `instead` has nodes to take for others, by name.
    * @returns `outputs` under their new names.
    */
-  serialize(inputs: readonly string[], outputs: readonly string[], instead: ReadonlyMap<string, string> = new Map()): { bytes: Uint8Array; outputs: string[] } {
+  serialize(
+    inputs: readonly string[], outputs: readonly string[], instead: ReadonlyMap<string, string> = new Map(),
+  ): { bytes: Uint8Array; outputs: string[] } {
     const resolve = (name: string) => this.nodes.get(instead.get(name) ?? name)!;
     const used = new Set(inputs);
     const left = outputs.map(nodeOf);

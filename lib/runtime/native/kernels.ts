@@ -33,14 +33,14 @@ export function installKernels(backendName: string, backend: NativeBackend): voi
   });
   if (backend.onGpu) return;
 
-  // What TensorFlow replaces by oneDNN's in graphs, but not where it runs op by op: softmax in fewer passes, a convolution that adds its bias.
+  // What TensorFlow replaces by oneDNN's in graphs, but not where it runs op by op: softmax in fewer passes, a convolution with its bias.
   const softmax: [string, Attribute[]] = context.has('_MklSoftmax')
     ? ['_MklSoftmax', [type('T', TF.FLOAT), PLAIN_TENSORS]] : ['Softmax', [type('T', TF.FLOAT)]];
   replace('Softmax', ({ logits }) => tf.tidy(() => // which GPUs compute in float32 whatever it is of, but CPUs do not
     backend.narrow(backend.executeSingleOutput(...softmax, [backend.widen(logits)]), logits)));
   if (context.has('_MklNativeConv2DWithBias')) {
     replace('FusedConv2D', ({ x, filter, bias }, attrs, former) => {
-      const halves = [x, filter, bias].some(each => each && isHalf(backend.dataOf(each.dataId).dtype)); // for which only few processors have it
+      const halves = [x, filter, bias].some(each => each && isHalf(backend.dataOf(each.dataId).dtype)); // for which few processors have it
       return bias && attrs.activation === 'linear' && attrs.dataFormat === 'NHWC' && typeof attrs.pad !== 'number' && !halves
         ? backend.executeSingleOutput('_MklNativeConv2DWithBias', [...convolution(attrs), PLAIN_TENSORS], [x, filter, bias])
         : former();
@@ -54,7 +54,8 @@ function convolution({ strides, pad, dilations }: tf.NamedAttrMap): Attribute[] 
   const paddings = Array.isArray(pad) ? (pad as unknown as number[][]).flat() : [];
   const padding = typeof pad === 'string' ? pad.toUpperCase() : paddings.some(size => size > 0) ? 'EXPLICIT' : 'VALID';
   return [
-    type('T', TF.FLOAT), ints('strides', ofImage(strides)), text('padding', padding), text('data_format', 'NHWC'), flag('use_cudnn_on_gpu', true),
-    ints('dilations', ofImage(dilations)), ...padding === 'EXPLICIT' ? [ints('explicit_paddings', paddings)] : [],
+    type('T', TF.FLOAT), ints('strides', ofImage(strides)), text('padding', padding), text('data_format', 'NHWC'),
+    flag('use_cudnn_on_gpu', true), ints('dilations', ofImage(dilations)),
+    ...padding === 'EXPLICIT' ? [ints('explicit_paddings', paddings)] : [],
   ];
 }

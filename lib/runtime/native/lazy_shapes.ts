@@ -8,7 +8,7 @@ export interface Input {
   readonly dtype: number;
 }
 
-/** When an op may take its inputs as they lie, and what shape is then meant by its output. Numbers, which go with any shape, are no inputs here. */
+/** When an op may take its inputs as they lie, and what shape is then meant by its output. Numbers go with any shape: no inputs here. */
 interface Rule {
   allows(inputs: readonly Input[]): boolean;
   output(inputs: readonly Input[], lies: Shape): number[];
@@ -30,12 +30,14 @@ const RULES: Record<string, Rule | undefined> = {
 };
 
 /**
- * What makes a reshape no op, as it is none on tfjs's other backends: an op that does not mind takes its inputs as they lie. Then this returns what
- * shape is meant by that in which its output lies; undefined if its inputs must lie in their shapes.
+ * What makes a reshape no op, as it is none on tfjs's other backends: an op that does not mind takes its inputs as they lie. Then this
+ * returns what shape is meant by that in which its output lies; undefined if its inputs must lie in their shapes.
  */
 export function takesAsTheyLie(op: string, inputs: readonly Input[]): ((lies: Shape) => number[]) | undefined {
   const rule = RULES[op];
   const shaped = rule ? inputs.filter(({ shape }) => shape.length > 0) : [];
-  if (!rule || shaped.length === 0 || !shaped.every(({ dtype }) => dtype === TF.FLOAT || isHalf(dtype)) || !rule.allows(shaped)) return undefined;
+  if (!rule || shaped.length === 0 || !shaped.every(({ dtype }) => dtype === TF.FLOAT || isHalf(dtype)) || !rule.allows(shaped)) {
+    return undefined;
+  }
   return lies => rule.output(shaped, lies);
 }

@@ -47,8 +47,8 @@ export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: 
   process.env.TF_CPU_ALLOCATOR_USE_BFC ??= '1'; // keeps freed buffers: fresh ones page-fault, which costs more than most ops
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // else it takes the whole GPU at once
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // what matters throws; CUDA's absence and XLA's reads from disk are told as errors
-  // tfjs-node's kernels lie in the build and are run as they are: they call two functions that Node 23 has no more, and import tfjs, of which there
-  // must be one in the process: build/download.ts puts a module in its place there that takes it from this global.
+  // tfjs-node's kernels lie in the build and are run as they are: they call two functions that Node 23 has no more, and import tfjs, of
+  // which there must be one in the process: build/download.ts puts a module in its place there that takes it from this global.
   Object.assign(util, { isArray: Array.isArray, isNullOrUndefined: (value: unknown) => value == null });
   Object.assign(globalThis, { [Symbol.for(TFJS_SYMBOL)]: tf });
 

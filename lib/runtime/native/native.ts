@@ -8,10 +8,12 @@ import { loadBuild, running, setTf32, type NativeDevice } from './load.js';
 let limit: number | undefined;
 
 /**
- * Loads the native backend on `device`, if it is not loaded yet; on `cuda` with at most a fraction of each GPU's memory, and with TF32 if allowed.
+ * Loads the native backend on `device`, if it is not yet; on `cuda` with at most a fraction of each GPU's memory, and with TF32 if allowed.
  * @throws Error saying in one line why that cannot be.
  */
-export async function loadNative(device: NativeDevice, { memoryFraction, allowTf32 }: { memoryFraction?: number; allowTf32?: boolean } = {}): Promise<void> {
+export async function loadNative(
+  device: NativeDevice, { memoryFraction, allowTf32 }: { memoryFraction?: number; allowTf32?: boolean } = {},
+): Promise<void> {
   if (running() === null) {
     const folder = buildFolder(device === 'cpu' && isBuilt('cpu') ? 'cpu' : 'gpu');
     const { gpu, visible } = chooseGpu(await nvidiaGpus(), process.env.CUDA_VISIBLE_DEVICES);
@@ -27,7 +29,8 @@ export async function loadNative(device: NativeDevice, { memoryFraction, allowTf
   }
   if (running()!.device !== device) throw new Error(takenBy(running()!.device));
   if (device === 'cuda' && memoryFraction !== undefined && memoryFraction !== limit) {
-    throw new Error(`memoryFraction: got ${memoryFraction}, but TensorFlow runs already, with ${limit ?? 'no limit'}; say it before all else`);
+    throw new Error(`memoryFraction: got ${memoryFraction}, but TensorFlow runs already, with ${limit ?? 'no limit'}; `
+      + 'say it before all else');
   }
   if (device === 'cuda' && allowTf32 !== undefined) setTf32(allowTf32);
 }

@@ -19,11 +19,11 @@ const FIXED_TYPES = ['U', 'DstT'];
 type Activation = 'linear' | 'relu' | 'prelu' | 'leakyrelu' | 'elu' | 'sigmoid' | 'relu6';
 
 /**
- * tfjs's backend 'tensorflow': tensors of tfjs over those of TensorFlow's eager context. tfjs-node's kernels run on it as on its own backend, and so do
- * ours. It has what that has not:
+ * tfjs's backend 'tensorflow': tensors of tfjs over those of TensorFlow's eager context. tfjs-node's kernels run on it as on its own
+ * backend, and so do ours. It has what that has not:
  * - Shapes are lazy: a tensor may lie in another shape than it has (lazy_shapes.ts).
- * - Halves: float16 and bfloat16 flow behind tensors that say float32. An op with a half input takes all its float inputs as halves and gives halves;
- *   `widen` makes true float32; values are read as float32.
+ * - Halves: float16 and bfloat16 flow behind tensors that say float32. An op with a half input takes all its float inputs as halves and
+ *   gives halves; `widen` makes true float32; values are read as float32.
  * - A recorder in its context hears of everything (recording.ts).
  */
 export class NativeBackend extends tf.KernelBackend implements Precision {
@@ -69,7 +69,7 @@ export class NativeBackend extends tf.KernelBackend implements Precision {
     return this.make(Scope.run(this.context, work), shape);
   }
 
-  /** TensorFlow's tensor behind `x`, in its shape or another and in its type or another. It stays the data's: made once and kept as long as that. */
+  /** TensorFlow's tensor behind `x`, in its shape and type or others. It stays the data's: made once and kept as long as that. */
   lend(x: tf.TensorInfo, shape: Shape = x.shape, dtype?: number): Metadata {
     const data = this.dataOf(x.dataId);
     return { id: this.idOf(data, shape, dtype ?? data.dtype), shape: shape as number[], dtype: dtype ?? data.dtype };
@@ -243,8 +243,12 @@ export class NativeBackend extends tf.KernelBackend implements Precision {
       const narrows = half !== undefined && (data.dtype === TF.FLOAT || isHalf(data.dtype));
       return this.idOf(data, meant && shape.length > 0 ? data.shape : shape, narrows ? half! : data.dtype);
     });
-    const typed = half === undefined ? attributes : attributes.map(attribute =>
-      attribute.type === KIND.TYPE && attribute.value === TF.FLOAT && !FIXED_TYPES.includes(attribute.name) ? { ...attribute, value: half } : attribute);
+    const typed = half === undefined ? attributes : attributes.map(each => saysFloat(each) ? { ...each, value: half } : each);
     return this.context.run(op, typed, ids, outputs).map(made => this.make(made, meant?.(made.shape)));
   }
+}
+
+/** Whether it is the type of float32 inputs, which may be halves. */
+function saysFloat({ name, type, value }: Attribute): boolean {
+  return type === KIND.TYPE && value === TF.FLOAT && !FIXED_TYPES.includes(name);
 }

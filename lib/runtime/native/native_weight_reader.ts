@@ -25,8 +25,8 @@ interface Mapping {
 }
 
 /**
- * Reads weights by TensorFlow's ops, on all cores, and where it can without a copy: a local file is mapped, and a weight that has our layout
- * and the wanted type already, at a multiple of 64 bytes, stays a view of the file. Others are transposed and converted from the map.
+ * Reads weights by TensorFlow's ops, on all cores, and where it can without a copy: a local file is mapped, and a weight that has our
+ * layout and the wanted type already, at a multiple of 64 bytes, stays a view of the file. Others are transposed and converted.
  */
 export class NativeWeightReader implements WeightReader {
   private readonly wanted: number;

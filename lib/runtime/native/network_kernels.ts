@@ -7,7 +7,7 @@ import type { Scope } from './scope.js';
 /** Elements of a sample from which on a CPU takes longer to go over them than to begin an op. A GPU hardly ever does. */
 const MANY_ELEMENTS = 2 ** 17;
 
-/** Bytes that attention's scores may take on a GPU, of which there are some copies at a time: so much, and so much of its memory at most. */
+/** Bytes that attention's scores may take on a GPU, which are there in some copies: so many, and so much of its memory at most. */
 const SCORES_OF_GPU = { bytes: 2 ** 28, share: 1 / 64 };
 
 /** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
@@ -54,8 +54,10 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
   };
 }
 
-/** `x` minus its mean, and 1 / sqrt(variance + epsilon), both float32; in two passes, for there is no cancellation then where |mean| >> deviation. */
-function standardize(scope: Scope, x: Metadata, epsilon: number, meanOf: (x: Metadata) => Metadata): { centered: Metadata; scale: Metadata } {
+/** `x` minus its mean, and 1 / sqrt(variance + epsilon), both float32; in two passes: no cancellation where |mean| >> deviation. */
+function standardize(
+  scope: Scope, x: Metadata, epsilon: number, meanOf: (x: Metadata) => Metadata,
+): { centered: Metadata; scale: Metadata } {
   const wide = scope.cast(x, TF.FLOAT);
   const centered = scope.op('Sub', wide, meanOf(wide));
   scope.free(wide);

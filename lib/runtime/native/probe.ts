@@ -1,4 +1,4 @@
-/** Run by verifyBuild: loads the build in the folder that the first argument names, computes, and prints what it runs on, or why it does not work. */
+/** Run by verifyBuild: loads the build in the folder that its argument names, computes, and prints what it runs on, or what is wrong. */
 import * as tf from '@tensorflow/tfjs';
 import type { NativeKind } from './build_folder.js';
 import { unusableLibrary, whyNoGpu } from './cuda/gpu_check.js';

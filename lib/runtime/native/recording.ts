@@ -35,7 +35,7 @@ interface Value {
 /** Ops whose kernels leave types to be inferred, which a graph does not do. */
 const INFERRED_TYPES: Record<string, string[]> = { ExpandDims: ['T', 'Tdim'] };
 
-/** oneDNN's ops, which run op by op, by those that they stand for: in a graph TensorFlow finds where oneDNN's fit, and XLA knows these alone. */
+/** What oneDNN's ops, which run op by op, stand for: in a graph TensorFlow finds where oneDNN's fit, and XLA knows these alone. */
 const PLAIN_OPS: Record<string, string> = { _MklSoftmax: 'Softmax', _MklNativeConv2DWithBias: 'Conv2D' };
 
 /**
@@ -56,7 +56,8 @@ export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody,
       const [batch, queries, features] = query.shape;
       const [q, out] = [backend.lend(query), backend.lendAsItLies(result)];
       attentions.push({
-        query: nameOf(q), key: nameOf(backend.lend(key)), value: nameOf(backend.lend(value)), dtype: q.dtype, result: nameOf(out), resultShape: out.shape,
+        query: nameOf(q), key: nameOf(backend.lend(key)), value: nameOf(backend.lend(value)), dtype: q.dtype,
+        result: nameOf(out), resultShape: out.shape,
         batch, queries, keys: key.shape[1]!, heads, headSize: features / heads,
       });
     }, () => tf.tidy(() => body(...given).map(result => result.clone())));
@@ -99,7 +100,9 @@ class GraphWriter implements Recorder {
     const names = from.map(({ name }) => name);
     const typed = attributes.length ? attributes : (INFERRED_TYPES[op] ?? []).map((name, i) => type(name, from[i].dtype));
     const bias = op === '_MklNativeConv2DWithBias' ? names.splice(2) : [];
-    let name = this.graph.add(`op_${this.ops++}`, PLAIN_OPS[op] ?? op, names, PLAIN_OPS[op] ? typed.filter(({ name }) => name !== '_kernel') : typed);
+    const plain = PLAIN_OPS[op];
+    const kept = plain ? typed.filter(({ name }) => name !== '_kernel') : typed;
+    let name = this.graph.add(`op_${this.ops++}`, plain ?? op, names, kept);
     if (bias.length > 0) name = this.graph.add(`${name}_bias`, 'BiasAdd', [name, ...bias], typed.filter(({ name }) => name === 'T'));
     results.forEach(({ id, dtype }, i) => this.values.set(id, { name: i ? `${name}:${i}` : name, dtype, computed: true }));
   }
@@ -108,7 +111,8 @@ class GraphWriter implements Recorder {
     const { buffer, byteOffset, byteLength } = values as Float32Array;
     const bytes = new Uint8Array(buffer, byteOffset, byteLength).slice();
     const key = `${dtype} ${shape.join()} ${Buffer.from(bytes).toString('latin1')}`;
-    const value = this.constants.get(key) ?? { name: this.graph.constant(`constant_${this.constants.size}`, dtype, shape, bytes), dtype, computed: false };
+    const value = this.constants.get(key)
+      ?? { name: this.graph.constant(`constant_${this.constants.size}`, dtype, shape, bytes), dtype, computed: false };
     this.constants.set(key, value);
     this.values.set(id, value);
   }

@@ -68,8 +68,8 @@ export class Scope {
 
   /** `length` bytes from `offset` on: a view where the offset is a multiple of 64, else a copy. */
   sliceBytes(bytes: Metadata, offset: number, length: number): Metadata {
-    const [begin, size] = [offset, length].map(value => this.upload([1], TF.INT64, new Int32Array([value % 2 ** 32 | 0, Math.floor(value / 2 ** 32)])));
-    return this.execute('Slice', [type('T', TF.UINT8), type('Index', TF.INT64)], bytes, begin, size);
+    const int64 = (value: number) => this.upload([1], TF.INT64, new Int32Array([value % 2 ** 32 | 0, Math.floor(value / 2 ** 32)]));
+    return this.execute('Slice', [type('T', TF.UINT8), type('Index', TF.INT64)], bytes, int64(offset), int64(length));
   }
 
   /** Gives back what an op made, before the end. */

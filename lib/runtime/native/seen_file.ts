@@ -23,7 +23,9 @@ export class SeenFile {
       throw new Error(`${this.name}: weights are offloaded to it, and it is gone; load the model anew`, { cause: error });
     }
     try {
-      if (identify(fstatSync(file)) !== this.identity) throw new Error(`${this.name}: weights are offloaded to it, and it changed; load the model anew`);
+      if (identify(fstatSync(file)) !== this.identity) {
+        throw new Error(`${this.name}: weights are offloaded to it, and it changed; load the model anew`);
+      }
       return use(process.platform === 'linux' ? `/proc/self/fd/${file}` : this.path);
     } finally {
       closeSync(file);

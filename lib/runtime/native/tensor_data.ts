@@ -10,8 +10,8 @@ export interface View {
 }
 
 /**
- * What lies behind tensors of tfjs: one of TensorFlow's, or values that it does not have yet. It is its own data id, so that nothing is looked up.
- * Several tensors share it, in several shapes; it lies in one of them.
+ * What lies behind tensors of tfjs: one of TensorFlow's, or values that it does not have yet. It is its own data id, so that nothing is
+ * looked up. Several tensors share it, in several shapes; it lies in one of them.
  */
 export class TensorData {
   /** Itself in other shapes and types, made when they were needed. */

@@ -17,8 +17,8 @@ function xlaFlags(build: string): string[] {
 }
 
 /**
- * Machine code that XLA made, kept on disk: by TensorFlow in a folder of ours, one for each machine that it fits (`device`: what it runs on and by
- * which driver), version and set of flags. Files come there by one rename.
+ * Machine code that XLA made, kept on disk: by TensorFlow in a folder of ours, one for each machine that it fits (`device`: what it runs on
+ * and by which driver), version and set of flags. Files come there by one rename.
  */
 export class XlaCache {
   private readonly folder: string;
@@ -26,7 +26,8 @@ export class XlaCache {
   /** Sets the environment that TensorFlow reads when it is loaded; what the user set there comes last, and so holds. */
   constructor(build: string, device: string) {
     const root = join(dirname(cacheFolder()), 'xla');
-    const flags = [...new Set([...xlaFlags(build), ...process.env.XLA_FLAGS?.split(/\s+/) ?? []])].filter(flag => flag !== ''); // a parent may have set ours
+    const set = process.env.XLA_FLAGS?.split(/\s+/) ?? []; // a parent may have set ours
+    const flags = [...new Set([...xlaFlags(build), ...set])].filter(flag => flag !== '');
     const key = [TENSORFLOW_VERSION, device, ...flags].join('\n');
     process.env.XLA_FLAGS = flags.join(' ');
     this.folder = join(root, createHash('sha256').update(key).digest('hex').slice(0, 16));

@@ -5,7 +5,7 @@ import { runTool } from '../../../core/run_tool.js';
 import { BINDING_PACKAGE } from '../build_folder.js';
 import { LIBRARIES } from './download.js';
 
-/** Compiles the addons into `target/lib`. They use Node-API alone, so one binary serves every Node. `sizes.json` tells what a whole `lib` is. */
+/** Compiles the addons into `target/lib`. By Node-API alone, so one binary serves every Node. `sizes.json` tells what a whole `lib` is. */
 export async function compileBinding(compiler: string, stage: string, target: string): Promise<void> {
   const binding = join(target, 'node_modules', BINDING_PACKAGE);
   const lib = join(target, 'lib');

@@ -32,7 +32,8 @@ export function planCuda(found: ReadonlyMap<string, string>): CudaPlan {
     }
     if (cuda13 && !part.beside13) {
       const name = ownNames(part, cuda13).find(([, own]) => !found.has(own))?.[1] ?? 'libnvrtc-builtins';
-      throw new SetupError(`${dirname(found.get('libcublas.so.13')!)} has CUDA 13 without ${name}; install that as well, or let setup download CUDA 12`);
+      const folder = dirname(found.get('libcublas.so.13')!);
+      throw new SetupError(`${folder} has CUDA 13 without ${name}; install that as well, or let setup download CUDA 12`);
     }
     packages.set(part.package, cuda13 ? part.beside13! : part.package);
     part.size.forEach((bytes, i) => { size[i] += bytes; });

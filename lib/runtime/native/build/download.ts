@@ -11,10 +11,15 @@ const NPM_PACKAGES = { [BINDING_PACKAGE]: TFJS_VERSION, 'google-protobuf': '3.21
 
 export const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 
-/** What is unpacked of TensorFlow's wheel: its libraries, the headers of its C API, its list of requirements. */
-const WHEEL_PARTS = [...LIBRARIES.map(library => `tensorflow/${library}`),
-  ...['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'].map(path => `tensorflow/include/${path}`),
-  `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`];
+/** Of the headers of TensorFlow's C API. */
+const HEADERS = ['tensorflow/c/', 'tensorflow/core/platform/ctstring', 'tsl/platform/ctstring', 'xla/tsl/c/'];
+
+/** What is unpacked of TensorFlow's wheel: its libraries, headers, and list of requirements. */
+const WHEEL_PARTS = [
+  ...LIBRARIES.map(library => `tensorflow/${library}`),
+  ...HEADERS.map(path => `tensorflow/include/${path}`),
+  `tensorflow-${TENSORFLOW_VERSION}.dist-info/METADATA`,
+];
 
 /** Bytes of TensorFlow's wheel, and of what is kept of it and built with it. */
 export const TENSORFLOW_SIZE: Record<NativeKind, readonly [download: number, disk: number]> = { cpu: [275e6, 870e6], gpu: [573e6, 1275e6] };

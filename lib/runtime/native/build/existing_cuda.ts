@@ -30,9 +30,8 @@ export async function existingCuda(
   if (own !== undefined) throw new SetupError(`cuda-libraries: ${own} belongs to a build, which goes when another takes its place`);
   const folders = [...given, ...python === undefined ? [] : await pythonCudaFolders(python)];
   const found = await findCuda(folders);
-  if (given.length + (python === undefined ? 0 : 1) > 0 && found.size === 0) {
-    throw new SetupError(`no library of CUDA 12 or 13 in ${[...given, ...python === undefined ? [] : [`the environment of ${python}`]].join(', ')}`);
-  }
+  const places = [...given, ...python === undefined ? [] : [`the environment of ${python}`]];
+  if (places.length > 0 && found.size === 0) throw new SetupError(`no library of CUDA 12 or 13 in ${places.join(', ')}`);
   const cudnn = found.get('libcudnn.so.9');
   if (cudnn !== undefined) {
     const trouble = await cudnnTrouble(cudnn, tool);
@@ -52,7 +51,8 @@ async function cudnnTrouble(path: string, tool: string): Promise<string | null> 
   try {
     const { cudnn } = await libraryVersions(tool, { cudnn: path });
     const [major, minor] = cudnn.split('.').map(Number);
-    return major === CUDNN.major && minor >= CUDNN.minor ? null : `is version ${cudnn}, TensorFlow takes ${CUDNN.major}.${CUDNN.minor} or newer`;
+    if (major === CUDNN.major && minor >= CUDNN.minor) return null;
+    return `is version ${cudnn}, TensorFlow takes ${CUDNN.major}.${CUDNN.minor} or newer`;
   } catch {
     return 'cannot be loaded';
   }

@@ -7,8 +7,8 @@ import { binaryTrouble } from '../cuda/elf.js';
 const DEPTH = 16; // of folders in folders; links between them are not followed
 
 /**
- * Finds CUDA's libraries and tools in folders and the folders within, for this machine's processor: path by name. Of several of a name it takes the one
- * beside cuBLAS, which is the newest of the first folder that has one.
+ * Finds CUDA's libraries and tools in folders and the folders within, for this machine's processor: path by name. Of several of a name it
+ * takes the one beside cuBLAS, which is the newest of the first folder that has one.
  */
 export async function findCuda(folders: readonly string[]): Promise<Map<string, string>> {
   const candidates = new Map<string, string[]>();

@@ -2,7 +2,7 @@ import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BUILD_VERSION, cacheFolder, stagePrefix } from '../build_folder.js';
 
-/** An earlier version of this package may still be there, in another project, and use its build: one that was loaded within so many days stays. */
+/** Another project may have an earlier version of this package, and use its build: one that was loaded within so many days stays. */
 const DAYS = 30;
 
 /** The names that builds for this machine have and had: before there were versions, without one. */
@@ -14,7 +14,8 @@ export async function removeOldBuilds(onProgress: (line: string) => void): Promi
     const [known, version = '0'] = NAME.exec(name) ?? [];
     const folder = join(cacheFolder(), name);
     if (!known || Number(version) >= BUILD_VERSION || await daysSinceUse(folder) < DAYS) continue;
-    onProgress(`removing ${folder}, a build of an earlier version that was not used for ${DAYS} days: ${(await sizeOf(folder) / 1e9).toFixed(1)} GB`);
+    const gigabytes = (await sizeOf(folder) / 1e9).toFixed(1);
+    onProgress(`removing ${folder}, a build of an earlier version that was not used for ${DAYS} days: ${gigabytes} GB`);
     const going = join(cacheFolder(), `${stagePrefix()}${process.pid}-${name}`); // one that is removed half looks whole under its name
     await rename(folder, going).then(() => rm(going, { recursive: true, force: true }), () => {}); // another process may have been first
   }

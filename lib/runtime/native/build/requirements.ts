@@ -29,7 +29,8 @@ function checkPlatform(kind: NativeKind): void {
   const platform = `${process.platform}-${process.arch}${process.platform === 'linux' && !header.glibcVersionRuntime ? '-musl' : ''}`;
   const accepted = kind === 'cpu' ? ['linux-x64', 'linux-arm64'] : ['linux-x64'];
   if (!accepted.includes(platform)) {
-    throw new SetupError(`no ${kind} build for ${platform}, only for ${accepted.join(' and ')} with glibc; the device wasm works everywhere`);
+    const platforms = accepted.join(' and ');
+    throw new SetupError(`no ${kind} build for ${platform}, only for ${platforms} with glibc; the device wasm works everywhere`);
   }
 }
 
@@ -44,8 +45,8 @@ export async function checkRoom(download: number, disk: number, onProgress: (lin
   const free = bavail * bsize;
   onProgress(`about ${gigabytes(download)} to download and ${gigabytes(disk)} to keep in ${cache}, which has ${gigabytes(free)} free`);
   if (free < download + disk) {
-    throw new SetupError(`${cache} has ${gigabytes(free)} free and ${gigabytes(download + disk)} are needed; make room, or set XDG_CACHE_HOME`
-      + ' to a folder on a larger disk');
+    throw new SetupError(`${cache} has ${gigabytes(free)} free and ${gigabytes(download + disk)} are needed; `
+      + 'make room, or set XDG_CACHE_HOME to a folder on a larger disk');
   }
 }
 

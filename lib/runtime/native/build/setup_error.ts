@@ -7,7 +7,10 @@ export class SetupError extends Error {
   }
 }
 
-const NO_ANSWER = /connection refused|name resolution|name or service not known|timed out|read timeout|unreachable|certificate verify failed|ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT/i;
+const NO_ANSWER = new RegExp([
+  'connection refused', 'name resolution', 'name or service not known', 'timed out', 'read timeout', 'unreachable',
+  'certificate verify failed', 'ENOTFOUND', 'EAI_AGAIN', 'ECONN\\w+', 'ETIMEDOUT',
+].join('|'), 'i');
 
 /** Names the trouble behind what pip, npm or the compiler printed. */
 export function explain(cause: Error): SetupError {

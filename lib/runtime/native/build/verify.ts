@@ -11,7 +11,7 @@ export interface Verdict {
 }
 
 /**
- * Loads a build in a process of its own, which a bad one can crash, and computes with it. Of a GPU build all libraries are opened that a GPU takes.
+ * Loads a build in a process of its own, which a bad one can crash, and computes with it. Of a GPU build it opens all that a GPU takes.
  * @throws Error saying in one line why it does not work.
  */
 export async function verifyBuild(folder: string, kind: NativeKind): Promise<Verdict> {

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 
 /**
  * The folder of a build that holds all of CUDA's libraries, or links to them. It is one of those in which TensorFlow looks (the RUNPATH of
- * libtensorflow_framework.so.2, which names a folder for most of NVIDIA's packages, but none for cuSOLVER, though it opens that too). Side by side
- * they find each other as well: each looks first where itself, or the link to it, lies.
+ * libtensorflow_framework.so.2, which names a folder for most of NVIDIA's packages, but none for cuSOLVER, though it opens that too). Side
+ * by side they find each other as well: each looks first where itself, or the link to it, lies.
  */
 export const CUDA_FOLDER = join('nvidia', 'cuda_runtime', 'lib');
 
@@ -31,8 +31,8 @@ export interface CudaPart {
 }
 
 /**
- * All that TensorFlow, cuDNN and XLA open on one GPU. Of the packages that TensorFlow asks for these are not among it: cuRAND, which nothing opens;
- * NCCL, which is for several GPUs at once; CUPTI, which is for TensorFlow's profiler.
+ * All that TensorFlow, cuDNN and XLA open on one GPU. Of the packages that TensorFlow asks for these are not among it: cuRAND, which
+ * nothing opens; NCCL, which is for several GPUs at once; CUPTI, which is for TensorFlow's profiler.
  */
 export const CUDA_PARTS: readonly CudaPart[] = [
   {
@@ -43,8 +43,14 @@ export const CUDA_PARTS: readonly CudaPart[] = [
     package: 'nvidia-cublas-cu12', opened: true, oneRelease: true, size: [581e6, 854e6],
     libraries: { 'libcublas.so.12': 'libcublas.so.13', 'libcublasLt.so.12': 'libcublasLt.so.13' },
   },
-  { package: 'nvidia-cusolver-cu12', opened: true, oneRelease: true, size: [338e6, 302e6], libraries: { 'libcusolver.so.11': 'libcusolver.so.12' } },
-  { package: 'nvidia-cusparse-cu12', opened: true, oneRelease: true, size: [367e6, 487e6], libraries: { 'libcusparse.so.12': 'libcusparse.so.12' } },
+  {
+    package: 'nvidia-cusolver-cu12', opened: true, oneRelease: true, size: [338e6, 302e6],
+    libraries: { 'libcusolver.so.11': 'libcusolver.so.12' },
+  },
+  {
+    package: 'nvidia-cusparse-cu12', opened: true, oneRelease: true, size: [367e6, 487e6],
+    libraries: { 'libcusparse.so.12': 'libcusparse.so.12' },
+  },
   { package: 'nvidia-nvjitlink-cu12', oneRelease: true, size: [40e6, 96e6], libraries: { 'libnvJitLink.so.12': 'libnvJitLink.so.13' } },
   { package: 'nvidia-cufft-cu12', opened: true, size: [201e6, 292e6], libraries: { 'libcufft.so.11': 'libcufft.so.12' } },
   {

@@ -21,7 +21,9 @@ def version(name, library):
 print(json.dumps({name: version(name, ctypes.CDLL(path)) for name, path in json.loads(sys.argv[1]).items()}))`;
 
 /** Versions of CUDA's libraries by name, as in `cublas` and `cudart`, each by its path. */
-export async function libraryVersions<Name extends string>(python: string, paths: Readonly<Record<Name, string>>): Promise<Record<Name, string>> {
+export async function libraryVersions<Name extends string>(
+  python: string, paths: Readonly<Record<Name, string>>,
+): Promise<Record<Name, string>> {
   return JSON.parse(await runTool(python, ['-c', VERSIONS, JSON.stringify(paths)])) as Record<Name, string>;
 }
 

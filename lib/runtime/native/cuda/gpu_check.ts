@@ -8,8 +8,8 @@ import { driverTrouble, type Gpu } from './nvidia.js';
 const DRIVER = 'libcuda.so.1'; // comes with the GPU's driver, not with a build
 
 /**
- * Which library of a GPU build cannot be opened, and why; null if all can. Opens those that TensorFlow opens before it takes a GPU, by the same names
- * and in the same folders, and what lies beside them. No GPU is needed, nor its driver.
+ * Which library of a GPU build cannot be opened, and why; null if all can. Opens those that TensorFlow opens before it takes a GPU, by the
+ * same names and in the same folders, and what lies beside them. No GPU is needed, nor its driver.
  * @param onOpen gets the name of each library before it is opened: a damaged one can end the process.
  */
 export function unusableLibrary(folder: string, onOpen?: (name: string) => void): string | null {
