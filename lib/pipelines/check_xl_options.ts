@@ -34,8 +34,8 @@ export function checkXLOptions(
   const batch = request.latentShape[0] / request.numImagesPerPrompt;
   refuseBoth({ prompt2, promptEmbeds });
   refuseBoth({ negativePrompt2, negativePromptEmbeds });
-  if (promptEmbeds) require({ promptEmbeds, pooledPromptEmbeds });
-  if (negativePromptEmbeds) require({ negativePromptEmbeds, negativePooledPromptEmbeds });
+  if (promptEmbeds) requirePooled({ promptEmbeds, pooledPromptEmbeds });
+  if (negativePromptEmbeds) requirePooled({ negativePromptEmbeds, negativePooledPromptEmbeds });
   for (const [name, pooled] of Object.entries({ pooledPromptEmbeds, negativePooledPromptEmbeds })) {
     if (pooled) checkShape(name, pooled.shape, [batch, pipe.textEncoder2.config.projection_dim]);
   }
@@ -64,11 +64,11 @@ function checkNumbersOfUNet({ unet, textEncoder2, requiresAestheticsScore, famil
   const takes = (features! - textEncoder2.config.projection_dim) / dim!;
   const told = fromImage && requiresAestheticsScore ? 5 : 6;
   if (takes === told) return;
-  const why = takes !== 5 ? 'it is not of the textEncoder2'
+  const why = takes === 6 ? 'a base model takes requiresAestheticsScore: false'
+    : takes !== 5 ? 'it is for another textEncoder2'
     : fromImage ? 'a refiner takes requiresAestheticsScore: true'
     : `it is a refiner's, which ${familyName}Img2ImgPipeline runs; ${familyName}Pipeline takes a base model's`;
-  const instead = takes === 6 && told === 5 ? 'a base model takes requiresAestheticsScore: false' : why;
-  throw new RangeError(`unet: takes ${takes} numbers besides the text, is told ${told}: ${instead}`);
+  throw new RangeError(`unet: takes ${takes} numbers besides the text, is told ${told}: ${why}`);
 }
 
 /** @throws RangeError for the states of one text encoder, where there are two. */
@@ -84,7 +84,7 @@ function refuseBoth(options: Record<string, unknown>): void {
   if (given !== undefined && embedded) throw new TypeError(`${text}: got both ${text} and ${embeds}, takes one of the two`);
 }
 
-function require(options: Record<string, unknown>): void {
+function requirePooled(options: Record<string, unknown>): void {
   const [[embeds], [pooled, given]] = Object.entries(options);
   if (!given) throw new TypeError(`${pooled}: got undefined, takes each text as a whole, [prompts, features], where there are ${embeds}`);
 }

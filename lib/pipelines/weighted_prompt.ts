@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
-import type { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { encodeIds, encodeIdsPenultimate } from './encode_prompt.js';
 import { parsePromptWeights } from './prompt_weights.js';
+import type { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 
 export interface WeightedPromptOptions {
   /** What not to show: one text for all prompts, or one for each. Empty by default. */
@@ -32,14 +32,6 @@ export interface XLWeightedPromptEmbeds extends WeightedPromptEmbeds {
   negativePooledPromptEmbeds: tf.Tensor;
 }
 
-/** What has SDXL's text encoders: its pipelines. */
-interface XLPromptEncoders {
-  readonly promptEncoders: readonly PromptEncoder[];
-  readonly textEncoder2: CLIPTextModelWithProjection;
-  readonly forceZerosForEmptyPrompt: boolean;
-  readonly device?: Device;
-}
-
 interface WeightedTokens {
   ids: number[];
   weights: number[];
@@ -64,10 +56,12 @@ interface ChunkedTokens {
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
  * @throws RangeError for a list of negative prompts of another length.
  */
-export function encodeWeightedPrompt(pipe: XLPromptEncoders, prompt: string | string[], options?: XLWeightedPromptOptions): XLWeightedPromptEmbeds;
-export function encodeWeightedPrompt(pipe: SomePromptEncoder, prompt: string | string[], options?: WeightedPromptOptions): WeightedPromptEmbeds;
+export function encodeWeightedPrompt(pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions): XLWeightedPromptEmbeds;
 export function encodeWeightedPrompt(
-  pipe: SomePromptEncoder | XLPromptEncoders, prompt: string | string[], options: XLWeightedPromptOptions = {},
+  pipe: PromptEncoder & { readonly device?: Device }, prompt: string | string[], options?: WeightedPromptOptions,
+): WeightedPromptEmbeds;
+export function encodeWeightedPrompt(
+  pipe: (PromptEncoder & { readonly device?: Device }) | StableDiffusionXLPipeline, prompt: string | string[], options: XLWeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const { clipSkip = 0, negativePrompt = '' } = options;
   const prompts = [prompt].flat();
@@ -94,8 +88,6 @@ export function encodeWeightedPrompt(
     };
   });
 }
-
-type SomePromptEncoder = PromptEncoder & { readonly device?: Device };
 
 /** @throws RangeError for a list of another length. */
 function textsOf(name: string, texts: string | string[], count: number): string[] {

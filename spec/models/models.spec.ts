@@ -160,6 +160,31 @@ describe('UNet2DConditionModel refuses configs', () => {
   for (const [title, config, message] of refused) it(title, () => assert.throws(() => new UNet2DConditionModel(config), message));
 });
 
+describe('UNet2DConditionModel has as many parameters as', () => {
+  const told = { addition_embed_type: 'text_time', addition_time_embed_dim: 256, use_linear_projection: true };
+  const base = {
+    ...told, block_out_channels: [320, 640, 1280], cross_attention_dim: 2048, projection_class_embeddings_input_dim: 2816, attention_head_dim: [5, 10, 20],
+    down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'], up_block_types: ['CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'],
+    transformer_layers_per_block: [1, 2, 10],
+  };
+  const refiner = {
+    ...told, block_out_channels: [384, 768, 1536, 1536], cross_attention_dim: 1280, projection_class_embeddings_input_dim: 2560, attention_head_dim: [6, 12, 24, 24],
+    down_block_types: ['DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'],
+    up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'], transformer_layers_per_block: 4,
+  };
+  const vega = {
+    ...base, transformer_layers_per_block: [1, [1, 1], [2, 2]], reverse_transformer_layers_per_block: [[2, 2, 2], [1, 1, 1], 1], mid_block_type: null,
+  };
+  for (const [name, config, count] of [['SDXL', base, 2_567_463_684], ["SDXL's refiner", refiner, 2_259_526_660], ['Vega', vega, 714_087_044]] as const) {
+    it(name, () => assert.equal(new UNet2DConditionModel(config as never).numParameters, count));
+  }
+
+  it('OpenCLIP bigG, the second text encoder', () => {
+    const config = { hidden_size: 1280, intermediate_size: 5120, num_hidden_layers: 32, num_attention_heads: 20, hidden_act: 'gelu', projection_dim: 1280 };
+    assert.equal(new CLIPTextModelWithProjection(config).numParameters, 694_659_840);
+  });
+});
+
 describeOnDevices('AutoencoderKL equals diffusers', () => {
   for (const name of ['sd', 'no_quant', 'mish', 'relu']) {
     it(name, async () => {
