@@ -71,6 +71,22 @@ program.command('compile')
   .option('--verbose', 'print where an error comes from')
   .action(options => supervised(async () => (await import('./cli/compile.js')).compile(options)));
 
+program.command('serve')
+  .description('answer requests for pictures over HTTP: OpenAI\'s images API, Hugging Face\'s text-to-image, and jobs')
+  .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
+  .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
+  .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
+  .option('--port <number>', 'where to listen', wholeNumber(0), 7860)
+  .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .option('--api-keys <file>', 'keys of which requests bring one as Authorization: Bearer; also by TFJS_DIFFUSERS_API_KEYS')
+  .option('--max-queue <n>', 'requests that may wait (default: 100)', wholeNumber(1))
+  .option('--max-steps <n>', 'of a request (default: 100)', wholeNumber(1))
+  .option('--max-pixels <n>', 'width times height of a request (default: 2097152)', wholeNumber(64))
+  .option('--log', 'a line of JSON for each request')
+  .option('--verbose', 'print where an error comes from')
+  .action(async options => (await import('./cli/serve.js')).serve(options));
+
 program.command('setup')
   .description('build the native backend, which is much faster than WASM')
   .option('--gpu', 'for a CUDA GPU (default where nvidia-smi finds one)')

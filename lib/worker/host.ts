@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { releaseProxy, type ProxyMarked, type Remote } from 'comlink';
 import type { GeneratorState } from '../core/random.js';
 import { DiffusionPipeline } from '../pipelines/index.js';
-import { pipelineClass } from '../pipelines/registry.js';
+import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/registry.js';
+import type { Device } from '../runtime/devices.js';
 import type { Scheduler } from '../schedulers/index.js';
 import { newLuggage, pack, packAndFree, unpack } from './message.js';
 
@@ -15,6 +16,15 @@ export interface Reply {
   readonly generators: readonly GeneratorState[];
 }
 
+/** What a caller can know of a pipeline. */
+export interface PipelineDescription {
+  readonly className: string;
+  readonly device?: Device;
+  readonly numParameters: number;
+  /** What `generate` takes where its options say nothing. */
+  readonly defaults?: { readonly numInferenceSteps: number; readonly guidanceScale: number };
+}
+
 interface Made extends DiffusionPipeline {
   scheduler: Scheduler;
 }
@@ -24,7 +34,10 @@ export class PipelineHost {
   private readonly pipelines: Made[] = [];
   private readonly calls = new Map<number, AbortController>();
 
-  /** Calls a method of a pipeline, or `load`, `as`, `getScheduler`, `setScheduler` of ours. @param call its number, to abort it by. */
+  /**
+   * Calls a method of a pipeline, or `load`, `as`, `describe`, `getScheduler`, `setScheduler` of ours.
+   * @param call its number, to abort it by.
+   */
   async call(call: number, pipeline: number, method: string, inputs: unknown, callback: Callback & ProxyMarked): Promise<Reply> {
     const controller = new AbortController();
     this.calls.set(call, controller);
@@ -60,6 +73,7 @@ export class PipelineHost {
     const pipe = this.pipelines[number];
     switch (method) {
       case 'as': return this.keep(new (pipelineClass(inputs[0], 'as'))(pipe.components as never) as Made);
+      case 'describe': return describe(pipe);
       case 'getScheduler': return pipe.scheduler;
       case 'setScheduler': return void (pipe.scheduler = inputs[0] as Scheduler);
     }
@@ -69,12 +83,22 @@ export class PipelineHost {
   }
 
   private async load(source: string, className: string | undefined, options: object): Promise<number> {
-    const Pipeline = className === undefined ? DiffusionPipeline
-      : pipelineClass(className, 'pipeline') as unknown as typeof DiffusionPipeline;
+    const Pipeline = className === undefined ? DiffusionPipeline : loadable(className);
     return this.keep(await Pipeline.fromPretrained(source, options) as Made);
   }
 
   private keep(pipe: Made): number {
     return this.pipelines.push(pipe) - 1;
   }
+}
+
+function describe(pipe: DiffusionPipeline): PipelineDescription {
+  const [className] = Object.entries(pipelineClasses).find(([, Pipeline]) => pipe.constructor === Pipeline) ?? [pipe.constructor.name];
+  const { device, numParameters, defaults } = pipe as DiffusionPipeline & Partial<Pick<UsualPipeline, 'defaults'>>;
+  return { className, device, numParameters, defaults };
+}
+
+/** A class of pipelines, which has what the base class has. @throws RangeError for a name that is none. */
+function loadable(className: string): typeof DiffusionPipeline {
+  return pipelineClass(className, 'pipeline') as unknown as typeof DiffusionPipeline;
 }

@@ -70,12 +70,12 @@ export interface Receiver {
   readonly signal?: AbortSignal;
 }
 
-/** What `pack` packed. Tensors are the receiver's, and named in its luggage. */
+/** What `pack` packed. Tensors are the receiver's, and named in its luggage; those in an object are made when they are asked for. */
 export function unpack(value: unknown, receiver: Receiver): unknown {
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value;
   if (Array.isArray(value)) return value.map(item => unpack(item, receiver));
   const { [STAND]: stand } = value as { [STAND]?: Stand };
-  if (!stand) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, unpack(item, receiver)]));
+  if (!stand) return unpackObject(value, receiver);
   switch (stand.is) {
     case 'image': return Image.of(stand.pixels, stand.text);
     case 'scheduler': return schedulerClass(stand.className).fromConfig(stand.config);
@@ -84,9 +84,23 @@ export function unpack(value: unknown, receiver: Receiver): unknown {
     case 'function': return (...inputs: unknown[]) => receiver.call(stand.index, inputs);
     case 'generator': return receiver.luggage.generators[stand.index] ??= Generator.fromState(stand.state);
     case 'tensor': {
+      if (!tf.getBackend()) void tf.setBackend('cpu'); // plain JavaScript, in a thread that computes nothing: it is there at once
       const tensor = tf.tensor(stand.values as number[], stand.shape, stand.dtype);
       receiver.luggage.tensors.push(tensor);
       return tensor;
     }
   }
+}
+
+function unpackObject(value: object, receiver: Receiver): object {
+  const result = {};
+  for (const [key, item] of Object.entries(value)) {
+    let made: { it: unknown } | undefined;
+    const isTensor = (item as { [STAND]?: Stand } | undefined)?.[STAND]?.is === 'tensor';
+    Object.defineProperty(result, key, {
+      enumerable: true,
+      ...isTensor ? { get: () => (made ??= { it: unpack(item, receiver) }).it } : { value: unpack(item, receiver), writable: true },
+    });
+  }
+  return result;
 }

@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
-import { ensureBackend } from '../core/backend.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import type { UsualPipeline } from '../pipelines/registry.js';
 import type { Scheduler } from '../schedulers/index.js';
-import type { Callback } from './host.js';
+import type { Callback, PipelineDescription } from './host.js';
 import { newLuggage, pack, packAndFree, unpack } from './message.js';
 import { startWorker, type RunningWorker } from './start_worker.js';
 
@@ -16,12 +15,15 @@ type Methods<P> = {
 };
 
 /**
- * A pipeline at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with the same
- * options and results: pictures, generators (which go on where the worker left them), tensors, signals and callbacks come as copies.
+ * A pipeline that is at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with
+ * the same options and results: pictures, generators (which go on from where the worker left them), tensors, signals and callbacks come
+ * along as copies.
  */
 export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   /** Another class of pipelines of the same components, in the same worker: `pipe.as('StableDiffusionImg2ImgPipeline')`. */
   as<Q = UsualPipeline>(className: string): Promise<WorkerPipeline<Q>>;
+  /** Its class, what it runs on, and how many numbers it learned. */
+  describe(): Promise<PipelineDescription>;
   /** A copy of the pipeline's scheduler, for its config. */
   getScheduler(): Promise<Scheduler>;
   /** Takes a copy of a scheduler for the pipeline's own. */
@@ -47,7 +49,6 @@ export async function createWorkerPipeline<P = UsualPipeline>(
   const { pipeline, ...others } = options;
   const connection = new Connection(startWorker());
   try {
-    await ensureBackend(); // for tensors that come from there
     return connection.pipeline(await connection.call(0, 'load', [source, pipeline, others]) as number) as WorkerPipeline<P>;
   } catch (error) {
     await connection.end();

@@ -8,7 +8,7 @@ describe('Examples in the docs', () => {
   const folder = temporaryFolder();
 
   for (const page of [
-    'README.md', 'docs/getting_started.md', 'docs/own_model.md', 'docs/beyond_the_prompt.md', 'docs/schedulers.md', 'docs/servers.md',
+    'README.md', 'docs/getting_started.md', 'docs/own_model.md', 'docs/beyond_the_prompt.md', 'docs/schedulers.md', 'docs/servers.md', 'docs/serving.md',
     'docs/coming_from_diffusers.md', 'docs/recipes.md', 'docs/troubleshooting.md', 'docs/memory_and_time.md', 'docs/overview.md',
   ]) {
     const text = readFileSync(page, 'utf8');

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from '../support/temporary_folder.js';
+
+const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
+
+describe('tfjs-diffusers serve', () => {
+  const folder = temporaryFolder();
+
+  async function start(...args: string[]): Promise<{ child: ChildProcess; address: string; ended: Promise<[number | null, string]> }> {
+    const child = spawn(process.execPath, [cli, 'serve', '--port', '0', '--device', 'wasm', ...args], { cwd: folder() });
+    let output = '';
+    const ended = new Promise<[number | null, string]>(resolve => { child.on('close', code => resolve([code, output])); });
+    child.stderr.on('data', text => { output += text; });
+    child.stdout.on('data', text => { output += text; });
+    await Promise.race([once(child.stdout, 'data'), ended]);
+    return { child, address: /http:\/\/[\d.]+:\d+/.exec(output)?.[0] ?? output, ended };
+  }
+
+  it('serves the demo model by one command, finishes what runs when it is told to end, and refuses what waits', async () => {
+    const { child, address, ended } = await start('--log');
+    const ask = (steps: number) => fetch(`${address}/v1/images/generations`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a secret star', steps }),
+    }).then(async response => [response.status, await response.json() as { error?: { message: string } }] as const);
+    const [running, waiting] = [ask(20), ask(20)];
+    const queued = async () => /diffusers_queue_length 1/.test(await (await fetch(`${address}/metrics`)).text());
+    while (!await queued()) { /* until the second request is there */ }
+    child.kill('SIGTERM');
+    assert.equal((await running)[0], 200);
+    const [status, { error }] = await waiting;
+    assert.deepEqual([status, error!.message], [503, 'the server is about to end']);
+    const [code, output] = await ended;
+    assert.equal(code, 0);
+    assert.match(output, /"statusCode":200/);
+    assert.doesNotMatch(output, /secret/);
+  });
+
+  it('asks for keys where a file holds some', async () => {
+    writeFileSync(join(folder(), 'keys'), 'one\ntwo\n');
+    const { child, address, ended } = await start('--api-keys', 'keys', '--max-steps', '5');
+    const status = (key: string) => fetch(`${address}/v1/models`, { headers: { authorization: `Bearer ${key}` } }).then(response => response.status);
+    assert.deepEqual([await status('two'), await status('three')], [200, 401]);
+    child.kill('SIGINT');
+    assert.equal((await ended)[0], 0);
+  });
+
+  it('names what is wrong', async () => {
+    const [code, output] = await (await start('--model', 'a/x', '--model', 'b/x')).ended;
+    assert.deepEqual([code, output], [2, "error: --model: got two of the name 'x', takes another for one of them, as in other=x\n"]);
+    const [missing, told] = await (await start('--api-keys', 'none')).ended;
+    assert.equal(missing, 1);
+    assert.match(told, /^error: --api-keys: none cannot be read: ENOENT/);
+    const [absent, message] = await (await start('--model', 'none')).ended;
+    assert.equal(absent, 1);
+    assert.match(message, /^error: none: there is no such folder/);
+  });
+});
