@@ -119,11 +119,15 @@ export class MaskPainter {
   private draw(from: { x: number; y: number }): void {
     const { context } = this;
     context.globalCompositeOperation = this.tools.erase.checked ? 'destination-out' : 'source-over';
-    Object.assign(context, { strokeStyle: PAINT, lineWidth: 2 * this.radius, lineCap: 'round', lineJoin: 'round' });
+    context.strokeStyle = context.fillStyle = PAINT;
+    context.lineWidth = 2 * this.radius;
     context.beginPath();
     context.moveTo(from.x, from.y);
     context.lineTo(this.at.x, this.at.y);
     context.stroke();
+    context.beginPath();
+    context.arc(this.at.x, this.at.y, this.radius, 0, 2 * Math.PI); // the line's round end, and all of a dot
+    context.fill();
     context.globalCompositeOperation = 'source-over';
   }
 
