@@ -37,13 +37,15 @@ export function weightChange(parts: Parts, spec: ParameterSpec): WeightChange | 
   if (stranger) throw new RangeError(`has both ${present[0]} and ${stranger}`);
   const missing = kind.needs.find(choices => !choices.some(choice => choice.every(part => parts[part])));
   if (missing) throw new RangeError(`has no ${missing[0].find(part => !parts[part])}`);
-  const matrix = spec.layout === 'plain' && spec.shape.length > 1 ? undefined : kind.make(parts, spec); // not an embedding, whose words can grow
+  const isEmbedding = spec.layout === 'plain' && spec.shape.length > 1; // whose words can grow
+  const matrix = isEmbedding ? undefined : kind.make(parts, spec);
   if (!matrix) {
     const shapes = present.map(part => `[${parts[part]!.shape.join(', ')}]`);
     const listed = shapes.length === 1 ? shapes[0] : `${shapes.slice(0, -1).join(', ')} and ${shapes.at(-1)}`;
     throw new RangeError(`has factors ${listed}, the weight is [${spec.shape.join(', ')}]`);
   }
-  return { takesAlpha: kind.rank !== undefined, rank: kind.rank?.(parts), delta: () => tf.tidy(() => tf.reshape(matrix.value(), [...spec.shape])) };
+  const delta = () => tf.tidy(() => tf.reshape(matrix.value(), [...spec.shape]));
+  return { takesAlpha: kind.rank !== undefined, rank: kind.rank?.(parts), delta };
 }
 
 interface Kind {
@@ -103,7 +105,9 @@ const maxTuckerRank = 4096; // with more, what is between small factors would be
 function lowRank({ down, up, mid }: Parts, spec: ParameterSpec): Matrix | undefined {
   const sizes = sizesOf(spec);
   if (!mid) return product(down!, up!, sizes);
-  return tucker(mid, matrix(down!, { ...sizes, ...flat, outputs: down!.shape[0] }), matrix(up!, { ...sizes, ...flat, inputs: up!.shape[1] }), sizes);
+  const first = matrix(down!, { ...sizes, ...flat, outputs: down!.shape[0] });
+  const last = matrix(up!, { ...sizes, ...flat, inputs: up!.shape[1] });
+  return tucker(mid, first, last, sizes);
 }
 
 function hadamard(parts: Parts, spec: ParameterSpec): Matrix | undefined {

@@ -154,8 +154,8 @@ export function networkAdapters(network: Model<unknown>): NetworkAdapters {
 }
 
 /**
- * What an adapter adds to a weight. Where it says how long the weights of an output are, that is so at any scale, as in peft: together with what
- * is added they are brought to that length.
+ * What an adapter adds to a weight. Where it says how long the weights of an output are, that is so at any scale, as in peft: together with
+ * what is added they are brought to that length.
  */
 function difference({ delta, scale, magnitude }: LoraChange, weight: tf.Tensor, adapterScale: number): tf.Tensor {
   const added = delta().mul(scale * adapterScale);

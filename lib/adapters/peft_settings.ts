@@ -14,8 +14,8 @@ export interface ModuleSettings {
 const maxSteps = 5e7; // some seconds
 
 /**
- * Reads a config of peft (`LoraConfig`, `LoHaConfig` or `LoKrConfig`): the content of an `adapter_config.json`, or of a file's metadata, where
- * each key can have the network's name before it (`unet.lora_alpha`).
+ * Reads a config of peft (`LoraConfig`, `LoHaConfig` or `LoKrConfig`): the content of an `adapter_config.json`, or of a file's metadata,
+ * where each key can have the network's name before it (`unet.lora_alpha`).
  * @param name what errors call the config.
  * @returns a function of a network's name and what a module there may be called.
  * @throws WeightsError for what is no config of an adapter, or has a pattern that is broken or takes too long.
@@ -49,7 +49,8 @@ function readPattern(name: string, values: unknown, budget: Budget): (modules: r
       throw error instanceof RegexError ? new WeightsError(`${name}: ${show(pattern)}: ${error.message}`, { cause: error }) : error;
     }
   };
-  const entries = Object.entries(values).map(([pattern, value]) => ({ pattern, value: checkNumber(name, value), test: explained(pattern, () => compile(pattern, budget)) }));
+  const entries = Object.entries(values).map(([pattern, value]) =>
+    ({ pattern, value: checkNumber(name, value), test: explained(pattern, () => compile(pattern, budget)) }));
   return modules => entries.find(({ pattern, test }) => explained(pattern, () => modules.some(module => test(module))))?.value;
 }
 

@@ -1,4 +1,4 @@
-/** Python's regular expressions, as configs of peft hold them. They come from strangers, so matching takes bounded time, whatever they are. */
+/** Python's regular expressions, as configs of peft hold them. They come from strangers, so matching takes bounded time for all. */
 
 /** A pattern that Python would refuse, or that asks for more than is matched here. */
 export class RegexError extends Error {
@@ -113,7 +113,8 @@ class Parser {
 
   /** `*`, `+`, `?`, `{2}`, `{2,}`, `{,3}`, `{2,3}`; any other brace is one. */
   private quantifier(): [min: number, max: number] | undefined {
-    const [whole, sign, low = '', comma, high = ''] = /^(?:([*+?])|\{(?!\})(\d*)(?:(,)(\d*))?\})/.exec(this.pattern.slice(this.at, this.at + 24)) ?? [];
+    const ahead = this.pattern.slice(this.at, this.at + 24);
+    const [whole, sign, low = '', comma, high = ''] = /^(?:([*+?])|\{(?!\})(\d*)(?:(,)(\d*))?\})/.exec(ahead) ?? [];
     if (whole === undefined || (!sign && !low && !comma)) return undefined;
     this.at += whole.length;
     if (sign) return [sign === '+' ? 1 : 0, sign === '?' ? 1 : Infinity];

@@ -59,8 +59,10 @@ export class AutoencoderTiny extends PiecewiseAutoencoder<AutoencoderTinyConfig>
     perBlock('vae config: num_encoder_blocks', num_encoder_blocks, this.config.encoder_block_out_channels.length);
     perBlock('vae config: num_decoder_blocks', num_decoder_blocks, this.config.decoder_block_out_channels.length);
     const activation = getBlockActivation('vae config: act_fn', this.config.act_fn);
-    this.encoder = this.add('encoder', new TinyStages('down', in_channels, encoderChannels, latent_channels, num_encoder_blocks, activation));
-    this.decoder = this.add('decoder', new TinyStages('up', latent_channels, decoderChannels, out_channels, num_decoder_blocks, activation));
+    const encoder = new TinyStages('down', in_channels, encoderChannels, latent_channels, num_encoder_blocks, activation);
+    const decoder = new TinyStages('up', latent_channels, decoderChannels, out_channels, num_decoder_blocks, activation);
+    this.encoder = this.add('encoder', encoder);
+    this.decoder = this.add('decoder', decoder);
   }
 
   /** How many pixels of the image, in height and in width, one latent stands for. */
@@ -81,7 +83,7 @@ export class AutoencoderTiny extends PiecewiseAutoencoder<AutoencoderTinyConfig>
   /**
    * The image of latents.
    * @param z `[batch, height, width, latent_channels]`.
-   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], float32 whatever the weights are; the caller disposes it.
+   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], always float32; the caller's.
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);

@@ -40,7 +40,7 @@ const KEYS: ConfigKeys<CLIPTextConfig> = {
   eos_token_id: whole(49407),
 };
 
-/** What transformers takes where a whole CLIP's `text_config` says nothing, and other than the above: it does not write its own defaults there. */
+/** What transformers takes where a whole CLIP's `text_config` says nothing, and other than the above: it writes none of its defaults. */
 const NESTED_KEYS: ConfigKeys<CLIPTextConfig> = {
   ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512),
 };
@@ -167,6 +167,7 @@ class CLIPAttention extends Block {
   }
 
   compute(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-    return this.outProj.forward(scaledDotProductAttention(this.qProj.forward(x), this.kProj.forward(x), this.vProj.forward(x), { heads: this.heads, mask }));
+    const [query, key, value] = [this.qProj, this.kProj, this.vProj].map(projection => projection.forward(x));
+    return this.outProj.forward(scaledDotProductAttention(query, key, value, { heads: this.heads, mask }));
   }
 }

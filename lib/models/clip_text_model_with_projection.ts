@@ -28,7 +28,8 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
     const output = super.compute(ids);
     const [batch, tokens, features] = output.lastHiddenState.shape;
     const rows = tf.reshape(output.lastHiddenState, [batch * tokens, features!]);
-    const ends = tf.gather(rows, tf.add(this.endsOf(ids), tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(tokens, 'int32'))) as tf.Tensor1D);
+    const begins = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(tokens, 'int32'));
+    const ends = tf.gather(rows, tf.add(this.endsOf(ids), begins) as tf.Tensor1D);
     return { textEmbeds: widen(this.textProjection.forward(ends)), ...output };
   }
 

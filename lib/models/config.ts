@@ -34,8 +34,9 @@ export interface ConfigKey<T> extends KeyOptions {
 export type ConfigKeys<Config> = { readonly [K in keyof Config]-?: ConfigKey<Config[K]> };
 
 /** A whole number, or a list of them. */
-export function whole<T extends number | number[]>(value: T, { most = MAX_NUMBER, ...options }: KeyOptions & { most?: number } = {}): ConfigKey<T> {
-  return { value, like: value, most, ...options };
+export function whole<T extends number | number[]>(value: T, options: KeyOptions & { most?: number } = {}): ConfigKey<T> {
+  const { most = MAX_NUMBER, ...others } = options;
+  return { value, like: value, most, ...others };
 }
 
 /** Any number from 0 on, or a list of them. */
@@ -79,9 +80,13 @@ export function mergeConfig<Config extends object>(
 function check(name: string, value: unknown, key: ConfigKey<unknown>): void {
   const { like, most, accepts } = key;
   if (accepts) checkOneOf(name, value, accepts);
-  if (!(value === null && key.nullable) && !fits(value, key)) throw new TypeError(`${name}: got ${show(value)}, takes a value like ${show(like)}`);
+  if (!(value === null && key.nullable) && !fits(value, key)) {
+    throw new TypeError(`${name}: got ${show(value)}, takes a value like ${show(like)}`);
+  }
   const isWhole = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most!);
-  if (most !== undefined && ![value].flat(2).every(isWhole)) throw new RangeError(`${name}: got ${show(value)}, takes whole numbers up to ${most}`);
+  if (most !== undefined && ![value].flat(2).every(isWhole)) {
+    throw new RangeError(`${name}: got ${show(value)}, takes whole numbers up to ${most}`);
+  }
 }
 
 /** Whether a value has the type that a key takes, or is a list of such where the key takes lists. */
@@ -92,7 +97,8 @@ function fits(value: unknown, { like, signed, listable, nestable }: ConfigKey<un
     if (Array.isArray(like)) return isList(each => alike(each, like[0], signed))(item);
     return alike(item, like, signed);
   };
-  return isOne(value) || (listable === true && isList(isOne)(value)) || (nestable === true && isList(item => isOne(item) || isList(isOne)(item))(value));
+  if (isOne(value) || (listable === true && isList(isOne)(value))) return true;
+  return nestable === true && isList(item => isOne(item) || isList(isOne)(item))(value);
 }
 
 function alike(value: unknown, like: unknown, signed = false): boolean {

@@ -6,14 +6,15 @@ export interface DeepCacheOptions {
   /** Every how many timesteps to run all of the UNet; 3 by default. */
   cacheInterval?: number;
   /**
-   * Which skip connection the steps between still run through, counted from the outside: 0 (default) leaves the first and the last layers alone
-   * to run, larger numbers more.
+   * Which skip connection the steps between still run through, counted from the outside: 0 (default) leaves the first and the last layers
+   * alone to run, larger numbers more.
    */
   cacheBranchId?: number;
 }
 
 /** @throws RangeError for numbers that do not fit a UNet with so many skip connections. */
-export function checkDeepCache({ cacheInterval = 3, cacheBranchId = 0 }: DeepCacheOptions, skipConnections: number): Required<DeepCacheOptions> {
+export function checkDeepCache(options: DeepCacheOptions, skipConnections: number): Required<DeepCacheOptions> {
+  const { cacheInterval = 3, cacheBranchId = 0 } = options;
   return {
     cacheInterval: checkInteger('cacheInterval', cacheInterval, 1),
     cacheBranchId: checkInteger('cacheBranchId', cacheBranchId, 0, skipConnections - 1),
@@ -21,8 +22,8 @@ export function checkDeepCache({ cacheInterval = 3, cacheBranchId = 0 }: DeepCac
 }
 
 /**
- * The UNet's deep features during one generation: they change little from a timestep to the next, so that they are computed anew only at every
- * few of them (arXiv:2312.00858). A full timestep gives exactly what the UNet gives without a cache.
+ * The UNet's deep features during one generation: they change little from a timestep to the next, so that they are computed anew only at
+ * every few of them (arXiv:2312.00858). A full timestep gives exactly what the UNet gives without a cache.
  * Equals DeepCacheSDHelper of Python's DeepCache.
  */
 export class DeepCache {

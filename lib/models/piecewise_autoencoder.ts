@@ -47,7 +47,8 @@ export abstract class PiecewiseAutoencoder<Config> extends Model<Config> {
   protected runInPieces(method: 'encode' | 'decode', x: tf.Tensor, network: (x: tf.Tensor) => tf.Tensor, sizes?: TileSizes): tf.Tensor {
     const [batch, height, width] = x.shape;
     const run = (piece: tf.Tensor) => this.graph(method, network, piece);
-    const runImages = sizes && this.tiling && Math.max(height, width!) > sizes.tileSize ? (images: tf.Tensor) => runTiled(images, sizes, run) : run;
+    const tiled = sizes && this.tiling && Math.max(height, width!) > sizes.tileSize;
+    const runImages = tiled ? (images: tf.Tensor) => runTiled(images, sizes, run) : run;
     return timed(this, () => {
       if (!this.slicing || batch === 1) return runImages(x);
       return tf.tidy(() => tf.concat(tf.split(x, batch).map(image => runImages(image))));

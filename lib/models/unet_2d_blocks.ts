@@ -92,8 +92,8 @@ export class MidBlock2D extends Block {
 }
 
 /**
- * Resnets on the state so far joined with one of the way down, each followed by attention to the text if there is any, then a doubling: by a
- * convolution, or by a resnet.
+ * Resnets on the state so far joined with one of the way down, each followed by attention to the text if there is any, then a doubling: by
+ * a convolution, or by a resnet.
  * - Weights below `resnets.N`, `attentions.N`, `upsamplers.0`.
  * Equals diffusers' UpBlock2D, CrossAttnUpBlock2D, ResnetUpsampleBlock2D and SimpleCrossAttnUpBlock2D.
  */
@@ -122,11 +122,12 @@ export class UpBlock2D extends Block {
   }
 
   /**
-   * From its layer `from` to before its layer `to`, all by default. Each takes a state off the end of `skips`; these and `x` are taken over, and
-   * freed as soon as they are joined.
+   * From its layer `from` to before its layer `to`, all by default. Each takes a state off the end of `skips`; these and `x` are taken
+   * over, and freed as soon as they are joined.
    */
   compute(x: tf.Tensor, skips: tf.Tensor[], conditions: BlockConditions, from = 0, to = this.joins): tf.Tensor {
-    const steps = this.layers.slice(from, to).flatMap(layer => [(state: tf.Tensor) => join(state, skips.pop()!), ...stepsOf(layer, conditions)]);
+    const joinNext = (state: tf.Tensor) => join(state, skips.pop()!);
+    const steps = this.layers.slice(from, to).flatMap(layer => [joinNext, ...stepsOf(layer, conditions)]);
     const { upsampler } = this;
     if (upsampler && to === this.joins) steps.push(state => double(upsampler, state, skips.at(-1)!, conditions.temb));
     return follow(x, steps);
@@ -144,6 +145,7 @@ function join(state: tf.Tensor, skip: tf.Tensor): tf.Tensor {
 function double(upsampler: Upsample2D | ResnetBlock2D, state: tf.Tensor, next: tf.Tensor, temb: tf.Tensor): tf.Tensor {
   const [, height, width] = next.shape;
   const doubled = upsampler instanceof Upsample2D ? upsampler.forward(state, [height, width!]) : upsampler.forward(state, temb);
-  checkShape('unet sample of a height or width that does not halve evenly: the state after doubling', doubled.shape, [null, height, width!, null]);
+  const what = 'unet sample of a height or width that does not halve evenly: the state after doubling';
+  checkShape(what, doubled.shape, [null, height, width!, null]);
   return doubled;
 }

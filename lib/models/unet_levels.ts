@@ -32,7 +32,9 @@ const UP_KINDS: Record<string, BlockKind> = {
 };
 
 /** What the way down is made by, of a UNet or of what goes the same way. */
-export type UNetDownConfig = Omit<UNet2DConditionConfig, 'up_block_types' | 'reverse_transformer_layers_per_block' | 'out_channels' | 'conv_out_kernel'>;
+export type UNetDownConfig = Omit<
+  UNet2DConditionConfig, 'up_block_types' | 'reverse_transformer_layers_per_block' | 'out_channels' | 'conv_out_kernel'
+>;
 
 /** What is of a block's kind. */
 export interface LevelBlock {
@@ -95,7 +97,8 @@ export function upBlocks(config: UNet2DConditionConfig): LevelBlock[] {
   return config.block_out_channels.map((_, level) => {
     const turn = count - 1 - level;
     return levelBlock(config, kindOf('up_block_types', types[turn], UP_KINDS), {
-      level, onlyCross: onlyCross[level], transformers: transformers[turn], addedHeadDim: headDims[turn], // not the level's, as in diffusers
+      level, onlyCross: onlyCross[level], transformers: transformers[turn],
+      addedHeadDim: headDims[turn], // not the level's, as in diffusers
     });
   });
 }
@@ -109,9 +112,8 @@ interface AttentionOptions {
   addedHeadDim: number;
 }
 
-function levelBlock(
-  config: UNetDownConfig, { attention, sampling }: BlockKind, { level, onlyCross: onlyCrossAttention, transformers, addedHeadDim }: AttentionOptions,
-): LevelBlock {
+function levelBlock(config: UNetDownConfig, { attention, sampling }: BlockKind, options: AttentionOptions): LevelBlock {
+  const { level, onlyCross: onlyCrossAttention, transformers, addedHeadDim } = options;
   const channels = config.block_out_channels[level];
   const shared = { channels, groups: config.norm_num_groups, crossAttentionDim: at(config.cross_attention_dim, level), onlyCrossAttention };
   if (attention === 'transformer') {
@@ -121,13 +123,14 @@ function levelBlock(
   if (attention !== 'added') return { sampling };
   const heads = channels / addedHeadDim;
   if (!Number.isInteger(heads)) {
-    throw new RangeError(`unet config: attention_head_dim: got ${addedHeadDim}, takes a number that divides a block's ${channels} channels`);
+    throw new RangeError(`unet config: attention_head_dim: got ${addedHeadDim}, ` +
+      `takes a number that divides a block's ${channels} channels`);
   }
   const crossAttentionNorm = config.cross_attention_norm as 'layer_norm' | 'group_norm' | null;
   return { sampling, attention: () => new AddedKVAttention({ ...shared, heads, crossAttentionNorm }) };
 }
 
-/** @throws RangeError for another name than those of `kinds`, perhaps with the UNetRes before it that the first versions of diffusers wrote. */
+/** @throws RangeError for a name that is not in `kinds`, perhaps with the UNetRes before it that the first versions of diffusers wrote. */
 function kindOf(key: string, type: string, kinds: Record<string, BlockKind>): BlockKind {
   const name = type.replace(/^UNetRes/, '');
   return kinds[checkOneOf(`unet ${key}`, name, Object.keys(kinds))];
@@ -140,7 +143,8 @@ function at<T>(value: T | T[], level: number): T {
 function layersAt(layers: number | number[], layer: number): number {
   if (!Array.isArray(layers)) return layers;
   if (layer >= layers.length) {
-    throw new RangeError(`unet config: transformer_layers_per_block: got ${show(layers)} for a block, takes a number for each of its layers`);
+    throw new RangeError(`unet config: transformer_layers_per_block: got ${show(layers)} for a block, ` +
+      'takes a number for each of its layers');
   }
   return layers[layer];
 }

@@ -3,19 +3,22 @@ import type { Model } from '../models/model.js';
 
 /** How `compile` is done. */
 export interface CompileOptions extends GraphOptions {
-  /** Whether a picture waits until XLA has made machine code of its networks, after the first step. Otherwise it goes on with the graphs as they are. */
+  /** Whether a picture waits after the first step until XLA has made machine code of its networks, or goes on with graphs as they are. */
   wait?: boolean;
 }
 
 /** What takes longer is told. */
 const PATIENCE = 2000;
 
-/** Tells what XLA is making machine code of, how long that took, and what it could not make it of. Comes back at once, or, to `wait`, when that is done. */
-export async function followCompilation(networks: ReadonlyMap<string, Model<unknown>>, { wait, silent }: { wait?: boolean; silent?: boolean }): Promise<void> {
+/** Tells what XLA makes machine code of, how long that took, and of what it could not. Comes back at once, or to `wait` when it is done. */
+export async function followCompilation(
+  networks: ReadonlyMap<string, Model<unknown>>, { wait, silent }: { wait?: boolean; silent?: boolean },
+): Promise<void> {
   const started = performance.now();
   const names = [...networks.keys()].join(', ');
   const say = (text: string) => { if (!silent) console.warn(`compile: ${text}`); };
-  const begun = setTimeout(() => say(`XLA makes machine code of ${names}${wait ? '' : ' meanwhile'}; that can take a minute or two, the first time`), PATIENCE);
+  const begins = `XLA makes machine code of ${names}${wait ? '' : ' meanwhile'}; that can take a minute or two, the first time`;
+  const begun = setTimeout(() => say(begins), PATIENCE);
   const done = Promise.all([...networks].map(async ([name, network]) => {
     try {
       await network.compiled();

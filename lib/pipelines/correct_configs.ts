@@ -13,7 +13,8 @@ export function correctScheduler(scheduler: Scheduler): Scheduler {
 }
 
 /** The `sample_size` that a UNet was trained on: before 0.9.0, diffusers saved its own default for the 64 of SD1.x. */
-export function trainedSampleSize({ _diffusers_version: version, sample_size }: UNet2DConditionConfig): UNet2DConditionConfig['sample_size'] {
+export function trainedSampleSize(config: UNet2DConditionConfig): UNet2DConditionConfig['sample_size'] {
+  const { _diffusers_version: version, sample_size } = config;
   const [, major, minor = '0'] = /^\s*v?(\d+)(?:\.(\d+))?/i.exec(version ?? '') ?? [];
   const isOutdated = Number(major) === 0 && Number(minor) < 9 && typeof sample_size === 'number' && sample_size < 64;
   return isOutdated ? 64 : sample_size;
@@ -23,5 +24,6 @@ export function trainedSampleSize({ _diffusers_version: version, sample_size }: 
 export function warnOfSampleSize(config: UNet2DConditionConfig): void {
   const trained = trainedSampleSize(config);
   if (trained === config.sample_size) return;
-  console.warn(`unet config: sample_size ${config.sample_size} of diffusers ${show(config._diffusers_version)} is outdated, taking ${trained}`);
+  const { _diffusers_version: version, sample_size } = config;
+  console.warn(`unet config: sample_size ${sample_size} of diffusers ${show(version)} is outdated, taking ${trained}`);
 }

@@ -48,7 +48,8 @@ export interface DenoisingOptions {
  * @throws the signal's reason when aborted, and what a callback throws; nothing is left behind then.
  */
 export async function denoise(start: DenoisingStart, options: DenoisingOptions): Promise<tf.Tensor> {
-  const { scheduler, predict, stepOptions, numInferenceSteps, endsWithOriginal = false, progressBar = {}, beforeStep, afterStep, signal } = options;
+  const { scheduler, predict, stepOptions, numInferenceSteps, endsWithOriginal = false } = options;
+  const { progressBar = {}, beforeStep, afterStep, signal } = options;
   const { timesteps, condition, known } = start;
   let { latents } = start;
   const replaceLatents = (next: tf.Tensor) => {
@@ -84,7 +85,9 @@ export async function denoise(start: DenoisingStart, options: DenoisingOptions):
 }
 
 /** `latents` under the mask, and around it what is known, as noisy as it is at `timestep`, or at the end without noise. */
-function putBack({ original, noise, mask }: Required<DenoisingStart>['known'], latents: tf.Tensor, scheduler: Scheduler, timestep?: number): tf.Tensor {
+function putBack(
+  { original, noise, mask }: Required<DenoisingStart>['known'], latents: tf.Tensor, scheduler: Scheduler, timestep?: number,
+): tf.Tensor {
   const around = timestep === undefined ? original : scheduler.addNoise(original, noise, timestep);
   return tf.add(around.mul(tf.sub(1, mask)), latents.mul(mask));
 }

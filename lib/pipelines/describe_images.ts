@@ -8,9 +8,10 @@ export function describeImages(images: readonly Image[], request: GenerateReques
   const { prompts, negativePrompts, numImagesPerPrompt, numInferenceSteps, guidanceScale, guided, clipSkip, strength, generator } = request;
   return images.map(({ data, width, height }, i) => {
     const prompt = Math.floor(i / numImagesPerPrompt);
+    const seed = (Array.isArray(generator) ? generator[i] : generator)?.initialSeed;
     const parameters = formatGenerationParameters({
       prompt: prompts?.[prompt] ?? '', negativePrompt: guided ? negativePrompts[prompt] : undefined, numInferenceSteps,
-      scheduler: (scheduler.constructor as typeof Scheduler).className, guidanceScale, seed: (Array.isArray(generator) ? generator[i] : generator)?.initialSeed,
+      scheduler: (scheduler.constructor as typeof Scheduler).className, guidanceScale, seed,
       width, height, clipSkip, strength,
     });
     return new Image(data, width, height, { parameters });

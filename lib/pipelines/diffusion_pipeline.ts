@@ -29,9 +29,9 @@ export abstract class DiffusionPipeline {
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
-   * `DiffusionPipeline.fromPretrained` makes the class that the folder names, that of another class this class. Components that are passed in
-   * are taken instead of the folder's.
-   * @throws ModelFileError for a missing or unreadable file, RangeError for a class that is not known, WeightsError for weights that do not fit.
+   * `DiffusionPipeline.fromPretrained` makes the class that the folder names, that of another class this class. Components that are passed
+   * in are taken instead of the folder's.
+   * @throws ModelFileError for a missing or unreadable file, RangeError for an unknown class, WeightsError for weights that do not fit.
    */
   static fromPretrained<P extends DiffusionPipeline>(
     this: PipelineClass<P>, source: ModelSource, options?: FromPretrainedOptions<P['components']>,
@@ -50,8 +50,8 @@ export abstract class DiffusionPipeline {
 
   /**
    * As `fromPretrained`, under the name that diffusers has for single files.
-   * @param file a `.safetensors` or `.ckpt` file of Stable Diffusion 1.x or 2.x, or the address of one on the hub; `predictionType` says what the
-   *   file does not tell.
+   * @param file a `.safetensors` or `.ckpt` file of Stable Diffusion 1.x or 2.x, or the address of one on the hub; `predictionType` says
+   *   what the file does not tell.
    */
   static fromSingleFile<P extends DiffusionPipeline>(
     this: PipelineClass<P>, file: string | URL, options?: FromPretrainedOptions<P['components']>,
@@ -62,13 +62,14 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * Makes the pipeline run on `device` and moves the weights there; what they took elsewhere is free. With enableModelCpuOffload, networks go
-   * on taking turns there.
+   * Makes the pipeline run on `device` and moves the weights there; what they took elsewhere is free. With enableModelCpuOffload, networks
+   * go on taking turns there.
    * @throws Error with enableSequentialCpuOffload, as in diffusers.
    */
   async to(device: Device | 'auto'): Promise<this> {
     if (this.offload === 'sequential') {
-      throw new Error('to: does not go together with enableSequentialCpuOffload, which brings weights to the device itself; call removeAllHooks first');
+      throw new Error('to: does not go together with enableSequentialCpuOffload, which brings weights to the device itself; ' +
+        'call removeAllHooks first');
     }
     await this.alone('change', async () => {
       this.runsOn = await useDevice(device);
@@ -115,9 +116,10 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * Runs each network as one graph instead of thousands of ops, from its second run at a size on: the same pictures, and no time spent between
-   * ops, which is most of it for small networks and on GPUs. Recording takes about a run. On `cuda`, where this is the default, XLA makes machine
-   * code of the graphs while they run, in a minute or two for each size the first time; it is kept on disk. Only the native backend has graphs.
+   * Runs each network as one graph instead of thousands of ops, from its second run at a size on: the same pictures, and no time spent
+   * between ops, which is most of it for small networks and on GPUs. Recording takes about a run. On `cuda`, where this is the default, XLA
+   * makes machine code of the graphs while they run, in a minute or two for each size the first time; it is kept on disk. Only the native
+   * backend has graphs.
    * @param options `xla` whether XLA is used, `wait` whether pictures wait for it; false to run op by op.
    */
   compile(options: CompileOptions | false = {}): void {
@@ -131,7 +133,8 @@ export abstract class DiffusionPipeline {
   /** Tells what XLA is at, if networks are compiled and it takes a while; to `wait` for it, comes back when it is done. */
   private async followCompilation(): Promise<void> {
     if (!this.compileOptions) return;
-    const networks = new Map(Object.entries(this.components).filter((entry): entry is [string, Model<unknown>] => entry[1] instanceof Model));
+    const isNetwork = (entry: [string, unknown]): entry is [string, Model<unknown>] => entry[1] instanceof Model;
+    const networks = new Map(Object.entries(this.components).filter(isNetwork));
     await followCompilation(networks, { wait: this.compileOptions.wait, silent: this.progressBarConfig.disable });
   }
 
@@ -167,7 +170,9 @@ export abstract class DiffusionPipeline {
   }
 
   /** Runs the loop: `network` is made ready before each step, and the progress bar and `interrupt` are the pipeline's. */
-  protected denoise(network: Model<unknown>, start: DenoisingStart, options: Omit<DenoisingOptions, 'beforeStep' | 'progressBar'>): Promise<tf.Tensor> {
+  protected denoise(
+    network: Model<unknown>, start: DenoisingStart, options: Omit<DenoisingOptions, 'beforeStep' | 'progressBar'>,
+  ): Promise<tf.Tensor> {
     this.interrupt = false;
     return denoise(start, {
       ...options,

@@ -15,7 +15,9 @@ export async function findExecutableBatchSize<T>(
       return await work(batchSize);
     } catch (error) {
       if (!isOutOfMemory(error)) throw error;
-      if (batchSize === 1) throw new OutOfMemoryError(`findExecutableBatchSize: not even a batch of 1 fits: ${(error as Error).message}`, { cause: error });
+      if (batchSize === 1) {
+        throw new OutOfMemoryError(`findExecutableBatchSize: not even a batch of 1 fits: ${(error as Error).message}`, { cause: error });
+      }
     }
   }
 }

@@ -3,8 +3,8 @@ import { blank, paste } from '../image/paste.js';
 import { toGrey, type Box } from '../image/pixels.js';
 
 /**
- * The part of a picture that its mask changes, and `padding` pixels around it, made larger to the proportions of `width` x `height` as far as
- * the picture goes. Equals VaeImageProcessor.get_crop_region.
+ * The part of a picture that its mask changes, and `padding` pixels around it, made larger to the proportions of `width` x `height` as far
+ * as the picture goes. Equals VaeImageProcessor.get_crop_region.
  * @throws RangeError for a mask that is black all over.
  */
 export function cropRegion(mask: Image, width: number, height: number, padding: number): Box {
@@ -17,7 +17,9 @@ export function cropRegion(mask: Image, width: number, height: number, padding: 
     seen.top = Math.min(seen.top, y);
     seen.bottom = Math.max(seen.bottom, y + 1);
   });
-  if (seen.right === 0) throw new RangeError('maskImage: is black all over, takes one with a part to change where paddingMaskCrop is given');
+  if (seen.right === 0) {
+    throw new RangeError('maskImage: is black all over, takes one with a part to change where paddingMaskCrop is given');
+  }
   let [left, right] = [Math.max(seen.left - padding, 0), Math.min(seen.right + padding, mask.width)];
   let [top, bottom] = [Math.max(seen.top - padding, 0), Math.min(seen.bottom + padding, mask.height)];
   const ratio = width / height;
@@ -36,11 +38,13 @@ function widen(first: number, end: number, wanted: number, length: number): [num
   return [from, to];
 }
 
-/** The box of a picture, scaled to fit into `width` x `height`, in the middle of it; its edges fill what is left. Equals resize_mode 'fill'. */
+/** The box of a picture, scaled to fit into `width` x `height`, in its middle; its edges fill what is left. Equals resize_mode 'fill'. */
 export function cropAndFill(image: Image, box: Box, width: number, height: number): Image {
   const part = image.crop(box);
   const wide = width / height < part.width / part.height; // bars above and below
-  const [fitWidth, fitHeight] = wide ? [width, Math.floor(part.height * width / part.width)] : [Math.floor(part.width * height / part.height), height];
+  const [fitWidth, fitHeight] = wide
+    ? [width, Math.floor(part.height * width / part.width)]
+    : [Math.floor(part.width * height / part.height), height];
   const [left, top] = [Math.floor(width / 2) - Math.floor(fitWidth / 2), Math.floor(height / 2) - Math.floor(fitHeight / 2)];
   const fitted = part.resize(fitWidth, fitHeight);
   const out = paste(fitted, blank(width, height), left, top);
@@ -58,11 +62,13 @@ export function cropAndFill(image: Image, box: Box, width: number, height: numbe
 
 /** The first or last row or column as Pillow's bicubic filter goes on from it: by an eighth of what changed from the one within. */
 function edge(image: Image, at: number, isRow: boolean): Image {
-  const line = (i: number) => image.crop(isRow ? { left: 0, top: i, width: image.width, height: 1 } : { left: i, top: 0, width: 1, height: image.height });
+  const { width, height } = image;
+  const line = (i: number) => image.crop(isRow ? { left: 0, top: i, width, height: 1 } : { left: i, top: 0, width: 1, height });
   const outer = line(at);
-  const last = (isRow ? image.height : image.width) - 1;
+  const last = (isRow ? height : width) - 1;
   const inner = line(at === 0 ? Math.min(1, last) : last - 1);
-  return new Image(outer.data.map((value, i) => Math.max(0, Math.min(255, Math.floor((9 * value - inner.data[i]) / 8 + 0.5)))), outer.width, outer.height);
+  const data = outer.data.map((value, i) => Math.max(0, Math.min(255, Math.floor((9 * value - inner.data[i]) / 8 + 0.5))));
+  return new Image(data, outer.width, outer.height);
 }
 
 /** What was made of the box, in its place, and around the mask what there was. Equals VaeImageProcessor.apply_overlay. */
@@ -73,7 +79,8 @@ export function overlay(made: Image, original: Image, mask: Image, box: Box): Im
   const data = out.data.map((below, i) => {
     const opacity = 255 - grey[Math.floor(i / 3)];
     if (opacity === 0) return below;
-    const above = Math.min(255, Math.trunc(255 * dividedBy255(original.data[i] * opacity) / opacity)); // multiplied and divided, rounded each time
+    const multiplied = dividedBy255(original.data[i] * opacity);
+    const above = Math.min(255, Math.trunc(255 * multiplied / opacity)); // divided again, and rounded each time
     return dividedBy255(above * opacity + below * (255 - opacity));
   });
   return new Image(data, width, height, made.text);
@@ -82,8 +89,11 @@ export function overlay(made: Image, original: Image, mask: Image, box: Box): Im
 /** Scaled to cover `width` x `height`; the middle of it. Equals resize_mode 'crop'. */
 function cropToFill(image: Image, width: number, height: number): Image {
   const wide = width / height > image.width / image.height;
-  const [fitWidth, fitHeight] = wide ? [width, Math.floor(image.height * width / image.width)] : [Math.floor(image.width * height / image.height), height];
-  return paste(image.resize(fitWidth, fitHeight), blank(width, height), Math.floor(width / 2) - Math.floor(fitWidth / 2), Math.floor(height / 2) - Math.floor(fitHeight / 2));
+  const [fitWidth, fitHeight] = wide
+    ? [width, Math.floor(image.height * width / image.width)]
+    : [Math.floor(image.width * height / image.height), height];
+  const [left, top] = [Math.floor(width / 2) - Math.floor(fitWidth / 2), Math.floor(height / 2) - Math.floor(fitHeight / 2)];
+  return paste(image.resize(fitWidth, fitHeight), blank(width, height), left, top);
 }
 
 function dividedBy255(value: number): number {

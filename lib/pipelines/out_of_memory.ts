@@ -31,7 +31,7 @@ export function isOutOfMemory(error: unknown): boolean {
 /** What can be told to take less. */
 type Saving = Pick<StableDiffusionComponents, 'unet' | 'vae'> & { readonly memorySavers: ReadonlySet<MemorySaver> };
 
-/** What to throw instead of `error`, met at making latents of that shape: if memory ran out, an OutOfMemoryError that says what to turn on. */
+/** What to throw instead of `error`, met with latents of that shape: if memory ran out, an OutOfMemoryError that says what to turn on. */
 export function explainOutOfMemory(error: unknown, pipe: Saving, [images, height, width]: readonly number[]): unknown {
   if (!isOutOfMemory(error) || error instanceof OutOfMemoryError) return error;
   const { memorySavers: on, unet, vae } = pipe;
@@ -47,5 +47,6 @@ export function explainOutOfMemory(error: unknown, pipe: Saving, [images, height
   if (images > 1) help.unshift(`fewer images at once than ${images}`);
   if (unet.weightDtype === 'float32') help.push("dtype: 'float16'");
   const line = (error as Error).message.split('\n').find(each => SIGNS.test(each))!;
-  return new OutOfMemoryError(`out of memory: ${brief(line)}; to take less: ${[...help, 'a smaller height and width'].join(', ')}`, { cause: error });
+  help.push('a smaller height and width');
+  return new OutOfMemoryError(`out of memory: ${brief(line)}; to take less: ${help.join(', ')}`, { cause: error });
 }

@@ -6,11 +6,11 @@ export interface WeightedText {
 
 const EMPHASIS = 1.1;
 
-/** An escaped bracket or backslash, a backslash alone, an opening bracket, a closing one with or without a weight, or text up to the next of these. */
+/** An escaped bracket or backslash, a backslash alone, an opening bracket, a closing one, with a weight or without, or text between. */
 const TOKEN = /\\([\\()[\]]?)|([([])|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([)\]])|[^\\()[\]:]+|:/g;
 
 /**
- * Reads the weights in a prompt, as they are widely written: `(word:1.3)` is 1.3 times as important, `(word)` 1.1 times, `[word]` 1.1 times less.
+ * Reads the weights in a prompt, as widely written: `(word:1.3)` is 1.3 times as important, `(word)` 1.1 times, `[word]` 1.1 times less.
  * Brackets may be nested. One that is never closed lasts to the end; one that was never opened is text. `\(` is a bracket itself and `\\` a
  * backslash; before anything else a backslash is dropped, `\:D` is `:D`, as by AUTOMATIC1111's web UI and the community pipeline
  * lpw_stable_diffusion of diffusers.
