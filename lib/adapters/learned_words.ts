@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { bundledWord } from '../checkpoints/bundled_words.js';
+import { bundledWord, bundledWordOfTwo } from '../checkpoints/bundled_words.js';
 import { brief, printable } from '../core/checks.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
@@ -12,7 +12,10 @@ export interface PromptEncoder {
   readonly textEncoder: CLIPTextModel;
 }
 
-/** Teaches a word to each text encoder and tokenizer that it is for. @throws RangeError for a token that is known already; nothing is changed then. */
+/**
+ * Teaches a word to each text encoder and tokenizer that it is for.
+ * @throws RangeError for a token that is known already; nothing is changed then.
+ */
 export function learnWord(encoders: readonly PromptEncoder[], { token, embeddings }: LearnedWord): void {
   const learning = encoders.flatMap(({ tokenizer, textEncoder }, i) => {
     const { data } = embeddings[i] ?? {};
@@ -28,14 +31,18 @@ export function learnWord(encoders: readonly PromptEncoder[], { token, embedding
   }
 }
 
-/** Learns the words that came with other weights. Such as are known already, or are another model's, are left out with a warning: nobody asked for them. */
-export function learnBundledWords(encoder: PromptEncoder, name: string, words: ReadonlyMap<string, StoredTensor>): void {
+/** Words that came with other weights, by what prompts call them: for each text encoder. */
+export type BundledWords = ReadonlyMap<string, LearnedWord['embeddings']>;
+
+/** Learns such words. Those that are known already, or are another model's, are left out with a warning: nobody asked for them. */
+export function learnBundledWords(encoders: readonly PromptEncoder[], name: string, words: BundledWords): void {
   for (const [token, embeddings] of words) {
     const leftOut = (why: string) => console.warn(printable(`${name}: its bundled word ${brief(token)} is left out: ${why}`));
-    if (!fitsEncoder(embeddings, encoder.textEncoder.config.hidden_size)) leftOut(`it has the shape [${embeddings.shape.join(', ')}]`);
+    const stranger = embeddings.find((each, i) => each && !(encoders[i] && fitsEncoder(each, encoders[i].textEncoder.config.hidden_size)));
+    if (stranger) leftOut(`it has the shape [${stranger.shape.join(', ')}]`);
     else {
       try {
-        learnWord([encoder], { token, embeddings: [embeddings] });
+        learnWord(encoders, { token, embeddings });
       } catch (error) {
         if (!(error instanceof RangeError)) throw error;
         leftOut(error.message);
@@ -45,12 +52,14 @@ export function learnBundledWords(encoder: PromptEncoder, name: string, words: R
 }
 
 /** A file without the words that it brings along, and these. */
-export function splitBundledWords(file: StateDict): { file: StateDict; words: Map<string, StoredTensor> } {
-  const [tensors, words] = [new Map<string, StoredTensor>(), new Map<string, StoredTensor>()];
+export function splitBundledWords(file: StateDict): { file: StateDict; words: BundledWords } {
+  const tensors = new Map<string, StoredTensor>();
+  const words = new Map<string, Array<StoredTensor | undefined>>();
   for (const [key, tensor] of file.tensors) {
     const word = bundledWord(key);
-    if (word === undefined) tensors.set(key, tensor);
-    else words.set(word, tensor);
+    const { word: called, encoder } = word === undefined ? bundledWordOfTwo(key) ?? {} : { word, encoder: 0 };
+    if (called === undefined) tensors.set(key, tensor);
+    else words.set(called, Object.assign(words.get(called) ?? [undefined, undefined], { [encoder!]: tensor }));
   }
   return { file: { ...file, tensors }, words };
 }

@@ -67,7 +67,8 @@ export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): 
   if (modules.size === 0 && problems.length === 0) problems.push(tensors.size ? `it is for ${TEXT_ENCODERS[absent[0]]} alone` : 'it is empty');
   if (problems.length) {
     const more = problems.length > 6 ? `; and ${problems.length - 6} more` : '';
-    throw new WeightsError(printable(`${name}: is no LoRA for this model: ${[...otherFamily(tensors, specs), ...problems.slice(0, 6)].join('; ')}${more}`));
+    const listed = [...otherFamily(tensors, specs), ...problems.slice(0, 6)].join('; ');
+    throw new WeightsError(printable(`${name}: is no LoRA for this model: ${listed}${more}`));
   }
   for (const network of new Set(absent)) {
     const count = absent.filter(each => each === network).length;
@@ -149,7 +150,9 @@ const TEXT_ENCODERS: Record<string, string> = { text_encoder: 'a first text enco
 
 /** The text encoder that a key is for, if the model does not have it. */
 function absentNetwork(key: string, specs: LoraSpecs): LoraNetwork | undefined {
-  const network = /^(lora_te2_|text_encoder_2\.)/.test(key) ? 'text_encoder_2' : /^(lora_te1?_|text_encoder\.)/.test(key) ? 'text_encoder' : undefined;
+  const network = /^(lora_te2_|text_encoder_2\.)/.test(key) ? 'text_encoder_2'
+    : /^(lora_te1?_|text_encoder\.)/.test(key) ? 'text_encoder'
+    : undefined;
   return network && !specs[network] ? network : undefined;
 }
 

@@ -5,3 +5,9 @@ export const BUNDLED_WORDS = 'bundle_emb.safetensors';
 export function bundledWord(key: string): string | undefined {
   return /^bundle_emb\.(.+)\.(?:string_to_param\.\*|emb_params)$/s.exec(key)?.[1];
 }
+
+/** The same of keys for SDXL's two text encoders, `bundle_emb.<word>.clip_l` and `.clip_g`, with which of the two. */
+export function bundledWordOfTwo(key: string): { word: string; encoder: 0 | 1 } | undefined {
+  const [, word, letter] = /^bundle_emb\.(.+)\.clip_([lg])$/s.exec(key) ?? [];
+  return word === undefined ? undefined : { word, encoder: letter === 'l' ? 0 : 1 };
+}

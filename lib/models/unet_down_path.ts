@@ -25,7 +25,7 @@ export interface UNetConditions {
 export interface AddedConditions {
   /** Each text as a whole: `[batch or 1, features]`. */
   textEmbeds: tf.Tensor;
-  /** Numbers, a row for all samples or one for each: of SDXL the original height and width, the crop's top and left, the target height and width. */
+  /** Numbers, a row for all samples or one for each: of SDXL the original height and width, the crop's top and left, the target size. */
   timeIds: ReadonlyArray<readonly number[]>;
 }
 
@@ -70,7 +70,8 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     const classEmbedding = this.makeClassEmbedding();
     if (classEmbedding) this.classEmbedding = this.add('class_embedding', classEmbedding);
     if (config.addition_embed_type !== null) {
-      this.addEmbedding = this.add('add_embedding', new TimestepEmbedding(config.projection_class_embeddings_input_dim!, this.timeEmbedding.outFeatures));
+      const { projection_class_embeddings_input_dim: features } = config;
+      this.addEmbedding = this.add('add_embedding', new TimestepEmbedding(features!, this.timeEmbedding.outFeatures));
     }
 
     this.levels = downLevels(config);
@@ -174,7 +175,8 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     checkCount('addedCondKwargs.textEmbeds', 'texts', textEmbeds.shape[0], batch);
     checkCount('addedCondKwargs.timeIds', 'rows', timeIds.length, batch);
     if (timeIds.some(row => row.length !== numbers) || textEmbeds.shape[1]! + numbers * dim! !== features) {
-      throw new RangeError(`unet addedCondKwargs: got ${textEmbeds.shape[1]} features of a text and ${numbers} numbers of ${dim} features, takes ${features} features`);
+      const got = `${textEmbeds.shape[1]} features of a text and ${numbers} numbers of ${dim} features`;
+      throw new RangeError(`unet addedCondKwargs: got ${got}, takes ${features} features`);
     }
     const sinusoids = tf.reshape(this.sinusoid(timeIds.flat(), dim!), [timeIds.length, numbers * dim!]);
     return concatRows([textEmbeds, sinusoids]);

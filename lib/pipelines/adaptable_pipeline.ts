@@ -31,7 +31,9 @@ export interface LoadTextualInversionOptions extends HubOptions {
 }
 
 /** The networks that LoRAs change: what files call them, and what pipelines do. */
-const ADAPTED: ReadonlyArray<[LoraNetwork, string]> = [['unet', 'unet'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2']];
+const ADAPTED: ReadonlyArray<[LoraNetwork, string]> = [
+  ['unet', 'unet'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2'],
+];
 
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
 const LORA_FILES = ['pytorch_lora_weights', 'adapter_model'].flatMap(stem => [`${stem}.safetensors`, `${stem}.bin`]);
@@ -59,7 +61,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     await this.exclusively(async () => {
       adapted.forEach(({ adapters }) => adapters.checkNew(adapterName));
       adapted.forEach(({ key, adapters }) => adapters.add(adapterName, weights[key], scales[key]));
-      learnBundledWords(this.promptEncoders[0], file.name, words);
+      learnBundledWords(this.promptEncoders, file.name, words);
     });
   }
 
@@ -111,7 +113,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** The LoRAs that are loaded, by the networks that they change: `{ unet: ['style', 'subject'], textEncoder: ['style'] }`. */
   getListAdapters(): Record<string, string[]> {
-    return Object.fromEntries(this.adapted.map(({ name, adapters }) => [name, adapters.namesWithWeights] as const).filter(([, names]) => names.length > 0));
+    const lists = this.adapted.map(({ name, adapters }) => [name, adapters.namesWithWeights] as const);
+    return Object.fromEntries(lists.filter(([, names]) => names.length > 0));
   }
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
@@ -139,8 +142,9 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   async loadTextualInversion(source: ModelSource, options: LoadTextualInversionOptions = {}): Promise<void> {
     const { token, weightName, ...hubOptions } = options;
     const { folder, path } = await locateFile(source, weightName, EMBEDDING_FILES, hubOptions);
-    const words = parseTextualInversion(await readStateDict(folder, path), this.promptEncoders.map(({ textEncoder }) => textEncoder.config.hidden_size), token);
-    await this.exclusively(async () => learnWord(this.promptEncoders, words));
+    const features = this.promptEncoders.map(({ textEncoder }) => textEncoder.config.hidden_size);
+    const word = parseTextualInversion(await readStateDict(folder, path), features, token);
+    await this.exclusively(async () => learnWord(this.promptEncoders, word));
   }
 
   /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks. */

@@ -62,19 +62,24 @@ export const AutoPipelineForInpainting = autoPipeline<InpaintingPipeline>('AutoP
 
 /** Makes pipelines for one task, of any family. */
 export interface AutoPipeline<P extends GuidedPipeline> {
-  /** Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one. @throws RangeError if its family has none for it. */
+  /**
+   * Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one.
+   * @throws RangeError if its family has none for it.
+   */
   fromPretrained<Q extends P = P>(source: ModelSource, options?: AutoPipelineOptions): Promise<Q>;
   /**
    * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own.
    * @throws RangeError if its family has none for this task.
    */
-  fromPipe<Q extends P = P>(pipe: DiffusionPipeline, components?: Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>): Q;
+  fromPipe<Q extends P = P>(
+    pipe: DiffusionPipeline, components?: Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>,
+  ): Q;
 }
 
 function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks): AutoPipeline<P> {
   /** The class for the task, of the family that has a class, or an heir of one. */
   const classFor = (known: object): PipelineClass<P> => {
-    const is = (each: Class<GuidedPipeline>) => known === each.prototype || each.prototype.isPrototypeOf(known); // eslint-disable-line no-prototype-builtins
+    const is = ({ prototype }: Class<GuidedPipeline>) => known === prototype || Object.prototype.isPrototypeOf.call(prototype, known);
     const Found = FAMILIES.find(family => Object.values(family).some(is))?.[task];
     if (Found) return Found as unknown as PipelineClass<P>;
     const takes = FAMILIES.flatMap(family => family[task] ? [family.text2Image.name] : []).join(', ');
@@ -84,7 +89,9 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
     async fromPretrained<Q extends P>(source: ModelSource, options: AutoPipelineOptions = {}) {
       const folder = await openModelFolder(source, options as object);
       const index = await folder.has('model_index.json') ? await folder.readJson('model_index.json') : undefined;
-      if (!isObject(index)) return DiffusionPipeline.fromPretrained(folder, options as object) as unknown as Promise<Q>; // which says what is amiss
+      if (!isObject(index)) { // it says what is amiss
+        return DiffusionPipeline.fromPretrained(folder, options as object) as unknown as Promise<Q>;
+      }
       const Found = classFor(pipelineClass(index._class_name, `${folder.name}/model_index.json: _class_name`).prototype as object);
       return DiffusionPipeline.fromPretrained.call(Found as never, folder, options as object) as unknown as Promise<Q>;
     },

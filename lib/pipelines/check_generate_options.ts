@@ -43,12 +43,15 @@ export function checkGenerateOptions(
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
   const tellsSizes = pipe.familyName === 'StableDiffusionXL';
   if (unet.takesAdditions !== tellsSizes) {
-    const [takes, other] = tellsSizes ? ["'text_time'", 'StableDiffusionPipeline runs others'] : ['null', "StableDiffusionXLPipeline runs SDXL's"];
+    const [takes, other] = tellsSizes
+      ? ["'text_time'", 'StableDiffusionPipeline runs others']
+      : ['null', "StableDiffusionXLPipeline runs SDXL's"];
     throw new RangeError(`unet: addition_embed_type: got ${show(unet.config.addition_embed_type)}, takes ${takes}: ${other}`);
   }
   const given = promptEncoders.map(each => each.textEncoder.config.hidden_size);
   if (given.reduce((sum, size) => sum + size, 0) !== features) {
-    throw new RangeError(`${given.length > 1 ? 'textEncoder and textEncoder2: give' : 'textEncoder: gives'} ${given.join(' + ')} features, the unet takes ${features}`);
+    const givers = given.length > 1 ? 'textEncoder and textEncoder2: give' : `${tellsSizes ? 'textEncoder2' : 'textEncoder'}: gives`;
+    throw new RangeError(`${givers} ${given.join(' + ')} features, the unet takes ${features}`);
   }
   if (unet.takesClasses) {
     const key = unet.config.class_embed_type === null ? 'num_class_embeds' : 'class_embed_type';

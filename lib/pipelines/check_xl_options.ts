@@ -21,11 +21,13 @@ interface XLCheckOptions {
 
 /** @throws TypeError or RangeError that names the option, what it got and what it takes. */
 export function checkXLOptions(
-  pipe: XLGenerating, prompt: string | string[] | undefined, options: XLOptions<OutputType> & XLImageOptions, { unetChannels, fromImage = false }: XLCheckOptions = {},
+  pipe: XLGenerating, prompt: string | string[] | undefined, options: XLOptions<OutputType> & XLImageOptions,
+  { unetChannels, fromImage = false }: XLCheckOptions = {},
 ): XLRequest {
   const {
-    prompt2, negativePrompt2, pooledPromptEmbeds, negativePooledPromptEmbeds, originalSize, cropsCoordsTopLeft, targetSize, negativeOriginalSize,
-    negativeCropsCoordsTopLeft, negativeTargetSize, denoisingStart, denoisingEnd, aestheticScore = 6, negativeAestheticScore = 2.5, ...common
+    prompt2, negativePrompt2, pooledPromptEmbeds, negativePooledPromptEmbeds, originalSize, cropsCoordsTopLeft, targetSize,
+    negativeOriginalSize, negativeCropsCoordsTopLeft, negativeTargetSize, denoisingStart, denoisingEnd, aestheticScore = 6,
+    negativeAestheticScore = 2.5, ...common
   } = options;
   const { promptEmbeds, negativePrompt, negativePromptEmbeds } = common;
   checkNumbersOfUNet(pipe, fromImage);
@@ -45,9 +47,11 @@ export function checkXLOptions(
   const timeIds = timeIdsOf(request, {
     originalSize: checkPair('originalSize', originalSize, 1), targetSize: checkPair('targetSize', targetSize, 1),
     cropsCoordsTopLeft: checkPair('cropsCoordsTopLeft', cropsCoordsTopLeft, 0),
-    negativeOriginalSize: checkPair('negativeOriginalSize', negativeOriginalSize, 1), negativeTargetSize: checkPair('negativeTargetSize', negativeTargetSize, 1),
+    negativeOriginalSize: checkPair('negativeOriginalSize', negativeOriginalSize, 1),
+    negativeTargetSize: checkPair('negativeTargetSize', negativeTargetSize, 1),
     negativeCropsCoordsTopLeft: checkPair('negativeCropsCoordsTopLeft', negativeCropsCoordsTopLeft, 0),
-    aestheticScore: checkNumber('aestheticScore', aestheticScore), negativeAestheticScore: checkNumber('negativeAestheticScore', negativeAestheticScore),
+    aestheticScore: checkNumber('aestheticScore', aestheticScore),
+    negativeAestheticScore: checkNumber('negativeAestheticScore', negativeAestheticScore),
   }, pipe, fromImage);
   return {
     ...request, timeIds, pooledPromptEmbeds, negativePooledPromptEmbeds, denoisingStart, denoisingEnd,
@@ -76,7 +80,8 @@ function checkWhole({ promptEncoders }: XLGenerating, name: string, features: nu
   const sizes = promptEncoders.map(({ textEncoder }) => textEncoder.config.hidden_size);
   if (sizes.length < 2 || features === undefined || !sizes.includes(features)) return;
   const which = ['textEncoder', 'textEncoder2'][sizes.indexOf(features)];
-  throw new RangeError(`${name}: got ${features} features, those of ${which} alone, takes ${sizes[0]} + ${sizes[1]}: of textEncoder and textEncoder2, one behind the other`);
+  const takes = `${sizes[0]} + ${sizes[1]}: of textEncoder and textEncoder2, one behind the other`;
+  throw new RangeError(`${name}: got ${features} features, those of ${which} alone, takes ${takes}`);
 }
 
 function refuseBoth(options: Record<string, unknown>): void {
@@ -91,7 +96,8 @@ function requirePooled(options: Record<string, unknown>): void {
 
 function checkPair(name: string, pair: Pair | undefined, min: number): Pair | undefined {
   if (pair === undefined) return undefined;
-  if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError(`${name}: got ${show(pair)}, takes two numbers, ${min === 0 ? '[top, left]' : '[height, width]'}`);
+  const takes = min === 0 ? '[top, left]' : '[height, width]';
+  if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError(`${name}: got ${show(pair)}, takes two numbers, ${takes}`);
   pair.forEach(value => checkInteger(name, value, min));
   return pair;
 }
@@ -100,15 +106,18 @@ type Sizes = Pick<XLOptions,
   'originalSize' | 'cropsCoordsTopLeft' | 'targetSize' | 'negativeOriginalSize' | 'negativeCropsCoordsTopLeft' | 'negativeTargetSize'
 > & Required<Pick<XLImageOptions, 'aestheticScore' | 'negativeAestheticScore'>>;
 
-/** What the UNet is told besides the text. Equals `_get_add_time_ids` of diffusers' pipelines, which differ in what to avoid. */
-function timeIdsOf({ latentShape: [, rows, columns] }: GenerateRequest, sizes: Sizes, pipe: XLGenerating, fromImage: boolean): XLRequest['timeIds'] {
+/**
+ * What the UNet is told besides the text. Equals `_get_add_time_ids` of diffusers' pipelines, which differ in what to avoid; of several
+ * pictures, its text to image gives some the wrong one of the two.
+ */
+function timeIdsOf(
+  { latentShape: [, rows, columns] }: GenerateRequest, sizes: Sizes, pipe: XLGenerating, fromImage: boolean,
+): XLRequest['timeIds'] {
   const own: Pair = [rows * pipe.vaeScaleFactor, columns * pipe.vaeScaleFactor];
   const { originalSize = own, targetSize = own, cropsCoordsTopLeft: crop = [0, 0], negativeOriginalSize, negativeTargetSize } = sizes;
   const scored = fromImage && pipe.requiresAestheticsScore;
   const hasOwnCrop = scored || (!fromImage && (negativeOriginalSize ?? negativeTargetSize) !== undefined);
   const negativeCrop = sizes.negativeCropsCoordsTopLeft ?? (hasOwnCrop ? [0, 0] : crop);
-  return {
-    wanted: [...originalSize, ...crop, ...(scored ? [sizes.aestheticScore] : targetSize)],
-    avoided: [...negativeOriginalSize ?? originalSize, ...negativeCrop, ...(scored ? [sizes.negativeAestheticScore] : negativeTargetSize ?? targetSize)],
-  };
+  const [last, negativeLast] = scored ? [[sizes.aestheticScore], [sizes.negativeAestheticScore]] : [targetSize, negativeTargetSize ?? targetSize];
+  return { wanted: [...originalSize, ...crop, ...last], avoided: [...negativeOriginalSize ?? originalSize, ...negativeCrop, ...negativeLast] };
 }

@@ -30,7 +30,8 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
   },
   async takeExtras(components, folder, given) {
     if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
-    learnBundledWords(components, folder.name, (await readStateDict(folder, BUNDLED_WORDS)).tensors);
+    const { tensors } = await readStateDict(folder, BUNDLED_WORDS);
+    learnBundledWords([components], folder.name, new Map([...tensors].map(([word, tensor]) => [word, [tensor]])));
   },
 };
 

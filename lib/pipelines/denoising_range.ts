@@ -9,9 +9,13 @@ export interface DenoisingRange {
 
 /** @throws RangeError unless it begins between 0 and 1, and ends after that. */
 export function checkDenoisingRange({ denoisingStart, denoisingEnd }: DenoisingRange): void {
-  if (denoisingEnd !== undefined && !(denoisingEnd > 0 && denoisingEnd <= 1)) throw new RangeError(`denoisingEnd: got ${show(denoisingEnd)}, takes a number above 0 and up to 1`);
+  if (denoisingEnd !== undefined && !(denoisingEnd > 0 && denoisingEnd <= 1)) {
+    throw new RangeError(`denoisingEnd: got ${show(denoisingEnd)}, takes a number above 0 and up to 1`);
+  }
   if (denoisingStart === undefined) return;
-  if (!(denoisingStart > 0 && denoisingStart < 1)) throw new RangeError(`denoisingStart: got ${show(denoisingStart)}, takes a number between 0 and 1`);
+  if (!(denoisingStart > 0 && denoisingStart < 1)) {
+    throw new RangeError(`denoisingStart: got ${show(denoisingStart)}, takes a number between 0 and 1`);
+  }
   if (denoisingEnd !== undefined && denoisingStart >= denoisingEnd) {
     throw new RangeError(`denoisingStart: got ${denoisingStart}, takes less than denoisingEnd, which is ${denoisingEnd}`);
   }

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 
-/** What encoders give of texts: their hidden states `[texts, tokens, hiddenSize]`, and each as a whole, `[texts, features]`, where there is a projection. */
+/** What encoders give of texts: hidden states `[texts, tokens, hiddenSize]`, and where there is a projection each as a whole, `[texts, features]`. */
 export type EncodedIds = { states: tf.Tensor; pooled?: tf.Tensor };
 
 export interface EncodeOptions {

@@ -45,7 +45,9 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
 
   /** All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. */
-  protected async run<T extends OutputType>(request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart): Promise<GenerateOutput<T>> {
+  protected async run<T extends OutputType>(
+    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart,
+  ): Promise<GenerateOutput<T>> {
     return this.runningWithLoras(request.loraScale, async () => {
       request.signal?.throwIfAborted();
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
@@ -74,7 +76,9 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   }
 
   /** Latents without noise. */
-  private async denoiseLatents(start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest): Promise<tf.Tensor> {
+  private async denoiseLatents(
+    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest,
+  ): Promise<tf.Tensor> {
     const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
     const { timesteps } = start;
@@ -86,7 +90,8 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       predict: this.predictor(text, timesteps.length, request, deepCache),
       afterStep: async ({ index, timestep, latents }) => {
         if (detectAnomaly) {
-          await checkNumbers(`the latents after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`, latents, helpForNetwork('unet', unet));
+          const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
+          await checkNumbers(`the latents ${when}`, latents, helpForNetwork('unet', unet));
         }
         const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
         return changed?.latents;
@@ -102,9 +107,10 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
     const rows = (ids: readonly number[]) => Array<readonly number[]>(images).fill(ids);
     return (sample, timestep, index) => {
       const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
-      const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => this.unet.forward(sample, timestep, {
-        encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond, deepCache,
-      });
+      const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => {
+        const addedCondKwargs = textEmbeds && { textEmbeds, timeIds: ids };
+        return this.unet.forward(sample, timestep, { encoderHiddenStates, addedCondKwargs, timestepCond, deepCache });
+      };
       const { wanted = [], avoided = [] } = timeIds ?? {};
       return index < guidedSteps
         ? guide(predict(tf.concat([sample, sample]), text, [...rows(avoided), ...rows(wanted)]), guidanceScale, guidanceRescale)

@@ -6,7 +6,9 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { StableDiffusionComponents } from './components.js';
 import type { DenoisingStart } from './denoise.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
-import { checkImages, checkTurns, drawLatents, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput } from './image_input.js';
+import {
+  checkImages, checkTurns, drawLatents, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
+} from './image_input.js';
 import { cropAndFill, cropRegion, overlay } from './mask_crop.js';
 
 /** A picture with the part of it that is to be made anew. */
@@ -18,13 +20,14 @@ export interface Painting {
   /** How much of what is under the mask to give up, from 0 to 1 (all of it, the default); so large a share of the steps is taken. */
   strength?: number;
   /**
-   * Works on the part that the mask changes alone, with so many pixels around it, as large as `height` and `width` allow, and puts it back into
-   * the picture, which keeps its size. Takes one `Image` and one mask of its size.
+   * Works on the part that the mask changes alone, with so many pixels around it, as large as `height` and `width` allow, and puts it back
+   * into the picture, which keeps its size. Takes one `Image` and one mask of its size.
    */
   paddingMaskCrop?: number;
   /**
    * What the UNet sees around the mask, instead of the picture without what is under the mask: latents as it knows them,
-   * `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels `[images, height, width, 3]` within [-1, 1] to encode.
+   * `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels `[images, height, width, 3]` within [-1, 1] to
+   * encode.
    */
   maskedImageLatents?: tf.Tensor;
 }
@@ -56,7 +59,7 @@ export function paintingChannels({ vae }: Painter): number[] {
   return [channels, 2 * channels + 1];
 }
 
-/** Paints, for a request that is checked, by `run`. @throws TypeError, RangeError for pictures and masks that do not fit, before any work. */
+/** Paints, for a checked request, by `run`. @throws TypeError, RangeError for pictures and masks that do not fit, before any work. */
 export async function inpaint<T extends OutputType>(
   painter: Painter, request: GenerateRequest, { paddingMaskCrop, ...painting }: Painting, steps: PaintingSteps, run: Run,
 ): Promise<GenerateOutput<T>> {
@@ -66,7 +69,8 @@ export async function inpaint<T extends OutputType>(
   const [whole, mask] = checkCrop(image, maskImage, checkInteger('paddingMaskCrop', paddingMaskCrop, 0), request.outputType);
   const box = cropRegion(mask, width, height, paddingMaskCrop);
   const [part, partMask] = [whole.toRgb(), mask].map(each => cropAndFill(each, box, width, height));
-  const { images } = await run(preparePainting(painter, request, { ...painting, image: part, maskImage: partMask }, steps)) as GenerateOutput<'image'>;
+  const start = preparePainting(painter, request, { ...painting, image: part, maskImage: partMask }, steps);
+  const { images } = await run(start) as GenerateOutput<'image'>;
   return { images: images.map(made => overlay(made, whole, mask, box)) } as GenerateOutput<T>;
 }
 
@@ -89,7 +93,9 @@ function preparePainting(
   const imageLatents = image instanceof tf.Tensor && image.shape[3] !== 3 ? image : undefined;
   if (imageLatents) {
     checkShape('image', imageLatents.shape, [null, ...latentShape.slice(1)]);
-    if (!maskedImageLatents && seesMask) throw new TypeError('maskedImageLatents: got undefined, takes them where image is latents and the unet sees what is around the mask');
+    if (!maskedImageLatents && seesMask) {
+      throw new TypeError('maskedImageLatents: got undefined, takes them where image is latents and the unet sees what is around the mask');
+    }
   } else if (!maskedImageLatents && count !== masks && count !== 1 && masks !== 1) {
     throw new RangeError(`maskImage: got ${masks} for ${count} of image, takes as many, or one of either`);
   }
@@ -105,11 +111,17 @@ function preparePainting(
     // In diffusers' order, for these draw from the generator.
     const original = seesMask && fromNoise ? undefined : pixels ? draw(pixels) : inTurn(imageLatents!, images);
     const noise = latents?.clone() ?? randn(latentShape, generator, dtype);
-    const begin = fromNoise ? noise.mul(scheduler.initNoiseSigma) : addsNoise ? scheduler.addNoise(original!, noise, timesteps[0]) : original!.clone();
+    const begin = fromNoise ? noise.mul(scheduler.initNoiseSigma)
+      : addsNoise ? scheduler.addNoise(original!, noise, timesteps[0])
+      : original!.clone();
     const around = maskedImageLatents ?? pixels?.mul(tf.sub(1, mask));
     const encoded = around?.shape[3] === channels;
-    if (seesMask) return { timesteps, latents: begin, condition: tf.concat([latentMask, encoded ? inTurn(around, images) : draw(around!)], -1) };
-    if (around && !encoded) skipLatents(vae, [around.shape[0], rows, columns, channels], generators(around)); // what diffusers encodes for nothing
+    if (seesMask) {
+      return { timesteps, latents: begin, condition: tf.concat([latentMask, encoded ? inTurn(around, images) : draw(around!)], -1) };
+    }
+    if (around && !encoded) { // what diffusers encodes for nothing
+      skipLatents(vae, [around.shape[0], rows, columns, channels], generators(around));
+    }
     return { timesteps, latents: begin, known: { original: original!, noise, mask: latentMask } };
   });
 }
@@ -120,7 +132,8 @@ function checkCrop(image: ImageInput, maskImage: ImageInput, padding: number, ou
   if (!(image instanceof Image)) throw new TypeError(`image: takes one Image ${where}, got ${show(image)}`);
   if (!(maskImage instanceof Image)) throw new TypeError(`maskImage: takes one Image ${where}, got ${show(maskImage)}`);
   if (image.width !== maskImage.width || image.height !== maskImage.height) {
-    throw new RangeError(`maskImage: got ${maskImage.width} x ${maskImage.height} pixels, takes the image's ${image.width} x ${image.height} ${where}`);
+    const [got, takes] = [maskImage, image].map(({ width, height }) => `${width} x ${height}`);
+    throw new RangeError(`maskImage: got ${got} pixels, takes the image's ${takes} ${where}`);
   }
   if (outputType !== 'image') throw new RangeError(`outputType: got ${show(outputType)}, takes 'image' ${where}`);
   return [image, maskImage];

@@ -37,16 +37,15 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
 
   constructor(components: StableDiffusionXLComponents) {
     super();
-    const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler, forceZerosForEmptyPrompt = true, requiresAestheticsScore = false } = components;
-    this.vae = vae;
-    this.textEncoder = textEncoder;
-    this.tokenizer = tokenizer;
-    this.textEncoder2 = textEncoder2;
-    this.tokenizer2 = tokenizer2;
-    this.unet = unet;
-    this.scheduler = scheduler;
-    this.forceZerosForEmptyPrompt = forceZerosForEmptyPrompt;
-    this.requiresAestheticsScore = requiresAestheticsScore;
+    this.vae = components.vae;
+    this.textEncoder = components.textEncoder;
+    this.tokenizer = components.tokenizer;
+    this.textEncoder2 = components.textEncoder2;
+    this.tokenizer2 = components.tokenizer2;
+    this.unet = components.unet;
+    this.scheduler = components.scheduler;
+    this.forceZerosForEmptyPrompt = components.forceZerosForEmptyPrompt ?? true;
+    this.requiresAestheticsScore = components.requiresAestheticsScore ?? false;
   }
 
   get defaultSampleSize(): UNet2DConditionConfig['sample_size'] {
@@ -59,7 +58,8 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
 
   /** What the pipeline is made of; another pipeline can be made of the same. */
   get components(): StableDiffusionXLComponents {
-    const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler, forceZerosForEmptyPrompt, requiresAestheticsScore } = this;
+    const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler } = this;
+    const { forceZerosForEmptyPrompt, requiresAestheticsScore } = this;
     return { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler, forceZerosForEmptyPrompt, requiresAestheticsScore };
   }
 

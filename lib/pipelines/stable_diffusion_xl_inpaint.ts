@@ -8,7 +8,10 @@ import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting } from './in
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { XL_IMAGE_OPTIONS, type XLImageOptions, type XLOptions } from './xl_options.js';
 
-/** Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. `strength` is 0.9999 by default, `guidanceScale` 7.5. */
+/**
+ * Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. `strength` is 0.9999 by
+ * default, `guidanceScale` 7.5.
+ */
 export interface XLInpaintOptions<T extends OutputType = 'image'> extends XLOptions<T>, XLImageOptions, Painting {}
 
 const OPTIONS = [...XL_IMAGE_OPTIONS, ...PAINTING_OPTIONS];
@@ -32,8 +35,11 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLPipeline 
     const { numInferenceSteps, denoisingStart, denoisingEnd } = checked;
     const request = denoisingStart === undefined ? { ...checked, strength } : checked;
     const left = denoisingStart === undefined ? checkStrength(strength, numInferenceSteps) : numInferenceSteps;
-    const begin = (scheduler: Scheduler) => denoisingStart === undefined ? lastTimesteps(scheduler, numInferenceSteps, left) : timestepsFrom(scheduler, denoisingStart);
-    const steps = { timesteps: (scheduler: Scheduler) => timestepsUntil(scheduler, begin(scheduler), denoisingEnd), addsNoise: denoisingStart === undefined };
-    return inpaint(this, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, start => this.run(request, start));
+    const timesteps = (scheduler: Scheduler) => {
+      const begun = denoisingStart === undefined ? lastTimesteps(scheduler, numInferenceSteps, left) : timestepsFrom(scheduler, denoisingStart);
+      return timestepsUntil(scheduler, begun, denoisingEnd);
+    };
+    const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };
+    return inpaint(this, request, painting, { timesteps, addsNoise: denoisingStart === undefined }, start => this.run(request, start));
   }
 }

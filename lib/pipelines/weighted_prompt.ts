@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { encodeIds, encodeIdsPenultimate } from './encode_prompt.js';
+import { encodeIds, encodeIdsPenultimate, type EncodedIds } from './encode_prompt.js';
 import { parsePromptWeights } from './prompt_weights.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 
@@ -56,12 +56,15 @@ interface ChunkedTokens {
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
  * @throws RangeError for a list of negative prompts of another length.
  */
-export function encodeWeightedPrompt(pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions): XLWeightedPromptEmbeds;
+export function encodeWeightedPrompt(
+  pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
+): XLWeightedPromptEmbeds;
 export function encodeWeightedPrompt(
   pipe: PromptEncoder & { readonly device?: Device }, prompt: string | string[], options?: WeightedPromptOptions,
 ): WeightedPromptEmbeds;
 export function encodeWeightedPrompt(
-  pipe: (PromptEncoder & { readonly device?: Device }) | StableDiffusionXLPipeline, prompt: string | string[], options: XLWeightedPromptOptions = {},
+  pipe: (PromptEncoder & { readonly device?: Device }) | StableDiffusionXLPipeline, prompt: string | string[],
+  options: XLWeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const { clipSkip = 0, negativePrompt = '' } = options;
   const prompts = [prompt].flat();
@@ -116,7 +119,7 @@ function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens {
 }
 
 /** SDXL's: the states of all encoders, one behind the other, and of the last one the first chunk of each text as a whole. */
-function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): { states: tf.Tensor; pooled: tf.Tensor } {
+function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): Required<EncodedIds> {
   const chunks = Math.max(...tokens.map(each => each.chunks)); // of the two, which may read other texts
   let pooled: tf.Tensor | undefined;
   const states = encoders.map((encoder, i) => embed(encoder, { ...tokens[i], chunks }, ids => {

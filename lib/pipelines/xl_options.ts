@@ -14,9 +14,9 @@ export interface XLOptions<T extends OutputType = 'image'> extends GenerateOptio
   pooledPromptEmbeds?: tf.Tensor;
   /** With `negativePromptEmbeds`, the same of what to avoid. */
   negativePooledPromptEmbeds?: tf.Tensor;
-  /** What size the UNet is told that the picture had before it was scaled: `[height, width]`, the picture's own by default. Small ones blur. */
+  /** What size the UNet is told that the picture had before it was scaled: `[height, width]`, its own by default. Small ones blur. */
   originalSize?: Pair;
-  /** Where the UNet is told that the picture was cut from a larger one: `[top, left]`, `[0, 0]` by default. Larger ones move it out of view. */
+  /** Where the UNet is told that it was cut from a larger picture: `[top, left]`, `[0, 0]` by default. Larger ones move it out of view. */
   cropsCoordsTopLeft?: Pair;
   /** What size the UNet is told that the picture has: `[height, width]`, its own by default. */
   targetSize?: Pair;
@@ -31,8 +31,8 @@ export interface XLOptions<T extends OutputType = 'image'> extends GenerateOptio
 /** What pipelines of SDXL that begin from a picture take besides. */
 export interface XLImageOptions {
   /**
-   * Begins where so large a share of the noise is gone, between 0 and 1: `image` is then what another model made until there, with its noise in it,
-   * and `strength` counts nothing.
+   * Begins where so large a share of the noise is gone, between 0 and 1: `image` is then what another model made until there, with its noise
+   * in it, and `strength` counts nothing.
    */
   denoisingStart?: number;
   /** How beautiful a refiner is told that the picture is, from 1 to 10; 6 by default. */
@@ -43,8 +43,8 @@ export interface XLImageOptions {
 
 /** The names of the options. */
 export const XL_OPTIONS: readonly string[] = [...OPTIONS, ...Object.keys({
-  prompt2: true, negativePrompt2: true, pooledPromptEmbeds: true, negativePooledPromptEmbeds: true, originalSize: true, cropsCoordsTopLeft: true,
-  targetSize: true, negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true, denoisingEnd: true,
+  prompt2: true, negativePrompt2: true, pooledPromptEmbeds: true, negativePooledPromptEmbeds: true, originalSize: true,
+  cropsCoordsTopLeft: true, targetSize: true, negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true, denoisingEnd: true,
 } satisfies Record<Exclude<keyof XLOptions, keyof GenerateOptions>, true>)];
 
 export const XL_IMAGE_OPTIONS: readonly string[] = [...XL_OPTIONS, ...Object.keys({

@@ -13,9 +13,11 @@ import {
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../../lib/pipelines/auto_pipeline.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import type { XLImageOptions, XLOptions } from '../../lib/pipelines/xl_options.js';
+import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
+import { MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { seeded, TINY, TINY_XL, TINY_XL_UNETS } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
@@ -130,6 +132,21 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
     learned.dispose();
     return images;
   }));
+
+  it('learns the words that a LoRA brings along for both', async () => {
+    const learned = await load();
+    const entry = (name: string, shape: number[]) => ({ name, dtype: 'F32' as const, shape, bytes: () => new Uint8Array(4 * shape.reduce((a, b) => a * b, 1)) });
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of writeSafetensors([
+      entry('lora_unet_conv_in.lora_down.weight', [1, 4, 3, 3]), entry('lora_unet_conv_in.lora_up.weight', [4, 1, 1, 1]),
+      entry('bundle_emb.<toy>.clip_l', [2, 16]), entry('bundle_emb.<toy>.clip_g', [2, 8]), entry('bundle_emb.old.string_to_param.*', [1, 768]),
+    ], {})) chunks.push(chunk);
+    const weightName = 'lora.safetensors';
+    const warnings = await captureWarnings(() => learned.loadLoraWeights(new MemoryFolder({ [weightName]: Buffer.concat(chunks) }), { weightName }));
+    assert.deepEqual(warnings, ['memory/lora.safetensors: its bundled word old is left out: it has the shape [1, 768]']);
+    assert.deepEqual([learned.textEncoder!.tokens, learned.textEncoder2.tokens], [526, 526]);
+    learned.dispose();
+  });
 
   it('reads prompts with weights, of any length, with both text encoders', () => expectNoLeak(async () => {
     const made: tf.Tensor[] = [];
@@ -282,7 +299,7 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
       await assert.rejects(new StableDiffusionXLImg2ImgPipeline({ ...pipe.components, requiresAestheticsScore: true }).generate('a', { image }),
         /takes 6 numbers besides the text, is told 5: a base model takes requiresAestheticsScore: false$/);
       await assert.rejects(new StableDiffusionXLPipeline({ ...pipe.components, textEncoder: undefined }).generate('a'),
-        /^RangeError: textEncoder: gives 8 features, the unet takes 24$/);
+        /^RangeError: textEncoder2: gives 8 features, the unet takes 24$/);
       const nine = await UNet2DConditionModel.fromPretrained(TINY_XL_UNETS.nine);
       await assert.rejects(new StableDiffusionXLPipeline({ ...pipe.components, unet: nine }).generate('a'), /in_channels: got 9, takes 4; one of 9 channels is for StableDiffusionXLInpaintPipeline$/);
       other.dispose();
