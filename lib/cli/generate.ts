@@ -124,7 +124,7 @@ function sayMore(
   if (profile && pipe.device === 'cuda') say('A GPU works on when a call has returned: these are the times in which work is handed to it.');
   if (typeof options.profile === 'string') say(`\n${options.profile}  every call in time, for ui.perfetto.dev`);
   say(`\nThe files are in ${resolve(dirname(options.output))}`);
-  if (pipe.device === 'wasm') say(`This ran on plain WASM; the native backend is several times as fast: ${commandName('setup')}`);
+  if (pipe.device === 'wasm') say(`This ran on plain WASM; the native backend is two to three times as fast: ${commandName('setup')}`);
   if (isGallery) say(`Try your own: ${commandName('generate')} "a large blue star on an orange background" --seed 3`);
 }
 
