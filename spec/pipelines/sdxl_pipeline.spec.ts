@@ -4,6 +4,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Block } from '../../lib/core/block.js';
 import { canCompile } from '../../lib/core/graph.js';
+import { randn } from '../../lib/core/random.js';
 import type { Image } from '../../lib/image/image.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import {
@@ -51,12 +52,17 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
   const golden = loadGolden('pipelines/sdxl_adapters');
   let pipe: StableDiffusionXLPipeline;
   let plain: Uint8Array;
+  let latents: tf.Tensor; // else noise is drawn in the type of the weights
   const load = (options: object = {}) => StableDiffusionXLPipeline.fromPretrained(TINY_XL, { device, ...options });
   before(async () => {
     pipe = await load();
     plain = await draw(pipe);
+    latents = randn([1, 8, 8, 4], seeded(3));
   });
-  after(() => pipe.dispose());
+  after(() => {
+    latents.dispose();
+    pipe.dispose();
+  });
 
   it('is what a folder names, and a refiner is a folder without the first text encoder', async () => {
     const found: DiffusionPipeline = await DiffusionPipeline.fromPretrained(TINY_XL, { device });
@@ -226,6 +232,16 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
     });
     assert.equal(steps, 4);
     return images;
+  }));
+
+  it('makes the same in half precision, but for rounding', () => expectNoLeak(async () => {
+    for (const [dtype, most] of [['float16', 3], ['bfloat16', 24]] as const) {
+      const narrow = await load({ dtype });
+      const data = await draw(narrow, { latents });
+      expectClose({ shape: [data.length], data }, { shape: [data.length], data: await draw(pipe, { latents }) }, { atol: most, rtol: 0 });
+      narrow.dispose();
+    }
+    return [];
   }));
 
   it('has its VAE in float32 where it is in float16, unless its config says that it need not be', async () => {
