@@ -318,12 +318,20 @@ describeInBrowser('Playground', () => {
     await page.locator('#facts', { hasText: 'seed 8 ·' }).waitFor();
     assert.match((await page.locator('#pinned-facts').textContent())!, /^seed 7 ·/);
     await page.getByRole('button', { name: 'End comparing' }).click();
+    await page.getByLabel('How many').selectOption('1');
     await page.getByRole('button', { name: 'Variations' }).click();
     await page.getByRole('status').getByText('4 pictures are ready').waitFor();
     assert.match((await page.locator('#facts').textContent())!, /^seed 8 · variation \d+/);
+    const varied = await download();
+    await fold('More');
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    await generate();
+    await page.locator('#gallery li:nth-child(8)').waitFor();
+    await finished();
+    assert.deepEqual(await download(), varied, 'a variation can be made again');
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download all' }).click()]);
     const files = Object.values(unzipSync(readFileSync((await file.path())!)));
-    assert.equal(files.length, 7);
+    assert.equal(files.length, 8);
     files.forEach(each => PNG.sync.read(Buffer.from(each)));
   });
 
@@ -353,7 +361,16 @@ describeInBrowser('Playground', () => {
     await drop([...await pictureOf({ ...SETTINGS, steps: 1 }, { parameters: 'a cat\nSteps: 3, Sampler: DPM++ 2M SDE Karras, CFG scale: 4, Seed: 5, Size: 64x64' })]);
     await page.waitForFunction(() => (document.querySelector('#prompt') as HTMLTextAreaElement).value === 'a cat');
     assert.equal(await page.locator('#scheduler option:checked').textContent(), 'DPM++ 2M SDE Karras · DPMSolverMultistepScheduler');
-    await drop([...await pictureOf({ ...SETTINGS, steps: 1 }, {})]);
+    const plain = [...await pictureOf({ ...SETTINGS, steps: 1 }, {})];
+    await drop(plain);
+    await page.getByLabel('Strength').waitFor();
+    await page.getByRole('button', { name: 'Begin without a picture' }).click();
+    await page.getByLabel('Strength').waitFor({ state: 'hidden' });
+    await page.evaluate(bytes => {
+      const clipboardData = new DataTransfer();
+      clipboardData.items.add(new File([Uint8Array.from(bytes)], 'pasted.png', { type: 'image/png' }));
+      document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true }));
+    }, plain);
     await page.getByLabel('Strength').waitFor();
   });
 
@@ -404,11 +421,17 @@ describeInBrowser('Playground', () => {
     await page.getByRole('button', { name: 'Load', exact: true }).click();
     await page.getByRole('alert').getByText('none: has no model_index.json').waitFor();
     problems = [];
-    assert.match((await name.getAttribute('aria-describedby'))!, /problem/);
+    assert.equal(await page.locator(`#${await name.getAttribute('aria-describedby')}`).getAttribute('role'), 'alert');
     assert.match((await page.locator('#model').textContent())!, /^http.*shapes/);
     await fill({ ...SETTINGS, steps: 1 });
-    await page.getByRole('button', { name: 'Generate' }).click();
-    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+    await generate();
+    await finished();
+
+    await page.evaluate(() => localStorage.setItem('tfjs-diffusers-playground', JSON.stringify({ source: { kind: 'name', name: `${location.href}gone` } })));
+    await page.reload();
+    await page.getByRole('alert').getByText('gone: has no model_index.json').waitFor();
+    await ready(); // with the bundled model
+    problems = [];
   });
 
   for (const colorScheme of ['light', 'dark'] as const) {

@@ -23,8 +23,7 @@ export function showProblem(control: HTMLElement, message = ''): void {
   document.getElementById(id)?.remove();
   control.removeAttribute('aria-describedby');
   if (!message) return;
-  const field = control.closest('.field') ?? control;
-  field[field === control ? 'after' : 'append'](make('p', { id, className: 'error', role: 'alert' }, message));
+  (control.closest('.joined') ?? control).after(make('p', { id, className: 'error', role: 'alert' }, message));
   control.setAttribute('aria-describedby', id);
 }
 

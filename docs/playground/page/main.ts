@@ -30,6 +30,7 @@ const gallery = new Gallery(picture => void show(picture));
 const engine = new Engine({ load: onLoad, work: reply => void runs.take(reply), adapt: reply => adapters.take(reply) });
 const runs = new Runs(engine, stage, {
   began: () => {
+    before = shown;
     shown = undefined;
     notice.hide();
     gallery.mark();
@@ -40,7 +41,7 @@ const runs = new Runs(engine, stage, {
     shown = picture;
     return picture;
   },
-  ended: picture => picture ? show(picture) : clear(),
+  ended: (picture = before) => picture ? show(picture) : clear(),
 });
 const models = new ModelPanel({ load: (source, device) => engine.load(source, device), stop: () => engine.stopLoading() });
 const adapters = new AdaptersPanel({
@@ -49,6 +50,7 @@ const adapters = new AdaptersPanel({
 
 let hasModel = false;
 let shown: Picture | undefined;
+let before: Picture | undefined; // shown when the work began
 
 settings.form.onsubmit = event => {
   event.preventDefault();

@@ -17,7 +17,7 @@ export class ModelPanel {
   private readonly bundled = byId<HTMLButtonElement>('load-bundled');
   private readonly device = byId<HTMLSelectElement>('device');
   private readonly progress = byId('model-loading');
-  private asked: { source: ModelSource; control: HTMLElement } = { source: { kind: 'bundled' }, control: this.bundled };
+  private asked: { source: ModelSource; control: HTMLElement; instead?: boolean } = { source: { kind: 'bundled' }, control: this.bundled };
   private loaded?: { source: ModelSource; device: string };
 
   constructor(private readonly wishes: ModelWishes) {
@@ -66,6 +66,7 @@ export class ModelPanel {
         this.loaded = { source: this.asked.source, device: this.device.value };
         this.showModel(reply.model);
         this.restore();
+        if (this.asked.instead) break;
         if (this.asked.source.kind !== 'files') remember({ source: this.asked.source });
         remember({ device: this.device.value as Device | 'auto' });
         break;
@@ -92,12 +93,19 @@ export class ModelPanel {
     const { control } = this.asked;
     this.fold.open = true;
     this.bundled.hidden = this.loaded?.source.kind === 'bundled';
-    if (!this.loaded) {
-      byId('model').textContent = 'None is loaded';
-      byId('model-summary').textContent = 'none';
-    }
     showProblem(control, message);
     this.restore();
+    if (!this.loaded) this.beginInstead();
+  }
+
+  /** What was there at the last visit is not to be had now: the bundled model makes do, without being what the next visit begins with. */
+  private beginInstead(): void {
+    byId('model').textContent = 'None is loaded';
+    byId('model-summary').textContent = 'none';
+    if (this.asked.source.kind === 'bundled' && this.device.value === 'auto' && this.asked.control !== this.device) return; // that failed itself
+    this.device.value = 'auto';
+    this.asked = { source: { kind: 'bundled' }, control: this.bundled, instead: true };
+    this.wishes.load(this.asked.source, 'auto');
   }
 
   /** The controls as they are with the model that is there. */

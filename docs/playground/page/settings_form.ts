@@ -17,6 +17,8 @@ export class SettingsForm {
   private readonly tokenMerging = byId<HTMLSelectElement>('token-merging');
   private readonly scheduler = new SchedulerChoice();
   private readonly size: SizeChoice;
+  /** Of the seed that is said; another seed has none. */
+  private variation: Settings['variation'];
 
   /** @param onSize told of another size. */
   constructor(onSize: (size: { width: number; height: number }) => void = () => undefined) {
@@ -25,7 +27,10 @@ export class SettingsForm {
       this.drawSeed();
       this.keep();
     };
-    this.seed.oninput = () => { this.newSeed.checked = false; }; // who says a seed wants that one
+    this.seed.oninput = () => {
+      this.newSeed.checked = false; // who says a seed wants that one
+      this.variation = undefined;
+    };
     this.form.addEventListener('input', () => this.changed());
     this.form.addEventListener('change', () => this.changed());
     const { settings, newSeed = true } = recall();
@@ -63,6 +68,7 @@ export class SettingsForm {
     this.steps.valueAsNumber = settings.numInferenceSteps;
     this.guidance.valueAsNumber = settings.guidanceScale;
     this.seed.value = String(settings.seed);
+    this.variation = part.seed === undefined ? this.variation : part.variation;
     this.newSeed.checked &&= part.seed === undefined;
     this.deepCache.value = String(settings.deepCache ?? '');
     this.tokenMerging.value = String(settings.tokenMerging ?? '');
@@ -87,7 +93,8 @@ export class SettingsForm {
   private values(): Settings {
     return {
       prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
-      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.scheduler.value, ...this.size.value,
+      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.variation && { variation: this.variation },
+      ...this.scheduler.value, ...this.size.value,
       ...this.deepCache.value && { deepCache: Number(this.deepCache.value) }, ...this.tokenMerging.value && { tokenMerging: Number(this.tokenMerging.value) },
     };
   }
@@ -103,11 +110,15 @@ export class SettingsForm {
 
   private drawSeed(): void {
     this.seed.value = String(newSeed());
+    this.variation = undefined;
+    this.showValues();
   }
 
   private showValues(): void {
     byId('steps-value').textContent = this.steps.value;
     byId('guidance-value').textContent = this.guidance.value === '1' ? 'off' : this.guidance.value;
+    byId('variation-note').hidden = !this.variation;
+    byId('variation-note').textContent = this.variation ? `${Math.round(this.variation.share * 100)} % towards ${this.variation.seed}` : '';
   }
 }
 

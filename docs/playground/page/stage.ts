@@ -16,9 +16,12 @@ export class Stage {
   private readonly actions = byId('actions');
   private readonly details = byId('details');
   private readonly download = byId<HTMLAnchorElement>('download');
+  /** What is to be seen: a picture that was asked for earlier may be decoded later. */
+  private wanted?: Picture;
 
   /** An empty frame with a word in it. */
   showText(text: string): void {
+    this.wanted = undefined;
     this.canvas.className = 'empty';
     this.canvas.ariaLabel = text;
     this.placeholder.textContent = text;
@@ -42,7 +45,9 @@ export class Stage {
 
   async showPicture(picture: Picture): Promise<void> {
     const { settings: { prompt, width, height }, file } = picture;
+    this.wanted = picture;
     const bitmap = await createImageBitmap(file);
+    if (this.wanted !== picture) return bitmap.close();
     this.size(width, height);
     this.canvas.className = Math.max(width, height) < SMALL ? 'small' : '';
     this.canvas.ariaLabel = prompt;
