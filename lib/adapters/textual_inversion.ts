@@ -13,8 +13,8 @@ export interface LearnedWord {
 const nameless = ['*', 'emb_params', 'clip_l', 'clip_g']; // what other tools call it, whichever it is
 
 /**
- * The word of a file of diffusers (`{ '<cat>': tensor }`), of A1111 (`string_to_param`, and what it is called under `name`), of a tensor alone,
- * or for SDXL's two text encoders (`clip_l`, `clip_g`).
+ * The word of a file of diffusers (`{ '<cat>': tensor }`), of A1111 (`string_to_param`, and what it is called under `name`), of a tensor
+ * alone, or for SDXL's two text encoders (`clip_l`, `clip_g`).
  * @param features of an embedding of each text encoder.
  * @param token what to call it; by default what the file does.
  * @throws WeightsError for a file of something else, TypeError if nobody says what to call it.
@@ -28,9 +28,9 @@ export function parseTextualInversion({ name, tensors, metadata }: StateDict, fe
     return tensor && fitsEncoder(tensor, count) ? tensor : undefined;
   });
   if (embeddings.filter(each => each !== undefined).length !== (pair ? tensors.size : 1) || (!pair && tensors.size > 1)) {
-    const found = [...tensors].map(([each, tensor]) => `${each} [${tensor.shape.join(', ')}]`).slice(0, 6).join(', ');
+    const found = [...tensors].map(([each, tensor]) => `${each} [${tensor.shape.join(', ')}]`).slice(0, 6).join(', ') || 'nothing';
     const takes = features.map(count => `[tokens, ${count}]`).join(' or ');
-    throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found || 'nothing'}, takes one tensor ${takes}`));
+    throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found}, takes one tensor ${takes}`));
   }
   const called = token ?? (nameless.includes(key) ? metadata.name : key);
   if (!called) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);

@@ -28,7 +28,7 @@ export interface UNet2DConditionConfig {
   /** Features of the text, where they are projected to cross_attention_dim. */
   encoder_hid_dim: number | null;
   encoder_hid_dim_type: string | null;
-  /** The number of heads, whatever its name says: diffusers keeps the misnomer that its checkpoints have. In SimpleCrossAttn blocks, features of a head. */
+  /** The number of heads: diffusers keeps the misnomer that its checkpoints have. In SimpleCrossAttn blocks, features of a head. */
   attention_head_dim: number | number[];
   act_fn: string;
   /** What is added to the time embedding for a class: of its number, or of a vector of its own. */
@@ -129,10 +129,16 @@ export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2
     for (const key of ['addition_time_embed_dim', 'projection_class_embeddings_input_dim'] as const) {
       if (config[key] === null) refuse(key, `a number where addition_embed_type is '${config.addition_embed_type}'`);
     }
-    if (config.class_embeddings_concat) refuse('class_embeddings_concat', `false where addition_embed_type is '${config.addition_embed_type}'`);
+    if (config.class_embeddings_concat) {
+      refuse('class_embeddings_concat', `false where addition_embed_type is '${config.addition_embed_type}'`);
+    }
   }
-  if (config.encoder_hid_dim_type !== null && config.encoder_hid_dim === null) refuse('encoder_hid_dim', `a number where encoder_hid_dim_type is '${config.encoder_hid_dim_type}'`);
-  if (config.encoder_hid_dim !== null && Array.isArray(config.cross_attention_dim)) refuse('cross_attention_dim', 'one number where there is an encoder_hid_dim');
+  if (config.encoder_hid_dim_type !== null && config.encoder_hid_dim === null) {
+    refuse('encoder_hid_dim', `a number where encoder_hid_dim_type is '${config.encoder_hid_dim_type}'`);
+  }
+  if (config.encoder_hid_dim !== null && Array.isArray(config.cross_attention_dim)) {
+    refuse('cross_attention_dim', 'one number where there is an encoder_hid_dim');
+  }
   if ([config.transformer_layers_per_block].flat().some(Array.isArray) && config.reverse_transformer_layers_per_block === null) {
     refuse('reverse_transformer_layers_per_block', 'a list where transformer_layers_per_block has lists in it');
   }

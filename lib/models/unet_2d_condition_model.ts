@@ -47,7 +47,9 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
    * @param conditions see UNetConditions; `deepCache`: what to take from earlier timesteps.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
-  compute(sample: tf.Tensor, timestep: number | readonly number[], { deepCache, ...conditions }: UNetConditions & { deepCache?: DeepCache }): tf.Tensor {
+  compute(
+    sample: tf.Tensor, timestep: number | readonly number[], { deepCache, ...conditions }: UNetConditions & { deepCache?: DeepCache },
+  ): tf.Tensor {
     const inputs = this.takeInputs(sample, timestep, conditions);
     return deepCache ? this.predictWithCache(deepCache, [timestep].flat()[0], inputs) : this.graph('predict', this.predict, inputs);
   }

@@ -6,16 +6,19 @@ import type { Device } from '../runtime/devices.js';
 const WASM_BYTES = 2 ** 32;
 
 /**
- * @throws RangeError for pictures that cannot fit into memory, however it is saved: with what they would take at least. What a GPU has is not known
- *   here.
+ * @throws RangeError for pictures that cannot fit into memory, however it is saved: with what they would take at least. What a GPU has is
+ *   not known here.
  */
-export function checkMemory(vae: Autoencoder, { images, height, width }: { images: number; height: number; width: number }, device?: Device): void {
+export function checkMemory(
+  vae: Autoencoder, { images, height, width }: { images: number; height: number; width: number }, device?: Device,
+): void {
   const there = device === 'wasm' ? WASM_BYTES : device === 'cpu' ? hostBytes() : undefined;
   const needed = bytesOfDecoding(vae, images, height * width);
   if (there === undefined || needed <= there) return;
   const size = `${images > 1 ? `${images} pictures of ` : ''}${width} x ${height} pixels`;
   const tiling = vae.usesTiling ? '' : ', or enableVaeTiling()';
-  throw new RangeError(`width, height: got ${size}, which take ${formatBytes(needed)} and more, and there are ${formatBytes(there)}; takes smaller ones${tiling}`);
+  throw new RangeError(`width, height: got ${size}, which take ${formatBytes(needed)} and more, and there are ${formatBytes(there)}; ` +
+    `takes smaller ones${tiling}`);
 }
 
 /** The pictures themselves; and whole, not in tiles, the two widest states of the decoder at their size. */

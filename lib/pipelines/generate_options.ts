@@ -47,25 +47,26 @@ export interface GenerateOptions<T extends OutputType = 'image'> {
   /** After each step. The latents are lent for the call; those returned instead are taken over. */
   callbackOnStepEnd?: StepCallback;
   /**
-   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device: for finding
-   * where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline. Named as torch's set_detect_anomaly.
+   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device:
+   * for finding where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline.
+   * Named as torch's set_detect_anomaly.
    */
   detectAnomaly?: boolean;
   /** Ends the work within one step; `generate` then rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after what came
-   * before, as in a server. `signal` ends the waiting as well. Work that waits for itself, begun in a callback and awaited there, never ends.
+   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after
+   * what came before, as in a server. `signal` ends the waiting. Work that waits for itself, begun and awaited in a callback, never ends.
    */
   whenBusy?: 'throw' | 'wait';
 }
 
 /** The names of the options. */
 export const OPTIONS = Object.keys({
-  negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true, height: true, width: true,
-  numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true, guidanceRescale: true, clipSkip: true,
-  crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true, detectAnomaly: true, signal: true,
-  whenBusy: true,
+  negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true,
+  height: true, width: true, numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true,
+  guidanceRescale: true, clipSkip: true, crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true,
+  detectAnomaly: true, signal: true, whenBusy: true,
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
 export type StepCallback = (

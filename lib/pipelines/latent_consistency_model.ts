@@ -16,7 +16,9 @@ export interface LatentConsistencyModelOptions<T extends OutputType = 'image'> e
   originalInferenceSteps?: number;
 }
 
-export const LCM_OPTIONS: readonly string[] = [...OPTIONS.filter(option => !(MISSING as readonly string[]).includes(option)), 'originalInferenceSteps'];
+export const LCM_OPTIONS: readonly string[] = [
+  ...OPTIONS.filter(option => !(MISSING as readonly string[]).includes(option)), 'originalInferenceSteps',
+];
 
 /**
  * Text to image in a few steps, by a model that was distilled with its guidance (arXiv:2310.04378): its UNet has a time_cond_proj_dim.
@@ -42,10 +44,12 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
   protected checkDistilled(prompt: string | string[] | undefined, options: GenerateOptions<OutputType>): GenerateRequest {
     const { scheduler, unet } = this;
     if (!(scheduler instanceof LCMScheduler)) {
-      throw new RangeError(`scheduler: got ${(scheduler.constructor as typeof Scheduler).className}, takes LCMScheduler; StableDiffusionPipeline takes others`);
+      const { className } = scheduler.constructor as typeof Scheduler;
+      throw new RangeError(`scheduler: got ${className}, takes LCMScheduler; StableDiffusionPipeline takes others`);
     }
     if (unet.config.time_cond_proj_dim === null) {
-      throw new RangeError('unet: time_cond_proj_dim: got null, takes a model distilled with guidance; StableDiffusionPipeline runs others, with a LoRA for LCMScheduler too');
+      throw new RangeError('unet: time_cond_proj_dim: got null, takes a model distilled with guidance; ' +
+        'StableDiffusionPipeline runs others, with a LoRA for LCMScheduler too');
     }
     return checkGenerateOptions(this, prompt, options);
   }

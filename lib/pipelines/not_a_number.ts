@@ -28,10 +28,13 @@ export function helpForNetwork(name: 'textEncoder' | 'unet', { weightDtype }: Mo
 }
 
 /** Why a picture is NaN, and what helps: by whether the latents are that it was decoded from. */
-export async function explainPicture(count: number, latents: tf.Tensor, pipe: Pick<StableDiffusionComponents, 'unet' | 'vae'>): Promise<string> {
+export async function explainPicture(
+  count: number, latents: tf.Tensor, pipe: Pick<StableDiffusionComponents, 'unet' | 'vae'>,
+): Promise<string> {
   const cause = await countNaN(latents) > 0
     ? `so are its latents: ${helpForNetwork('unet', pipe.unet)}; detectAnomaly: true finds the step`
-    : `its latents are numbers, so it is the VAE: it is in ${pipe.vae.weightDtype}, and ${INSTEAD}, as force_upcast in its config says of some; ` +
+    : `its latents are numbers, so it is the VAE: it is in ${pipe.vae.weightDtype}, and ${INSTEAD}, ` +
+      'as force_upcast in its config says of some; ' +
       "AutoencoderKL.fromPretrained(..., { dtype: 'float32' }) loads one to pass as vae";
   return `generate: ${count} values of the picture are NaN and drawn black; ${cause}`;
 }

@@ -11,7 +11,7 @@ export interface PipelineClass<P extends object = object> {
   };
 }
 
-/** Every class of pipelines by its name in model_index.json. Filled by index.ts: the base class, which needs it, cannot import its heirs. */
+/** Every class of pipelines by its name in model_index.json. Filled by index.ts: the base class, which needs it, cannot import heirs. */
 export const pipelineClasses: Record<string, PipelineClass> = {};
 
 /** @throws RangeError if there is no such pipeline, with a list of those there are. @param where the name stands. */
