@@ -24,7 +24,8 @@ export async function runExamples(page: string, folder: string): Promise<string[
     const program = code.replaceAll(`'tfjs-diffusers'`, `'${LIBRARY}'`)
       .replaceAll('node_modules/tfjs-diffusers/models/shapes', resolve('models/shapes').replaceAll('\\', '/'));
     writeFileSync(join(folder, name), program);
-    await promisify(execFile)(process.execPath, [name], { cwd: folder });
   }
+  writeFileSync(join(folder, 'all.mjs'), [...programs.keys()].map(name => `await import('./${name}');\n`).join('')); // one process: each start takes a second
+  await promisify(execFile)(process.execPath, ['all.mjs'], { cwd: folder });
   return [...programs.values()].flatMap(code => [...code.matchAll(/save\('(.*?)'\)/g)].map(([, file]) => file));
 }
