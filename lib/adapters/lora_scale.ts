@@ -25,11 +25,14 @@ export type LoraScale = number | {
  * Checks a scale and says what it is for each parameter of the networks. As in diffusers, an attention's goes for the resnet of the same number
  * and block, the first one's for the block's sampler, and blocks without attention have 1.
  * @param paths the parameters of the UNet.
+ * @param networks those that there are, by their names here and in files.
  * @throws RangeError for what is no number, or for a network or block that does not exist.
  */
-export function scalesOfNetworks(name: string, scale: LoraScale, paths: Iterable<string>): Record<LoraNetwork, ScaleOfPath> {
+export function scalesOfNetworks(
+  name: string, scale: LoraScale, paths: Iterable<string>, networks: readonly string[],
+): Record<LoraNetwork, ScaleOfPath> {
   if (!isObject(scale)) return { unet: always(name, scale), text_encoder: always(name, scale), text_encoder_2: always(name, scale) };
-  checkKeys(name, scale, ['unet', 'textEncoder', 'textEncoder2', 'text_encoder', 'text_encoder_2']);
+  checkKeys(name, scale, networks);
   const { unet = 1, text_encoder: first = 1, textEncoder = first, text_encoder_2: second = 1, textEncoder2 = second } = scale;
   return {
     unet: isObject(unet) ? byBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),

@@ -175,7 +175,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {
-    return scalesOfNetworks(option, scale, this.unet.parameterSpecs().keys());
+    const names = new Set([...this.adapted.map(({ name }) => name), ...this.adapted.map(({ key }) => key)]);
+    return scalesOfNetworks(option, scale, this.unet.parameterSpecs().keys(), [...names]);
   }
 
   private checkAdapters(option: string, names: readonly string[]): void {

@@ -373,7 +373,8 @@ describeOnDevices('LoRA', device => {
     await assert.rejects(pipe.loadLoraWeights('spec/no.safetensors'), /^ModelFileError: spec\/no\.safetensors: there is no such file$/);
     await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterScale: NaN }), /adapterScale: got NaN, takes a number/);
     const scales: Array<[object, RegExp]> = [
-      [{ vae: 1 }, /adapterScale: got the key 'vae', takes 'unet', 'textEncoder'/],
+      [{ vae: 1 }, /adapterScale: got the key 'vae', takes 'unet', 'textEncoder', 'text_encoder'$/],
+      [{ textEncoder2: 1 }, /adapterScale: got the key 'textEncoder2', takes 'unet', 'textEncoder', 'text_encoder'$/],
       [{ textEncoder: '1' }, /adapterScale\.textEncoder: got '1', takes a number/],
       [{ unet: { middle: 1 } }, /adapterScale\.unet: got the key 'middle', takes 'down', 'mid', 'up'/],
       [{ unet: { down: { block_2: 1 } } }, /adapterScale\.unet\.down: got the key 'block_2', takes 'block_0', 'block_1'/],
