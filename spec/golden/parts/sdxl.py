@@ -73,6 +73,7 @@ INPAINT = {
     "nine_list": ([STAR, ROAD], dict(seeds=[5, 6], steps=4, model="nine", image=[6, 7], strength=0.7)),
     "start": (STAR, dict(seeds=7, steps=8, latents=25, denoising_start=0.5)),
     "refiner": (STAR, dict(seeds=8, steps=5, model="refiner", image=[8], strength=0.7, zeros=False)),
+    "crop": (ROAD, dict(seeds=10, steps=4, image=[10], strength=0.8, padding_mask_crop=1)),
     "euler_a": (STAR, dict(seeds=9, steps=5, image=[9], scheduler="EulerAncestralDiscreteScheduler")),
 }
 OURS = ("seeds", "steps", "scheduler", "image", "latents", "model", "zeros", "embeds", "spread")
@@ -131,6 +132,11 @@ def run(kind, parts, made, name, prompt, options, tensors):
     if "Inpaint" in kind:
         kwargs["mask_image"] = mask(16, 16)
         tensors[f"{name}/mask"] = np.asarray(kwargs["mask_image"])[None]
+    if "padding_mask_crop" in options:  # of one picture, and put back into it
+        kwargs["image"] = kwargs["image"][0]
+        images = pipe(prompt, generator=seeded(options["seeds"]), num_inference_steps=options["steps"], **kwargs).images
+        tensors[f"{name}/pictures"] = np.stack([np.asarray(image) for image in images])
+        return
     if options.get("embeds"):
         keys = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
         kwargs.update(zip(keys, pipe.encode_prompt(prompt, negative_prompt="red")))
