@@ -1,6 +1,6 @@
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify';
 import { packageVersion } from '../core/package.js';
 import { schedulerClasses } from '../schedulers/index.js';
 import { requireKey } from './api_keys.js';
@@ -41,12 +41,15 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   if (Object.keys(models).length === 0) throw new TypeError('models: got none, takes the name and the place of at least one');
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const offer: Offer = { limits, models: Object.keys(models), loras: Object.keys(loras), schedulers: Object.keys(schedulerClasses) };
-  const engine = new EmbeddedEngine({ models, loras, load, maxQueue: limits.maxQueue });
+  const engine = new EmbeddedEngine({ models, loras, load, maxQueue: limits.maxQueue, maxSteps: limits.maxSteps });
   const check = requestChecker(offer);
   const context: ServerContext = { engine, offer, submit: request => engine.submit(check(request)) };
 
   const server = Fastify({
     logger, bodyLimit: limits.maxBodyBytes, requestIdHeader: 'x-request-id',
+    frameworkErrors: ({ statusCode = 400, message }, _, reply: FastifyReply) => { // of addresses
+      void reply.status(statusCode).send(describeError(message, statusCode));
+    },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   });
   server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {

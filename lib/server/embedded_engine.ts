@@ -16,6 +16,8 @@ export interface EmbeddedEngineOptions {
   readonly loras?: Readonly<Record<string, string>>;
   readonly load?: Omit<WorkerPipelineOptions, 'pipeline' | 'progressCallback' | 'signal'>;
   readonly maxQueue: number;
+  /** Of a request that says none, where the model's own number is larger. */
+  readonly maxSteps?: number;
   /** How long a job that is over can be asked for, in milliseconds; ten minutes by default. */
   readonly keepJobs?: number;
 }
@@ -125,11 +127,11 @@ export class EmbeddedEngine implements Engine {
     await pipe.setScheduler(request.scheduler ? schedulerClass(request.scheduler).fromConfig(scheduler.config) : scheduler);
     await this.wear(model, pipe, loras);
     const seeds = Array.from({ length: count }, (_, i) => seed + i);
-    const inAll = steps ?? model.steps;
+    const inAll = steps ?? Math.min(model.steps, this.options.maxSteps ?? Infinity);
     const { images } = await (pipe as unknown as WorkerPipeline<StableDiffusionInpaintPipeline>).generate(prompt, {
       ...start as { image: Image; maskImage: Image }, // as far as the task takes them
       ...!request.image || request.mask ? { width, height } : {},
-      negativePrompt, numInferenceSteps: steps, guidanceScale, numImagesPerPrompt: count, signal: job.signal,
+      negativePrompt, numInferenceSteps: inAll, guidanceScale, numImagesPerPrompt: count, signal: job.signal,
       ...strength !== undefined && { strength },
       generator: seeds.map(each => new Generator().manualSeed(each)),
       callbackOnStepEnd: (_, step) => job.advance(Math.min(step + 1, inAll), inAll),
@@ -144,7 +146,7 @@ export class EmbeddedEngine implements Engine {
     if (this.model?.name === name) return this.model;
     await this.model?.pipe.dispose();
     this.model = undefined;
-    const pipe = await createWorkerPipeline(this.options.models[name], { ...this.options.load });
+    const pipe = await createWorkerPipeline(this.options.models[name], { ...this.options.load, quiet: true }); // it may quote prompts
     await pipe.setProgressBarConfig({ disable: true });
     const { className, defaults } = await pipe.describe();
     return this.model = {

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Image } from '../image/image.js';
 import type { ServerContext } from './context.js';
 import { RequestError } from './errors.js';
@@ -25,18 +25,29 @@ export function openaiRoutes(server: FastifyInstance, context: ServerContext): v
   });
 
   server.post('/v1/images/edits', async (request, reply) => {
-    const fields: Record<string, unknown> = {};
-    const files: Record<string, Buffer> = {};
-    for await (const part of request.parts()) {
-      const name = part.fieldname.replace(/\[\]$/, '');
-      if (part.type === 'file') files[name] ??= await part.toBuffer(); // several pictures: the first
-      else fields[name] = part.value;
-    }
+    const { fields, files } = await readForm(request);
     if (!files.image) throw new RequestError('image: got none, takes a picture');
     const mask = files.mask && await toMask(files.mask);
     const made = { ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } };
     return answer(await finish(context.submit(made), reply), fields, request.protocol, request.host);
   });
+}
+
+/** @throws RequestError for what is no form, or breaks off. */
+async function readForm(request: FastifyRequest): Promise<{ fields: Record<string, unknown>; files: Record<string, Buffer> }> {
+  const fields: Record<string, unknown> = {};
+  const files: Record<string, Buffer> = {};
+  try {
+    for await (const part of request.parts()) {
+      const name = part.fieldname.replace(/\[\]$/, '');
+      if (part.type === 'file') files[name] ??= await part.toBuffer(); // several pictures: the first
+      else fields[name] = part.value;
+    }
+  } catch (error) {
+    const { message, statusCode = 400 } = error as Error & { statusCode?: number };
+    throw new RequestError(`the form: ${message.split('\n')[0]}`, statusCode);
+  }
+  return { fields, files };
 }
 
 /** What OpenAI has, and what other models of it take, which changes nothing here. */
@@ -63,7 +74,7 @@ function toNumber(value: unknown): unknown {
 
 function sides(size: unknown): { width?: number; height?: number } {
   if (size === undefined || size === null || size === 'auto') return {};
-  const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(String(size)) ?? [];
+  const [, width, height] = typeof size === 'string' && /^(\d{1,5})x(\d{1,5})$/.exec(size) || [];
   if (!width) throw new RequestError("size: takes width and height, as in '512x512', or 'auto'");
   return { width: Number(width), height: Number(height) };
 }

@@ -65,7 +65,8 @@ export function requestChecker(offer: Offer): (request: unknown) => PictureReque
   const described = pictureRequestSchema(offer);
   const schema = Compile(described);
   return given => {
-    const request = dropUndefined(given as object);
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new RequestError('the request: takes a JSON object');
+    const request = dropUndefined(given);
     const stranger = Object.keys(request).find(name => !Object.hasOwn(described.properties, name));
     if (stranger !== undefined) throw new RequestError(`there is no field ${JSON.stringify(stranger.slice(0, 100))}`);
     const [error] = schema.Errors(request);

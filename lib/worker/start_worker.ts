@@ -12,10 +12,13 @@ export interface RunningWorker {
   terminate(): Promise<unknown>;
 }
 
-/** Starts one. It shares the environment: what the native backend sets there, TensorFlow reads below JavaScript. */
-export function startWorker(): RunningWorker {
+/** Starts one, which shares the environment: what the native backend sets there, TensorFlow reads. `quiet`: what it prints is dropped. */
+export function startWorker({ quiet = false } = {}): RunningWorker {
   const { port1: here, port2: port } = new MessageChannel();
-  const worker = new Worker(new URL('./host_in_node.js', import.meta.url), { env: SHARE_ENV, workerData: { port }, transferList: [port] });
+  const worker = new Worker(new URL('./host_in_node.js', import.meta.url), {
+    env: SHARE_ENV, workerData: { port }, transferList: [port], stdout: quiet, stderr: quiet,
+  });
+  if (quiet) for (const stream of [worker.stdout, worker.stderr]) stream.resume(); // to nowhere
   const ended = new Promise<never>((_, reject) => {
     worker.on('error', error => reject(new Error(`createWorkerPipeline: the worker failed: ${error.message}`, { cause: error })));
     worker.on('exit', code => reject(new Error(`createWorkerPipeline: the worker has ended${code ? `, with exit code ${code}` : ''}`)));

@@ -36,6 +36,8 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
 export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, 'unet' | 'vae' | 'textEncoder' | 'tokenizer'> {
   /** The class, as in 'StableDiffusionImg2ImgPipeline'; by default the one that the model names. */
   pipeline?: string;
+  /** Whether what the pipeline prints is dropped: warnings may quote prompts. */
+  quiet?: boolean;
 }
 
 /**
@@ -46,8 +48,8 @@ export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, 'unet
 export async function createWorkerPipeline<P = UsualPipeline>(
   source: string | URL, options: WorkerPipelineOptions = {},
 ): Promise<WorkerPipeline<P>> {
-  const { pipeline, ...others } = options;
-  const connection = new Connection(startWorker());
+  const { pipeline, quiet, ...others } = options;
+  const connection = new Connection(startWorker({ quiet }));
   try {
     return connection.pipeline(await connection.call(0, 'load', [source, pipeline, others]) as number) as WorkerPipeline<P>;
   } catch (error) {
