@@ -23,10 +23,12 @@ export abstract class Model<Config> extends Block {
    * Makes the network that a folder's `config.json` describes and loads its safetensors weights.
    * @param source a folder in the diffusers layout or ours, a single-file checkpoint, or else a model on the hub, as in
    *   'stabilityai/sd-vae-ft-mse'; `subfolder` names the model inside a pipeline's folder, by default what model_index.json calls it.
-   * @throws ModelFileError for files that are missing or unreadable (HubError if the hub says so), WeightsError for weights that do not fit,
-   *   TypeError or RangeError for a config that cannot be.
+   * @throws ModelFileError for files that are missing or unreadable (HubError if the hub says so), WeightsError for weights that do not
+   *   fit, TypeError or RangeError for a config that cannot be.
    */
-  static async fromPretrained<M extends Model<unknown>>(this: ModelClass<M>, source: ModelSource, options: LoadModelOptions = {}): Promise<M> {
+  static async fromPretrained<M extends Model<unknown>>(
+    this: ModelClass<M>, source: ModelSource, options: LoadModelOptions = {},
+  ): Promise<M> {
     const model = await loadModel(this, source, options);
     model.loadedAs = options.dtype ?? 'float32';
     return model;
@@ -50,13 +52,13 @@ export abstract class Model<Config> extends Block {
     this.graphs = options ? new GraphCache(options, () => this.stateDict()) : undefined;
   }
 
-  /** When the graphs that were recorded run as fast as they can: on GPUs XLA makes machine code of them meanwhile, which takes a minute or more. */
+  /** When recorded graphs run as fast as they can: on GPUs XLA makes machine code of them meanwhile, which takes a minute or more. */
   async compiled(): Promise<void> {
     await this.graphs?.compiled();
   }
 
   /**
-   * `body(inputs)`, a tensor or a container of tensors, as a graph if compiled. All else that the body depends on must be parameters or constant.
+   * `body(inputs)`, a tensor or a container of tensors, as a graph if compiled. All else that it depends on must be parameters or constant.
    */
   protected graph<I extends tf.TensorContainer>(name: string, body: (inputs: I) => tf.Tensor, inputs: I): tf.Tensor {
     const tensors: tf.Tensor[] = [];
@@ -115,5 +117,8 @@ export abstract class Model<Config> extends Block {
 }
 
 function checkCompile(compiled: boolean, releasing: boolean): void {
-  if (compiled && releasing) throw new Error('compile: a graph holds all weights of its network; use it with enableModelCpuOffload, not with enableSequentialCpuOffload');
+  if (compiled && releasing) {
+    throw new Error('compile: a graph holds all weights of its network; ' +
+      'use it with enableModelCpuOffload, not with enableSequentialCpuOffload');
+  }
 }
