@@ -205,7 +205,7 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
       ['negative embeds', undefined, () => ({ promptEmbeds: zeros(1, 77, 128), negativePromptEmbeds: zeros(1, 7, 128) }),
         /negativePromptEmbeds: got shape \[1, 7, 128\], takes \[1, 77, 128\]/],
       ['output type', PROMPT, () => ({ outputType: 'pil' }), /^RangeError: outputType: got 'pil', takes 'image', 'tensor', 'latent'$/],
-      ['an unknown option', PROMPT, () => ({ guidance_scale: 3 }), /^TypeError: generate: there is no option 'guidance_scale'; takes .*guidanceScale/],
+      ['an unknown option', PROMPT, () => ({ guidance_scale: 3 }), /^TypeError: generate: there is no option 'guidance_scale': it is called guidanceScale here; takes .*guidanceScale/],
     ];
     for (const [name, prompt, options, expected] of cases) {
       it(name, async () => {
