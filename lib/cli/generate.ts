@@ -4,9 +4,8 @@ import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
+import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from '../pipelines/auto_pipeline.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../pipelines/stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline } from '../pipelines/stable_diffusion_inpaint.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
@@ -59,7 +58,7 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
-  const Pipeline = mask ? StableDiffusionInpaintPipeline : image ? StableDiffusionImg2ImgPipeline : undefined;
+  const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : undefined; // of the model's family
   const how = { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal };
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }

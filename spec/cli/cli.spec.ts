@@ -170,6 +170,14 @@ describe('tfjs-diffusers', () => {
       assert.match(changed.text.parameters, /^a <hat>\nSteps: 4, Sampler: PNDMScheduler, CFG scale: 7\.5, Seed: 5, Size: 16x16, Denoising strength: 0\.5$/);
     });
 
+    it('takes a model of another family, and begins from a picture with it', async () => {
+      const model = ['--model', resolve('spec/golden/pipelines/tiny_xl'), '--steps', '2'];
+      assert.equal((await run(['generate', 'a star', ...model])).code, 0);
+      const { code, stderr } = await run(['generate', 'a star', ...model, '--image', 'out.png', '--strength', '0.8', '--output', 'again.png', '--quiet']);
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.deepEqual(readdirSync(folder()).sort(), ['again.png', 'out.png']);
+    });
+
     it('shows a gallery when asked for nothing', async () => {
       const { code, stdout } = await run(['generate', '--steps', '1']);
       assert.equal(code, 0);
