@@ -70,7 +70,8 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
 
   constructor(config: Partial<AutoencoderKLConfig> = {}) {
     super(mergeConfig('vae config', KEYS, config));
-    const { in_channels, out_channels, latent_channels, block_out_channels, use_quant_conv, use_post_quant_conv, latents_mean, latents_std } = this.config;
+    const { in_channels, out_channels, latent_channels, block_out_channels } = this.config;
+    const { use_quant_conv, use_post_quant_conv, latents_mean, latents_std } = this.config;
     checkTypes('down_block_types', this.config.down_block_types, 'DownEncoderBlock2D', block_out_channels.length);
     checkTypes('up_block_types', this.config.up_block_types, 'UpDecoderBlock2D', block_out_channels.length);
     const shared: VaeConfig = {
@@ -81,7 +82,9 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
       activation: getBlockActivation('vae config: act_fn', this.config.act_fn),
     };
     for (const [key, values] of Object.entries({ latents_mean, latents_std })) {
-      if (values && values.length !== latent_channels) throw new RangeError(`vae config: ${key}: got ${show(values)}, takes ${latent_channels} numbers, one for each of latent_channels`);
+      if (values && values.length !== latent_channels) {
+        throw new RangeError(`vae config: ${key}: got ${show(values)}, takes ${latent_channels} numbers, one for each of latent_channels`);
+      }
     }
     this.encoder = this.add('encoder', new Encoder(in_channels, 2 * latent_channels, shared));
     this.decoder = this.add('decoder', new Decoder(latent_channels, out_channels, shared));
@@ -109,7 +112,7 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
   /**
    * The image of latents that are divided by `scaling_factor` already.
    * @param z `[batch, height, width, latent_channels]`.
-   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], float32 whatever the weights are; the caller disposes it.
+   * @returns `[batch, scaleFactor * height, scaleFactor * width, out_channels]`, about [-1, 1], always float32; the caller's.
    */
   decode(z: tf.Tensor): tf.Tensor {
     checkShape('vae.decode', z.shape, [null, null, null, this.config.latent_channels]);
@@ -121,7 +124,9 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
   protected checkTiling(): void {
     const { sample_size } = this.config;
     const unit = 4 * this.scaleFactor; // tiles overlap by a quarter
-    if (sample_size === 0 || sample_size % unit !== 0) throw new RangeError(`vae tiling: got sample_size ${sample_size}, takes a multiple of ${unit}`);
+    if (sample_size === 0 || sample_size % unit !== 0) {
+      throw new RangeError(`vae tiling: got sample_size ${sample_size}, takes a multiple of ${unit}`);
+    }
   }
 
   /** Encodes to the most likely latents and decodes. */
@@ -151,7 +156,7 @@ export class DiagonalGaussianDistribution {
   /** Logarithm of the variance, within [-30, 20]; as `mean`. */
   readonly logvar: tf.Tensor;
 
-  /** Takes ownership of `moments`: `[batch, height, width, 2 * latent_channels]`, means then log-variances. `dtype`: what `sample` draws. */
+  /** Takes `moments` over: `[batch, height, width, 2 * latent_channels]`, means then log-variances. `dtype`: what `sample` draws. */
   constructor(moments: tf.Tensor, private readonly dtype?: FloatDtype) {
     [this.mean, this.logvar] = tf.tidy(() => {
       const [mean, logvar] = tf.split(moments, 2, -1);

@@ -77,15 +77,17 @@ export function flag(key: string): Component<boolean | undefined> {
     files: () => [],
     async load({ folder }) {
       const value = (await folder.readJson('model_index.json') as Record<string, unknown>)[key];
-      if (typeof value !== 'boolean') throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes true or false`);
+      if (typeof value !== 'boolean') {
+        throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes true or false`);
+      }
       return value;
     },
   };
 }
 
 /**
- * A VAE, in float32 where float16 is asked for, unless the `force_upcast` of its config is false: SDXL's own grows too large for float16. So does
- * diffusers, but for each picture.
+ * A VAE, in float32 where float16 is asked for, unless the `force_upcast` of its config is false: SDXL's own grows too large for float16.
+ * So does diffusers, but for each picture.
  */
 export function upcast<T>(vae: Component<T>): Component<T> {
   return {

@@ -9,7 +9,7 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { DenoisingStart } from './denoise.js';
 import type { GenerateRequest } from './generate_options.js';
 
-/** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], which stays the caller's. */
+/** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], not taken over. */
 export type ImageInput = Image | Image[] | tf.Tensor;
 
 /** How many pictures there are, and how large the first is. */
@@ -28,14 +28,17 @@ export function checkImages(name: string, input: ImageInput, channels: readonly 
   }
   const images = [input as Image | Image[]].flat();
   if (images.length === 0 || !images.every(image => image instanceof Image)) {
-    throw new TypeError(`${name}: got ${show(input)}, takes an Image, a list of them or a tensor [images, height, width, ${channels.join(' or ')}]`);
+    const last = channels.join(' or ');
+    throw new TypeError(`${name}: got ${show(input)}, takes an Image, a list of them or a tensor [images, height, width, ${last}]`);
   }
   return { count: images.length, height: images[0].height, width: images[0].width };
 }
 
 /** @throws RangeError unless `count` pictures can be taken in turn for `images`. */
 export function checkTurns(name: string, count: number, images: number): void {
-  if (images % count !== 0) throw new RangeError(`${name}: got ${count}, takes a number that divides ${images}, which is how many are to be made`);
+  if (images % count !== 0) {
+    throw new RangeError(`${name}: got ${count}, takes a number that divides ${images}, which is how many are to be made`);
+  }
 }
 
 /** How many of so many steps are left from a picture on. @throws RangeError unless `strength` is from 0 to 1 and leaves a step. */
@@ -59,12 +62,14 @@ export function lastTimesteps(scheduler: Scheduler, steps: number, left: number)
  */
 export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
-    const pixels = isTensor(input) ? resizeNearest(input, height, width) : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
+    const pixels = isTensor(input)
+      ? resizeNearest(input, height, width)
+      : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
     return pixels.mul(2).sub(1);
   });
 }
 
-/** `[masks, height, width, 1]`: 1 where the mask is white, 0 where it is black, the nearer of both between. Equals the pipeline's mask_processor. */
+/** `[masks, height, width, 1]`: 1 where the mask is white, 0 where black, the nearer between. Equals the pipeline's mask_processor. */
 export function toMask(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
     if (isTensor(input)) return resizeNearest(input, height, width).greaterEqual(0.5).cast('float32');

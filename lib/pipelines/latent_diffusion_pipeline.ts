@@ -57,13 +57,15 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
 
   override get memorySavers(): ReadonlySet<MemorySaver> {
     return new Set([...super.memorySavers, ...whichAreOn({
-      enableAttentionSlicing: this.unet.attentionSlice !== null, enableVaeSlicing: this.vae.usesSlicing, enableVaeTiling: this.vae.usesTiling,
+      enableAttentionSlicing: this.unet.attentionSlice !== null,
+      enableVaeSlicing: this.vae.usesSlicing,
+      enableVaeTiling: this.vae.usesTiling,
     })]);
   }
 
   /**
-   * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a little
-   * less detail; see DeepCache. An approximation.
+   * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a
+   * little less detail; see DeepCache. An approximation.
    * @throws RangeError for numbers that do not fit the UNet.
    */
   enableDeepCache(options: DeepCacheOptions = {}): void {
@@ -94,7 +96,9 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   }
 
   /** Latents (taken over) -> what was asked for. */
-  protected async toOutput(latents: tf.Tensor, { outputType, detectAnomaly }: Pick<GenerateRequest, 'outputType' | 'detectAnomaly'>): Promise<Image[] | tf.Tensor> {
+  protected async toOutput(
+    latents: tf.Tensor, { outputType, detectAnomaly }: Pick<GenerateRequest, 'outputType' | 'detectAnomaly'>,
+  ): Promise<Image[] | tf.Tensor> {
     if (outputType === 'latent') return latents;
     let pixels: tf.Tensor | undefined;
     try {

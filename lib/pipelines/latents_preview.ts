@@ -61,7 +61,7 @@ function chart(side: number): Float32Array {
 }
 
 /**
- * The `[channels + 1][3]` coefficients, the constant last, that take `inputs` nearest to `outputs`: the normal equations, by Gauss and Jordan.
+ * The `[channels + 1][3]` coefficients, the constant last, that take `inputs` nearest to `outputs`: normal equations, by Gauss and Jordan.
  * Coefficients have a price (ridge regression), or a channel that hardly varies on the chart would shout on a picture.
  */
 function leastSquares(inputs: ArrayLike<number>, outputs: ArrayLike<number>, channels: number): number[][] {

@@ -14,12 +14,13 @@ import { pipelineClass, type PipelineClass } from './registry.js';
 export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
 
 /** Where and how to load a pipeline. */
-export interface LoadPipelineOptions extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
+export interface LoadPipelineOptions
+  extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
   /**
-   * As enableModelCpuOffload or enableSequentialCpuOffload, and from the start: no weight is put on the device before it is used. For models
-   * that do not fit there as a whole.
+   * As enableModelCpuOffload or enableSequentialCpuOffload, and from the start: no weight is put on the device before it is used. For
+   * models that do not fit there as a whole.
    */
   cpuOffload?: 'model' | 'sequential';
   /** Whether networks run as graphs, see DiffusionPipeline.compile: by default on `cuda`. */
@@ -35,16 +36,17 @@ const OPTIONS = Object.keys({
 
 /** What diffusers calls otherwise, or needs. */
 const OF_DIFFUSERS = {
-  torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device', safety_checker: 'no picture is checked', requires_safety_checker: 'no picture is checked',
-  feature_extractor: 'no picture is checked', low_cpu_mem_usage: 'weights never take twice their size',
+  torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device',
+  safety_checker: 'no picture is checked', requires_safety_checker: 'no picture is checked', feature_extractor: 'no picture is checked',
+  low_cpu_mem_usage: 'weights never take twice their size',
 };
 
 /** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
 export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = Partial<C> & LoadPipelineOptions;
 
 /**
- * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names, which
- * must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
+ * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names,
+ * which must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
  */
 export async function loadPipeline(source: ModelSource, options: FromPretrainedOptions<object>, Pipeline?: PipelineClass): Promise<object> {
   if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
@@ -88,12 +90,15 @@ function isLeftOut({ optional, subfolder }: Component<unknown>, index: Record<st
 }
 
 /** @throws RangeError for a class that the component cannot be of. */
-function placeOf(component: Component<unknown>, folder: ModelFolder, index: Record<string, unknown>, options: LoadPipelineOptions): ComponentPlace {
+function placeOf(
+  component: Component<unknown>, folder: ModelFolder, index: Record<string, unknown>, options: LoadPipelineOptions,
+): ComponentPlace {
   const { subfolder } = component;
   const { dtype, variant, useSafetensors, cpuOffload, progressCallback } = options;
+  const key = `${folder.name}/model_index.json: ${subfolder}`;
   return {
     folder, subfolder,
-    className: component.classNames ? checkOneOf(`${folder.name}/model_index.json: ${subfolder}`, className(index[subfolder]) as string, component.classNames()) : '',
+    className: component.classNames ? checkOneOf(key, className(index[subfolder]) as string, component.classNames()) : '',
     options: {
       dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
       onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),

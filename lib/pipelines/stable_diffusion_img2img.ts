@@ -34,6 +34,7 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     const { numInferenceSteps, latentShape } = request;
     const left = checkStrength(strength, numInferenceSteps);
     checkTurns('image', count, latentShape[0]);
-    return this.run({ ...request, strength }, scheduler => startFromPictures(pictures, request, scheduler, lastTimesteps(scheduler, numInferenceSteps, left)));
+    return this.run({ ...request, strength }, scheduler =>
+      startFromPictures(pictures, request, scheduler, lastTimesteps(scheduler, numInferenceSteps, left)));
   }
 }

@@ -26,6 +26,7 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
     const request = { ...checkGenerateOptions(this, prompt, others, paintingChannels(this)), strength };
     const left = checkStrength(strength, request.numInferenceSteps);
     const steps = { timesteps: (scheduler: Scheduler) => lastTimesteps(scheduler, request.numInferenceSteps, left) };
-    return inpaint(this, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, start => this.run(request, start));
+    const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };
+    return inpaint(this, request, painting, steps, start => this.run(request, start));
   }
 }
