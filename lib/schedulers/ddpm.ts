@@ -9,7 +9,9 @@ import { weightedSum } from './weighted_sum.js';
 export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
 
 export interface DDPMConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
+  /** Which variance the added noise has; `learned` ones are predicted by the model, in as many channels again. */
   variance_type: typeof varianceTypes[number];
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
 }
 

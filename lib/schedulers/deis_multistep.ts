@@ -6,10 +6,15 @@ import type { StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DEISMultistepConfig extends SolverConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order: number;
+  /** Which of the formulas to solve by; names with `sde` add noise at each step. */
   algorithm_type: 'deis';
+  /** Which form of the second order to take. */
   solver_type: 'logrho';
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;
+  /** What is added to each step where they are spaced `leading`; 1 for Stable Diffusion. */
   steps_offset: number;
 }
 

@@ -9,8 +9,11 @@ import type { BetaSchedulerConfig } from './types.js';
 export interface DistilledConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   /** The steps that the model was distilled for, of which a run takes a few. */
   original_inference_steps: number;
+  /** Whether the last step ends without noise, or else with that of training step 0. */
   set_alpha_to_one: boolean;
+  /** What timesteps are multiplied by in the boundary condition of consistency models. */
   timestep_scaling: number;
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
 }
 

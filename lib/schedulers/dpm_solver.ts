@@ -37,11 +37,13 @@ export function solverWeights(algorithm: AlgorithmType, from: Level, to: Level) 
 
 /** What the number of a multistep solver's steps and their end say of the orders. */
 export interface MultistepConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order: number;
   /** Uses lower orders in the last two of fewer than 15 steps. */
   lower_order_final: boolean;
   /** Takes the last step with order 1. */
   euler_at_final: boolean;
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type?: 'zero' | 'sigma_min';
 }
 

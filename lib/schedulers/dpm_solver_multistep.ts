@@ -10,14 +10,23 @@ import type { SchedulerRules, StepOptions, StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DPMSolverMultistepConfig extends SolverConfig, MultistepConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order: number;
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;
+  /** What is added to each step where they are spaced `leading`; 1 for Stable Diffusion. */
   steps_offset: number;
+  /** Which of the formulas to solve by; names with `sde` add noise at each step. */
   algorithm_type: AlgorithmType;
+  /** Which form of the second order to take. */
   solver_type: 'midpoint' | 'heun';
+  /** Whether noise levels are evenly spaced in log-SNR, as in Lu's solver. */
   use_lu_lambdas?: boolean;
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type?: 'zero' | 'sigma_min';
+  /** Which variance the added noise has; `learned` ones are predicted by the model, in as many channels again. */
   variance_type: 'learned' | 'learned_range' | null;
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr?: boolean;
 }
 

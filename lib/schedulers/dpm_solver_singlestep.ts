@@ -6,10 +6,15 @@ import type { StepOptions, StepOutput } from './types.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface DPMSolverSinglestepConfig extends SolverConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order: number;
+  /** Which of the formulas to solve by; names with `sde` add noise at each step. */
   algorithm_type: Exclude<AlgorithmType, 'sde-dpmsolver'>;
+  /** Which form of the second order to take. */
   solver_type: 'midpoint' | 'heun';
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';
+  /** Which variance the added noise has; `learned` ones are predicted by the model, in as many channels again. */
   variance_type: 'learned' | 'learned_range' | null;
 }
 

@@ -11,8 +11,11 @@ import { weightedSum, type Term } from './weighted_sum.js';
 const { fround } = Math;
 
 export interface EDMDPMSolverMultistepConfig extends EDMConfig, ThresholdingConfig, MultistepConfig {
+  /** Which of the formulas to solve by; names with `sde` add noise at each step. */
   algorithm_type: Extract<AlgorithmType, `${string}++`>;
+  /** Which form of the second order to take. */
   solver_type: 'midpoint' | 'heun';
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';
 }
 

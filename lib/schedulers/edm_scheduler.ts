@@ -7,16 +7,21 @@ import { weightedSum } from './weighted_sum.js';
 
 /** Config of the schedulers for models with EDM's preconditioning. */
 export interface EDMConfig {
+  /** Steps that the model was trained with. */
   num_train_timesteps: number;
+  /** What the model predicts: the noise (`epsilon`), the clean `sample`, or the velocity (`v_prediction`). */
   prediction_type: 'epsilon' | 'v_prediction';
   /** The least and the most noise. */
   sigma_min: number;
+  /** The greatest noise level. */
   sigma_max: number;
   /** The standard deviation of the data. */
   sigma_data: number;
   /** How the sigmas between are spaced: evenly in their rho-th root, or in their logarithm. */
   sigma_schedule: 'karras' | 'exponential';
+  /** How much more of them are near the end, where they are spaced as by Karras et al. */
   rho: number;
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';
 }
 

@@ -4,6 +4,7 @@ import type { StepOptions, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
 export interface EulerAncestralDiscreteConfig extends SigmaSchedulerConfig {
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
 }
 

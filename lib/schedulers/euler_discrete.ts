@@ -7,9 +7,13 @@ import { linspace } from './timesteps.js';
 import type { StepOptions, StepOutput } from './types.js';
 
 export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
+  /** How noise levels between training steps are found. */
   interpolation_type: 'linear' | 'log_linear';
+  /** Whether the model is told training steps, or logarithms of noise levels (`continuous`). */
   timestep_type: 'discrete' | 'continuous';
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';
 }
 

@@ -9,22 +9,31 @@ import type { StepOptions, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
 export interface FlowMatchEulerDiscreteConfig {
+  /** Steps that the model was trained with. */
   num_train_timesteps: number;
   /** Above 1: more of the steps where there is much noise. */
   shift: number;
   /** Shifts by `mu` of `setTimesteps` instead, which pipelines take from the size of the picture, between these. */
   use_dynamic_shifting: boolean;
+  /** The shift of the smallest pictures, where it depends on their size. */
   base_shift: number;
+  /** The shift of the largest pictures. */
   max_shift: number;
+  /** Tokens of the smallest pictures. */
   base_image_seq_len: number;
+  /** Tokens of the largest. */
   max_image_seq_len: number;
+  /** The curve of the shift. */
   time_shift_type: 'exponential' | 'linear';
   /** For models whose sigmas are shares of the original, not of the noise. */
   invert_sigmas: boolean;
   /** Sigmas are stretched to end here. */
   shift_terminal: number | null;
+  /** Whether noise levels are spaced as by Karras et al. (arXiv:2206.00364): more of them near the end. */
   use_karras_sigmas: boolean;
+  /** Whether noise levels are spaced evenly in their logarithm. */
   use_exponential_sigmas: boolean;
+  /** Whether noise levels are spaced by the beta distribution (arXiv:2407.12173). */
   use_beta_sigmas: boolean;
   /** Takes the noise of each step anew. */
   stochastic_sampling: boolean;

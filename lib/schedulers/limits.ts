@@ -3,8 +3,11 @@ import { weightedSum } from './weighted_sum.js';
 
 /** Dynamic thresholding of the predicted original; for pixels, not for latents. */
 export interface ThresholdingConfig {
+  /** Dynamic thresholding of the predicted original (arXiv:2205.11487); for pixels, not for latents. */
   thresholding: boolean;
+  /** The quantile that it brings to the limit. */
   dynamic_thresholding_ratio: number;
+  /** The most that this limit may be. */
   sample_max_value: number;
 }
 
@@ -12,7 +15,9 @@ export const thresholdingDefaults: ThresholdingConfig = { thresholding: false, d
 
 /** Clipping of the predicted original to `clip_sample_range` on both sides. */
 export interface ClippingConfig {
+  /** Whether the predicted original is clipped. */
   clip_sample: boolean;
+  /** The bound that it is clipped to, on both sides of 0. */
   clip_sample_range: number;
 }
 

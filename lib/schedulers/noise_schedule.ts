@@ -5,12 +5,17 @@ import { show } from '../core/checks.js';
 export const betaSchedules = ['linear', 'scaled_linear', 'squaredcos_cap_v2', 'exp', 'laplace', 'sigmoid'] as const;
 
 export interface NoiseScheduleConfig {
+  /** Steps that the model was trained with. */
   num_train_timesteps: number;
+  /** Variance of the noise that the first training step adds. */
   beta_start: number;
+  /** Variance of the noise that the last training step adds. */
   beta_end: number;
+  /** How it grows between the two; `scaled_linear` is Stable Diffusion's. */
   beta_schedule: typeof betaSchedules[number];
   /** Betas to use as they are; beta_start, beta_end and beta_schedule then mean nothing. */
   trained_betas: readonly number[] | null;
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr?: boolean;
 }
 

@@ -9,13 +9,17 @@ import { weightedSum, type Term } from './weighted_sum.js';
 export interface SASolverConfig extends SolverConfig {
   /** From 1 to 4: how many outputs of the model the step and its correction are made of. */
   predictor_order: number;
+  /** How many predictions the corrector combines. */
   corrector_order: number;
   /** How stochastic a step from a timestep is, 0 being not at all; by default 1 from 200 to 800, and 0 elsewhere. No file holds one. */
   tau_func: ((timestep: number) => number) | null;
   /** What is interpolated: the predicted original or the noise. */
   algorithm_type: 'data_prediction' | 'noise_prediction';
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;
+  /** What is added to each step where they are spaced `leading`; 1 for Stable Diffusion. */
   steps_offset: number;
+  /** Which variance the added noise has; `learned` ones are predicted by the model, in as many channels again. */
   variance_type: 'learned' | 'learned_range' | null;
 }
 

@@ -4,12 +4,17 @@ import { linspace } from './timesteps.js';
 
 /** Which of these, if any, spaces the sigmas; at most one of the first three. */
 export interface RespacingConfig {
+  /** Whether noise levels are spaced as by Karras et al. (arXiv:2206.00364): more of them near the end. */
   use_karras_sigmas?: boolean | null;
+  /** Whether noise levels are spaced evenly in their logarithm. */
   use_exponential_sigmas?: boolean | null;
+  /** Whether noise levels are spaced by the beta distribution (arXiv:2407.12173). */
   use_beta_sigmas?: boolean | null;
+  /** Whether noise levels are evenly spaced in log-SNR, as in Lu's solver. */
   use_lu_lambdas?: boolean | null;
   /** Ends of the spacing; by default those of the schedule. */
   sigma_min?: number | null;
+  /** The greatest noise level. */
   sigma_max?: number | null;
 }
 

@@ -10,17 +10,25 @@ import { predictionTypes, type BetaSchedulerConfig, type SchedulerRules } from '
 import { weightedQuotient, weightedSum } from './weighted_sum.js';
 
 export interface SolverConfig extends BetaSchedulerConfig, RespacingConfig, ThresholdingConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order?: number;
+  /** Which form of the second order to take. */
   solver_type?: string;
   /** Uses lower orders in the last two of fewer than 15 steps. */
   lower_order_final: boolean;
   /** For models of flows: the sample is `(1 - sigma) * original + sigma * noise`. */
   use_flow_sigmas: boolean;
+  /** How far the noise levels of a flow are moved towards the noise. */
   flow_shift: number;
+  /** Whether that depends on the size of the picture (`mu` of setTimesteps). */
   use_dynamic_shifting?: boolean;
+  /** The curve of the shift. */
   time_shift_type?: 'exponential' | 'linear';
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type?: 'zero' | 'sigma_min';
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing?: TimestepSpacing;
+  /** What is added to each step where they are spaced `leading`; 1 for Stable Diffusion. */
   steps_offset?: number;
   /** Leaves off timesteps whose lambda is less; for squaredcos_cap_v2. */
   lambda_min_clipped?: number | null;

@@ -4,7 +4,9 @@ export const timestepSpacings = ['linspace', 'leading', 'trailing'] as const;
 export type TimestepSpacing = typeof timestepSpacings[number];
 
 export interface SpacingConfig {
+  /** Steps that the model was trained with. */
   num_train_timesteps: number;
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;
   /** Added to the timesteps of the `leading` spacing. */
   steps_offset: number;

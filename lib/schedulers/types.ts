@@ -23,6 +23,7 @@ export interface SchedulerRules {
 
 /** The keys of scheduler_config.json of schedulers for models that were trained with betas. */
 export interface BetaSchedulerConfig extends NoiseScheduleConfig {
+  /** What the model predicts: the noise (`epsilon`), the clean `sample`, or the velocity (`v_prediction`). */
   prediction_type: PredictionType;
   /** `learned` and `learned_range`: the model predicts a variance too, in as many channels again. */
   variance_type?: string | null;
@@ -30,6 +31,7 @@ export interface BetaSchedulerConfig extends NoiseScheduleConfig {
 
 /** The keys of scheduler_config.json that mean the same wherever they are; each class says which it has besides `num_train_timesteps`. */
 export interface SchedulerConfig extends Partial<BetaSchedulerConfig & ThresholdingConfig & ClippingConfig> {
+  /** Steps that the model was trained with. */
   num_train_timesteps: number;
 }
 

@@ -9,16 +9,23 @@ import { solveVandermonde } from './vandermonde.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface UniPCMultistepConfig extends SolverConfig {
+  /** How many predictions a step combines; 2 is recommended with guidance, 3 without. */
   solver_order: number;
+  /** Which form of the second order to take. */
   solver_type: 'bh1' | 'bh2';
+  /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;
+  /** What is added to each step where they are spaced `leading`; 1 for Stable Diffusion. */
   steps_offset: number;
+  /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';
+  /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
   /** Integrates the predicted original instead of the noise. */
   predict_x0: boolean;
   /** Steps after which not to correct. */
   disable_corrector: readonly number[];
+  /** Always null: the solver is its own predictor. */
   solver_p: null;
   /** Flow sigmas are stretched to end here. */
   shift_terminal: number | null;
