@@ -16,14 +16,17 @@ export interface BlockScales {
   up?: SideScale;
 }
 
-/** How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is said. */
+/**
+ * How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is
+ * said.
+ */
 export type LoraScale = number | {
   unet?: number | BlockScales; textEncoder?: number; textEncoder2?: number; text_encoder?: number; text_encoder_2?: number;
 };
 
 /**
- * Checks a scale and says what it is for each parameter of the networks. As in diffusers, an attention's goes for the resnet of the same number
- * and block, the first one's for the block's sampler, and blocks without attention have 1.
+ * Checks a scale and says what it is for each parameter of the networks. As in diffusers, an attention's goes for the resnet of the same
+ * number and block, the first one's for the block's sampler, and blocks without attention have 1.
  * @param paths the parameters of the UNet.
  * @param networks those that there are, by their names here and in files.
  * @throws RangeError for what is no number, or for a network or block that does not exist.
@@ -57,11 +60,13 @@ function byBlock(name: string, scales: BlockScales, paths: Iterable<string>): Sc
   const known = new Map<string, readonly number[]>([['mid_block', perAttention(`${name}.mid`, scales.mid ?? 1, 1)]]);
   const attentions = countAttentions(paths);
   for (const side of ['down', 'up'] as const) {
-    const blocks = [...attentions].filter(([block]) => block.startsWith(side)).map(([block, count]) => ({ block, count, key: block.replace(/^.*\./, 'block_') }));
+    const blocks = [...attentions].filter(([block]) => block.startsWith(side))
+      .map(([block, count]) => ({ block, count, key: block.replace(/^.*\./, 'block_') }));
     const scale = scales[side] ?? 1;
     if (isObject(scale)) checkKeys(`${name}.${side}`, scale, blocks.map(({ key }) => key));
     for (const { block, count, key } of blocks) {
-      known.set(block, isObject(scale) ? perAttention(`${name}.${side}.${key}`, scale[key] ?? 1, count) : perAttention(`${name}.${side}`, scale, count));
+      const where = `${name}.${side}`;
+      known.set(block, isObject(scale) ? perAttention(`${where}.${key}`, scale[key] ?? 1, count) : perAttention(where, scale, count));
     }
   }
   return path => {
@@ -83,12 +88,16 @@ function countAttentions(paths: Iterable<string>): Map<string, number> {
 /** One number for all attentions of a block, or a list of one, or one for each. */
 function perAttention(name: string, scale: unknown, count: number): number[] {
   const list = [scale].flat();
-  if (count > 0 && list.length !== 1 && list.length !== count) throw new RangeError(`${name}: got a list of ${list.length}, takes a number, or a list of ${count}`);
+  if (count > 0 && list.length !== 1 && list.length !== count) {
+    throw new RangeError(`${name}: got a list of ${list.length}, takes a number, or a list of ${count}`);
+  }
   return Array.from({ length: count }, (_, i) => checkScale(name, list[list.length === 1 ? 0 : i]));
 }
 
 function checkKeys(name: string, value: object, accepted: readonly string[]): void {
   for (const key of Object.keys(value)) {
-    if (!accepted.includes(key)) throw new RangeError(`${name}: got the key ${show(key)}, takes ${accepted.map(show).join(', ') || 'none'}`);
+    if (!accepted.includes(key)) {
+      throw new RangeError(`${name}: got the key ${show(key)}, takes ${accepted.map(show).join(', ') || 'none'}`);
+    }
   }
 }

@@ -38,10 +38,11 @@ export type LoraSpecs = Partial<Record<LoraNetwork, Map<string, ParameterSpec>>>
 type FlatNames = Partial<Record<LoraNetwork, Map<string, string>>>;
 
 /**
- * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention processors
- * (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
- * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for linear
- * layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the model does not have is left out, with a warning.
+ * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention
+ * processors (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
+ * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for
+ * linear layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the
+ * model does not have is left out, with a warning.
  * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
  * @throws WeightsError naming what does not fit.
@@ -64,7 +65,9 @@ export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): 
     }
   }
   const absent = [...tensors.keys()].map(key => absentNetwork(key, specs)).filter(network => network !== undefined);
-  if (modules.size === 0 && problems.length === 0) problems.push(tensors.size ? `it is for ${TEXT_ENCODERS[absent[0]]} alone` : 'it is empty');
+  if (modules.size === 0 && problems.length === 0) {
+    problems.push(tensors.size ? `it is for ${TEXT_ENCODERS[absent[0]]} alone` : 'it is empty');
+  }
   if (problems.length) {
     const more = problems.length > 6 ? `; and ${problems.length - 6} more` : '';
     const listed = [...otherFamily(tensors, specs), ...problems.slice(0, 6)].join('; ');
@@ -120,7 +123,9 @@ function moduleChanges(parts: Parts, spec: ParameterSpec, settings?: ModuleSetti
 /** Alpha over rank. Where nothing says what alpha is, and for factors of full rank, it is 1. */
 function trainedScale(rank: number | undefined, alpha: StoredTensor | undefined, settings: ModuleSettings | undefined): number {
   if (alpha) return rank === undefined ? 1 : alpha.data[0] / rank;
-  if (rank !== undefined && settings?.rank !== undefined && settings.rank !== rank) throw new RangeError(`has rank ${rank}, its config says ${settings.rank}`);
+  if (rank !== undefined && settings?.rank !== undefined && settings.rank !== rank) {
+    throw new RangeError(`has rank ${rank}, its config says ${settings.rank}`);
+  }
   const over = rank ?? settings?.rank;
   if (settings?.alpha === undefined || over === undefined) return 1;
   return settings.alpha / (settings.rankStabilized ? Math.sqrt(over) : over);
@@ -138,7 +143,9 @@ function readMagnitude({ magnitude, dora_scale: lycoris }: Parts, { shape, layou
   return () => tf.tensor(stored.data, ofInputs ? [inputs, 1] : [1, outputs]);
 }
 
-/** `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight; and `input_blocks_1_0_in_layers_2`, as SGM names it. */
+/**
+ * `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight; and `input_blocks_1_0_in_layers_2`, as SGM names it.
+ */
 function flatNames(specs: Map<string, ParameterSpec>): Map<string, string> {
   const modules = [...specs.keys()].filter(path => path.endsWith('.weight')).map(path => path.slice(0, -'.weight'.length));
   const names = [...modules.map(module => [module, module] as const), ...ldmModules(modules)];
@@ -157,7 +164,9 @@ function absentNetwork(key: string, specs: LoraSpecs): LoraNetwork | undefined {
 }
 
 /** Models whose text has so many features. */
-const FAMILIES: Record<number, string> = { 768: 'Stable Diffusion 1.x', 1024: 'Stable Diffusion 2.x', 1280: "SDXL's refiner", 2048: 'SDXL' };
+const FAMILIES: Record<number, string> = {
+  768: 'Stable Diffusion 1.x', 1024: 'Stable Diffusion 2.x', 1280: "SDXL's refiner", 2048: 'SDXL',
+};
 
 /** A line if what it has for the attention to the text is of another size than the model's: it is for another family. */
 function otherFamily(tensors: ReadonlyMap<string, StoredTensor>, { unet }: LoraSpecs): string[] {
@@ -171,11 +180,15 @@ function otherFamily(tensors: ReadonlyMap<string, StoredTensor>, { unet }: LoraS
 
 const partNames: Record<string, Part> = { A: 'down', B: 'up', w_norm: 'diff', b_norm: 'diff_b', lora_magnitude_vector: 'magnitude' };
 
+/** The ends of keys of other kinds than LoRA's own, and of what goes with it. */
+const KIND = new RegExp(`\\.(${[
+  'hada_(?:w[12]_[ab]|t[12])', 'lokr_(?:w[12](?:_[ab])?|t2)', 'dora_scale', 'lora_magnitude_vector', 'diff(?:_b)?', '[wb]_norm',
+].join('|')})(?:\\.[\\w-]+){0,2}$`);
+
 /** What a key is of, in the first of `networks` that has such a module. */
 function parseKey(key: string, flat: FlatNames): { networks: readonly LoraNetwork[]; path: string; part: Part } | undefined {
   const factor = /[._](?:lora|lora_linear_layer)[._](A|B|down|up|mid)(?:\.[\w-]+)?\.(weight|bias)$/.exec(key);
-  const suffix = factor ?? /\.(hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)|dora_scale|lora_magnitude_vector|diff(?:_b)?|[wb]_norm)(?:\.[\w-]+){0,2}$/.exec(key) ??
-    /(?:_lora)?\.(alpha)$/.exec(key);
+  const suffix = factor ?? KIND.exec(key) ?? /(?:_lora)?\.(alpha)$/.exec(key);
   if (!suffix) return undefined;
   const named = partNames[suffix[1]] ?? suffix[1] as Part;
   if (factor?.[2] === 'bias' && named !== 'up') return undefined;

@@ -18,8 +18,8 @@ export function retrieveLatents(
 }
 
 /**
- * Latents of an autoencoder as a UNet knows them, around 0 with a deviation of about 1: by its scaling_factor, and its latents_mean and latents_std
- * if it has both.
+ * Latents of an autoencoder as a UNet knows them, around 0 with a deviation of about 1: by its scaling_factor, and its latents_mean and
+ * latents_std if it has both.
  */
 export function normalizeLatents(vae: Autoencoder, latents: tf.Tensor): tf.Tensor {
   const { mean, std, scale } = spread(vae);

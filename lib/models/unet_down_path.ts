@@ -13,7 +13,10 @@ import { downLevels, middleBlock, type UNetDownConfig, type UNetLevel } from './
 export interface UNetConditions {
   /** The text: `[batch, tokens, features]`, of encoder_hid_dim features or, where that is null, cross_attention_dim. */
   encoderHiddenStates: tf.Tensor;
-  /** The class of each sample, where the config has class embeddings: numbers, or for `identity` and projections vectors `[batch or 1, features]`. */
+  /**
+   * The class of each sample, where the config has class embeddings: numbers, or for `identity` and projections vectors `[batch or 1,
+   * features]`.
+   */
   classLabels?: readonly number[] | tf.Tensor;
   /** What is added to the timestep, where the config has a time_cond_proj_dim: `[batch or 1, time_cond_proj_dim]`. */
   timestepCond?: tf.Tensor;
@@ -42,7 +45,8 @@ export type UNetInputs = {
 };
 
 /**
- * The way of noisy latents down to the middle, led by the time, the text and perhaps a class: the first half of a UNet, and of what goes beside one.
+ * The way of noisy latents down to the middle, led by the time, the text and perhaps a class: the first half of a UNet, and of what goes
+ * beside one.
  * - Weights below `conv_in`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `add_embedding`, `down_blocks.N`,
  *   `mid_block`.
  */
@@ -60,13 +64,16 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
 
   constructor(config: Config) {
     super(config);
-    const { in_channels, block_out_channels: channels, conv_in_kernel, encoder_hid_dim, cross_attention_dim, time_cond_proj_dim: conditionDim } = config;
+    const { in_channels, block_out_channels: channels, conv_in_kernel, encoder_hid_dim, cross_attention_dim } = config;
+    const { time_cond_proj_dim: conditionDim } = config;
     const [first] = channels;
     this.activation = getBlockActivation('unet config: act_fn', config.act_fn);
     this.convIn = this.add('conv_in', new Conv2d(in_channels, first, { kernelSize: conv_in_kernel }));
     this.timeEmbedding = this.add('time_embedding',
       new TimestepEmbedding(first, config.time_embedding_dim || 4 * first, { activation: this.activation, conditionDim }));
-    if (encoder_hid_dim !== null) this.encoderHidProj = this.add('encoder_hid_proj', new Linear(encoder_hid_dim, cross_attention_dim as number));
+    if (encoder_hid_dim !== null) {
+      this.encoderHidProj = this.add('encoder_hid_proj', new Linear(encoder_hid_dim, cross_attention_dim as number));
+    }
     const classEmbedding = this.makeClassEmbedding();
     if (classEmbedding) this.classEmbedding = this.add('class_embedding', classEmbedding);
     if (config.addition_embed_type !== null) {
@@ -210,7 +217,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     }
     if (type === 'timestep') return this.sinusoid(labels);
     const numbers = labels.map(label => checkInteger('unet classLabels', label, 0, num_class_embeds! - 1));
-    return this.classEmbedding!.forward(tf.tensor1d(numbers, 'int32')); // here, for tfjs looks at such numbers, and a graph has none to look at
+    return this.classEmbedding!.forward(tf.tensor1d(numbers, 'int32')); // not in a graph: tfjs looks at such numbers
   }
 
   /** The embeddings of time and class as one. Each is of the batch, or of all of it at once. */
@@ -228,5 +235,7 @@ function concatRows(parts: tf.Tensor[]): tf.Tensor {
 
 /** @throws RangeError unless there is one for all samples, or one for each. */
 function checkCount(name: string, things: string, count: number, batch: number): void {
-  if (count !== 1 && count !== batch) throw new RangeError(`unet ${name}: got ${count} ${things}, takes 1 or ${batch}, one for each sample`);
+  if (count !== 1 && count !== batch) {
+    throw new RangeError(`unet ${name}: got ${count} ${things}, takes 1 or ${batch}, one for each sample`);
+  }
 }

@@ -44,8 +44,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   abstract get promptEncoders(): readonly PromptEncoder[];
 
   /**
-   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoders, besides those that are
-   * loaded: all of them act.
+   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoders, besides those that
+   * are loaded: all of them act.
    * @param source the file, its folder or a model on the hub, in diffusers', peft's, kohya's or LyCORIS' keys. peft's `adapter_config.json`
    *   beside its `adapter_model.safetensors` is heeded.
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
@@ -77,11 +77,16 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
    * @param adapterWeights how strongly: of all, or a list with one for each; 1 by default.
    * @throws RangeError for a name that is not loaded, or a list of another length.
    */
-  async setAdapters(adapterNames: string | readonly string[], adapterWeights: LoraScale | readonly (LoraScale | undefined)[] = 1): Promise<void> {
+  async setAdapters(
+    adapterNames: string | readonly string[], adapterWeights: LoraScale | readonly (LoraScale | undefined)[] = 1,
+  ): Promise<void> {
     const names = [adapterNames].flat();
     this.checkAdapters('adapterNames', names);
-    const weights = Array.isArray(adapterWeights) ? adapterWeights as readonly (LoraScale | undefined)[] : names.map(() => adapterWeights as LoraScale);
-    if (weights.length !== names.length) throw new RangeError(`adapterWeights: got a list of ${weights.length}, takes one of ${names.length}`);
+    const given = adapterWeights as LoraScale | Array<LoraScale | undefined>;
+    const weights = Array.isArray(given) ? given : names.map(() => given);
+    if (weights.length !== names.length) {
+      throw new RangeError(`adapterWeights: got a list of ${weights.length}, takes one of ${names.length}`);
+    }
     const scales = names.map((name, i) => [name, this.scalesOf('adapterWeights', weights[i] ?? 1)] as const);
     await this.forAdapters((network, name) => network.setActive(new Map(scales.map(([adapter, each]) => [adapter, each[name]]))));
   }
@@ -134,8 +139,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   /**
-   * Learns a word (textual inversion, arXiv:2208.01618): one embedding or several, which prompts call `token`. Of two text encoders, both learn
-   * it from a file that has it for both (`clip_l`, `clip_g`), and from another the one whose embeddings are as long.
+   * Learns a word (textual inversion, arXiv:2208.01618): one embedding or several, which prompts call `token`. Of two text encoders, both
+   * learn it from a file that has it for both (`clip_l`, `clip_g`), and from another the one whose embeddings are as long.
    * @param source the file, its folder or a model on the hub.
    * @throws RangeError for a token that is known already, WeightsError for a file of something else.
    */
@@ -147,7 +152,9 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     await this.exclusively(async () => learnWord(this.promptEncoders, word));
   }
 
-  /** Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks. */
+  /**
+   * Runs `work`, which makes pictures, with LoRAs so many times as strong. Unless that is 1, no other may be at work with these networks.
+   */
   protected runningWithLoras<T>(scale: number, work: () => Promise<T>, waiting: Waiting): Promise<T> {
     if (scale === 1) return this.running(work, waiting);
     return this.exclusively(async () => {

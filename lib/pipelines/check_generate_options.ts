@@ -59,10 +59,12 @@ export function checkGenerateOptions(
   }
   if (!unetChannels.includes(unet.config.in_channels)) {
     const takes = unetChannels.join(' or ');
-    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; one of 9 channels is for ${pipe.familyName}InpaintPipeline`);
+    const hint = `one of 9 channels is for ${pipe.familyName}InpaintPipeline`;
+    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; ${hint}`);
   }
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
-    throw new TypeError(`prompt: got ${prompt === undefined ? 'neither prompt nor' : 'both prompt and'} promptEmbeds, takes one of the two`);
+    const got = prompt === undefined ? 'neither prompt nor' : 'both prompt and';
+    throw new TypeError(`prompt: got ${got} promptEmbeds, takes one of the two`);
   }
   if (options.negativePrompt !== undefined && negativePromptEmbeds) {
     throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
@@ -117,7 +119,9 @@ function chooseSteps({ numInferenceSteps, timesteps, sigmas }: GenerateOptions<O
 /** @throws TypeError for what is no `{ scale }`. */
 function checkLoraScale(kwargs: GenerateOptions['crossAttentionKwargs'] = {}): number {
   const stranger = isObject(kwargs) ? Object.keys(kwargs).find(key => key !== 'scale') : '';
-  if (stranger !== undefined) throw new TypeError(`crossAttentionKwargs: got ${stranger ? `the key ${show(stranger)}` : show(kwargs)}, takes { scale }`);
+  if (stranger !== undefined) {
+    throw new TypeError(`crossAttentionKwargs: got ${stranger ? `the key ${show(stranger)}` : show(kwargs)}, takes { scale }`);
+  }
   return checkNumber('crossAttentionKwargs.scale', kwargs.scale ?? 1);
 }
 

@@ -118,6 +118,10 @@ function timeIdsOf(
   const scored = fromImage && pipe.requiresAestheticsScore;
   const hasOwnCrop = scored || (!fromImage && (negativeOriginalSize ?? negativeTargetSize) !== undefined);
   const negativeCrop = sizes.negativeCropsCoordsTopLeft ?? (hasOwnCrop ? [0, 0] : crop);
-  const [last, negativeLast] = scored ? [[sizes.aestheticScore], [sizes.negativeAestheticScore]] : [targetSize, negativeTargetSize ?? targetSize];
-  return { wanted: [...originalSize, ...crop, ...last], avoided: [...negativeOriginalSize ?? originalSize, ...negativeCrop, ...negativeLast] };
+  const [last, negativeLast] = scored
+    ? [[sizes.aestheticScore], [sizes.negativeAestheticScore]] : [targetSize, negativeTargetSize ?? targetSize];
+  return {
+    wanted: [...originalSize, ...crop, ...last],
+    avoided: [...negativeOriginalSize ?? originalSize, ...negativeCrop, ...negativeLast],
+  };
 }

@@ -2,7 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 
-/** What encoders give of texts: hidden states `[texts, tokens, hiddenSize]`, and where there is a projection each as a whole, `[texts, features]`. */
+/**
+ * What encoders give of texts: hidden states `[texts, tokens, hiddenSize]`, and where there is a projection each as a whole, `[texts,
+ * features]`.
+ */
 export type EncodedIds = { states: tf.Tensor; pooled?: tf.Tensor };
 
 export interface EncodeOptions {
@@ -55,7 +58,10 @@ function toIds({ tokenizer }: PromptEncoder, texts: string[], tokens = tokenizer
 
 function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
   const unknown = ids.flat().find(id => id >= textEncoder.tokens);
-  if (unknown !== undefined) throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${textEncoder.tokens} tokens: the two are of different models`);
+  if (unknown !== undefined) {
+    const known = `the text encoder knows ${textEncoder.tokens} tokens`;
+    throw new RangeError(`tokenizer: gives the id ${unknown}, ${known}: the two are of different models`);
+  }
 }
 
 /** Each sample `times` times over, copies side by side: a, b -> a, a, b, b. */

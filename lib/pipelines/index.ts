@@ -9,7 +9,8 @@ import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
 const classes = {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
@@ -18,6 +19,7 @@ export { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForT
 export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

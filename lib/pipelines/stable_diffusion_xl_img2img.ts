@@ -8,7 +8,10 @@ import type { Img2ImgOptions } from './stable_diffusion_img2img.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { XL_IMAGE_OPTIONS, type XLImageOptions, type XLOptions } from './xl_options.js';
 
-/** Options of `generate`: those of text to image, but the size is the picture's, and the noise comes on top of it. `strength` is 0.3 by default. */
+/**
+ * Options of `generate`: those of text to image, but the size is the picture's, and the noise comes on top of it. `strength` is 0.3 by
+ * default.
+ */
 export interface XLImg2ImgOptions<T extends OutputType = 'image'>
   extends Omit<XLOptions<T>, 'height' | 'width' | 'latents'>, XLImageOptions, Pick<Img2ImgOptions, 'image' | 'strength'> {}
 

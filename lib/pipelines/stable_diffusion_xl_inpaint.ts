@@ -9,8 +9,8 @@ import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { XL_IMAGE_OPTIONS, type XLImageOptions, type XLOptions } from './xl_options.js';
 
 /**
- * Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. `strength` is 0.9999 by
- * default, `guidanceScale` 7.5.
+ * Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. `strength` is
+ * 0.9999 by default, `guidanceScale` 7.5.
  */
 export interface XLInpaintOptions<T extends OutputType = 'image'> extends XLOptions<T>, XLImageOptions, Painting {}
 
@@ -36,7 +36,8 @@ export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLPipeline 
     const request = denoisingStart === undefined ? { ...checked, strength } : checked;
     const left = denoisingStart === undefined ? checkStrength(strength, numInferenceSteps) : numInferenceSteps;
     const timesteps = (scheduler: Scheduler) => {
-      const begun = denoisingStart === undefined ? lastTimesteps(scheduler, numInferenceSteps, left) : timestepsFrom(scheduler, denoisingStart);
+      const begun = denoisingStart === undefined
+        ? lastTimesteps(scheduler, numInferenceSteps, left) : timestepsFrom(scheduler, denoisingStart);
       return timestepsUntil(scheduler, begun, denoisingEnd);
     };
     const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };

@@ -50,8 +50,8 @@ interface ChunkedTokens {
  *     const { images } = await pipe.generate(undefined, embeds);
  *
  * What does not fit into the text encoder at once is encoded in chunks, side by side. Weights multiply the hidden states, which are then
- * scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of diffusers does. A prompt that fits and
- * has no weights becomes what `generate` makes of it.
+ * scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of diffusers does. A prompt that fits
+ * and has no weights becomes what `generate` makes of it.
  *
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
  * @throws RangeError for a list of negative prompts of another length.

@@ -31,8 +31,8 @@ export interface XLOptions<T extends OutputType = 'image'> extends GenerateOptio
 /** What pipelines of SDXL that begin from a picture take besides. */
 export interface XLImageOptions {
   /**
-   * Begins where so large a share of the noise is gone, between 0 and 1: `image` is then what another model made until there, with its noise
-   * in it, and `strength` counts nothing.
+   * Begins where so large a share of the noise is gone, between 0 and 1: `image` is then what another model made until there, with its
+   * noise in it, and `strength` counts nothing.
    */
   denoisingStart?: number;
   /** How beautiful a refiner is told that the picture is, from 1 to 10; 6 by default. */
@@ -44,7 +44,8 @@ export interface XLImageOptions {
 /** The names of the options. */
 export const XL_OPTIONS: readonly string[] = [...OPTIONS, ...Object.keys({
   prompt2: true, negativePrompt2: true, pooledPromptEmbeds: true, negativePooledPromptEmbeds: true, originalSize: true,
-  cropsCoordsTopLeft: true, targetSize: true, negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true, denoisingEnd: true,
+  cropsCoordsTopLeft: true, targetSize: true, negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true,
+  denoisingEnd: true,
 } satisfies Record<Exclude<keyof XLOptions, keyof GenerateOptions>, true>)];
 
 export const XL_IMAGE_OPTIONS: readonly string[] = [...XL_OPTIONS, ...Object.keys({
