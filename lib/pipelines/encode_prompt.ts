@@ -59,8 +59,8 @@ function toIds({ tokenizer }: PromptEncoder, texts: string[], tokens = tokenizer
 function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
   const unknown = ids.flat().find(id => id >= textEncoder.tokens);
   if (unknown !== undefined) {
-    const known = `the text encoder knows ${textEncoder.tokens} tokens`;
-    throw new RangeError(`tokenizer: gives the id ${unknown}, ${known}: the two are of different models`);
+    const { tokens } = textEncoder;
+    throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${tokens} tokens: the two are of different models`);
   }
 }
 
