@@ -19,8 +19,14 @@ function state() {
   return [...lines, createHash('sha256').update(readFileSync('package-lock.json')).digest('hex')].join('\n');
 }
 
+/** Below a folder, without packages and links: a link to this clone, as docs/notebooks has one, would lead around for ever. */
 function filesOf(folder) {
-  return existsSync(folder) ? readdirSync(folder, { recursive: true }).map(path => join(folder, path)) : [];
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true }).flatMap(entry => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : filesOf(path);
+    return entry.isFile() ? [path] : [];
+  });
 }
 
 const now = state();
