@@ -141,9 +141,10 @@ export class EmbeddedEngine implements Engine {
     )));
   }
 
-  /** One model at a time: the one before gives way. */
+  /** One model at a time: the one before gives way. One whose worker has ended, as for want of memory, is loaded again. */
   private async load(name: string): Promise<LoadedModel> {
-    if (this.model?.name === name) return this.model;
+    const lives = await this.model?.pipe.describe().then(() => true, () => false);
+    if (lives && this.model?.name === name) return this.model;
     await this.model?.pipe.dispose();
     this.model = undefined;
     const pipe = await createWorkerPipeline(this.options.models[name], { ...this.options.load, quiet: true }); // it may quote prompts

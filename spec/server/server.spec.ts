@@ -7,6 +7,8 @@ import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/index.js';
 import { createServer } from '../../lib/server/create_server.js';
+import { EmbeddedEngine } from '../../lib/server/embedded_engine.js';
+import type { WorkerPipeline } from '../../lib/worker/worker_pipeline.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 
 const PROMPT = 'a red circle on a blue background';
@@ -173,6 +175,20 @@ describe('The server', () => {
     const { paths, info } = await json('/openapi.json') as { paths: object; info: { title: string } };
     assert.equal(info.title, 'tfjs-diffusers');
     assert.ok('/v1/images/generations' in paths && '/jobs/{id}' in paths);
+  });
+});
+
+describe('The engine of a server', () => {
+  it('loads its model again when the worker has ended', async () => {
+    const engine = new EmbeddedEngine({ models: { tiny: resolve('spec/golden/pipelines/tiny') }, load: { device: 'wasm' }, maxQueue: 1 });
+    await engine.start();
+    const { model: { pipe } } = engine as unknown as { model: { pipe: WorkerPipeline } };
+    const long = engine.submit({ prompt: 'a star', steps: 100 });
+    long.on('change', () => void pipe.dispose());
+    await assert.rejects(long.finished, /the worker has ended/);
+    assert.equal((await engine.submit({ prompt: 'a star', steps: 1 }).finished).length, 1);
+    await engine.close();
+    assert.throws(() => engine.submit({ prompt: 'a star' }), { statusCode: 503 });
   });
 });
 
