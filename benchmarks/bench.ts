@@ -37,10 +37,10 @@ const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; t
 const SCRIPTS = ['overhead', 'leaks', 'approximations'];
 const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS];
 
-/** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours. */
+/** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours, and SDXL most of the memory. */
 const ON_GPU = ['unet', 'generate-sd15', 'vae-decode', 'text-encoder', 'first-picture', 'generate-sd15-50', 'generate-sd15-batch-4', 'generate-sd15-batch-8',
   'generate-sd15-batch-8-sliced', 'load'];
-const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15')), 'load', 'memory'];
+const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15') && name !== 'sdxl'), 'load', 'memory'];
 
 const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('takes a whole number, 1 or more');
@@ -51,7 +51,7 @@ const fraction = (text: string) => {
   return Number(text);
 };
 const program = new Command('npm run bench --')
-  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15 and ${SCRIPTS.join(', ')}`)
+  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl and ${SCRIPTS.join(', ')}`)
   .option('--runs <n>', 'counted runs of each side', positive, 5)
   .option('--warmups <n>', 'runs before that are not counted; by default 3 on cuda, else 1', positive)
   .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)

@@ -3,7 +3,7 @@ import { randomPipeline, randomWeights } from './random_weights.js';
 
 /** What is measured: the same on both sides, at the sizes of Stable Diffusion 1.5 where no other model is named. */
 export type Case =
-  | { kind: 'unet'; batch: number; size: number }
+  | { kind: 'unet' | 'unet-xl'; batch: number; size: number }
   | { kind: 'vae-decode'; batch: number; size: number }
   | { kind: 'text-encoder'; batch: number; tokens: number }
   | { kind: 'attention'; batch: number; tokens: number; features: number; heads: number }
@@ -29,6 +29,7 @@ export const CASES: Record<string, Case> = {
   'unet-256': { kind: 'unet', batch: 2, size: 32 },
   'unet-768': { kind: 'unet', batch: 2, size: 96 },
   'unet-batch-4': { kind: 'unet', batch: 4, size: 64 },
+  'sdxl': { kind: 'unet-xl', batch: 2, size: 128 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -54,7 +55,7 @@ export const GROWTH: Array<{ title: string; amount: string; cases: Record<number
   { title: 'a picture of the bundled model, by steps', amount: 'steps', cases: { 10: 'generate-10', 20: 'generate', 50: 'generate-50' } },
 ];
 
-const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
+const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'unet-xl': 'unet_xl', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
 
 /** What a worker is told, as JSON. */
 export interface Task {

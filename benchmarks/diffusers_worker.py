@@ -28,11 +28,18 @@ for library in diffusers, transformers:
     library.utils.logging.disable_progress_bar()
 
 SIZES = {
-    "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12),
-    "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1),
+    "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12,
+                 xl=dict(block_out_channels=(320, 640, 1280), attention_head_dim=[5, 10, 20], transformer_layers_per_block=[1, 2, 10])),
+    "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1,
+                  xl=dict(block_out_channels=(64, 128, 128), attention_head_dim=[1, 2, 2], transformer_layers_per_block=[1, 1, 2])),
 }
 NETWORKS = {
     "unet": lambda size: UNet2DConditionModel(cross_attention_dim=768, sample_size=64, block_out_channels=size["unet"], attention_head_dim=size["heads"]),
+    "unet_xl": lambda size: UNet2DConditionModel(
+        **size["xl"], cross_attention_dim=2048, sample_size=128, use_linear_projection=True, addition_embed_type="text_time",
+        addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")),
     "vae": lambda size: AutoencoderKL(block_out_channels=size["vae"], layers_per_block=2, sample_size=512,
                                       down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4),
     "text_encoder": lambda size: CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=size["layers"], num_attention_heads=12)),
@@ -74,6 +81,12 @@ def prepare(task):
         sample, text = randn(job["batch"], 4, job["size"], job["size"]), randn(job["batch"], 77, 768)
         network = faster(unet)
         return lambda: network(sample, 981, text).sample
+    if kind == "unet-xl":
+        unet = place(UNet2DConditionModel.from_pretrained(weights, torch_dtype=dtype))
+        sample, text, whole = randn(job["batch"], 4, job["size"], job["size"]), randn(job["batch"], 77, 2048), randn(job["batch"], 1280)
+        sizes = torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]] * job["batch"], device=device, dtype=dtype)
+        network = faster(unet)
+        return lambda: network(sample, 981, text, added_cond_kwargs={"text_embeds": whole, "time_ids": sizes}).sample
     if kind == "vae-decode":
         vae = place(AutoencoderKL.from_pretrained(weights, torch_dtype=dtype))
         latents = randn(job["batch"], 4, job["size"], job["size"])

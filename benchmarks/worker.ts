@@ -41,6 +41,13 @@ async function prepare({ job, weights, device, dtype, variant }: Task): Promise<
       const encoderHiddenStates = randn(job.batch, 77, 768);
       return () => unet.forward(sample, 981, { encoderHiddenStates });
     }
+    case 'unet-xl': {
+      const unet = ready(await UNet2DConditionModel.fromPretrained(weights, { dtype }));
+      const sample = tf.transpose(randn(job.batch, 4, job.size, job.size), [0, 2, 3, 1]);
+      const [encoderHiddenStates, textEmbeds] = [randn(job.batch, 77, 2048), randn(job.batch, 1280)];
+      const timeIds = Array.from({ length: job.batch }, () => [1024, 1024, 0, 0, 1024, 1024]);
+      return () => unet.forward(sample, 981, { encoderHiddenStates, addedCondKwargs: { textEmbeds, timeIds } });
+    }
     case 'vae-decode': {
       const vae = ready(await AutoencoderKL.fromPretrained(weights, { dtype }));
       const latents = tf.transpose(randn(job.batch, 4, job.size, job.size), [0, 2, 3, 1]);
