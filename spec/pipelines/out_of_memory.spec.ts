@@ -105,8 +105,9 @@ describe('memory that really runs out', () => {
 
   it('is met by smaller batches on the native backend, where TensorFlow waits ten seconds for memory', async function () {
     if (await findNative() !== 'cpu') this.skip();
-    const { found, ...after } = largest('cpu', 8, { TF_CPU_BFC_MEM_LIMIT_IN_MB: '1024' });
-    assert.ok(found >= 2 && found <= 8, `${found}`);
+    // Not 1024, all of which one tensor can take: tfjs-node's binding ends the process where there is no room for a small one.
+    const { found, ...after } = largest('cpu', 16, { TF_CPU_BFC_MEM_LIMIT_IN_MB: '1100' });
+    assert.ok(found >= 4 && found <= 8, `${found}`);
     assert.deepEqual(after, { sum: 10, tensors: 0 });
   });
 });
