@@ -56,7 +56,7 @@ export class EmbeddedEngine implements Engine {
 
   /** Loads the first model, so that the first request need not wait for it. */
   async start(): Promise<void> {
-    await this.load(Object.keys(this.options.models)[0]);
+    await this.load();
   }
 
   get waiting(): number { return this.queue.length; }
@@ -116,7 +116,7 @@ export class EmbeddedEngine implements Engine {
   private async draw(job: Job): Promise<MadePicture[]> {
     const { request } = job;
     const { prompt, negativePrompt, width, height, steps, guidanceScale, strength, count = 1, loras = [] } = request;
-    const model = await this.load(request.model ?? Object.keys(this.options.models)[0]);
+    const model = await this.load(request.model);
     const { seed = new Generator().seed() } = request;
     const start = {
       ...request.image && { image: await readPicture('image', request.image) },
@@ -142,7 +142,7 @@ export class EmbeddedEngine implements Engine {
   }
 
   /** One model at a time: the one before gives way. One whose worker has ended, as for want of memory, is loaded again. */
-  private async load(name: string): Promise<LoadedModel> {
+  private async load(name = Object.keys(this.options.models)[0]): Promise<LoadedModel> {
     const lives = await this.model?.pipe.describe().then(() => true, () => false);
     if (lives && this.model?.name === name) return this.model;
     await this.model?.pipe.dispose();

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from './context.js';
-import { RequestError } from './errors.js';
 import { finish } from './finish.js';
+import { checkObject } from './picture_request.js';
 
 interface TextToImage {
   inputs?: unknown;
@@ -11,9 +11,8 @@ interface TextToImage {
 /** Hugging Face's text-to-image, as its inference endpoints speak it: a picture's bytes for `{ inputs, parameters }`. */
 export function huggingFaceRoutes(server: FastifyInstance, context: ServerContext): void {
   for (const path of ['/', '/models/*']) {
-    server.post<{ Body: TextToImage | undefined; Params: { '*'?: string } }>(path, async (request, reply) => {
-      if (typeof request.body !== 'object' || request.body === null) throw new RequestError('the request: takes a JSON object');
-      const { inputs: prompt, parameters = {} } = request.body;
+    server.post<{ Params: { '*'?: string } }>(path, async (request, reply) => {
+      const { inputs: prompt, parameters } = checkObject(request.body) as TextToImage;
       const {
         negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale, width, height, seed, scheduler,
       } = parameters ?? {};

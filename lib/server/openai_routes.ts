@@ -4,6 +4,7 @@ import type { ServerContext } from './context.js';
 import { RequestError } from './errors.js';
 import { finish } from './finish.js';
 import type { Job } from './job.js';
+import { checkObject } from './picture_request.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -19,8 +20,7 @@ export function openaiRoutes(server: FastifyInstance, context: ServerContext): v
   });
 
   server.post('/v1/images/generations', async (request, reply) => {
-    if (typeof request.body !== 'object' || request.body === null) throw new RequestError('the request: takes a JSON object');
-    const fields = request.body as Fields;
+    const fields = checkObject(request.body);
     return answer(await finish(context.submit(toRequest(fields)), reply), fields, request.protocol, request.host);
   });
 
@@ -97,4 +97,3 @@ function answer(job: Job, fields: Fields, protocol: string, host: string): objec
     )),
   };
 }
-

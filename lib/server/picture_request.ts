@@ -65,8 +65,7 @@ export function requestChecker(offer: Offer): (request: unknown) => PictureReque
   const described = pictureRequestSchema(offer);
   const schema = Compile(described);
   return given => {
-    if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new RequestError('the request: takes a JSON object');
-    const request = dropUndefined(given);
+    const request = dropUndefined(checkObject(given));
     const stranger = Object.keys(request).find(name => !Object.hasOwn(described.properties, name));
     if (stranger !== undefined) throw new RequestError(`there is no field ${JSON.stringify(stranger.slice(0, 100))}`);
     const [error] = schema.Errors(request);
@@ -84,6 +83,12 @@ export function requestChecker(offer: Offer): (request: unknown) => PictureReque
     }
     return checked;
   };
+}
+
+/** A body that has fields. @throws RequestError */
+export function checkObject(body: unknown): Readonly<Record<string, unknown>> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new RequestError('the request: takes a JSON object');
+  return body as Record<string, unknown>;
 }
 
 function dropUndefined(given: object): object {
