@@ -69,6 +69,11 @@ export const OPTIONS = Object.keys({
   detectAnomaly: true, signal: true, whenBusy: true,
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
+/** Those of a pipeline whose size and latents are a picture's, of those that make them of nothing. */
+export function img2ImgOptions(options: readonly string[]): string[] {
+  return [...options.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+}
+
 export type StepCallback = (
   pipe: AnyGuidedPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
 ) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;

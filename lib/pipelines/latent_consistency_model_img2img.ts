@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkOptionNames } from '../core/checks.js';
 import { randn } from '../core/random.js';
-import type { GenerateOutput, OutputType } from './generate_options.js';
+import { img2ImgOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, inTurn, startingPictures } from './image_input.js';
 import { LatentConsistencyModelPipeline, LCM_OPTIONS, type LatentConsistencyModelOptions } from './latent_consistency_model.js';
 import type { Img2ImgOptions } from './stable_diffusion_img2img.js';
@@ -10,7 +10,7 @@ import type { Img2ImgOptions } from './stable_diffusion_img2img.js';
 export type LatentConsistencyModelImg2ImgOptions<T extends OutputType = 'image'> =
   Omit<LatentConsistencyModelOptions<T>, 'height' | 'width' | 'latents'> & Pick<Img2ImgOptions<T>, 'image' | 'strength'>;
 
-const OPTIONS = [...LCM_OPTIONS.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+const OPTIONS = img2ImgOptions(LCM_OPTIONS);
 
 /**
  * Image to image by a latent consistency model: `numInferenceSteps` of the last `strength` of the steps that it was distilled for.

@@ -1,6 +1,6 @@
 import { checkOptionNames } from '../core/checks.js';
 import { checkGenerateOptions } from './check_generate_options.js';
-import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
+import { img2ImgOptions, OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, lastTimesteps, startFromPictures, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -15,7 +15,7 @@ export interface Img2ImgOptions<T extends OutputType = 'image'> extends Omit<Gen
   strength?: number;
 }
 
-const IMG2IMG_OPTIONS = [...OPTIONS.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+const IMG2IMG_OPTIONS = img2ImgOptions(OPTIONS);
 
 /**
  * Image to image: denoises a picture that noise was added to, along a prompt (SDEdit, arXiv:2108.01073).

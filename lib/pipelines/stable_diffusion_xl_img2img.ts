@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkOptionNames } from '../core/checks.js';
 import { checkXLOptions } from './check_xl_options.js';
 import { timestepsFrom, timestepsUntil } from './denoising_range.js';
-import type { GenerateOutput, OutputType } from './generate_options.js';
+import { img2ImgOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { checkStrength, checkTurns, inTurn, lastTimesteps, startFromPictures, startingPictures } from './image_input.js';
 import type { Img2ImgOptions } from './stable_diffusion_img2img.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
@@ -15,7 +15,7 @@ import { XL_IMAGE_OPTIONS, type XLImageOptions, type XLOptions } from './xl_opti
 export interface XLImg2ImgOptions<T extends OutputType = 'image'>
   extends Omit<XLOptions<T>, 'height' | 'width' | 'latents'>, XLImageOptions, Pick<Img2ImgOptions, 'image' | 'strength'> {}
 
-const OPTIONS = [...XL_IMAGE_OPTIONS.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+const OPTIONS = img2ImgOptions(XL_IMAGE_OPTIONS);
 
 /**
  * Image to image by Stable Diffusion XL: adds noise to a picture and denoises it, or goes on with what another model began, as a refiner
