@@ -11,7 +11,7 @@ export interface EDMConfig {
   num_train_timesteps: number;
   /** What the model predicts: the noise (`epsilon`), the clean `sample`, or the velocity (`v_prediction`). */
   prediction_type: 'epsilon' | 'v_prediction';
-  /** The least and the most noise. */
+  /** The least noise level. */
   sigma_min: number;
   /** The greatest noise level. */
   sigma_max: number;
