@@ -6,6 +6,7 @@ import type { GenerateOptions } from '../../lib/pipelines/generate_options.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { disposedZeros } from '../support/disposed_zeros.js';
 import { captureWarnings } from '../support/warnings.js';
 
 const PROMPT = 'a green tree on a white background';
@@ -170,12 +171,7 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
   });
 
   describe('refuses before any work', () => {
-    const tensors: tf.Tensor[] = [];
-    const zeros = (...shape: number[]) => {
-      tensors.push(tf.zeros(shape));
-      return tensors.at(-1)!;
-    };
-    afterEach(() => tf.dispose(tensors.splice(0)));
+    const zeros = disposedZeros();
 
     const cases: Array<[string, unknown, () => object, RegExp]> = [
       ['no prompt', undefined, () => ({}), /^TypeError: prompt: got neither prompt nor promptEmbeds, takes one of the two$/],

@@ -9,28 +9,18 @@ import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden, type Golden } from '../support/golden.js';
-import { goldenImages, seeded, TINY_XL, TINY_XL_UNETS } from '../support/tiny_pipeline.js';
+import { commonOptions, goldenImages, TINY_XL, TINY_XL_UNETS, type PipelineCase } from '../support/tiny_pipeline.js';
 import { goldenTensor } from '../support/weights.js';
 
 /** In the words of golden/parts/sdxl.py. */
-interface Case {
-  seeds: number | number[];
-  steps: number;
+interface Case extends Omit<PipelineCase, 'scheduler'> {
   model?: 'refiner' | 'nine';
   scheduler?: string;
   zeros?: boolean;
   spread?: boolean;
   embeds?: boolean;
-  strength?: number;
-  height?: number;
-  width?: number;
-  guidance_scale?: number;
-  guidance_rescale?: number;
-  clip_skip?: number;
   prompt_2?: string | string[];
-  negative_prompt?: string | string[];
   negative_prompt_2?: string;
-  num_images_per_prompt?: number;
   original_size?: Pair;
   crops_coords_top_left?: Pair;
   target_size?: Pair;
@@ -47,17 +37,11 @@ interface Case {
 const close = { atol: 5e-4, rtol: 5e-4 };
 
 /** What all three pipelines take. */
-function commonOptions(options: Case) {
+function xlOptions(options: Case) {
   return {
-    generator: Array.isArray(options.seeds) ? options.seeds.map(seeded) : seeded(options.seeds),
-    numInferenceSteps: options.steps,
-    guidanceScale: options.guidance_scale,
-    guidanceRescale: options.guidance_rescale,
-    clipSkip: options.clip_skip,
+    ...commonOptions(options),
     prompt2: options.prompt_2,
-    negativePrompt: options.negative_prompt,
     negativePrompt2: options.negative_prompt_2,
-    numImagesPerPrompt: options.num_images_per_prompt,
     originalSize: options.original_size,
     cropsCoordsTopLeft: options.crops_coords_top_left,
     targetSize: options.target_size,
@@ -70,7 +54,7 @@ function commonOptions(options: Case) {
 
 function imageOptions(options: Case) {
   return {
-    ...commonOptions(options), strength: options.strength, denoisingStart: options.denoising_start,
+    ...xlOptions(options), strength: options.strength, denoisingStart: options.denoising_start,
     aestheticScore: options.aesthetic_score, negativeAestheticScore: options.negative_aesthetic_score,
   };
 }
@@ -132,7 +116,7 @@ describeOnDevices('Stable Diffusion XL equals diffusers:', device => {
       };
       const { height, width } = options;
       await expectGolden(text2img, name, outputType =>
-        pipe.generate(options.embeds ? undefined : prompt, { ...commonOptions(options), ...given, height, width, outputType }));
+        pipe.generate(options.embeds ? undefined : prompt, { ...xlOptions(options), ...given, height, width, outputType }));
       tf.dispose(Object.values(given).filter(each => each !== undefined));
     });
   }

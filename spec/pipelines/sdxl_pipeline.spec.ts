@@ -17,6 +17,7 @@ import type { XLImageOptions, XLOptions } from '../../lib/pipelines/xl_options.j
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
+import { disposedZeros } from '../support/disposed_zeros.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
@@ -260,12 +261,7 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
   });
 
   describe('refuses before any work', () => {
-    const tensors: tf.Tensor[] = [];
-    const zeros = (...shape: number[]) => {
-      tensors.push(tf.zeros(shape));
-      return tensors.at(-1)!;
-    };
-    afterEach(() => tf.dispose(tensors.splice(0)));
+    const zeros = disposedZeros();
     const embeds = () => ({ promptEmbeds: zeros(1, 77, 24), pooledPromptEmbeds: zeros(1, 12) });
     const cases: Array<[string, string | undefined, () => XLOptions & XLImageOptions, RegExp]> = [
       ['nothing', undefined, () => ({}), /^TypeError: prompt: got neither prompt nor promptEmbeds, takes one of the two$/],

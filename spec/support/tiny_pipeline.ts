@@ -32,7 +32,7 @@ export interface PipelineCase {
 export const seeded = (seed: number): Generator => new Generator('cpu').manualSeed(seed);
 
 /** The options that all pipelines have, in our words. */
-export function commonOptions(options: PipelineCase) {
+export function commonOptions(options: Omit<PipelineCase, 'scheduler'>) {
   return {
     generator: Array.isArray(options.seeds) ? options.seeds.map(seeded) : seeded(options.seeds),
     numInferenceSteps: options.steps,
