@@ -10,9 +10,17 @@ import { firstPictureHead, firstPictureRow, measureFirstPicture } from './first_
 import { nvidiaSmi } from './gpu.js';
 import { loadingMarkdown, measureLoading } from './loading.js';
 import { measure } from './measure.js';
-import { measureMemory, memoryMarkdown } from './memory.js';
+import { measureMemory, memoryMarkdown, type MemoryFamily } from './memory.js';
 import { DTYPES, OURS, SIZES, THEIRS, type Dtype, type Options } from './options.js';
 import { charts, head, rows, table, tableHead, tableRow, type CaseResult } from './report.js';
+
+function memoryOf(family: MemoryFamily) {
+  return async (options: Options) => {
+    const figures = await measureMemory(family, options);
+    console.log(memoryMarkdown(figures));
+    return { figures, table: memoryMarkdown(figures) };
+  };
+}
 
 /** What has a table of its own. */
 const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; table: string }>> = {
@@ -27,20 +35,19 @@ const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; t
     console.log(loadingMarkdown(figures));
     return { figures, table: loadingMarkdown(figures) };
   },
-  'memory': async options => {
-    const figures = await measureMemory(options);
-    console.log(memoryMarkdown(figures));
-    return { figures, table: memoryMarkdown(figures) };
-  },
+  'memory': memoryOf('sd15'),
+  'memory-xl': memoryOf('sdxl'),
 };
 /** Of our side alone: scripts that print by themselves, and fail where a bound is passed. */
 const SCRIPTS = ['overhead', 'leaks', 'approximations'];
-const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS];
+/** Names that stand for several. */
+const GROUPS: Record<string, string[]> = { sdxl: ['unet-xl', 'memory-xl'] };
+const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS, ...Object.keys(GROUPS)];
 
 /** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours, and SDXL most of the memory. */
 const ON_GPU = ['unet', 'generate-sd15', 'vae-decode', 'text-encoder', 'first-picture', 'generate-sd15-50', 'generate-sd15-batch-4', 'generate-sd15-batch-8',
   'generate-sd15-batch-8-sliced', 'load'];
-const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15') && name !== 'sdxl'), 'load', 'memory'];
+const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15') && name !== 'unet-xl'), 'load', 'memory'];
 
 const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('takes a whole number, 1 or more');
@@ -51,7 +58,7 @@ const fraction = (text: string) => {
   return Number(text);
 };
 const program = new Command('npm run bench --')
-  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl and ${SCRIPTS.join(', ')}`)
+  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl's and ${SCRIPTS.join(', ')}`)
   .option('--runs <n>', 'counted runs of each side', positive, 5)
   .option('--warmups <n>', 'runs before that are not counted; by default 3 on cuda, else 1', positive)
   .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)
@@ -73,8 +80,8 @@ const options: Options = {
   warmups: isCuda ? 3 : 1, timeout: isCuda ? 300 : 3600, dtype: isCuda ? DTYPES : ['float32'], ours: isCuda ? ['compiled', 'eager'] : ['eager'], ...given,
   vsDiffusers: given.vsDiffusers === true ? isCuda ? THEIRS : ['eager', 'channels_last'] : given.vsDiffusers ?? [],
 };
-const names = program.args.length ? program.args : isCuda ? ON_GPU : ELSEWHERE;
-for (const name of names) if (!NAMES.includes(name)) program.error(`benchmark: got '${name}', takes ${NAMES.join(', ')}`);
+for (const name of program.args) if (!NAMES.includes(name)) program.error(`benchmark: got '${name}', takes ${NAMES.join(', ')}`);
+const names = program.args.length ? program.args.flatMap(name => GROUPS[name] ?? name) : isCuda ? ON_GPU : ELSEWHERE;
 
 const machine = {
   machine: cpus()[0].model, cores: cpus().length, gpus: nvidiaSmi('name,driver_version,memory.total'), node: process.version, date: new Date().toISOString().slice(0, 10),

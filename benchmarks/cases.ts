@@ -29,7 +29,7 @@ export const CASES: Record<string, Case> = {
   'unet-256': { kind: 'unet', batch: 2, size: 32 },
   'unet-768': { kind: 'unet', batch: 2, size: 96 },
   'unet-batch-4': { kind: 'unet', batch: 4, size: 64 },
-  'sdxl': { kind: 'unet-xl', batch: 2, size: 128 },
+  'unet-xl': { kind: 'unet-xl', batch: 2, size: 128 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -48,6 +48,9 @@ export const CASES: Record<string, Case> = {
   'generate-sd15-batch-8-sliced': { kind: 'generate', steps: 20, batch: 8, size: 64, sliced: true },
 };
 
+/** Of which each side needs the machine's memory for itself: in float32 one UNet of SDXL takes 10 GiB. */
+export const ALONE = ['unet-xl'];
+
 /** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
 export const GROWTH: Array<{ title: string; amount: string; cases: Record<number, string> }> = [
   { title: 'a UNet step, by the size of the picture', amount: 'pixels a side', cases: { 256: 'unet-256', 512: 'unet', 768: 'unet-768' } },
@@ -55,7 +58,7 @@ export const GROWTH: Array<{ title: string; amount: string; cases: Record<number
   { title: 'a picture of the bundled model, by steps', amount: 'steps', cases: { 10: 'generate-10', 20: 'generate', 50: 'generate-50' } },
 ];
 
-const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'unet-xl': 'unet_xl', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
+const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'unet-xl': 'xl/unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
 
 /** What a worker is told, as JSON. */
 export interface Task {

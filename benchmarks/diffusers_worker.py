@@ -21,21 +21,21 @@ import torch.nn.functional as F
 import transformers
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention import FeedForward
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 for library in diffusers, transformers:
     library.utils.logging.set_verbosity_error()
     library.utils.logging.disable_progress_bar()
 
 SIZES = {
-    "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12,
+    "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12, layers_2=32,
                  xl=dict(block_out_channels=(320, 640, 1280), attention_head_dim=[5, 10, 20], transformer_layers_per_block=[1, 2, 10])),
-    "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1,
+    "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1, layers_2=1,
                   xl=dict(block_out_channels=(64, 128, 128), attention_head_dim=[1, 2, 2], transformer_layers_per_block=[1, 1, 2])),
 }
 NETWORKS = {
     "unet": lambda size: UNet2DConditionModel(cross_attention_dim=768, sample_size=64, block_out_channels=size["unet"], attention_head_dim=size["heads"]),
-    "unet_xl": lambda size: UNet2DConditionModel(
+    "xl/unet": lambda size: UNet2DConditionModel(
         **size["xl"], cross_attention_dim=2048, sample_size=128, use_linear_projection=True, addition_embed_type="text_time",
         addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -44,6 +44,9 @@ NETWORKS = {
                                       down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4),
     "text_encoder": lambda size: CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=size["layers"], num_attention_heads=12)),
 }
+NETWORKS["xl/vae"], NETWORKS["xl/text_encoder"] = NETWORKS["vae"], NETWORKS["text_encoder"]
+NETWORKS["xl/text_encoder_2"] = lambda size: CLIPTextModelWithProjection(CLIPTextConfig(
+    hidden_size=1280, intermediate_size=5120, num_hidden_layers=size["layers_2"], num_attention_heads=20, hidden_act="gelu", projection_dim=1280))
 
 
 def device_of(ours):

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ALONE } from './cases.js';
 import { gpuMemory } from './gpu.js';
 import type { Dtype, Options } from './options.js';
 import { median, type CaseResult, type SideResult } from './report.js';
@@ -15,8 +16,8 @@ interface Contestant {
 }
 
 /**
- * Times a case. Each side is a process of its own. On a CPU they take turns, so that a ratio holds where the machine's speed drifts; on a GPU they come
- * one after the other, each with all of its memory. A side that fails or is late does not keep the others from going on.
+ * Times a case. Each side is a process of its own. On a CPU they take turns, so that a ratio holds where the machine's speed drifts; on a GPU, and with
+ * networks of which two do not fit in a machine, they come one after the other, each with all of the memory. A side that fails or is late does not keep the others from going on.
  * @param tell gets the case each time that more sides are done.
  */
 export async function measure(name: string, dtype: Dtype, options: Options, tell: (result: CaseResult, done: SideResult[]) => void): Promise<CaseResult> {
@@ -27,7 +28,7 @@ export async function measure(name: string, dtype: Dtype, options: Options, tell
   const file = (contestant: Contestant) => join(folder, `${all.indexOf(contestant)}`);
   const peaks: number[] = [];
   try {
-    for (const group of device === 'cuda' ? all.map(each => [each]) : [all]) {
+    for (const group of device === 'cuda' || ALONE.includes(name) ? all.map(each => [each]) : [all]) {
       const before = gpuMemory();
       await inTurn(group, async contestant => {
         const { side, prepared } = await Side.start(contestant.start, timeout);

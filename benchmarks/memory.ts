@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lastLine } from './last_line.js';
 import { pythonScript, type Options } from './options.js';
-import { randomPipeline } from './random_weights.js';
+import { randomPipeline, randomXlPipeline } from './random_weights.js';
 import { table } from './report.js';
 
 /** A picture of one step, guided, made with something turned on. */
@@ -21,7 +21,7 @@ const PLAIN: MemoryCase = { on: [], images: 1, size: 512, dtype: 'float32' };
 
 /** A case that shows what something saves comes after one without it. Offloading is measured on our side: diffusers has it for GPUs only; and float16,
  * of which PyTorch takes minutes for a step on most CPUs. */
-const CASES: Record<string, MemoryCase> = {
+const SD15_CASES: Record<string, MemoryCase> = {
   'one picture': PLAIN,
   'attention slicing': { ...PLAIN, on: ['AttentionSlicing'] },
   'model offload': { ...PLAIN, on: ['ModelCpuOffload'] },
@@ -37,6 +37,26 @@ const CASES: Record<string, MemoryCase> = {
   '768 x 768': { ...PLAIN, size: 768 },
   '768 x 768, VAE tiling': { ...PLAIN, size: 768, on: ['VaeTiling'] },
 };
+
+const XL: MemoryCase = { ...PLAIN, size: 1024 };
+
+const SDXL_CASES: Record<string, MemoryCase> = {
+  'bfloat16': { ...XL, dtype: 'bfloat16' },
+  'bfloat16, VAE tiling': { ...XL, dtype: 'bfloat16', on: ['VaeTiling'] },
+  'bfloat16, model offload from the start': { ...XL, dtype: 'bfloat16', cpuOffload: 'model' },
+  'bfloat16, model offload from the start, VAE tiling': { ...XL, dtype: 'bfloat16', cpuOffload: 'model', on: ['VaeTiling'] },
+  'float32': XL,
+  'float32, model offload from the start': { ...XL, cpuOffload: 'model' },
+  'float32, sequential offload from the start': { ...XL, cpuOffload: 'sequential' },
+};
+
+/** The random model of each family, and what is measured of it. */
+const FAMILIES = {
+  sd15: { cases: SD15_CASES, model: randomPipeline },
+  sdxl: { cases: SDXL_CASES, model: randomXlPipeline },
+};
+
+export type MemoryFamily = keyof typeof FAMILIES;
 
 /** What a worker prints, as JSON. */
 export interface MemoryResult {
@@ -56,8 +76,8 @@ export interface MemoryRow {
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** The case `memory`: each way to save memory in a process of its own, which makes pictures of one step with Stable Diffusion's three networks. */
-export async function measureMemory(options: Options): Promise<MemoryRow[]> {
+/** The cases `memory` and `memory-xl`: each way to save memory in a process of its own, which makes pictures of one step with all networks of a model. */
+export async function measureMemory(family: MemoryFamily, options: Options): Promise<MemoryRow[]> {
   const { device, python, timeout, vsDiffusers } = options;
   const measure = (...command: string[]): MemoryResult | undefined => {
     try {
@@ -67,8 +87,8 @@ export async function measureMemory(options: Options): Promise<MemoryRow[]> {
       process.exitCode = 1;
     }
   };
-  const model = await randomPipeline(options);
-  return Object.entries(CASES).map(([name, job]) => {
+  const model = await FAMILIES[family].model(options);
+  return Object.entries(FAMILIES[family].cases).map(([name, job]) => {
     const ours = measure(process.execPath, join(here, 'memory_worker.js'), JSON.stringify(job), model, device);
     const isTheirs = vsDiffusers.length && job.dtype !== 'float16' && !job.cpuOffload && !job.on.some(each => each.endsWith('Offload'));
     const row = { name, ours, theirs: isTheirs ? measure(python, pythonScript('memory_worker.py'), JSON.stringify(job), model) : undefined };

@@ -7,11 +7,11 @@ import warnings
 
 warnings.filterwarnings("ignore")
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DPMSolverMultistepScheduler, DiffusionPipeline
 
 job, model = json.loads(sys.argv[1]), sys.argv[2]
 start = time.perf_counter()
-pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, job["dtype"]))
+pipe = DiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, job["dtype"]))
 pipe.scheduler = DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
 pipe.set_progress_bar_config(disable=True)
 if "AttentionSlicing" in job["on"]:

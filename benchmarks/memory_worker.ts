@@ -1,12 +1,12 @@
 /** Our side of memory.ts: `node memory_worker.js <case as JSON> <folder of the model> <device>` prints a MemoryResult. */
-import { DPMSolverMultistepScheduler, Generator, StableDiffusionPipeline, useDevice, type Device } from '../lib/index.js';
+import { DPMSolverMultistepScheduler, Generator, DiffusionPipeline, useDevice, type Device } from '../lib/index.js';
 import type { MemoryCase, MemoryResult } from './memory.js';
 
 const [json, model, device] = process.argv.slice(2);
 const { on, images, size, dtype, cpuOffload } = JSON.parse(json) as MemoryCase;
 await useDevice(device as Device);
 const started = performance.now();
-const pipe = await StableDiffusionPipeline.fromPretrained(model, { dtype, cpuOffload });
+const pipe = await DiffusionPipeline.fromPretrained(model, { dtype, cpuOffload });
 pipe.scheduler = DPMSolverMultistepScheduler.fromConfig(pipe.scheduler.config);
 pipe.setProgressBarConfig({ disable: true });
 for (const each of on) pipe[`enable${each}`]();

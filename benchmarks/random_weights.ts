@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, rename } from 'node:fs/promises';
+import { cp, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BUNDLED_MODEL, pythonScript, type Options } from './options.js';
 
@@ -24,6 +24,21 @@ export async function randomPipeline(options: Where): Promise<string> {
   const folder = modelFolder(options);
   for (const network of ['unet', 'vae', 'text_encoder']) await randomWeights(network, options);
   for (const part of ['scheduler', 'tokenizer', 'model_index.json']) await cp(join(BUNDLED_MODEL, part), join(folder, part), { recursive: true });
+  return folder;
+}
+
+/** The same of SDXL: two text encoders, one tokenizer's words for both. */
+export async function randomXlPipeline(options: Where): Promise<string> {
+  const folder = join(modelFolder(options), 'xl');
+  for (const network of ['unet', 'vae', 'text_encoder', 'text_encoder_2']) await randomWeights(`xl/${network}`, options);
+  await cp(join(BUNDLED_MODEL, 'scheduler'), join(folder, 'scheduler'), { recursive: true });
+  for (const part of ['tokenizer', 'tokenizer_2']) await cp(join(BUNDLED_MODEL, 'tokenizer'), join(folder, part), { recursive: true });
+  await writeFile(join(folder, 'model_index.json'), JSON.stringify({
+    _class_name: 'StableDiffusionXLPipeline', force_zeros_for_empty_prompt: true,
+    scheduler: ['diffusers', 'PNDMScheduler'], unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
+    text_encoder: ['transformers', 'CLIPTextModel'], text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
+    tokenizer: ['transformers', 'CLIPTokenizer'], tokenizer_2: ['transformers', 'CLIPTokenizer'],
+  }));
   return folder;
 }
 
