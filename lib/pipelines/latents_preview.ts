@@ -12,10 +12,14 @@ const RIDGE = 0.1; // of a latent's variance, which is about 1
  * The map is fitted to the autoencoder by least squares over a chart of 64 colours, so it suits any.
  */
 export class LatentsPreview {
-  private constructor(
-    /** `[channels, 3]` and `[3]`, to colours within [0, 1]. */
-    private readonly weights: tf.Tensor2D, private readonly bias: tf.Tensor1D,
-  ) {}
+  private tensors?: { readonly weights: tf.Tensor2D; readonly bias: tf.Tensor1D };
+
+  /**
+   * What `fit` found, as in another thread.
+   * @param coefficients `[channels + 1][3]`, the constants last, to colours within [0, 1].
+   * @param scaleFactor how many pixels of a picture stand along each side of a latent.
+   */
+  constructor(readonly coefficients: ReadonlyArray<readonly number[]>, readonly scaleFactor: number) {}
 
   /** Encodes the chart with `vae`, once: 128 x 128 pixels where the latents are 8 times smaller. */
   static async fit(vae: Autoencoder): Promise<LatentsPreview> {
@@ -27,8 +31,7 @@ export class LatentsPreview {
       return normalizeLatents(vae, retrieveLatents(vae.encode(pixels.mul(2).sub(1)), null));
     });
     const values = await latents.data().finally(() => latents.dispose());
-    const solution = leastSquares(values, colours, vae.config.latent_channels);
-    return new LatentsPreview(tf.tensor2d(solution.slice(0, -1)), tf.tensor1d(solution.at(-1)!));
+    return new LatentsPreview(leastSquares(values, colours, vae.config.latent_channels), vae.scaleFactor);
   }
 
   /**
@@ -37,15 +40,20 @@ export class LatentsPreview {
    */
   async toImages(latents: tf.Tensor): Promise<Image[]> {
     const [batch, height, width, channels] = latents.shape;
+    const { weights, bias } = this.tensors ??= {
+      weights: tf.tensor2d(this.coefficients.slice(0, -1).map(row => [...row])), bias: tf.tensor1d([...this.coefficients.at(-1)!]),
+    };
     const colours = tf.tidy(() => {
       const flat = latents.reshape([-1, channels]) as tf.Tensor2D;
-      return flat.matMul(this.weights).add(this.bias).reshape([batch, height, width, 3]);
+      return flat.matMul(weights).add(bias).reshape([batch, height, width, 3]);
     });
     return Image.fromTensor(colours).finally(() => colours.dispose());
   }
 
+  /** Frees what it keeps on the device; it can still be used. */
   dispose(): void {
-    tf.dispose([this.weights, this.bias]);
+    tf.dispose(this.tensors);
+    this.tensors = undefined;
   }
 }
 

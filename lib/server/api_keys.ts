@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { RequestError } from './errors.js';
+import { RequestError } from '../jobs/errors.js';
 
 /** What anybody may ask: whether the server is there. */
 const OPEN = ['/healthz', '/readyz'];

@@ -2,28 +2,26 @@ import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify';
 import { packageVersion } from '../core/package.js';
+import { EmbeddedEngine, type EmbeddedEngineOptions } from '../jobs/embedded_engine.js';
+import type { Engine } from '../jobs/engine.js';
+import { QueueFullError, RequestError } from '../jobs/errors.js';
+import { DEFAULT_LIMITS, pictureRequestSchema, requestChecker, type RequestRules, type ServerLimits } from '../jobs/picture_request.js';
 import { schedulerClasses } from '../schedulers/index.js';
 import { requireKey } from './api_keys.js';
 import type { ServerContext } from './context.js';
-import { EmbeddedEngine, type EmbeddedEngineOptions } from './embedded_engine.js';
-import { QueueFullError, RequestError } from './errors.js';
+import { describeError } from './describe_error.js';
 import { healthRoutes } from './health_routes.js';
 import { huggingFaceRoutes } from './hugging_face_routes.js';
 import { jobRoutes } from './job_routes.js';
 import { openaiRoutes } from './openai_routes.js';
-import { DEFAULT_LIMITS, pictureRequestSchema, requestChecker, type Offer, type ServerLimits } from './picture_request.js';
 
 /** Options of `createServer`. */
-export interface ServerOptions {
+export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'maxSteps'>> {
   /**
-   * Where each model is, by the name that requests use: what `fromPretrained` takes. The first is loaded at once and taken where none is
-   * named.
+   * What makes the pictures; by default this process, by `models`: the first of them is loaded at once and taken where a request names
+   * none.
    */
-  models: Readonly<Record<string, string>>;
-  /** Where each LoRA is, by the name that requests use. */
-  loras?: Readonly<Record<string, string>>;
-  /** How models are loaded. */
-  load?: EmbeddedEngineOptions['load'];
+  engine?: Engine;
   limits?: Partial<ServerLimits>;
   /** Keys of which each request has to bring one, as `Authorization: Bearer ...`; by default none is asked for. */
   apiKeys?: readonly string[];
@@ -37,13 +35,12 @@ export interface ServerOptions {
  * @throws TypeError if no model is named.
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { models, loras = {}, load, apiKeys = [], logger = false } = options;
-  if (Object.keys(models).length === 0) throw new TypeError('models: got none, takes the name and the place of at least one');
+  const { apiKeys = [], logger = false } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const offer: Offer = { limits, models: Object.keys(models), loras: Object.keys(loras), schedulers: Object.keys(schedulerClasses) };
-  const engine = new EmbeddedEngine({ models, loras, load, maxQueue: limits.maxQueue, maxSteps: limits.maxSteps });
-  const check = requestChecker(offer);
-  const context: ServerContext = { engine, offer, submit: request => engine.submit(check(request)) };
+  const rules: RequestRules = { limits, schedulers: Object.keys(schedulerClasses) };
+  const engine = options.engine ?? embeddedEngine(options, limits);
+  const check = requestChecker(rules);
+  const context: ServerContext = { engine, submit: async request => engine.submit(check(request, engine)) };
 
   const server = Fastify({
     logger, bodyLimit: limits.maxBodyBytes, requestIdHeader: 'x-request-id',
@@ -63,7 +60,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   server.setNotFoundHandler((_, reply) => reply.status(404).send(describeError('there is no such route', 404)));
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
   await server.register(multipart, { limits: { fileSize: limits.maxBodyBytes, files: 3, fields: 32, fieldSize: 16384 } });
-  server.addSchema(pictureRequestSchema(offer));
+  server.addSchema(pictureRequestSchema(rules));
   if (apiKeys.length > 0) requireKey(server, apiKeys);
   healthRoutes(server, context);
   jobRoutes(server, context);
@@ -75,7 +72,8 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   return server;
 }
 
-/** As OpenAI's clients read it. */
-function describeError(message: string, status: number): object {
-  return { error: { message, type: status < 500 ? 'invalid_request_error' : 'server_error', code: null, param: null } };
+function embeddedEngine(options: ServerOptions, { maxQueue, maxSteps }: ServerLimits): Engine {
+  const { models = {} } = options;
+  if (Object.keys(models).length === 0) throw new TypeError('models: got none, takes the name and the place of at least one');
+  return new EmbeddedEngine({ ...options, models, maxQueue, maxSteps });
 }

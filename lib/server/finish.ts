@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
-import { RequestError, tellable } from './errors.js';
-import type { Job } from './job.js';
+import { RequestError, tellable } from '../jobs/errors.js';
+import type { Job } from '../jobs/job.js';
+import type { PictureStore } from '../jobs/stores/picture_store.js';
 
 /**
  * Waits for a job whose pictures are the answer; it ends within a step when the client goes away.
@@ -18,4 +19,16 @@ export async function finish(job: Job, reply: FastifyReply): Promise<Job> {
   } finally {
     reply.raw.off('close', gone);
   }
+}
+
+/** PNG files of a job that is done. @throws RequestError if they are there no longer. */
+export function readPictures(job: Job, store: PictureStore): Promise<Buffer[]> {
+  return Promise.all(job.pictures.map(({ name }) => readPicture(name, store)));
+}
+
+/** @throws RequestError if it is not there, or no longer. */
+export async function readPicture(name: string, store: PictureStore): Promise<Buffer> {
+  const bytes = await store.read(name);
+  if (!bytes) throw new RequestError('the picture is no longer there', 410);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
+import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
-import { finish } from './finish.js';
-import { checkObject } from './picture_request.js';
+import { finish, readPictures } from './finish.js';
 
 interface TextToImage {
   inputs?: unknown;
@@ -9,7 +9,7 @@ interface TextToImage {
 }
 
 /** Hugging Face's text-to-image, as its inference endpoints speak it: a picture's bytes for `{ inputs, parameters }`. */
-export function huggingFaceRoutes(server: FastifyInstance, context: ServerContext): void {
+export function huggingFaceRoutes(server: FastifyInstance, { engine, submit }: ServerContext): void {
   for (const path of ['/', '/models/*']) {
     server.post<{ Params: { '*'?: string } }>(path, async (request, reply) => {
       const { inputs: prompt, parameters } = checkObject(request.body) as TextToImage;
@@ -17,9 +17,9 @@ export function huggingFaceRoutes(server: FastifyInstance, context: ServerContex
         negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale, width, height, seed, scheduler,
       } = parameters ?? {};
       const model = request.params['*'];
-      const job = context.submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler });
-      const { pictures: [picture] } = await finish(job, reply);
-      return reply.type('image/png').send(Buffer.from(picture.png));
+      const job = await submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler });
+      const [picture] = await readPictures(await finish(job, reply), engine.store);
+      return reply.type('image/png').send(picture);
     });
   }
 }

@@ -1,49 +1,52 @@
 import type { FastifyInstance } from 'fastify';
+import { RequestError, tellable } from '../jobs/errors.js';
+import type { Job } from '../jobs/job.js';
 import type { ServerContext } from './context.js';
-import { RequestError, tellable } from './errors.js';
-import type { Job } from './job.js';
+import { changes, sendEvents } from './events.js';
+import { readPicture } from './finish.js';
 
-type ById = { Params: { id: string } };
+interface ById { Params: { id: string } }
+interface ByIndex { Params: { id: string; index: string } }
 
 /** Jobs: POST gives an id, GET what has become of it, DELETE ends it; events tell of each step. */
 export function jobRoutes(server: FastifyInstance, { engine, submit }: ServerContext): void {
-  const find = (id: string): Job => {
-    const job = engine.find(id);
+  const find = async (id: string): Promise<Job> => {
+    const job = await engine.find(id);
     if (!job) throw new RequestError('there is no such job', 404);
     return job;
   };
-  const describe = (job: Job) => ({
-    id: job.id, state: job.state, place: engine.placeOf(job), step: job.step, steps: job.steps,
+  const describe = async (job: Job) => ({
+    id: job.id, state: job.state, place: await engine.placeOf(job), step: job.step, steps: job.steps,
     error: job.state === 'failed' ? tellable(job.error!) : undefined,
+    previews: job.previews.map((_, i) => `/jobs/${job.id}/previews/${i}`),
     pictures: job.pictures.map(({ seed, width, height }, i) => ({ seed, width, height, url: `/jobs/${job.id}/pictures/${i}` })),
   });
+  const png = async (id: string, namesOf: (job: Job) => ReadonlyArray<string>, index: string) => {
+    const name = namesOf(await find(id)).at(/^\d{1,3}$/.test(index) ? Number(index) : Infinity);
+    if (name === undefined) throw new RequestError('there is no such picture', 404);
+    return readPicture(name, engine.store);
+  };
 
-  server.post('/jobs', { schema: { body: { $ref: 'PictureRequest#' } }, attachValidation: true }, (request, reply) =>
-    reply.status(202).send(describe(submit(request.body))));
+  server.post('/jobs', { schema: { body: { $ref: 'PictureRequest#' } }, attachValidation: true }, async (request, reply) =>
+    reply.status(202).send(await describe(await submit(request.body))));
 
-  server.get<ById>('/jobs/:id', request => describe(find(request.params.id)));
+  server.get<ById>('/jobs/:id', async request => describe(await find(request.params.id)));
 
-  server.delete<ById>('/jobs/:id', (request, reply) => {
-    find(request.params.id).cancel();
+  server.delete<ById>('/jobs/:id', async (request, reply) => {
+    (await find(request.params.id)).cancel();
     return reply.status(204).send();
   });
 
-  server.get<{ Params: { id: string; index: number } }>('/jobs/:id/pictures/:index', (request, reply) => {
-    const picture = find(request.params.id).pictures[request.params.index];
-    if (!picture) throw new RequestError('there is no such picture', 404);
-    return reply.type('image/png').send(Buffer.from(picture.png));
-  });
+  server.get<ByIndex>('/jobs/:id/pictures/:index', async ({ params: { id, index } }, reply) =>
+    reply.type('image/png').send(await png(id, job => job.pictures.map(({ name }) => name), index)));
 
-  server.get<ById>('/jobs/:id/events', (request, reply) => {
-    const job = find(request.params.id);
-    reply.hijack();
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
-    const tell = () => {
-      reply.raw.write(`data: ${JSON.stringify(describe(job))}\n\n`);
-      if (job.endedAt !== undefined) reply.raw.end();
-    };
-    job.on('change', tell);
-    reply.raw.on('close', () => job.off('change', tell));
-    tell();
+  server.get<ByIndex>('/jobs/:id/previews/:index', async ({ params: { id, index } }, reply) =>
+    reply.type('image/png').send(await png(id, job => job.previews, index)));
+
+  server.get<ById>('/jobs/:id/events', async (request, reply) => {
+    const job = await find(request.params.id);
+    return sendEvents(reply, async function* (signal) {
+      for await (const now of changes(job, signal)) yield { data: await describe(now) };
+    });
   });
 }

@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { releaseProxy, type ProxyMarked, type Remote } from 'comlink';
 import type { GeneratorState } from '../core/random.js';
-import { DiffusionPipeline } from '../pipelines/index.js';
+import {
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
+} from '../pipelines/index.js';
+import { LatentsPreview } from '../pipelines/latents_preview.js';
 import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/registry.js';
 import type { Device } from '../runtime/devices.js';
 import type { Scheduler } from '../schedulers/index.js';
@@ -29,13 +32,15 @@ interface Made extends DiffusionPipeline {
   scheduler: Scheduler;
 }
 
+const AUTO_PIPELINES = { AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting };
+
 /** The worker's end: pipelines by number, of which the first is loaded and the others are made of its components. */
 export class PipelineHost {
   private readonly pipelines: Made[] = [];
   private readonly calls = new Map<number, AbortController>();
 
   /**
-   * Calls a method of a pipeline, or `load`, `as`, `describe`, `getScheduler`, `setScheduler` of ours.
+   * Calls a method of a pipeline, or one of ours.
    * @param call its number, to abort it by.
    */
   async call(call: number, pipeline: number, method: string, inputs: unknown, callback: Callback & ProxyMarked): Promise<Reply> {
@@ -72,7 +77,8 @@ export class PipelineHost {
     if (method === 'load') return this.load(...inputs as [string, string | undefined, object]);
     const pipe = this.pipelines[number];
     switch (method) {
-      case 'as': return this.keep(new (pipelineClass(inputs[0], 'as'))(pipe.components as never) as Made);
+      case 'as': return this.keep(as(pipe, inputs[0]));
+      case 'fitLatentsPreview': return fitLatentsPreview(pipe as UsualPipeline);
       case 'describe': return describe(pipe);
       case 'getScheduler': return pipe.scheduler;
       case 'setScheduler': return void (pipe.scheduler = inputs[0] as Scheduler);
@@ -96,6 +102,16 @@ function describe(pipe: DiffusionPipeline): PipelineDescription {
   const [className] = Object.entries(pipelineClasses).find(([, Pipeline]) => pipe.constructor === Pipeline) ?? [pipe.constructor.name];
   const { device, numParameters, defaults } = pipe as DiffusionPipeline & Partial<Pick<UsualPipeline, 'defaults'>>;
   return { className, device, numParameters, defaults };
+}
+
+function as(pipe: Made, className: unknown): Made {
+  const { [className as 'AutoPipelineForText2Image']: auto } = AUTO_PIPELINES;
+  return auto ? auto.fromPipe(pipe) : new (pipelineClass(className, 'as'))(pipe.components as never) as Made;
+}
+
+async function fitLatentsPreview({ vae }: UsualPipeline): Promise<Pick<LatentsPreview, 'coefficients' | 'scaleFactor'>> {
+  const { coefficients, scaleFactor } = await LatentsPreview.fit(vae);
+  return { coefficients, scaleFactor };
 }
 
 /** A class of pipelines, which has what the base class has. @throws RangeError for a name that is none. */

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
+import { LatentsPreview } from '../pipelines/latents_preview.js';
 import type { UsualPipeline } from '../pipelines/registry.js';
 import type { Scheduler } from '../schedulers/index.js';
 import type { Callback, PipelineDescription } from './host.js';
@@ -20,12 +21,17 @@ type Methods<P> = {
  * along as copies.
  */
 export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
-  /** Another class of pipelines of the same components, in the same worker: `pipe.as('StableDiffusionImg2ImgPipeline')`. */
+  /**
+   * Another class of pipelines of the same components, in the same worker: `pipe.as('StableDiffusionImg2ImgPipeline')`, or for a task,
+   * whatever the family: `pipe.as('AutoPipelineForInpainting')`.
+   */
   as<Q = UsualPipeline>(className: string): Promise<WorkerPipeline<Q>>;
   /** Its class, what it runs on, and how many numbers it learned. */
   describe(): Promise<PipelineDescription>;
   /** A copy of the pipeline's scheduler, for its config. */
   getScheduler(): Promise<Scheduler>;
+  /** A quick look at latents, for callbacks: fitted in the worker, and the caller's. */
+  fitLatentsPreview(): Promise<LatentsPreview>;
   /** Takes a copy of a scheduler for the pipeline's own. */
   setScheduler(scheduler: Scheduler): Promise<void>;
   /** Ends the worker, whatever it is at, and all pipelines in it. Work that is under way is rejected. */
@@ -69,6 +75,10 @@ class Connection {
   pipeline(number: number): WorkerPipeline<unknown> {
     const own: Record<string, unknown> = {
       as: async (className: string) => this.pipeline(await this.call(number, 'as', [className]) as number),
+      fitLatentsPreview: async () => {
+        const { coefficients, scaleFactor } = await this.call(number, 'fitLatentsPreview', []) as LatentsPreview;
+        return new LatentsPreview(coefficients, scaleFactor);
+      },
       dispose: () => this.end(),
       then: undefined, // or `await` would take it for a promise
     };

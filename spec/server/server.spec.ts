@@ -7,8 +7,6 @@ import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/index.js';
 import { createServer } from '../../lib/server/create_server.js';
-import { EmbeddedEngine } from '../../lib/server/embedded_engine.js';
-import type { WorkerPipeline } from '../../lib/worker/worker_pipeline.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 
 const PROMPT = 'a red circle on a blue background';
@@ -74,10 +72,26 @@ describe('The server', () => {
       assert.ok(change(pictures[1], 0, expected.length / 2) > 4 * change(pictures[1], expected.length * 3 / 4, expected.length), 'the lower part stays');
     });
 
+    it('streams what the picture looks like on the way, and the picture at last', async () => {
+      const events = await client().images.generate({ prompt: PROMPT, stream: true, partial_images: 2, ...{ seed: 7, steps: 3 } });
+      const told: Array<{ type: string; index?: number; picture: Image }> = [];
+      for await (const event of events) {
+        const index = event.type === 'image_generation.partial_image' ? event.partial_image_index : undefined;
+        told.push({ type: event.type, index, picture: await Image.fromBytes(Buffer.from(event.b64_json, 'base64')) });
+      }
+      assert.deepEqual(told.map(({ type, index }) => [type, index]), [
+        ['image_generation.partial_image', 0], ['image_generation.partial_image', 1], ['image_generation.completed', undefined],
+      ]);
+      assert.ok(told.every(({ picture }) => picture.width === 64 && picture.height === 64));
+      assert.ok(told[2].picture.data.every((byte, i) => Math.abs(byte - expected[i]) <= 2));
+      const distance = ({ data }: Image) => data.reduce((sum, byte, i) => sum + Math.abs(byte - expected[i]), 0) / data.length;
+      assert.ok(distance(told[1].picture) < distance(told[0].picture), 'it comes nearer');
+    });
+
     it('lists models, and says in one line what is wrong', async () => {
       const { data } = await client().models.list();
       assert.deepEqual(data.map(({ id }) => id), ['shapes', 'other']);
-      await assert.rejects(client().images.generate({ prompt: PROMPT, model: '/etc/passwd' }), { status: 400, message: /^400 model: must be equal to one of the allowed values/ });
+      await assert.rejects(client().images.generate({ prompt: PROMPT, model: '/etc/passwd' }), { status: 400, message: /^400 model: there is none called .* takes shapes, other/ });
       await assert.rejects(client().images.generate({ prompt: PROMPT, size: 'big' as 'auto' }), { status: 400, message: /size: takes width and height/ });
       await assert.rejects(client().images.generate({ prompt: PROMPT, ...{ path: '/etc' } }), { status: 400, message: /there is no field "path"/ });
       await assert.rejects(client().models.retrieve('none'), { status: 404 });
@@ -175,20 +189,6 @@ describe('The server', () => {
     const { paths, info } = await json('/openapi.json') as { paths: object; info: { title: string } };
     assert.equal(info.title, 'tfjs-diffusers');
     assert.ok('/v1/images/generations' in paths && '/jobs/{id}' in paths);
-  });
-});
-
-describe('The engine of a server', () => {
-  it('loads its model again when the worker has ended', async () => {
-    const engine = new EmbeddedEngine({ models: { tiny: resolve('spec/golden/pipelines/tiny') }, load: { device: 'wasm' }, maxQueue: 1 });
-    await engine.start();
-    const { model: { pipe } } = engine as unknown as { model: { pipe: WorkerPipeline } };
-    const long = engine.submit({ prompt: 'a star', steps: 100 });
-    long.on('change', () => void pipe.dispose());
-    await assert.rejects(long.finished, /the worker has ended/);
-    assert.equal((await engine.submit({ prompt: 'a star', steps: 1 }).finished).length, 1);
-    await engine.close();
-    assert.throws(() => engine.submit({ prompt: 'a star' }), { statusCode: 503 });
   });
 });
 

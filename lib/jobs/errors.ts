@@ -18,8 +18,15 @@ export class QueueFullError extends Error {
   }
 }
 
+/** Of errors that say what is wrong with a request: the same request would fail again. */
+const ABOUT_THE_REQUEST = ['RequestError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
+const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError'];
+
+export function isAboutTheRequest(error: Error): boolean {
+  return ABOUT_THE_REQUEST.includes(error.name);
+}
+
 /** What a client may know of an error: what is wrong with the request, and no more. */
 export function tellable(error: Error): string {
-  const own = ['RequestError', 'RangeError', 'TypeError', 'ImageError', 'PngError', 'OutOfMemoryError', 'WeightsError'];
-  return own.includes(error.name) ? error.message : 'the picture failed; the server\'s log says why';
+  return TELLABLE.includes(error.name) ? error.message : 'the picture failed; the server\'s log says why';
 }

@@ -5,30 +5,30 @@ import type { PictureRequest } from './picture_request.js';
 
 export type JobState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
 
-/** A picture of a job. */
-export interface MadePicture {
+/** A picture of a job, which lies in the store. */
+export interface StoredPicture {
+  /** In the store. */
+  readonly name: string;
   readonly seed: number;
   readonly width: number;
   readonly height: number;
-  /** A PNG file, with how it was made inside. */
-  readonly png: Uint8Array;
 }
 
 /** What becomes of a request. Emits `change` whenever something does. */
 export class Job extends EventEmitter<{ change: [] }> {
-  readonly id = randomUUID();
-  readonly createdAt = Date.now();
-  readonly finished: Promise<readonly MadePicture[]>;
-  private settle!: { resolve: (pictures: readonly MadePicture[]) => void; reject: (error: Error) => void };
+  readonly finished: Promise<readonly StoredPicture[]>;
+  private settle!: { resolve: (pictures: readonly StoredPicture[]) => void; reject: (error: Error) => void };
   private readonly controller = new AbortController();
   private current: JobState = 'waiting';
-  private made: readonly MadePicture[] = [];
+  private made: readonly StoredPicture[] = [];
+  private readonly shown: string[] = [];
   private trouble?: Error;
   private stepsDone = 0;
   private stepsInAll?: number;
   private ended?: number;
 
-  constructor(readonly request: PictureRequest) {
+  /** @param createdAt milliseconds since 1970. */
+  constructor(readonly request: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now()) {
     super();
     this.setMaxListeners(0);
     this.finished = new Promise((resolve, reject) => { this.settle = { resolve, reject }; });
@@ -38,7 +38,9 @@ export class Job extends EventEmitter<{ change: [] }> {
   get state(): JobState { return this.current; }
   get step(): number { return this.stepsDone; }
   get steps(): number | undefined { return this.stepsInAll; }
-  get pictures(): readonly MadePicture[] { return this.made; }
+  get pictures(): readonly StoredPicture[] { return this.made; }
+  /** Names in the store of what its first picture looked like on the way, as far as the request asked for that. */
+  get previews(): readonly string[] { return this.shown; }
   get error(): Error | undefined { return this.trouble; }
   /** When it was over, in milliseconds since 1970. */
   get endedAt(): number | undefined { return this.ended; }
@@ -49,31 +51,43 @@ export class Job extends EventEmitter<{ change: [] }> {
     this.move('running');
   }
 
-  advance(step: number, steps: number): void {
+  /** @param preview the name of a new one. */
+  advance(step: number, steps: number, preview?: string): void {
+    if (this.ended !== undefined) return;
     [this.stepsDone, this.stepsInAll] = [step, steps];
+    if (preview !== undefined && !this.shown.includes(preview)) this.shown.push(preview);
     this.emit('change');
   }
 
-  succeed(pictures: readonly MadePicture[]): void {
+  /** It waits again: who was at it is gone. */
+  goBack(): void {
+    this.stepsDone = 0;
+    this.move('waiting');
+  }
+
+  succeed(pictures: readonly StoredPicture[]): void {
+    if (this.ended !== undefined) return;
     this.made = pictures;
     this.move('done');
     this.settle.resolve(pictures);
   }
 
   fail(error: Error): void {
+    if (this.ended !== undefined) return;
     this.trouble = error;
     this.move(this.signal.aborted ? 'cancelled' : 'failed');
     this.settle.reject(error);
   }
 
   /** Ends it within a step, or before it begins. */
-  cancel(reason = new RequestError('cancelled')): void {
+  cancel(reason: Error = new RequestError('cancelled')): void {
     if (this.ended === undefined) this.controller.abort(reason);
   }
 
   private move(state: JobState): void {
+    if (this.ended !== undefined) return;
     this.current = state;
-    if (state !== 'running') this.ended = Date.now();
+    if (state !== 'running' && state !== 'waiting') this.ended = Date.now();
     this.emit('change');
   }
 }

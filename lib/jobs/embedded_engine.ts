@@ -1,0 +1,118 @@
+import { BatchQueue } from './batch_queue.js';
+import type { Engine } from './engine.js';
+import { QueueFullError, RequestError } from './errors.js';
+import { Job } from './job.js';
+import { Metrics } from './metrics.js';
+import { ModelPool, type ModelPoolOptions } from './model_pool.js';
+import { Painter } from './painter.js';
+import type { PictureRequest } from './picture_request.js';
+import { MemoryStore } from './stores/memory_store.js';
+import { KEEP_SECONDS, type PictureStore } from './stores/picture_store.js';
+
+export interface EmbeddedEngineOptions extends ModelPoolOptions {
+  /** Requests that wait, at most. */
+  readonly maxQueue: number;
+  /** Pictures that are drawn at once; 1 by default. */
+  readonly maxBatch?: number;
+  /** Of a request that says none, where the model's own number is larger. */
+  readonly maxSteps?: number;
+  /** Where pictures are kept; in memory by default. */
+  readonly store?: PictureStore;
+  /** For how long a job that is over can be asked for; ten minutes by default. */
+  readonly keepSeconds?: number;
+}
+
+const ENDING = new RequestError('the server is about to end', 503);
+/** How long what runs may go on then, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** A queue in this process, and models in worker threads. */
+export class EmbeddedEngine implements Engine {
+  readonly metrics = new Metrics();
+  readonly store: PictureStore;
+  readonly models: readonly string[];
+  readonly loras: readonly string[];
+  private readonly pool: ModelPool;
+  private readonly queue: BatchQueue;
+  private readonly jobs = new Map<string, Job>();
+  private readonly delayed = new Set<Job>();
+  private state: 'new' | 'ready' | 'closed' = 'new';
+  /** Of the last jobs, in milliseconds: for saying when to try again. */
+  private meanDuration = 5000;
+
+  constructor(private readonly options: EmbeddedEngineOptions) {
+    const { models, loras = {}, store, keepSeconds, maxBatch = 1, maxSteps } = options;
+    this.models = Object.keys(models);
+    this.loras = Object.keys(loras);
+    this.store = store ?? new MemoryStore(keepSeconds);
+    this.pool = new ModelPool(options);
+    const painter = new Painter(this.pool, this.store, this.metrics, maxSteps);
+    this.queue = new BatchQueue(async jobs => {
+      const started = performance.now();
+      await painter.paint(jobs);
+      this.meanDuration += ((performance.now() - started) / jobs.length - this.meanDuration) / 4;
+    }, maxBatch);
+  }
+
+  /** Loads the first model, so that the first request need not wait for it. */
+  async start(): Promise<void> {
+    await this.pool.get(this.models[0]);
+    this.state = 'ready';
+  }
+
+  get ready(): boolean { return this.state === 'ready'; }
+
+  async submit(request: PictureRequest): Promise<Job> {
+    if (this.state === 'closed') throw ENDING;
+    const waiting = this.inQueue;
+    if (waiting >= this.options.maxQueue) throw new QueueFullError(waiting, Math.ceil(this.meanDuration / 1000));
+    this.forgetOld();
+    const job = new Job(request);
+    this.jobs.set(job.id, job);
+    if (request.delay) this.delay(job, request.delay);
+    else this.queue.add(job);
+    return job;
+  }
+
+  async find(id: string): Promise<Job | undefined> {
+    return this.jobs.get(id);
+  }
+
+  async placeOf(job: Job): Promise<number | undefined> {
+    return this.queue.placeOf(job);
+  }
+
+  async waiting(): Promise<number> {
+    return this.inQueue;
+  }
+
+  async close(): Promise<void> {
+    this.state = 'closed';
+    for (const job of this.delayed) job.cancel(ENDING);
+    await this.queue.close(ENDING, PATIENCE);
+    await this.pool.dispose();
+    await this.store.close?.();
+  }
+
+  private get inQueue(): number {
+    return this.queue.waiting + this.delayed.size;
+  }
+
+  private delay(job: Job, seconds: number): void {
+    this.delayed.add(job);
+    const timer = setTimeout(() => {
+      this.delayed.delete(job);
+      this.queue.add(job);
+    }, seconds * 1000);
+    job.signal.addEventListener('abort', () => {
+      if (!this.delayed.delete(job)) return; // the queue has it
+      clearTimeout(timer);
+      job.fail(job.signal.reason as Error);
+    });
+  }
+
+  private forgetOld(): void {
+    const before = Date.now() - (this.options.keepSeconds ?? KEEP_SECONDS) * 1000;
+    for (const [id, { endedAt = Infinity }] of this.jobs) if (endedAt < before) this.jobs.delete(id);
+  }
+}

@@ -1,0 +1,27 @@
+import type { Job } from './job.js';
+import type { Metrics } from './metrics.js';
+import type { PictureRequest } from './picture_request.js';
+import type { PictureStore } from './stores/picture_store.js';
+
+/** What makes the pictures of a server: in its own process, or elsewhere. */
+export interface Engine {
+  /** Where pictures are. */
+  readonly store: PictureStore;
+  readonly metrics: Metrics;
+  /** Names that requests can give, of what there is at this moment. */
+  readonly models: readonly string[];
+  readonly loras: readonly string[];
+  /** Whether a request would be worked at. */
+  readonly ready: boolean;
+  /** Comes back when requests can be taken. */
+  start(): Promise<void>;
+  /** Takes a request that was checked; nothing that it took is lost. @throws QueueFullError if too many wait. */
+  submit(request: PictureRequest): Promise<Job>;
+  find(id: string): Promise<Job | undefined>;
+  /** How many are before a job that waits; 0 for the next one, undefined for one that does not wait. */
+  placeOf(job: Job): Promise<number | undefined>;
+  /** How many wait. */
+  waiting(): Promise<number>;
+  /** Takes nothing more, and comes back when what runs here has ended. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,126 @@
+import * as tf from '@tensorflow/tfjs';
+import { Generator } from '../core/random.js';
+import { Image } from '../image/image.js';
+import { RequestError } from './errors.js';
+import type { Job, StoredPicture } from './job.js';
+import type { Metrics } from './metrics.js';
+import type { LoadedModel, ModelPool } from './model_pool.js';
+import type { PictureStore } from './stores/picture_store.js';
+
+/** A picture to make: the job that wants it, and which of its pictures it is. */
+interface Wanted {
+  readonly job: Job;
+  readonly index: number;
+  readonly seed: number;
+}
+
+/** Draws what jobs ask for, by the models of a pool, into a store. */
+export class Painter {
+  /** @param maxSteps of a request that says none, where the model's own number is larger. */
+  constructor(
+    private readonly pool: ModelPool, private readonly store: PictureStore, private readonly metrics: Metrics,
+    private readonly maxSteps = Infinity,
+  ) {}
+
+  /** Draws jobs as one batch: those that a BatchQueue put together. Each is over then, well or not. */
+  async paint(jobs: readonly Job[]): Promise<void> {
+    for (const job of jobs) {
+      this.metrics.took('waiting', Date.now() - job.createdAt);
+      job.begin();
+    }
+    await this.attempt(jobs);
+  }
+
+  private async attempt(jobs: readonly Job[]): Promise<void> {
+    try {
+      const pictures = await this.draw(jobs);
+      jobs.forEach((job, i) => job.succeed(pictures[i]));
+      this.metrics.drewBatch(jobs.length);
+      this.metrics.made(jobs[0].request.model!, pictures.flat().length);
+    } catch (error) {
+      if (jobs.length > 1) { // whose fault it was shows when each is drawn by itself
+        for (const job of jobs) if (job.endedAt === undefined) await this.attempt([job]);
+        return;
+      }
+      if (!jobs[0].signal.aborted) this.metrics.failed(error as Error);
+      jobs[0].fail(error as Error);
+    }
+  }
+
+  private async draw(jobs: readonly Job[]): Promise<StoredPicture[][]> {
+    const [{ request }] = jobs;
+    const model = await this.metrics.time('loading', () => this.pool.get(request.model!));
+    const start = {
+      ...request.image && { image: await readPicture('image', request.image) },
+      ...request.mask && { maskImage: await readPicture('mask', request.mask) },
+    };
+    const pipe = await model.pipelineFor(request);
+    const { width, height, guidanceScale, clipSkip, strength } = request;
+    const steps = request.steps ?? Math.min(model.steps, this.maxSteps);
+    const wanted = jobs.flatMap(job => Array.from({ length: job.request.count ?? 1 }, (_, index): Wanted => (
+      { job, index, seed: job.request.seed! + index }
+    )));
+    const { images } = await this.metrics.time('drawing', () => pipe.generate(wanted.map(({ job }) => job.request.prompt), {
+      ...start as { image: Image; maskImage: Image }, // as far as the task takes them
+      ...!request.image || request.mask ? { width, height } : {},
+      ...request.negativePrompt !== undefined && { negativePrompt: wanted.map(({ job }) => job.request.negativePrompt!) },
+      ...strength !== undefined && { strength },
+      numInferenceSteps: steps, guidanceScale, clipSkip,
+      generator: wanted.map(({ seed }) => new Generator().manualSeed(seed)),
+      signal: whenAll(jobs.map(({ signal }) => signal)),
+      callbackOnStepEnd: async (_, index, __, { latents }) => {
+        const step = Math.min(index + 1, steps);
+        for (const job of jobs) job.advance(step, steps, await this.look(job, model, step, steps, () => firstOf(job, wanted, latents)));
+      },
+    }));
+    const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => this.keep(image, wanted[i]))));
+    return jobs.map(each => stored.filter((_, i) => wanted[i].job === each));
+  }
+
+  /** The name of a quick look at a job's first picture, where it wants one after this step. */
+  private async look(job: Job, model: LoadedModel, step: number, steps: number, latentsOf: () => tf.Tensor): Promise<string | undefined> {
+    const place = previewSteps(job.request.previews ?? 0, steps).indexOf(step);
+    if (place < 0 || job.signal.aborted) return undefined;
+    const preview = await model.latentsPreview();
+    const latents = latentsOf();
+    const [image] = await preview.toImages(latents).finally(() => latents.dispose());
+    const { scaleFactor } = preview;
+    const name = `${job.id}/preview-${place}.png`;
+    await this.store.write(name, await image.resize(image.width * scaleFactor, image.height * scaleFactor).toPng());
+    return name;
+  }
+
+  private async keep(image: Image, { job, index, seed }: Wanted): Promise<StoredPicture> {
+    const name = `${job.id}/${index}.png`;
+    await this.store.write(name, await image.toPng());
+    return { name, seed, width: image.width, height: image.height };
+  }
+}
+
+/** After which steps to look: as many as are wanted, evenly. */
+function previewSteps(previews: number, steps: number): number[] {
+  return Array.from({ length: previews }, (_, i) => Math.ceil((i + 1) * steps / (previews + 1)));
+}
+
+/** Aborted when all are: as long as one is wanted, a batch goes on. */
+function whenAll(signals: readonly AbortSignal[]): AbortSignal {
+  const controller = new AbortController();
+  const look = () => {
+    if (signals.every(({ aborted }) => aborted)) controller.abort(signals[0].reason);
+  };
+  for (const signal of signals) signal.addEventListener('abort', look);
+  look();
+  return controller.signal;
+}
+
+function firstOf(job: Job, wanted: readonly Wanted[], latents: tf.Tensor): tf.Tensor {
+  return tf.slice(latents, wanted.findIndex(each => each.job === job), 1);
+}
+
+async function readPicture(field: string, base64: string): Promise<Image> {
+  try {
+    return await Image.fromBytes(Buffer.from(base64.replace(/^data:[^,]{0,100},/, ''), 'base64'));
+  } catch (error) {
+    throw new RequestError(`${field}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,139 @@
+import { randomInt } from 'node:crypto';
+import { Type, type Static } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { RequestError } from './errors.js';
+
+/** What a request may ask for at most. Requests come from strangers, and a picture's time and memory grow with these. */
+export interface ServerLimits {
+  /** Width times height; 2^21 by default, as of 2048 x 1024. */
+  maxPixels: number;
+  /** 100 by default. */
+  maxSteps: number;
+  /** Pictures of one request; 8 by default. */
+  maxPictures: number;
+  /** Bytes of a request's body, pictures to begin from included; 32 MiB by default. */
+  maxBodyBytes: number;
+  /** Requests that wait; 100 by default. */
+  maxQueue: number;
+}
+
+export const DEFAULT_LIMITS: ServerLimits = {
+  maxPixels: 2 ** 21, maxSteps: 100, maxPictures: 8, maxBodyBytes: 32 * 2 ** 20, maxQueue: 100,
+};
+
+/** What is the same for all requests to a server. */
+export interface RequestRules {
+  readonly limits: ServerLimits;
+  /** Classes of schedulers. */
+  readonly schedulers: readonly string[];
+}
+
+/** What requests can name: what the operator gave names to. It may change where models are on other machines. */
+export interface Offer {
+  /** The first is what is taken where a request names none. */
+  readonly models: readonly string[];
+  readonly loras: readonly string[];
+}
+
+const NAME = { type: 'string', minLength: 1, maxLength: 200 } as const;
+const RESPACING = Type.Optional(Type.Boolean());
+
+/** What a scheduler may be told besides the model's config, in diffusers' names. */
+const schedulerOptions = Type.Object({
+  use_karras_sigmas: RESPACING, use_exponential_sigmas: RESPACING, use_beta_sigmas: RESPACING,
+  algorithm_type: Type.Optional(Type.Enum(['dpmsolver++', 'sde-dpmsolver++'])),
+  timestep_spacing: Type.Optional(Type.Enum(['leading', 'linspace', 'trailing'])),
+}, { additionalProperties: false, description: 'where to put the steps, and whether to add noise on the way' });
+
+/** A request for pictures: what every dialect's becomes. Its schema is what the OpenAPI document shows, and what checks it. */
+export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
+  const side = (name: string) =>
+    Type.Integer({ minimum: 8, maximum: 16384, description: `${name} in pixels, a multiple of 8; by default the model's` });
+  const picture = (description: string) => Type.String({ description, maxLength: limits.maxBodyBytes });
+  const scheduler = { type: 'string', enum: [...schedulers], description: 'a scheduler\'s class; by default the model\'s own' } as const;
+  return Type.Object({
+    prompt: Type.String({ maxLength: 4000, description: 'what to show' }),
+    negativePrompt: Type.Optional(Type.String({ maxLength: 4000, description: 'what not to show' })),
+    model: Type.Optional(Type.Unsafe<string>({ ...NAME, description: 'one of the models of /v1/models; the first by default' })),
+    width: Type.Optional(side('width')),
+    height: Type.Optional(side('height')),
+    steps: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxSteps, description: "denoising steps; by default the pipeline's" })),
+    guidanceScale: Type.Optional(Type.Number({ minimum: 0, maximum: 100, description: 'how closely to follow the prompt' })),
+    scheduler: Type.Optional(Type.Unsafe<string>(scheduler)),
+    schedulerOptions: Type.Optional(schedulerOptions),
+    clipSkip: Type.Optional(Type.Integer({ minimum: 0, maximum: 10, description: 'layers of the text encoder to leave out' })),
+    seed: Type.Optional(Type.Integer({
+      minimum: 0, maximum: Number.MAX_SAFE_INTEGER - limits.maxPictures, description: 'picture i has seed + i; drawn by default',
+    })),
+    count: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxPictures, description: 'how many pictures; 1 by default' })),
+    image: Type.Optional(picture('a picture to begin from: a file\'s bytes in base64')),
+    mask: Type.Optional(picture('white where image is to change: a file\'s bytes in base64')),
+    strength: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'how much of image to give up' })),
+    loras: Type.Optional(Type.Array(
+      Type.Object({
+        name: Type.Unsafe<string>({ ...NAME, description: 'a LoRA that the server has' }),
+        scale: Type.Optional(Type.Number({ minimum: -10, maximum: 10 })),
+      }, { additionalProperties: false }),
+      { maxItems: 8 },
+    )),
+    previews: Type.Optional(Type.Integer({
+      minimum: 0, maximum: 20, description: 'how many quick looks at the first picture there are on the way; none by default',
+    })),
+    priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 10, description: 'those of a higher one come first; 0 by default' })),
+    delay: Type.Optional(Type.Integer({ minimum: 0, maximum: 86400, description: 'seconds before it takes its place in the queue' })),
+  }, { additionalProperties: false, $id: 'PictureRequest' });
+}
+
+export type PictureRequest = Static<ReturnType<typeof pictureRequestSchema>>;
+
+/**
+ * Checks what a dialect made of its own request, and says what it leaves open: the model, and the seed, so that the same request gives the
+ * same picture if it has to be drawn again. An error names the field; what a field got is left out where it may be long.
+ * @throws RequestError
+ */
+export function requestChecker(rules: RequestRules): (request: unknown, offer: Offer) => PictureRequest {
+  const described = pictureRequestSchema(rules);
+  const schema = Compile(described);
+  const { maxPixels } = rules.limits;
+  return (given, offer) => {
+    const request = dropUndefined(checkObject(given));
+    const stranger = Object.keys(request).find(name => !Object.hasOwn(described.properties, name));
+    if (stranger !== undefined) throw new RequestError(`there is no field ${quote(stranger)}`);
+    const [error] = schema.Errors(request);
+    if (error) throw new RequestError(`${error.instancePath.slice(1).replaceAll('/', '.') || 'the request'}: ${error.message}`);
+    const checked = request as PictureRequest;
+    const { width = 0, height = 0, model = offer.models.at(0), seed = randomInt(2 ** 32) } = checked;
+    if (model === undefined) throw new RequestError('no machine with a model is there at the moment', 503);
+    checkName('model', model, offer.models);
+    for (const { name } of checked.loras ?? []) checkName('loras', name, offer.loras);
+    if (width * height > maxPixels) throw new RequestError(`width, height: got ${width} x ${height}, takes up to ${maxPixels} pixels`);
+    for (const side of ['width', 'height'] as const) {
+      if ((checked[side] ?? 0) % 8 !== 0) throw new RequestError(`${side}: got ${checked[side]}, takes a multiple of 8`);
+    }
+    if ((checked.mask || checked.strength !== undefined) && !checked.image) {
+      throw new RequestError(`${checked.mask ? 'mask' : 'strength'}: takes an image too`);
+    }
+    return { ...checked, model, seed };
+  };
+}
+
+/** @throws RequestError for a name that the operator did not give. */
+export function checkName(field: string, name: string, known: readonly string[]): void {
+  if (known.includes(name)) return;
+  throw new RequestError(`${field}: there is none called ${quote(name)}; takes ${known.join(', ') || 'none at all'}`);
+}
+
+/** What a client sent, in a message: cut, and without control characters. */
+export function quote(text: string): string {
+  return JSON.stringify(text.slice(0, 100));
+}
+
+/** A body that has fields. @throws RequestError */
+export function checkObject(body: unknown): Readonly<Record<string, unknown>> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw new RequestError('the request: takes a JSON object');
+  return body as Record<string, unknown>;
+}
+
+function dropUndefined(given: object): object {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== null));
+}

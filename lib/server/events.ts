@@ -1,0 +1,36 @@
+import { on } from 'node:events';
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import type { Job } from '../jobs/job.js';
+
+/** A server-sent event. */
+export interface ServerEvent {
+  /** Its name, for clients that tell several kinds apart. */
+  readonly event?: string;
+  readonly data: object;
+}
+
+/** Answers with events as they come. @param make is told by its signal that the client has gone. */
+export function sendEvents(reply: FastifyReply, make: (signal: AbortSignal) => AsyncIterable<ServerEvent>): FastifyReply {
+  const gone = new AbortController();
+  reply.raw.on('close', () => gone.abort());
+  return reply.type('text/event-stream').header('cache-control', 'no-cache').send(Readable.from(toText(make(gone.signal), gone.signal)));
+}
+
+/** The job now and after each change, the last time when it is over. */
+export async function* changes(job: Job, signal: AbortSignal): AsyncGenerator<Job> {
+  const later = on(job, 'change', { signal });
+  yield job;
+  while (job.endedAt === undefined) {
+    await later.next();
+    yield job;
+  }
+}
+
+async function* toText(events: AsyncIterable<ServerEvent>, signal: AbortSignal): AsyncGenerator<string> {
+  try {
+    for await (const { event, data } of events) yield `${event ? `event: ${event}\n` : ''}data: ${JSON.stringify(data)}\n\n`;
+  } catch (error) {
+    if (!signal.aborted) throw error; // else there is nobody to tell
+  }
+}

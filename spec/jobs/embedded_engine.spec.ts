@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { resolve } from 'node:path';
+import { EmbeddedEngine, type EmbeddedEngineOptions } from '../../lib/jobs/embedded_engine.js';
+import type { Job } from '../../lib/jobs/job.js';
+import type { ModelPool } from '../../lib/jobs/model_pool.js';
+import { Image } from '../../lib/image/image.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
+import { TINY } from '../support/tiny_pipeline.js';
+
+const REQUEST = { prompt: 'a star', model: 'tiny', seed: 1, steps: 1 };
+
+async function withEngine(options: Partial<EmbeddedEngineOptions>, use: (engine: EmbeddedEngine, pool: ModelPool) => Promise<void>): Promise<void> {
+  const engine = new EmbeddedEngine({ models: { tiny: resolve(TINY) }, load: { device: 'wasm' }, maxQueue: 10, ...options });
+  await engine.start();
+  try {
+    await use(engine, (engine as unknown as { pool: ModelPool }).pool);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function pictures(engine: EmbeddedEngine, job: Job): Promise<Image[]> {
+  return Promise.all((await job.finished).map(async ({ name }) => Image.fromBytes((await engine.store.read(name))!)));
+}
+
+describe('The engine of a server', () => {
+  it('loads its model again when the worker has ended', () => withEngine({}, async (engine, pool) => {
+    const model = await pool.get('tiny');
+    const long = await engine.submit({ ...REQUEST, steps: 100 });
+    long.on('change', () => void model.dispose());
+    await assert.rejects(long.finished, /the worker has ended/);
+    assert.equal((await (await engine.submit(REQUEST)).finished).length, 1);
+    await engine.close();
+    await assert.rejects(engine.submit(REQUEST), { statusCode: 503 });
+  }));
+
+  it('draws requests that differ in prompt and seed as one batch, and each gets the picture that it gets alone', () =>
+    withEngine({ models: { shapes: resolve(DEMO_MODEL) }, maxBatch: 4 }, async engine => {
+      const requests = [
+        { prompt: 'a red circle', seed: 1 }, { prompt: 'a blue square on a yellow background', seed: 2, count: 2 }, { prompt: 'a star', seed: 3 },
+        { prompt: 'a green star', seed: 4 }, { prompt: 'a star', seed: 5, guidanceScale: 2 },
+      ].map(request => ({ model: 'shapes', steps: 3, ...request }));
+      const together = await Promise.all(requests.map(request => engine.submit(request)));
+      const made = await Promise.all(together.map(job => pictures(engine, job)));
+      const metrics = await engine.metrics.registry.metrics();
+      assert.match(metrics, /^diffusers_batch_size_count 3$/m); // four pictures, one that had no room, one that is guided otherwise
+      assert.match(metrics, /^diffusers_pictures_total\{model="shapes"\} 6$/m);
+      for (const [i, request] of requests.entries()) {
+        const alone = await pictures(engine, await engine.submit(request));
+        assert.equal(alone.length, made[i].length);
+        alone.forEach(({ data }, j) => assert.ok(data.every((byte, at) => Math.abs(byte - made[i][j].data[at]) <= 2)));
+        assert.equal(made[i][0].text.parameters.split('\n')[0], request.prompt);
+        assert.match(made[i][0].text.parameters, new RegExp(`Seed: ${request.seed},`));
+      }
+    }));
+
+  it('ends one of a batch at once, and the others get their pictures', () => withEngine({ maxBatch: 3 }, async engine => {
+    const jobs = await Promise.all([1, 2, 3].map(seed => engine.submit({ ...REQUEST, seed, steps: 8 })));
+    jobs[0].on('change', () => { if (jobs[0].step === 2) jobs[1].cancel(); });
+    const [first, second, third] = await Promise.allSettled(jobs.map(({ finished }) => finished));
+    assert.deepEqual([first.status, second.status, third.status], ['fulfilled', 'rejected', 'fulfilled']);
+    assert.deepEqual([jobs[1].state, jobs[1].step], ['cancelled', 1]); // the first hears of the second step first
+  }));
+
+  it('draws each by itself when a batch fails, so that only the one that is wrong does', () => withEngine({ maxBatch: 2 }, async engine => {
+    const wrong = { ...REQUEST, seed: 2 ** 60 }; // which no check let through
+    const [good, bad] = await Promise.all([engine.submit(REQUEST), engine.submit(wrong)]);
+    await assert.rejects(bad.finished, /seed: got/);
+    assert.equal((await good.finished).length, 1);
+  }));
+
+  it('takes those of a higher priority first, and those with a delay later', () => withEngine({}, async engine => {
+    const order: string[] = [];
+    const submit = async (name: string, more: object) => {
+      const job = await engine.submit({ ...REQUEST, ...more });
+      await job.finished.then(() => order.push(name));
+    };
+    await Promise.all([submit('first', {}), submit('late', { delay: 1 }), submit('plain', {}), submit('urgent', { priority: 5 }), submit('high', { priority: 2 })]);
+    assert.deepEqual(order.slice(0, 4), ['urgent', 'high', 'first', 'plain']);
+    assert.equal(order[4], 'late');
+  }));
+
+  it('counts those with a delay as waiting, and cancels them', () => withEngine({ maxQueue: 1 }, async engine => {
+    const job = await engine.submit({ ...REQUEST, delay: 3600 });
+    await assert.rejects(engine.submit(REQUEST), { statusCode: 429 });
+    job.cancel();
+    await assert.rejects(job.finished, /cancelled/);
+    assert.equal(await engine.waiting(), 0);
+  }));
+
+  it('keeps as many models as fit, and lets go of the one that was not asked for longest', () => {
+    const models = { first: resolve(TINY), second: resolve(TINY), third: resolve(TINY) };
+    return withEngine({ models, maxMemory: 1 }, async (engine, pool) => {
+      const draw = async (model: string) => (await engine.submit({ ...REQUEST, model })).finished;
+      await draw('second');
+      assert.deepEqual(pool.inMemory, ['second']); // each is larger than a byte
+      Object.assign((pool as unknown as { options: object }).options, { maxMemory: 2.5 * pool.bytes });
+      await draw('first');
+      await draw('second');
+      await draw('third');
+      assert.deepEqual(pool.inMemory, ['second', 'third']);
+    });
+  });
+});
