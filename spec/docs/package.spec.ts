@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { execute, installPackage, isClone } from '../support/installed_package.js';
 
@@ -44,6 +44,16 @@ describe('The package, as npm packs it from a clean clone', () => {
     writeFileSync(join(clone, 'lib/wrong.ts'), 'export const answer: number = true;\n');
     await assert.rejects(execute(process.execPath, ['compile.js'], clone), /Command failed/);
     rmSync(join(clone, 'lib/wrong.ts'));
+  });
+
+  it('is not published without the addresses that README.md needs on npm\'s page', async () => {
+    const publish = (folder: string) => execute(process.execPath, [resolve('prepublish.js')], folder);
+    await assert.rejects(publish(project), /package\.json: has no repository, no homepage, no bugs; as in: npm pkg set/);
+    const addresses = { repository: 'github:owner/name', homepage: 'https://name.example', bugs: 'https://name.example/bugs' };
+    const elsewhere = join(project, 'with-addresses');
+    mkdirSync(elsewhere);
+    writeFileSync(join(elsewhere, 'package.json'), JSON.stringify(addresses));
+    await publish(elsewhere);
   });
 
   it('has every file that its package.json names', () => {
