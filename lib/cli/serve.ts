@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { Device } from '../runtime/devices.js';
 import { createServer } from '../server/index.js';
+import { startTracing } from '../server/start_tracing.js';
 import { DEMO_MODEL } from './load_pipeline.js';
 import { UsageError } from './usage_error.js';
 
@@ -28,6 +29,7 @@ export async function serve(options: ServeCommandOptions): Promise<void> {
   const apiKeys = await readKeys(file);
   const limits = Object.fromEntries(Object.entries({ maxQueue, maxSteps, maxPixels }).filter(([, value]) => value !== undefined));
   const loras = named('--lora', options.lora ?? []);
+  const endTracing = await startTracing();
   const server = await createServer({ models, loras, load: { device, dtype }, limits, apiKeys, logger: log });
   const address = await server.listen({ host, port });
   const routes = "OpenAI's images API below /v1, jobs at /jobs, what there is at /openapi.json";
@@ -36,6 +38,7 @@ export async function serve(options: ServeCommandOptions): Promise<void> {
     console.warn('Whoever reaches this address may use it: --api-keys names a file of keys, of which each request then brings one');
   }
   await endBySignal(server);
+  await endTracing();
 }
 
 /** Comes back when the server has ended: what runs is finished, what waits is refused. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { RequestError } from './errors.js';
 import type { PictureRequest } from './picture_request.js';
+import { currentTrace } from './tracing.js';
 
 export type JobState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
 
@@ -27,8 +28,10 @@ export class Job extends EventEmitter<{ change: [] }> {
   private stepsInAll?: number;
   private ended?: number;
 
-  /** @param createdAt milliseconds since 1970. */
-  constructor(readonly request: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now()) {
+  /** @param createdAt milliseconds since 1970. @param trace where it was asked for. */
+  constructor(
+    readonly request: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now(), readonly trace = currentTrace(),
+  ) {
     super();
     this.setMaxListeners(0);
     this.finished = new Promise((resolve, reject) => { this.settle = { resolve, reject }; });

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { traced } from './tracing.js';
 
 /** What a request goes through, each with seconds of its own. */
 export type Stage = 'waiting' | 'loading' | 'drawing' | 'storing';
@@ -36,11 +37,11 @@ export class Metrics {
     this.seconds.observe({ stage }, milliseconds / 1000);
   }
 
-  /** The time that `work` takes, as a stage's. */
+  /** The time that `work` takes, as a stage's, and a span of that name. */
   async time<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
     const started = performance.now();
     try {
-      return await work();
+      return await traced(stage, work);
     } finally {
       this.took(stage, performance.now() - started);
     }

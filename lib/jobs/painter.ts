@@ -6,6 +6,7 @@ import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
 import type { PictureStore } from './stores/picture_store.js';
+import { traceSince, traced } from './tracing.js';
 
 /** A picture to make: the job that wants it, and which of its pictures it is. */
 interface Wanted {
@@ -26,9 +27,10 @@ export class Painter {
   async paint(jobs: readonly Job[]): Promise<void> {
     for (const job of jobs) {
       this.metrics.took('waiting', Date.now() - job.createdAt);
+      traceSince('waiting', job.createdAt, job.trace);
       job.begin();
     }
-    await this.attempt(jobs);
+    await traced('pictures', () => this.attempt(jobs), jobs.map(({ trace }) => trace));
   }
 
   private async attempt(jobs: readonly Job[]): Promise<void> {

@@ -14,6 +14,7 @@ import { healthRoutes } from './health_routes.js';
 import { huggingFaceRoutes } from './hugging_face_routes.js';
 import { jobRoutes } from './job_routes.js';
 import { openaiRoutes } from './openai_routes.js';
+import { dialectSchemas, jobSchema } from './schemas.js';
 
 /** Options of `createServer`. */
 export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'maxSteps'>> {
@@ -25,8 +26,10 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
   limits?: Partial<ServerLimits>;
   /** Keys of which each request has to bring one, as `Authorization: Bearer ...`; by default none is asked for. */
   apiKeys?: readonly string[];
-  /** Fastify's: true, or pino's options, for a line of JSON for each request. Prompts are never in it. */
+  /** Fastify's: true, or pino's options, for a line of JSON for each request. */
   logger?: FastifyServerOptions['logger'];
+  /** Whether prompts are logged too; by default they never are. */
+  logPrompts?: boolean;
 }
 
 /**
@@ -35,15 +38,22 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
  * @throws TypeError if no model is named.
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { apiKeys = [], logger = false } = options;
+  const { apiKeys = [], logger = false, logPrompts = false } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const rules: RequestRules = { limits, schedulers: Object.keys(schedulerClasses) };
   const engine = options.engine ?? embeddedEngine(options, limits);
   const check = requestChecker(rules);
-  const context: ServerContext = { engine, submit: async request => engine.submit(check(request, engine)) };
+  const submit = async (request: unknown) => {
+    const job = await engine.submit(check(request, engine));
+    const { prompt, negativePrompt } = job.request;
+    if (logPrompts) server.log.info({ job: job.id, prompt, negativePrompt }, 'prompt');
+    return job;
+  };
+  const context: ServerContext = { engine, submit, schemas: dialectSchemas(rules) };
 
   const server = Fastify({
     logger, bodyLimit: limits.maxBodyBytes, requestIdHeader: 'x-request-id',
+    pluginTimeout: 0, // it would count what runs when the server ends, which may take longer
     frameworkErrors: ({ statusCode = 400, message }, _, reply: FastifyReply) => { // of addresses
       void reply.status(statusCode).send(describeError(message, statusCode));
     },
@@ -61,6 +71,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
   await server.register(multipart, { limits: { fileSize: limits.maxBodyBytes, files: 3, fields: 32, fieldSize: 16384 } });
   server.addSchema(pictureRequestSchema(rules));
+  server.addSchema(jobSchema);
   if (apiKeys.length > 0) requireKey(server, apiKeys);
   healthRoutes(server, context);
   jobRoutes(server, context);

@@ -27,10 +27,12 @@ export function jobRoutes(server: FastifyInstance, { engine, submit }: ServerCon
     return readPicture(name, engine.store);
   };
 
-  server.post('/jobs', { schema: { body: { $ref: 'PictureRequest#' } }, attachValidation: true }, async (request, reply) =>
+  const job = { $ref: 'Job#' };
+  const taken = { body: { $ref: 'PictureRequest#' }, response: { 202: job } };
+  server.post('/jobs', { schema: taken, attachValidation: true }, async (request, reply) =>
     reply.status(202).send(await describe(await submit(request.body))));
 
-  server.get<ById>('/jobs/:id', async request => describe(await find(request.params.id)));
+  server.get<ById>('/jobs/:id', { schema: { response: { 200: job } } }, async request => describe(await find(request.params.id)));
 
   server.delete<ById>('/jobs/:id', async (request, reply) => {
     (await find(request.params.id)).cancel();

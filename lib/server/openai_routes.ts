@@ -9,7 +9,7 @@ import { finish, readPicture, readPictures } from './finish.js';
 import { isStream, readForm, toMask, toRequest, type Fields } from './openai_request.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
-export function openaiRoutes(server: FastifyInstance, { engine, submit }: ServerContext): void {
+export function openaiRoutes(server: FastifyInstance, { engine, submit, schemas }: ServerContext): void {
   const created = Math.floor(Date.now() / 1000);
   const model = (id: string) => ({ id, object: 'model', created, owned_by: 'tfjs-diffusers' });
 
@@ -48,12 +48,13 @@ export function openaiRoutes(server: FastifyInstance, { engine, submit }: Server
     return model(request.params.id);
   });
 
-  server.post('/v1/images/generations', async (request, reply) => {
+  server.post('/v1/images/generations', { schema: { body: schemas.openaiGeneration }, attachValidation: true }, async (request, reply) => {
     const fields = checkObject(request.body);
     return answer(await submit(toRequest(fields)), fields, 'image_generation', request, reply);
   });
 
-  server.post('/v1/images/edits', async (request, reply) => {
+  const edit = { consumes: ['multipart/form-data'], body: schemas.openaiEdit };
+  server.post('/v1/images/edits', { schema: edit, attachValidation: true }, async (request, reply) => {
     const { fields, files } = await readForm(request);
     if (!files.image) throw new RequestError('image: got none, takes a picture');
     const mask = files.mask && await toMask(files.mask);

@@ -2,17 +2,29 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
+interface Span {
+  name: string;
+  traceId: string;
+  parentSpanId?: string;
+}
+
 describe('tfjs-diffusers serve', () => {
   const folder = temporaryFolder();
 
-  async function start(...args: string[]): Promise<{ child: ChildProcess; address: string; ended: Promise<[number | null, string]> }> {
-    const child = spawn(process.execPath, [cli, 'serve', '--port', '0', '--device', 'wasm', ...args], { cwd: folder() });
+  /** @param environment what is added to it for the server. */
+  async function startIn(environment: NodeJS.ProcessEnv, ...args: string[]): Promise<{ child: ChildProcess; address: string; ended: Promise<[number | null, string]> }> {
+    const child = spawn(process.execPath, [cli, 'serve', '--port', '0', '--device', 'wasm', ...args], {
+      cwd: folder(), env: { ...process.env, ...environment },
+    });
     let output = '';
     const ended = new Promise<[number | null, string]>(resolve => { child.on('close', code => resolve([code, output])); });
     child.stderr.on('data', text => { output += text; });
@@ -20,6 +32,8 @@ describe('tfjs-diffusers serve', () => {
     await Promise.race([once(child.stdout, 'data'), ended]);
     return { child, address: /http:\/\/[\d.]+:\d+/.exec(output)?.[0] ?? output, ended };
   }
+
+  const start = (...args: string[]) => startIn({}, ...args);
 
   it('serves the demo model by one command, finishes what runs when it is told to end, and refuses what waits', async () => {
     const { child, address, ended } = await start('--log');
@@ -34,7 +48,7 @@ describe('tfjs-diffusers serve', () => {
     const [status, { error }] = await waiting;
     assert.deepEqual([status, error!.message], [503, 'the server is about to end']);
     const [code, output] = await ended;
-    assert.equal(code, 0);
+    assert.equal(code, 0, output);
     assert.match(output, /"statusCode":200/);
     assert.doesNotMatch(output, /secret/);
   });
@@ -46,6 +60,31 @@ describe('tfjs-diffusers serve', () => {
     assert.deepEqual([await status('two'), await status('three')], [200, 401]);
     child.kill('SIGINT');
     assert.equal((await ended)[0], 0);
+  });
+
+  it('sends traces where the environment names who collects them: of a request, and in it of what its picture takes', async () => {
+    const spans: Span[] = [];
+    const collector = createServer((request, response) => void json(request).then(sent => {
+      const { resourceSpans = [] } = sent as { resourceSpans?: Array<{ scopeSpans: Array<{ spans: Span[] }> }> };
+      spans.push(...resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(each => each.spans)));
+      response.end('{}');
+    })).listen(0);
+    const { port } = collector.address() as AddressInfo;
+    const { child, address, ended } = await startIn({
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_METRICS_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none',
+    });
+    await fetch(`${address}/v1/images/generations`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a secret star', steps: 1 }),
+    });
+    child.kill('SIGTERM');
+    const [code, output] = await ended;
+    assert.equal(code, 0, output);
+    collector.close();
+    const [pictures] = spans.filter(({ name }) => name === 'pictures');
+    const inTrace = spans.filter(({ traceId }) => traceId === pictures.traceId);
+    for (const name of ['waiting', 'loading', 'drawing', 'storing']) assert.ok(inTrace.some(span => span.name === name), name);
+    assert.ok(inTrace.some(({ parentSpanId }) => !parentSpanId), 'the request is its beginning');
+    assert.doesNotMatch(JSON.stringify(spans), /secret/);
   });
 
   it('names what is wrong', async () => {
