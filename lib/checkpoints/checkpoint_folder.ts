@@ -8,8 +8,10 @@ import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
 import { knownOf, type CheckpointOptions, type TextPart } from './generations.js';
-import { clipConfig, openClipConfig, unetConfig, vaeConfig, type Shapes } from './ldm_config.js';
+import { clipConfig, openClipConfig, vaeConfig } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
+import { unetConfig } from './ldm_unet_config.js';
+import type { Shapes } from './shapes.js';
 
 export type { CheckpointOptions } from './generations.js';
 

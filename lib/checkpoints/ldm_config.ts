@@ -1,82 +1,11 @@
-/** The configs of a single-file checkpoint, from the shapes of its weights and what is known of the generations of Stable Diffusion. */
+import { needed, type Shapes } from './shapes.js';
+
+/**
+ * The configs of a single-file checkpoint, but for its UNet's, from the shapes of its weights and what is known of the generations of
+ * Stable Diffusion.
+ */
 
 export type PredictionType = 'epsilon' | 'v_prediction';
-
-export type Shapes = (key: string) => readonly number[] | undefined;
-
-/** @throws RangeError for what is no UNet of Stable Diffusion. */
-export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: string; layers_per_block: number; [key: string]: unknown } {
-  const need = needed('UNet', shapes);
-  const channels: number[] = [];
-  const attention: boolean[] = [];
-  const depths: number[] = []; // transformer blocks in a row
-  let layers = 0; // of the first level
-  let contextDim: number | undefined;
-  let linear = false;
-  let level = 0;
-  for (let i = 1; ; i++) {
-    if (shapes(`input_blocks.${i}.0.op.weight`)) {
-      level++;
-      continue;
-    }
-    const resnet = shapes(`input_blocks.${i}.0.in_layers.2.weight`);
-    if (!resnet) break;
-    channels[level] = resnet[0];
-    if (level === 0) layers++;
-    const prefix = `input_blocks.${i}.1`;
-    const toK = shapes(`${prefix}.transformer_blocks.0.attn2.to_k.weight`);
-    attention[level] = toK !== undefined;
-    if (toK) {
-      contextDim = toK[1];
-      linear = need(`${prefix}.proj_in.weight`).length === 2;
-      depths[level] = countBlocks(shapes, prefix);
-    }
-  }
-  if (channels.length === 0 || contextDim === undefined) {
-    throw new RangeError('UNet: has no blocks or no attention, takes Stable Diffusion');
-  }
-  const middle = countBlocks(shapes, 'middle_block.1');
-  if (middle === 0) throw new RangeError('UNet: has no attention in the middle, takes Stable Diffusion');
-  return {
-    _class_name: 'UNet2DConditionModel',
-    sample_size: imageSize / 8,
-    in_channels: need('input_blocks.0.0.weight')[1],
-    out_channels: need('out.2.weight')[0],
-    down_block_types: attention.map(has => has ? 'CrossAttnDownBlock2D' : 'DownBlock2D'),
-    up_block_types: attention.map(has => has ? 'CrossAttnUpBlock2D' : 'UpBlock2D').reverse(),
-    block_out_channels: channels,
-    layers_per_block: layers,
-    cross_attention_dim: contextDim,
-    attention_head_dim: linear ? channels.map(count => count / 64) : 8, // heads, by diffusers' old name: 64 features each since SD2
-    use_linear_projection: linear,
-    norm_num_groups: 32,
-    ...transformerLayers(channels.map((_, i) => depths[i]), middle),
-    ...additions(shapes),
-  };
-}
-
-function countBlocks(shapes: Shapes, prefix: string): number {
-  let blocks = 0;
-  while (shapes(`${prefix}.transformer_blocks.${blocks}.attn2.to_k.weight`)) blocks++;
-  return blocks;
-}
-
-/** One number if all are alike, else one for each level; that of the last level is the middle's too. */
-function transformerLayers(depths: readonly (number | undefined)[], middle: number): { transformer_layers_per_block?: number | number[] } {
-  if (depths.every(depth => depth === undefined || depth === middle)) return middle === 1 ? {} : { transformer_layers_per_block: middle };
-  const list = depths.map(depth => depth ?? 1);
-  const last = depths.at(-1) ?? middle;
-  if (last !== middle) {
-    throw new RangeError(`UNet: has ${last} transformer blocks in the last level and ${middle} in the middle, takes as many`);
-  }
-  return { transformer_layers_per_block: [...list.slice(0, -1), last] };
-}
-
-/** What SDXL's is told besides: sizes, and the text as a whole. */
-function additions(shapes: Shapes): object {
-  const first = shapes('label_emb.0.0.weight');
-  return first ? { addition_embed_type: 'text_time', addition_time_embed_dim: 256, projection_class_embeddings_input_dim: first[1] } : {};
-}
 
 /** @throws RangeError for what is no VAE of Stable Diffusion. */
 export function vaeConfig(
@@ -162,13 +91,5 @@ function textConfig({ tokens, positions, fc1, layers, activation, projection }: 
     vocab_size: tokens[0], hidden_size: tokens[1], max_position_embeddings: positions[0], intermediate_size: fc1[0],
     num_hidden_layers: layers, num_attention_heads: tokens[1] / 64, hidden_act: activation, layer_norm_eps: 1e-5,
     ...projection && { projection_dim: projection },
-  };
-}
-
-function needed(name: string, shapes: Shapes): (key: string) => readonly number[] {
-  return key => {
-    const shape = shapes(key);
-    if (!shape) throw new RangeError(`${name}: the checkpoint has no ${key}`);
-    return shape;
   };
 }

@@ -41,6 +41,33 @@ function checkpoint(shapes: Record<string, number[]>, extra: Partial<Checkpoint>
   return { name: 'model.ckpt', tensors, metadata: {}, open: async () => bytesSource(new Uint8Array()), ...extra };
 }
 
+/** Whether a key is left of SDXL's UNet, if no more transformer blocks are than `depth` says of each, and the first resnet of the middle. */
+function isLeft(depth: (block: string) => number): (key: string) => boolean {
+  return key => {
+    const [, block, number] = /\.((?:input|output)_blocks\.\d+)\.1\.transformer_blocks\.(\d+)\./.exec(key) ?? [];
+    return !/\.middle_block\.[12]\./.test(key) && (block === undefined || Number(number) < depth(block));
+  };
+}
+
+const SSD_DEPTHS: Record<string, number> = {
+  'input_blocks.4': 2, 'input_blocks.5': 2, 'input_blocks.7': 4, 'input_blocks.8': 4,
+  'output_blocks.0': 4, 'output_blocks.1': 4, 'output_blocks.2': 10, 'output_blocks.3': 2, 'output_blocks.4': 1, 'output_blocks.5': 1,
+};
+
+/** As segmind/SSD-1B's config, and as A1111's web user interface makes SSD-1B of SDXL; Vega as ComfyUI knows it. */
+const DISTILLED = {
+  'SSD-1B': {
+    leaves: isLeft(block => SSD_DEPTHS[block]), count: 1_331_334_404,
+    config: {
+      transformer_layers_per_block: [1, [2, 2], [4, 4]], reverse_transformer_layers_per_block: [[4, 4, 10], [2, 1, 1], 1], mid_block_type: 'UNetMidBlock2D',
+    },
+  },
+  'Segmind-Vega': {
+    leaves: isLeft(block => /^(input_blocks\.[78]|output_blocks\.[012])$/.test(block) ? 2 : 1), count: 745_225_604,
+    config: { transformer_layers_per_block: [1, 1, 2], mid_block_type: 'UNetMidBlock2D' },
+  },
+};
+
 describe('checkpointFolder', () => {
   const networks = { unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel, text_encoder_2: CLIPTextModelWithProjection };
 
@@ -119,6 +146,21 @@ describe('checkpointFolder', () => {
     }
   });
 
+  for (const [name, { leaves, config, count }] of Object.entries(DISTILLED)) {
+    it(`infers the config of a full-size ${name}, which has some of SDXL's blocks, and finds its weights`, async () => {
+      const shapes = Object.fromEntries(Object.entries(golden.xl.shapes).filter(([key]) => leaves(key)));
+      const folder = await checkpointFolder(checkpoint(shapes));
+      const found = await folder.readJson('unet/config.json') as Record<string, unknown>;
+      const expected = { ...golden.xl.unet, ...config };
+      for (const [key, value] of Object.entries(expected)) assert.deepEqual(found[key], value, key);
+      const unet = new UNet2DConditionModel(found);
+      assert.equal(unet.numParameters, count);
+      const files = await openWeightFiles(folder, { subfolder: 'unet' });
+      await matchWeights('unet', unet.parameterSpecs(), files); // strict
+      await closeWeightFiles(files);
+    });
+  }
+
   it('leaves averages and losses out', async () => {
     const shapes = { ...golden.sd1.shapes, 'model_ema.diffusion_modelinput_blocks00weight': [4], 'first_stage_model.loss.logvar': [], betas: [1000] };
     const folder = await checkpointFolder(checkpoint(shapes));
@@ -164,6 +206,9 @@ describe('checkpointFolder', () => {
     ['other depths', { ...golden.xl.shapes, 'model.diffusion_model.middle_block.1.transformer_blocks.10.attn2.to_k.weight': [1280, 2048] }, /has 10 transformer blocks in the last level and 11 in the middle/],
     ['Playground 2.5', { ...golden.xl.shapes, edm_mean: [1, 4, 1, 1] }, /model\.ckpt: is Playground 2\.5, whose latents have a mean of their own: load its folder/],
     ['another vocabulary', { ...shapes, 'cond_stage_model.transformer.text_model.embeddings.token_embedding.weight': [100, 768] }, /knows 100 tokens, takes CLIP's 49408/],
+    ['levels that differ', without('model.diffusion_model.input_blocks.8.0'), /UNet: has 2, 2, 1 resnets in its levels, takes as many in each$/],
+    ['a level that attends in part', without('model.diffusion_model.output_blocks.4.1.'), /UNet: has 1, 0, 1 transformer blocks after the resnets of a level, takes some after each or none$/],
+    ['a way up that ends early', without('model.diffusion_model.output_blocks.11.'), /UNet: the checkpoint has no output_blocks\.11\.0\.in_layers\.2\.weight$/],
     ['a missing end', without('model.diffusion_model.out.2'), /UNet: the checkpoint has no out\.2\.weight/],
   ];
   for (const [title, changed, message] of refuses) {

@@ -4,9 +4,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ByteSource } from '../../lib/files/byte_source.js';
 import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { completeUNetConfig } from '../../lib/models/unet_2d_condition_config.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
@@ -16,7 +18,7 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { HubServer } from '../support/hub_server.js';
-import { singleFile, singleFileGolden } from '../support/single_file.js';
+import { DISTILLED, singleFile, singleFileGolden } from '../support/single_file.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
 const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
@@ -32,16 +34,25 @@ describe('A single file', () => {
       await writeFile(file, await singleFile(shapes));
       const model = await openModelFolder(file);
       for (const [part, digests] of Object.entries(saved)) {
-        const source = await model.open(`${part}/${part.startsWith('text') ? 'model' : 'diffusion_pytorch_model'}.safetensors`);
-        const found: Record<string, string> = {};
-        for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
-          if (key.endsWith('position_ids')) continue;
-          found[key] = createHash('sha256').update(await source.read(info.offset, info.byteLength)).digest('hex').slice(0, 16);
-        }
-        await source.close();
+        const found = await digestsOf(await model.open(`${part}/${part.startsWith('text') ? 'model' : 'diffusion_pytorch_model'}.safetensors`));
         assert.deepEqual(shortened(found), shortened(digests), part);
       }
       await convertModel(file, join(folder(), 'out'), { verify: true, maxShardSize: 4_000_000 });
+    });
+  }
+
+  for (const name of DISTILLED) {
+    it(`of ${name} says by its keys what diffusers is told by a config, and holds what it makes of it`, async () => {
+      const { shapes, unet, digest } = singleFileGolden[name];
+      const file = join(folder(), 'model.safetensors');
+      await writeFile(file, await singleFile(shapes));
+      const model = await openModelFolder(file);
+      assert.deepEqual(completeUNetConfig(await model.readJson('unet/config.json') as object), completeUNetConfig(unet!));
+      const found = await digestsOf(await model.open('unet/diffusion_pytorch_model.safetensors'));
+      assert.equal(shortHash(Object.keys(found).sort().map(key => `${key} ${found[key]}\n`).join('')), digest);
+      const pipe = await DiffusionPipeline.fromSingleFile(file, { device: 'wasm' });
+      assert.equal(pipe.constructor.name, 'StableDiffusionXLPipeline');
+      pipe.dispose();
     });
   }
 
@@ -141,6 +152,18 @@ describeOnDevices('A single file', device => {
     assert.deepEqual(values[0], values[1], 'queries, keys and values are cut out of one tensor');
   });
 });
+
+const shortHash = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex').slice(0, 16);
+
+/** Of each tensor of a file of weights, which is closed then. */
+async function digestsOf(source: ByteSource): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
+    if (!key.endsWith('position_ids')) found[key] = shortHash(await source.read(info.offset, info.byteLength));
+  }
+  await source.close();
+  return found;
+}
 
 /** As transformers names a text encoder's weights, with or without its prefix. */
 function shortened(digests: Record<string, string>): Record<string, string> {

@@ -4,9 +4,19 @@ import { byteSize, writeSafetensors } from '../../lib/weights/safetensors.js';
 
 type Shapes = Record<string, number[]>;
 
-/** Shapes of small checkpoints, and digests of what diffusers makes of their values, by the part and the key. */
-export const singleFileGolden: Record<'sd1' | 'sd2' | 'xl' | 'refiner', { shapes: Shapes; saved: Record<string, Record<string, string>> }> =
-  JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
+/** What is distilled from SDXL into fewer blocks, of which the golden has the UNets alone. */
+export const DISTILLED = ['ssd', 'vega', 'midless', 'lopsided'] as const;
+
+type Golden =
+  /** Shapes of small checkpoints, and digests of what diffusers makes of their values, by the part and the key. */
+  & Record<'sd1' | 'sd2' | 'xl' | 'refiner', { shapes: Shapes; saved: Record<string, Record<string, string>> }>
+  /** The config that diffusers is told, and the digest of all the digests. */
+  & Record<typeof DISTILLED[number], { shapes: Shapes; digest: string; unet: Record<string, unknown> }>;
+
+export const singleFileGolden: Golden = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
+
+const besides = Object.entries(singleFileGolden.xl.shapes).filter(([key]) => !key.startsWith('model.diffusion_model.'));
+for (const name of DISTILLED) Object.assign(singleFileGolden[name].shapes, Object.fromEntries(besides)); // behind the UNet: values go by the place
 
 /** The file that diffusers read for the golden; see spec/golden/parts/single_file.py for the values. */
 export async function singleFile(shapes: Shapes, without = /^$/): Promise<Uint8Array> {

@@ -25,9 +25,14 @@ def norm(name, size):
     return layer(name, size)
 
 
-def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, added=None):
-    """CompVis' UNetModel (openaimodel.py), as its constructor builds it; `depth`: transformer blocks of each level, `added`: features told besides."""
+def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, added=None, up_depth=None, middle="attention"):
+    """CompVis' UNetModel (openaimodel.py), as its constructor builds it; `added`: features told besides.
+
+    `depth`: transformer blocks of each level, or of each of its layers. What is distilled from SDXL has others on the way up (`up_depth`, of the levels
+    from the outermost on as well), and in the `middle` one "resnet" or nothing (None).
+    """
     depth = depth or [1] * len(mult)
+    up_depth = up_depth or depth
     keys = {}
     add = keys.update
     proj = (lambda n, o, i: layer(n, o, i)) if linear else (lambda n, o, i: layer(n, o, i, 1, 1))
@@ -38,9 +43,9 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
         if inner != outer:
             add(layer(f"{name}.skip_connection", outer, inner, 1, 1))
 
-    def transformer(name, size, level):
+    def transformer(name, size, count):
         add(norm(f"{name}.norm", size) | proj(f"{name}.proj_in", size, size) | proj(f"{name}.proj_out", size, size))
-        for i in range(depth[level]):
+        for i in range(count):
             transformer_block(f"{name}.transformer_blocks.{i}", size)
 
     def transformer_block(block, size):
@@ -51,24 +56,29 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
             add(layer(f"{block}.{attn}.to_out.0", size, size))
         add(layer(f"{block}.ff.net.0.proj", 8 * size, size) | layer(f"{block}.ff.net.2", size, 4 * size))
 
+    def depth_at(depths, level, j):
+        return depths[level][j] if isinstance(depths[level], (list, tuple)) else depths[level]
+
     if added:
         add(layer("label_emb.0.0", 4 * channels, added) | layer("label_emb.0.2", 4 * channels, 4 * channels))
     add(layer("time_embed.0", 4 * channels, channels) | layer("time_embed.2", 4 * channels, 4 * channels) | layer("input_blocks.0.0", channels, 4, 3, 3))
     skips, size, number = [channels], channels, count(1)
     for level, m in enumerate(mult):
-        for _ in range(blocks):
+        for j in range(blocks):
             i = next(number)
             resnet(f"input_blocks.{i}.0", size, m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"input_blocks.{i}.1", size, level)
+                transformer(f"input_blocks.{i}.1", size, depth_at(depth, level, j))
             skips.append(size)
         if level + 1 < len(mult):
             add(layer(f"input_blocks.{next(number)}.0.op", size, size, 3, 3))
             skips.append(size)
-    resnet("middle_block.0", size, size)
-    transformer("middle_block.1", size, -1)
-    resnet("middle_block.2", size, size)
+    if middle:
+        resnet("middle_block.0", size, size)
+    if middle == "attention":
+        transformer("middle_block.1", size, depth_at(depth, -1, 0))
+        resnet("middle_block.2", size, size)
     number = count()
     for level, m in reversed(list(enumerate(mult))):
         for j in range(blocks + 1):
@@ -76,7 +86,7 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
             resnet(f"output_blocks.{i}.0", size + skips.pop(), m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"output_blocks.{i}.1", size, level)
+                transformer(f"output_blocks.{i}.1", size, depth_at(up_depth, level, j))
             if level and j == blocks:
                 add(layer(f"output_blocks.{i}.{2 if attention[level] else 1}.conv", size, size, 3, 3))
     return keys | norm("out.0", size) | layer("out.2", 4, size, 3, 3)

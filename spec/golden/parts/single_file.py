@@ -1,4 +1,5 @@
-"""checkpoints/single_file.json.gz: what diffusers' from_single_file and save_pretrained make of small single files of SD1.x, SD2.x, SDXL and its refiner.
+"""checkpoints/single_file.json.gz: what diffusers' from_single_file and save_pretrained make of small single files of SD1.x, SD2.x, SDXL and its refiner,
+and of the UNets of those that are distilled from SDXL into fewer blocks.
 
 The weights follow a rule that the spec knows as well, so that only the hashes of diffusers' files are kept.
 """
@@ -24,6 +25,18 @@ UNET_CONFIG = dict(sample_size=64, block_out_channels=(64, 128), layers_per_bloc
                    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"))
 VAE_CONFIG = dict(block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
                   layers_per_block=1)
+# Of each: the keys' shape, and what diffusers' config says of it. SSD-1B's is [1, [2, 2], [4, 4]], [[4, 4, 10], [2, 1, 1], 1] at full size.
+DISTILLED = {
+    "ssd": (dict(blocks=2, depth=[1, [2, 2], [3, 3]], up_depth=[1, [2, 1, 1], [3, 3, 4]], middle="resnet"),
+            dict(layers_per_block=2, transformer_layers_per_block=[1, [2, 2], [3, 3]], reverse_transformer_layers_per_block=[[3, 3, 4], [2, 1, 1], 1],
+                 mid_block_type="UNetMidBlock2D")),
+    "vega": (dict(blocks=2, depth=[1, 1, 2], middle="resnet"),
+             dict(layers_per_block=2, transformer_layers_per_block=[1, 1, 2], mid_block_type="UNetMidBlock2D")),
+    "midless": (dict(blocks=1, depth=[1, 2, 3], middle=None),
+                dict(layers_per_block=1, transformer_layers_per_block=[1, 2, 3], mid_block_type=None)),
+    "lopsided": (dict(blocks=1, depth=[1, [2], [3]], up_depth=[1, [2, 1], [3, 3]]),
+                    dict(layers_per_block=1, transformer_layers_per_block=[1, [2], [3]], reverse_transformer_layers_per_block=[[3, 3], [2, 1], 1])),
+}
 TEXT = dict(vocab_size=49408, hidden_size=64, intermediate_size=256, num_attention_heads=1)
 
 
@@ -121,6 +134,26 @@ def xl(folder, refiner):
     return {"shapes": shapes, "saved": saved}
 
 
+def distilled(folder, keys, config):
+    """The UNet alone, of a file whose layout diffusers is told by a config."""
+    unet = unet_keys(channels=64, mult=(1, 1, 2), attention=(0, 1, 1), context=192, linear=True, added=96 + 6 * 256, **keys)
+    shapes = {f"model.diffusion_model.{k}": v for k, v in unet.items()}
+    file = folder / "model.safetensors"
+    save_file({key: values(i, shape) for i, (key, shape) in enumerate(shapes.items())}, file)
+    with torch.device("meta"):
+        model = UNet2DConditionModel(
+            sample_size=128, block_out_channels=(64, 64, 128), down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=192, attention_head_dim=[1, 1, 2],
+            use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=96 + 6 * 256,
+            **config)
+    model.save_config(folder / "config")
+    UNet2DConditionModel.from_single_file(str(file), config=str(folder / "config"), torch_dtype=torch.float16).save_pretrained(folder / "saved")
+    saved = digests(folder / "saved/diffusion_pytorch_model.safetensors")
+    assert set(saved) == set(model.state_dict())
+    digest = hashlib.sha256("".join(f"{key} {saved[key]}\n" for key in sorted(saved)).encode()).hexdigest()[:16]  # of all at once, to be small
+    return {"shapes": shapes, "digest": digest, "unet": {k: v for k, v in model.config.items() if not k.startswith("_")}}
+
+
 def generate():
     golden = {}
     for name, second in (("sd1", False), ("sd2", True)):
@@ -129,6 +162,9 @@ def generate():
     for name, refiner in (("xl", False), ("refiner", True)):
         with tempfile.TemporaryDirectory() as folder:
             golden[name] = xl(Path(folder), refiner)
+    for name, layout in DISTILLED.items():
+        with tempfile.TemporaryDirectory() as folder:
+            golden[name] = distilled(Path(folder), *layout)
     path = HERE / "checkpoints" / "single_file.json.gz"
     path.write_bytes(gzip.compress(json.dumps(golden).encode(), 9, mtime=0))
     print(path.relative_to(HERE), f"{path.stat().st_size / 1e6:.2f} MB")

@@ -1,0 +1,11 @@
+/** The shape of the weight of that key, if a checkpoint has it. */
+export type Shapes = (key: string) => readonly number[] | undefined;
+
+/** The shapes of weights that have to be there. @throws RangeError naming the network and the key that is missing. */
+export function needed(name: string, shapes: Shapes): (key: string) => readonly number[] {
+  return key => {
+    const shape = shapes(key);
+    if (!shape) throw new RangeError(`${name}: the checkpoint has no ${key}`);
+    return shape;
+  };
+}
