@@ -1,8 +1,21 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runExamples } from '../../docs/examples.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
+import { refinerFolder, TINY_XL } from '../support/tiny_pipeline.js';
+
+/** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, perhaps a file of that folder. */
+const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'refiner' | 'lora', file?: string]> = [
+  ['stabilityai/stable-diffusion-xl-base-1.0', 'model'], ['stabilityai/sdxl-turbo', 'model'], ['latent-consistency/lcm-sdxl', 'model'],
+  ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step.safetensors', 'model'], ['madebyollin/sdxl-vae-fp16-fix', 'model'],
+  ['playgroundai/playground-v2.5-1024px-aesthetic', 'model'], ['segmind/SSD-1B', 'model'], ['downloads/checkpoint_xl.safetensors', 'model'],
+  ['stabilityai/stable-diffusion-xl-refiner-1.0', 'refiner'], ['ByteDance/SDXL-Lightning', 'lora'], ['ByteDance/Hyper-SD', 'lora'],
+  ['latent-consistency/lcm-lora-sdxl', 'lora'], ['h1t/TCD-SDXL-LoRA', 'lora'], ['downloads/style_xl.safetensors', 'lora', 'style_xl.safetensors'],
+];
+
+/** Pages whose programs run elsewhere: a server does not end (servers.spec.ts), and large models are not at hand (below). */
+const OWN_SPECS = ['docs/servers.md', 'docs/families.md'];
 
 describe('Examples in the docs', () => {
   const folder = temporaryFolder();
@@ -10,10 +23,11 @@ describe('Examples in the docs', () => {
   for (const page of [
     'README.md', 'docs/getting_started.md', 'docs/own_model.md', 'docs/beyond_the_prompt.md', 'docs/schedulers.md', 'docs/servers.md', 'docs/serving.md',
     'docs/coming_from_diffusers.md', 'docs/recipes.md', 'docs/troubleshooting.md', 'docs/memory_and_time.md', 'docs/overview.md',
+    'docs/families.md',
   ]) {
     const text = readFileSync(page, 'utf8');
 
-    if (page !== 'docs/servers.md') it(`${page} runs from top to bottom`, async () => { // a server does not end: see servers.spec.ts
+    if (!OWN_SPECS.includes(page)) it(`${page} runs from top to bottom`, async () => {
       for (const file of await runExamples(page, folder())) assert.ok(existsSync(join(folder(), file)), file);
     });
 
@@ -23,6 +37,20 @@ describe('Examples in the docs', () => {
       }
     });
   }
+
+  it('docs/families.md runs with small models in the places of large ones', async () => {
+    const folders = { model: resolve(TINY_XL), refiner: refinerFolder(join(folder(), 'refiner')), lora: join(folder(), 'lora') };
+    const weightNames = [...readFileSync('docs/families.md', 'utf8').matchAll(/weightName: '(.*?)'/g)].map(([, name]) => name);
+    for (const name of ['pytorch_lora_weights.safetensors', 'style_xl.safetensors', ...weightNames]) {
+      cpSync('spec/golden/lora/xl_kohya.safetensors', join(folders.lora, name));
+    }
+    const places = STAND_INS.map(([name, kind, file = '']) => [`'${name}'`, `'${join(folders[kind], file).replaceAll('\\', '/')}'`]);
+    const replace = {
+      ...Object.fromEntries(places), "variant: 'fp16'": 'variant: undefined', 'width: 832, height: 1216': 'width: 32, height: 16',
+      ...Object.fromEntries([50, 30, 25].map(steps => [`numInferenceSteps: ${steps}`, 'numInferenceSteps: 3'])),
+    };
+    for (const file of await runExamples('docs/families.md', folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
+  });
 
   it('docs/troubleshooting.md quotes what the library says', () => {
     const files = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts'));

@@ -341,6 +341,8 @@ describeOnDevices('LoRA', device => {
     const cases: Array<[Record<string, number[]>, RegExp]> = [
       [{}, /^WeightsError: memory\/pytorch_lora_weights\.safetensors: is no LoRA for this model: it is empty$/],
       [{ 'a.weight': [1] }, /is no LoRA for this model: unexpected a\.weight$/],
+      [Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`unet.other.${i}.lora_A.weight`, [2, 8]])),
+        /for this model: unexpected unet\.other\.0\.lora_A\.weight; unexpected .*; unexpected unet\.other\.5\.lora_A\.weight; and 3 more$/],
       [{ 'lora_unet_input_blocks_9_1_proj_in.lora_down.weight': [1, 8] }, /unexpected lora_unet_input_blocks_9_1_proj_in\.lora_down\.weight$/],
       [{ [`unet.${q}.lora_A.weight`]: [2, 8] }, /to_q has no up$/],
       [{ [`unet.${q}.lora_B.weight`]: [8, 2] }, /to_q has no down$/],

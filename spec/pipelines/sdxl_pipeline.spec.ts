@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Block } from '../../lib/core/block.js';
 import { canCompile } from '../../lib/core/graph.js';
@@ -21,7 +21,7 @@ import { disposedZeros } from '../support/disposed_zeros.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { seeded, TINY, TINY_XL, TINY_XL_UNETS } from '../support/tiny_pipeline.js';
+import { refinerFolder, seeded, TINY, TINY_XL, TINY_XL_UNETS } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
 
 const close = { atol: 5e-4, rtol: 5e-4 };
@@ -34,19 +34,6 @@ const draw = async (pipe: StableDiffusionXLPipeline, options: XLOptions<'image'>
 };
 const expectAlike = (data: Uint8Array, expected: Uint8Array) => expectClose({ shape: [data.length], data }, { shape: [data.length], data: expected }, { atol: 1, rtol: 0 });
 const allocated = (network: Block) => [...network.parameterSpecs().keys()].filter(path => network.isAllocated(path)).length;
-
-/** The tiny model with a refiner's UNet and one text encoder, as a folder. */
-function refinerFolder(path: string, changes: object = {}): string {
-  cpSync(TINY_XL, path, { recursive: true });
-  for (const part of ['text_encoder', 'tokenizer', 'unet']) rmSync(join(path, part), { recursive: true });
-  cpSync(TINY_XL_UNETS.refiner, join(path, 'unet'), { recursive: true });
-  const index = JSON.parse(readFileSync(join(path, 'model_index.json'), 'utf8'));
-  writeFileSync(join(path, 'model_index.json'), JSON.stringify({
-    ...index, _class_name: 'StableDiffusionXLImg2ImgPipeline', text_encoder: [null, null], tokenizer: [null, null], force_zeros_for_empty_prompt: false,
-    requires_aesthetics_score: true, ...changes,
-  }));
-  return path;
-}
 
 describeOnDevices('StableDiffusionXLPipeline', device => {
   const folder = temporaryFolder();

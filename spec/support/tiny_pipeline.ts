@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
 import type { Values } from './close.js';
@@ -11,6 +13,19 @@ export const TINY_INPAINT_UNET = 'spec/golden/pipelines/unet_inpaint';
 /** A random Stable Diffusion XL of 16 x 16 pixels, made by golden/parts/sdxl.py, and UNets for it. */
 export const TINY_XL = 'spec/golden/pipelines/tiny_xl';
 export const TINY_XL_UNETS = { refiner: 'spec/golden/pipelines/unet_xl_refiner', nine: 'spec/golden/pipelines/unet_xl_nine' };
+
+/** The tiny model with a refiner's UNet and one text encoder, as a folder. */
+export function refinerFolder(path: string, changes: object = {}): string {
+  cpSync(TINY_XL, path, { recursive: true });
+  for (const part of ['text_encoder', 'tokenizer', 'unet']) rmSync(join(path, part), { recursive: true });
+  cpSync(TINY_XL_UNETS.refiner, join(path, 'unet'), { recursive: true });
+  const index = JSON.parse(readFileSync(join(path, 'model_index.json'), 'utf8'));
+  writeFileSync(join(path, 'model_index.json'), JSON.stringify({
+    ...index, _class_name: 'StableDiffusionXLImg2ImgPipeline', text_encoder: [null, null], tokenizer: [null, null], force_zeros_for_empty_prompt: false,
+    requires_aesthetics_score: true, ...changes,
+  }));
+  return path;
+}
 
 /** Options of a case in the words of golden/parts/pipelines.py. */
 export interface PipelineCase {
