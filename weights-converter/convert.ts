@@ -23,7 +23,7 @@ import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
 import { fileSizes, makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork, type Network } from './verify.js';
 
-export interface ConvertOptions extends OpenOptions, Omit<WeightFilesOptions, 'subfolder'> {
+export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'> {
   /** What the weights become; each keeps its own by default. */
   dtype?: FloatName;
   /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */

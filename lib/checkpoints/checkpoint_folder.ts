@@ -39,6 +39,7 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
   }
   const first = [...tensors.keys()].slice(0, 3).map(brief).join(', ') || 'no tensor at all';
   if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model)\./.test(key))) {
+    if (options.config) return partFolder(checkpoint, options.config);
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
   throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x, 2.x or XL, nor of its VAE: it holds ${first}`));
@@ -102,6 +103,12 @@ function vaeFolder(checkpoint: Checkpoint, vae: Tensors): ModelFolder {
   return new VirtualFolder(checkpoint, { 'config.json': config }, {
     'diffusion_pytorch_model.safetensors': vaeWeights(vae, config.block_out_channels.length),
   });
+}
+
+/** A network by itself, as diffusers keeps it. Files of text encoders are named otherwise than those of the rest. */
+function partFolder(checkpoint: Checkpoint, config: object): ModelFolder {
+  const file = checkpoint.tensors.has('text_model.embeddings.token_embedding.weight') ? 'model' : 'diffusion_pytorch_model';
+  return new VirtualFolder(checkpoint, { 'config.json': config }, { [`${file}.safetensors`]: new Map(checkpoint.tensors) });
 }
 
 /** Without what a training leaves beside: its loss, its averages. */

@@ -7,6 +7,8 @@ import { schedulerConfig, xlSchedulerConfig, type PredictionType } from './ldm_c
 export interface CheckpointOptions {
   /** What the model of a single file was trained to predict, where the file does not tell. Default: as diffusers infers it. */
   predictionType?: PredictionType;
+  /** The config of a file that holds one network alone, by diffusers' keys, and cannot say it. */
+  config?: object;
 }
 
 /** One of the text encoders: what its component is called, and where its keys may be. */

@@ -9,11 +9,17 @@ import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions 
 import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
 
 /** What `fromPretrained` of a network takes. */
-export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & OpenOptions;
+export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & Omit<OpenOptions, 'config'> & {
+  /**
+   * In place of the model's own, which a file of this network alone does not have: the config, or the folder or hub id of a model that is
+   * built so, in which `subfolder` is looked for.
+   */
+  config?: ModelSource | object;
+};
 
 const OPTIONS = Object.keys({
-  dtype: true, offload: true, onProgress: true, subfolder: true, variant: true, useSafetensors: true, predictionType: true, revision: true,
-  cacheDir: true, localFilesOnly: true, token: true, endpoint: true, progressCallback: true, signal: true,
+  dtype: true, offload: true, onProgress: true, subfolder: true, variant: true, useSafetensors: true, predictionType: true, config: true,
+  revision: true, cacheDir: true, localFilesOnly: true, token: true, endpoint: true, progressCallback: true, signal: true,
 } satisfies Record<keyof LoadModelOptions, true>);
 
 export type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
@@ -21,15 +27,13 @@ export type ModelClass<M> = (new (config: never) => M) & { readonly className: s
 /** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. */
 export async function loadModel<M extends Block>(Class: ModelClass<M>, source: ModelSource, options: LoadModelOptions): Promise<M> {
   checkOptionNames('fromPretrained', options, OPTIONS, { torch_dtype: 'dtype', torchDtype: 'dtype' });
-  const folder = await openModelFolder(source, options);
-  const subfolder = options.subfolder ?? await findInPipeline(folder, Class.className);
+  const given = await readConfig(Class, options);
+  const folder = await openModelFolder(source, { ...options, config: given });
+  const isAlone = given && await folder.has('config.json'); // then the subfolder is the config's
+  const subfolder = isAlone ? undefined : options.subfolder ?? await findInPipeline(folder, Class.className);
   options = { ...options, subfolder };
   if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
-  const path = subfolder ? `${subfolder}/config.json` : 'config.json';
-  const config = await folder.readJson(path);
-  if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);
-  if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, [Class.className]);
-  const model = new Class(config as never);
+  const model = new Class((given ?? await configIn(folder, subfolder, Class)) as never);
   const files = await openWeightFiles(folder, options);
   try {
     await ensureBackend();
@@ -38,6 +42,23 @@ export async function loadModel<M extends Block>(Class: ModelClass<M>, source: M
     await closeWeightFiles(files);
   }
   return model;
+}
+
+/** The config that is given, or read where it is said to be. */
+async function readConfig<M>(Class: ModelClass<M>, { config, subfolder, ...open }: LoadModelOptions): Promise<object | undefined> {
+  if (config === undefined) return undefined;
+  if (isObject(config) && !('readJson' in config) && !(config instanceof URL)) return config;
+  const folder = await openModelFolder(config as ModelSource, open as OpenOptions);
+  return configIn(folder, subfolder ?? await findInPipeline(folder, Class.className), Class);
+}
+
+/** @throws ModelFileError, RangeError for one of another class. */
+async function configIn<M>(folder: ModelFolder, subfolder: string | undefined, Class: ModelClass<M>): Promise<object> {
+  const path = subfolder ? `${subfolder}/config.json` : 'config.json';
+  const config = await folder.readJson(path);
+  if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);
+  if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, [Class.className]);
+  return config;
 }
 
 /** Where a pipeline's folder has the model of a class; undefined for a folder of one model. */

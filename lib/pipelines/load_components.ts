@@ -15,7 +15,7 @@ export type LoadingProgress = DownloadProgress | { stage: 'load'; component: str
 
 /** Where and how to load a pipeline. */
 export interface LoadPipelineOptions
-  extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback'> {
+  extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback' | 'config'> {
   /** What to run on; the best there is by default. */
   device?: Device | 'auto';
   /**

@@ -8,7 +8,8 @@ import { refinerFolder, TINY_XL } from '../support/tiny_pipeline.js';
 /** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, perhaps a file of that folder. */
 const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'refiner' | 'lora', file?: string]> = [
   ['stabilityai/stable-diffusion-xl-base-1.0', 'model'], ['stabilityai/sdxl-turbo', 'model'], ['latent-consistency/lcm-sdxl', 'model'],
-  ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step.safetensors', 'model'], ['madebyollin/sdxl-vae-fp16-fix', 'model'],
+  ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step.safetensors', 'model'],
+  ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step_unet.safetensors', 'model', 'unet/diffusion_pytorch_model.safetensors'], ['madebyollin/sdxl-vae-fp16-fix', 'model'],
   ['playgroundai/playground-v2.5-1024px-aesthetic', 'model'], ['segmind/SSD-1B', 'model'], ['downloads/checkpoint_xl.safetensors', 'model'],
   ['stabilityai/stable-diffusion-xl-refiner-1.0', 'refiner'], ['ByteDance/SDXL-Lightning', 'lora'], ['ByteDance/Hyper-SD', 'lora'],
   ['latent-consistency/lcm-lora-sdxl', 'lora'], ['h1t/TCD-SDXL-LoRA', 'lora'], ['downloads/style_xl.safetensors', 'lora', 'style_xl.safetensors'],

@@ -56,6 +56,22 @@ describe('A single file', () => {
     });
   }
 
+  it('of one network by diffusers\' keys is told how it is built, by a config or where one is', async () => {
+    const source = 'spec/golden/pipelines/tiny';
+    const file = join(folder(), 'unet_alone.safetensors');
+    await writeFile(file, readFileSync(`${source}/unet/diffusion_pytorch_model.safetensors`));
+    const whole = await UNet2DConditionModel.fromPretrained(source, { subfolder: 'unet' });
+    for (const options of [{ config: source, subfolder: 'unet' }, { config: source }, { config: whole.config }]) {
+      const alone = await UNet2DConditionModel.fromSingleFile(file, options);
+      assert.deepEqual(alone.config, whole.config);
+      const [expected, found] = [whole, alone].map(network => network.stateDict());
+      assert.deepEqual(found['conv_in.weight'].dataSync(), expected['conv_in.weight'].dataSync());
+      alone.dispose();
+    }
+    whole.dispose();
+    await assert.rejects(UNet2DConditionModel.fromSingleFile(file, { config: source, subfolder: 'vae' }), /vae\/config\.json: _class_name: got 'AutoencoderKL'/);
+  });
+
   it('lacks what may be passed in', async () => {
     const file = join(folder(), 'model.safetensors');
     await writeFile(file, await singleFile(singleFileGolden.sd1.shapes, /^(first_stage_model|cond_stage_model)\./));
