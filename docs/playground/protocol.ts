@@ -1,4 +1,4 @@
-import type { Device, LoadingProgress } from '../../lib/index.js';
+import type { Device, LoadingProgress, NamedOptions } from '../../lib/index.js';
 
 /** What the page and its worker say to each other. */
 
@@ -40,13 +40,7 @@ export interface ModelInfo {
 }
 
 /** What a scheduler may be told besides the model's config, in diffusers' names. */
-export interface SchedulerOptions {
-  use_karras_sigmas?: boolean;
-  use_exponential_sigmas?: boolean;
-  use_beta_sigmas?: boolean;
-  algorithm_type?: 'sde-dpmsolver++';
-  timestep_spacing?: 'leading' | 'linspace' | 'trailing';
-}
+export type SchedulerOptions = Omit<NamedOptions, 'solver_type' | 'solver_order'>;
 
 /** A scheduler's class, and which of the options it takes. */
 export interface SchedulerInfo {

@@ -3,8 +3,10 @@ export interface GenerationParameters {
   prompt: string;
   negativePrompt?: string;
   numInferenceSteps: number;
-  /** The scheduler's class. */
+  /** What other tools call the scheduler as a sampler ('DPM++ 2M'), or its class. */
   scheduler: string;
+  /** What they call the way its steps are spaced ('Karras'). */
+  schedule?: string;
   guidanceScale: number;
   /** Where the noise came from, if it came from a seed. */
   seed?: number | bigint;
@@ -30,6 +32,7 @@ export function formatGenerationParameters(parameters: GenerationParameters): st
     Steps: numInferenceSteps, Sampler: scheduler, 'CFG scale': guidanceScale, Seed: parameters.seed,
     Size: `${width}x${height}`, Model: parameters.model,
     'Denoising strength': strength, 'Clip skip': clipSkip ? clipSkip + 1 : undefined, // others count from the last layer, as 1
+    'Schedule type': parameters.schedule, // at the end: some readers go by the place of what came before it
   };
   const pairs = Object.entries(settings)
     .filter(([, value]) => value !== undefined && value !== '')
@@ -39,30 +42,40 @@ export function formatGenerationParameters(parameters: GenerationParameters): st
 
 /** What `formatGenerationParameters` or another tool wrote, as far as it is there and can be read. */
 export function parseGenerationParameters(text: string): Partial<GenerationParameters> {
-  const lines = text.replaceAll('\r', '').trim().split('\n');
-  const pairs = new Map<string, string>();
-  if (/^Steps: /.test(lines.at(-1)!)) {
-    for (const [, key, quoted, plain] of lines.pop()!.matchAll(PAIR)) pairs.set(key, quoted ? unquote(quoted) : plain);
-  }
-  const negative = lines.findIndex(line => line.startsWith(NEGATIVE));
-  const numberAt = (key: string) => pairs.has(key) && Number.isFinite(Number(pairs.get(key))) ? Number(pairs.get(key)) : undefined;
-  const seed = /^-?\d{1,20}$/.exec(pairs.get('Seed') ?? '')?.[0];
-  const [, width, height] = /^(\d{1,6})x(\d{1,6})$/.exec(pairs.get('Size') ?? '') ?? [];
+  const { prompt, negativePrompt, settings } = splitGenerationParameters(text);
+  const numberAt = (key: string) => settings.has(key) && Number.isFinite(Number(settings.get(key))) ? Number(settings.get(key)) : undefined;
+  const seed = /^-?\d{1,20}$/.exec(settings.get('Seed') ?? '')?.[0];
+  const [, width, height] = /^(\d{1,6})x(\d{1,6})$/.exec(settings.get('Size') ?? '') ?? [];
   const clipSkip = numberAt('Clip skip');
   const found: Partial<GenerationParameters> = {
-    prompt: (negative < 0 ? lines : lines.slice(0, negative)).join('\n'),
-    negativePrompt: negative < 0 ? undefined : lines.slice(negative).join('\n').slice(NEGATIVE.length),
+    prompt, negativePrompt,
     numInferenceSteps: numberAt('Steps'),
-    scheduler: pairs.get('Sampler'),
+    scheduler: settings.get('Sampler'),
+    schedule: settings.get('Schedule type'),
     guidanceScale: numberAt('CFG scale'),
     seed: seed === undefined ? undefined : Number.isSafeInteger(Number(seed)) ? Number(seed) : BigInt(seed),
     width: width === undefined ? undefined : Number(width),
     height: height === undefined ? undefined : Number(height),
     clipSkip: clipSkip === undefined ? undefined : clipSkip - 1,
     strength: numberAt('Denoising strength'),
-    model: pairs.get('Model'),
+    model: settings.get('Model'),
   };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+}
+
+/** The parts of such a text: the prompts, and whatever else it says, by the keys of who wrote it. */
+export function splitGenerationParameters(text: string): { prompt: string; negativePrompt?: string; settings: Map<string, string> } {
+  const lines = text.replaceAll('\r', '').trim().split('\n');
+  const settings = new Map<string, string>();
+  if (/^Steps: /.test(lines.at(-1)!)) {
+    for (const [, key, quoted, plain] of lines.pop()!.matchAll(PAIR)) settings.set(key, quoted ? unquote(quoted) : plain);
+  }
+  const negative = lines.findIndex(line => line.startsWith(NEGATIVE));
+  return {
+    prompt: (negative < 0 ? lines : lines.slice(0, negative)).join('\n'),
+    negativePrompt: negative < 0 ? undefined : lines.slice(negative).join('\n').slice(NEGATIVE.length),
+    settings,
+  };
 }
 
 /** A value that would be taken for several is quoted. */

@@ -32,6 +32,7 @@ Object.assign(knownRules, {
   SASolverScheduler, TCDScheduler, UniPCMultistepScheduler,
 });
 
+export { commonName, fromCommonName, type NamedOptions, type NamedScheduler } from './common_names.js';
 export type { DDIMConfig } from './ddim.js';
 export type { DDIMInverseConfig } from './ddim_inverse.js';
 export type { DDPMConfig } from './ddpm.js';

@@ -60,7 +60,7 @@ describe('Generation parameters', () => {
   const parameters = { prompt: 'a red circle', numInferenceSteps: 20, scheduler: 'PNDMScheduler', guidanceScale: 7.5, seed: 3, width: 64, height: 48 };
   const all = {
     ...parameters, prompt: 'a (red:1.3) circle,\non the first Step: one', negativePrompt: 'blue,\nSteps and stairs', seed: 2n ** 63n, model: 'shapes, "fine"',
-    clipSkip: 1, strength: 0.6,
+    clipSkip: 1, strength: 0.6, schedule: 'Karras',
   };
 
   it('are written as other tools look for them', () => {
@@ -68,7 +68,7 @@ describe('Generation parameters', () => {
     assert.equal(formatGenerationParameters(all),
       'a (red:1.3) circle,\non the first Step: one\nNegative prompt: blue,\nSteps and stairs\n' +
       'Steps: 20, Sampler: PNDMScheduler, CFG scale: 7.5, Seed: 9223372036854775808, Size: 64x48, Model: "shapes, \\"fine\\"", ' +
-      'Denoising strength: 0.6, Clip skip: 2');
+      'Denoising strength: 0.6, Clip skip: 2, Schedule type: Karras');
   });
 
   it('are read back', () => {
@@ -79,8 +79,8 @@ describe('Generation parameters', () => {
     assert.deepEqual(parseGenerationParameters(
       'masterpiece, a cat\nNegative prompt: dog\nSteps: 30, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 42, Size: 512x768, ' +
       'Model hash: 6ce0161689, Model: v1-5, Lora hashes: "style: 1a2b, subject: 3c4d", Version: v1.10.1'), {
-      prompt: 'masterpiece, a cat', negativePrompt: 'dog', numInferenceSteps: 30, scheduler: 'DPM++ 2M', guidanceScale: 5, seed: 42, width: 512,
-      height: 768, model: 'v1-5',
+      prompt: 'masterpiece, a cat', negativePrompt: 'dog', numInferenceSteps: 30, scheduler: 'DPM++ 2M', schedule: 'Karras', guidanceScale: 5, seed: 42,
+      width: 512, height: 768, model: 'v1-5',
     });
     const lines = ['a star', 'in the sky', 'Negative prompt: blur,', 'noise', 'Steps: 20, Sampler: Euler a, Seed: 5, Size: 512x768'];
     assert.deepEqual(parseGenerationParameters(`${lines.join('\r\n')}\r\n`), parseGenerationParameters(lines.join('\n')), 'lines of Windows');

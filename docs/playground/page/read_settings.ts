@@ -1,8 +1,8 @@
 import { parseGenerationParameters } from '../../../lib/image/generation_parameters.js';
 import { readChunks } from '../../../lib/image/png_chunks.js';
 import { readTexts } from '../../../lib/image/png_text.js';
+import { fromCommonName, SDE } from '../../../lib/schedulers/common_names.js';
 import { SETTINGS_KEYWORD, type SchedulerOptions, type Settings } from '../protocol.js';
-import { fromCommonName, SDE } from './scheduler_names.js';
 
 /** What a PNG file says of how it was made, here or by another tool; undefined if it says nothing, or is none. */
 export async function readPngSettings(file: Blob): Promise<Partial<Settings> | undefined> {
@@ -15,8 +15,10 @@ export async function readPngSettings(file: Blob): Promise<Partial<Settings> | u
   const { [SETTINGS_KEYWORD]: own, parameters } = texts;
   if (own) return checkSettings(parseJson(own));
   if (!parameters) return undefined;
-  const { scheduler, seed, ...rest } = parseGenerationParameters(parameters);
-  return checkSettings({ ...rest, seed: seed === undefined ? undefined : Number(seed), ...scheduler && fromCommonName(scheduler) });
+  const { scheduler, schedule, seed, ...rest } = parseGenerationParameters(parameters);
+  const named = scheduler === undefined ? undefined : fromCommonName([scheduler, schedule].filter(Boolean).join(' ')) ?? fromCommonName(scheduler);
+  const isOffered = Object.keys(named?.schedulerOptions ?? {}).every(option => Object.hasOwn(OPTION_CHECKS, option)); // DPM++ 3M SDE is none of 2M
+  return checkSettings({ ...rest, seed: seed === undefined ? undefined : Number(seed), ...isOffered && named });
 }
 
 /** The part of an address behind #, which holds settings: `prompt=a+red+circle&seed=3&...`. */

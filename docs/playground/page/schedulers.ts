@@ -1,6 +1,6 @@
+import { commonName, RESPACINGS, respacingOf, SDE, type Respacing } from '../../../lib/schedulers/common_names.js';
 import type { SchedulerInfo, SchedulerOptions } from '../protocol.js';
 import { byId } from './dom.js';
-import { commonName, RESPACINGS, respacingOf, SDE, type Respacing } from './scheduler_names.js';
 
 /** Those that are offered first, where the model takes them. */
 const USUAL = ['DPMSolverMultistepScheduler', 'EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler', 'UniPCMultistepScheduler', 'DDIMScheduler'];

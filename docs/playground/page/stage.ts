@@ -1,7 +1,7 @@
+import { commonName } from '../../../lib/schedulers/common_names.js';
 import type { Preview } from '../protocol.js';
 import { byId, duration, make, megabytes } from './dom.js';
 import type { Picture } from './picture_store.js';
-import { commonName } from './scheduler_names.js';
 
 const SMALL = 256; // pictures of fewer pixels show their pixels
 

@@ -2,6 +2,7 @@ import {
   DiffusionPipeline, FetchFolder, FileListFolder, formatGenerationParameters, LatentConsistencyModelPipeline, LatentsPreview, schedulerClass,
   type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass, type StableDiffusionPipeline,
 } from '../../../lib/index.js';
+import { samplerName, scheduleName } from '../../../lib/schedulers/common_names.js';
 import {
   SETTINGS_KEYWORD, type AdapterKind, type BundledModel, type DeviceInfo, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
 } from '../protocol.js';
@@ -98,7 +99,9 @@ async function generate(settings: Settings, start?: Start): Promise<void> {
     },
   });
   const milliseconds = performance.now() - started;
-  const parameters = formatGenerationParameters({ ...settings, model: model.name });
+  const { scheduler: { config } } = pipe;
+  const names = { scheduler: samplerName(settings.scheduler, config), schedule: scheduleName(config) };
+  const parameters = formatGenerationParameters({ ...settings, ...names, model: model.name });
   const png = await image.toPng({ parameters, [SETTINGS_KEYWORD]: JSON.stringify(settings) }) as Uint8Array<ArrayBuffer>;
   const device = `${model.device.label} (${model.device.detail})`;
   const millisecondsPerStep = steps.reduce((sum, step) => sum + step, 0) / steps.length;
