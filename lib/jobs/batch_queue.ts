@@ -73,7 +73,7 @@ function priorityOf({ priority = 0 }: PictureRequest): number {
 /** The same for requests that differ in what a batch can differ in; undefined for one that is drawn by itself. */
 function batchKey(request: PictureRequest): string | undefined {
   if (request.image) return undefined;
-  const { model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, negativePrompt } = request;
-  const negates = negativePrompt !== undefined; // some models take none at all for another thing than an empty one
-  return JSON.stringify([model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, negates]);
+  const { model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, promptWeights } = request;
+  const negates = request.negativePrompt !== undefined; // some models take none at all for another thing than an empty one
+  return JSON.stringify([model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, promptWeights, negates]);
 }

@@ -6,6 +6,7 @@ import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
 import type { PictureStore } from './stores/picture_store.js';
+import { describePicture, readTexts } from './texts.js';
 import { traceSince, traced } from './tracing.js';
 
 /** A picture to make: the job that wants it, and which of its pictures it is. */
@@ -57,16 +58,18 @@ export class Painter {
       ...request.mask && { maskImage: await readPicture('mask', request.mask) },
     };
     const pipe = await model.pipelineFor(request);
-    const { width, height, guidanceScale, clipSkip, strength } = request;
+    const { width, height, guidanceScale, clipSkip, strength, paddingMaskCrop } = request;
     const steps = request.steps ?? Math.min(model.steps, this.maxSteps);
     const wanted = jobs.flatMap(job => Array.from({ length: job.request.count ?? 1 }, (_, index): Wanted => (
       { job, index, seed: job.request.seed! + index }
     )));
-    const { images } = await this.metrics.time('drawing', () => pipe.generate(wanted.map(({ job }) => job.request.prompt), {
+    const { prompt, ...texts } = await readTexts(pipe, wanted.map(({ job }) => job.request));
+    const { images } = await this.metrics.time('drawing', () => pipe.generate(prompt, {
+      ...texts,
       ...start as { image: Image; maskImage: Image }, // as far as the task takes them
       ...!request.image || request.mask ? { width, height } : {},
-      ...request.negativePrompt !== undefined && { negativePrompt: wanted.map(({ job }) => job.request.negativePrompt!) },
       ...strength !== undefined && { strength },
+      ...paddingMaskCrop !== undefined && { paddingMaskCrop },
       numInferenceSteps: steps, guidanceScale, clipSkip,
       generator: wanted.map(({ seed }) => new Generator().manualSeed(seed)),
       signal: whenAll(jobs.map(({ signal }) => signal)),
@@ -74,7 +77,7 @@ export class Painter {
         const step = Math.min(index + 1, steps);
         for (const job of jobs) job.advance(step, steps, await this.look(job, model, step, steps, () => firstOf(job, wanted, latents)));
       },
-    }));
+    })).finally(() => tf.dispose(texts as object as tf.TensorContainer));
     const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => this.keep(image, wanted[i]))));
     return jobs.map(each => stored.filter((_, i) => wanted[i].job === each));
   }
@@ -94,7 +97,7 @@ export class Painter {
 
   private async keep(image: Image, { job, index, seed }: Wanted): Promise<StoredPicture> {
     const name = `${job.id}/${index}.png`;
-    await this.store.write(name, await image.toPng());
+    await this.store.write(name, await image.toPng({ ...image.text, parameters: describePicture(image, job.request) }));
     return { name, seed, width: image.width, height: image.height };
   }
 }

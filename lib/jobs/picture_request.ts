@@ -42,8 +42,10 @@ const RESPACING = Type.Optional(Type.Boolean());
 const schedulerOptions = Type.Object({
   use_karras_sigmas: RESPACING, use_exponential_sigmas: RESPACING, use_beta_sigmas: RESPACING,
   algorithm_type: Type.Optional(Type.Enum(['dpmsolver++', 'sde-dpmsolver++'])),
+  solver_type: Type.Optional(Type.Enum(['midpoint', 'heun'])),
+  solver_order: Type.Optional(Type.Integer({ minimum: 1, maximum: 3 })),
   timestep_spacing: Type.Optional(Type.Enum(['leading', 'linspace', 'trailing'])),
-}, { additionalProperties: false, description: 'where to put the steps, and whether to add noise on the way' });
+}, { additionalProperties: false, description: 'where to put the steps, and how to solve them' });
 
 /** A request for pictures: what every dialect's becomes. Its schema is what the OpenAPI document shows, and what checks it. */
 export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
@@ -54,6 +56,9 @@ export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
   return Type.Object({
     prompt: Type.String({ maxLength: 4000, description: 'what to show' }),
     negativePrompt: Type.Optional(Type.String({ maxLength: 4000, description: 'what not to show' })),
+    promptWeights: Type.Optional(Type.Boolean({
+      description: 'whether (word:1.3) in the prompts is a weight, and long ones count to their end; false by default',
+    })),
     model: Type.Optional(Type.Unsafe<string>({ ...NAME, description: 'one of the models of /v1/models; the first by default' })),
     width: Type.Optional(side('width')),
     height: Type.Optional(side('height')),
@@ -68,6 +73,9 @@ export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxPictures, description: 'how many pictures; 1 by default' })),
     image: Type.Optional(picture('a picture to begin from: a file\'s bytes in base64')),
     mask: Type.Optional(picture('white where image is to change: a file\'s bytes in base64')),
+    paddingMaskCrop: Type.Optional(Type.Integer({
+      minimum: 0, maximum: 16384, description: 'draws the mask\'s part and so many pixels around it alone, at width x height',
+    })),
     strength: Type.Optional(Type.Number({ minimum: 0, maximum: 1, description: 'how much of image to give up' })),
     loras: Type.Optional(Type.Array(
       Type.Object({
@@ -113,6 +121,7 @@ export function requestChecker(rules: RequestRules): (request: unknown, offer: O
     if ((checked.mask || checked.strength !== undefined) && !checked.image) {
       throw new RequestError(`${checked.mask ? 'mask' : 'strength'}: takes an image too`);
     }
+    if (checked.paddingMaskCrop !== undefined && !checked.mask) throw new RequestError('paddingMaskCrop: takes a mask too');
     return { ...checked, model, seed };
   };
 }

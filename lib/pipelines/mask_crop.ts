@@ -87,7 +87,7 @@ export function overlay(made: Image, original: Image, mask: Image, box: Box): Im
 }
 
 /** Scaled to cover `width` x `height`; the middle of it. Equals resize_mode 'crop'. */
-function cropToFill(image: Image, width: number, height: number): Image {
+export function cropToFill(image: Image, width: number, height: number): Image {
   const wide = width / height > image.width / image.height;
   const [fitWidth, fitHeight] = wide
     ? [width, Math.floor(image.height * width / image.width)]

@@ -38,10 +38,14 @@ interface WeightedTokens {
 }
 
 interface ChunkedTokens {
-  prompts: WeightedTokens[];
-  /** Of each. */
+  /** Of each prompt: as many tokens as fit at once, and the next. */
+  prompts: WeightedTokens[][];
+  /** How many each becomes. */
   chunks: number;
 }
+
+/** Ends a chunk, as in AUTOMATIC1111's web UI. */
+const BREAK = /\s*\bBREAK\b\s*/;
 
 /**
  * Prompts of any length with weights in them, as in 'a (red:1.3) star, [clouds]': see parsePromptWeights. Use it so:
@@ -49,9 +53,9 @@ interface ChunkedTokens {
  *     const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star');
  *     const { images } = await pipe.generate(undefined, embeds);
  *
- * What does not fit into the text encoder at once is encoded in chunks, side by side. Weights multiply the hidden states, which are then
- * scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of diffusers does. A prompt that fits
- * and has no weights becomes what `generate` makes of it.
+ * What does not fit into the text encoder at once is encoded in chunks, side by side; the word `BREAK` begins a new one. Weights multiply
+ * the hidden states, which are then scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of
+ * diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
  *
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
  * @throws RangeError for a list of negative prompts of another length.
@@ -102,20 +106,27 @@ function textsOf(name: string, texts: string | string[], count: number): string[
 /** Texts in as many chunks as the longest of all needs. */
 function tokenizeAll({ tokenizer }: PromptEncoder, texts: string[][]): ChunkedTokens[] {
   const tokens = texts.map(each => each.map(text => tokenize(tokenizer, text)));
-  const room = tokenizer.modelMaxLength - 2; // in a chunk, beside its beginning and its end
-  const chunks = Math.max(1, ...tokens.flat().map(({ ids }) => Math.ceil(ids.length / room)));
+  const chunks = Math.max(...tokens.flat().map(({ length }) => length));
   return tokens.map(prompts => ({ prompts, chunks }));
 }
 
-function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens {
-  const tokens: WeightedTokens = { ids: [], weights: [] };
+/** A text in chunks, at least one. */
+function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens[] {
+  const room = tokenizer.modelMaxLength - 2; // in a chunk, beside its beginning and its end
+  const parts: WeightedTokens[] = [{ ids: [], weights: [] }];
   for (const { text, weight } of parsePromptWeights(prompt)) {
-    const [[, ...ids]] = tokenizer.encode(text, { padding: false, truncation: false });
-    ids.pop(); // its end, as its beginning, is the chunk's
-    tokens.ids.push(...ids);
-    tokens.weights.push(...ids.map(() => weight));
+    for (const [i, words] of text.split(BREAK).entries()) {
+      if (i > 0) parts.push({ ids: [], weights: [] });
+      const [[, ...ids]] = tokenizer.encode(words, { padding: false, truncation: false });
+      ids.pop(); // its end, as its beginning, is the chunk's
+      parts.at(-1)!.ids.push(...ids);
+      parts.at(-1)!.weights.push(...ids.map(() => weight));
+    }
   }
-  return tokens;
+  return parts.flatMap(({ ids, weights }) => Array.from({ length: Math.max(1, Math.ceil(ids.length / room)) }, (_, i) => {
+    const [from, to] = [i * room, (i + 1) * room];
+    return { ids: ids.slice(from, to), weights: weights.slice(from, to) };
+  }));
 }
 
 /** SDXL's: the states of all encoders, one behind the other, and of the last one the first chunk of each text as a whole. */
@@ -135,13 +146,10 @@ function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[],
 function embed({ tokenizer }: PromptEncoder, { prompts, chunks }: ChunkedTokens, encode: (ids: number[][]) => tf.Tensor): tf.Tensor {
   const { modelMaxLength: length, bosTokenId, eosTokenId, padTokenId } = tokenizer;
   const room = length - 2;
-  const rows = prompts.flatMap(({ ids, weights }) => Array.from({ length: chunks }, (_, i) => {
-    const own = ids.slice(i * room, (i + 1) * room);
-    const padding = Array<number>(room - own.length);
-    return {
-      ids: [bosTokenId, ...own, eosTokenId, ...padding.fill(padTokenId)],
-      weights: [1, ...weights.slice(i * room, (i + 1) * room), 1, ...padding.fill(1)],
-    };
+  const rows = prompts.flatMap(own => Array.from({ length: chunks }, (_, i) => {
+    const { ids, weights } = own[i] ?? { ids: [], weights: [] };
+    const padding = Array<number>(room - ids.length);
+    return { ids: [bosTokenId, ...ids, eosTokenId, ...padding.fill(padTokenId)], weights: [1, ...weights, 1, ...padding.fill(1)] };
   }));
   const states = encode(rows.map(({ ids }) => ids)).reshape([prompts.length, chunks * length, -1]);
   const weights = rows.map(row => row.weights).flat();

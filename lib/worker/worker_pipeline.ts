@@ -3,6 +3,7 @@ import { proxy } from 'comlink';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import { LatentsPreview } from '../pipelines/latents_preview.js';
 import type { UsualPipeline } from '../pipelines/registry.js';
+import type { XLWeightedPromptEmbeds, XLWeightedPromptOptions } from '../pipelines/weighted_prompt.js';
 import type { Scheduler } from '../schedulers/index.js';
 import type { Callback, PipelineDescription } from './host.js';
 import { newLuggage, pack, packAndFree, unpack } from './message.js';
@@ -30,6 +31,8 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   describe(): Promise<PipelineDescription>;
   /** A copy of the pipeline's scheduler, for its config. */
   getScheduler(): Promise<Scheduler>;
+  /** As the function of that name, in the worker: what `generate` takes in place of a prompt. The tensors are the caller's. */
+  encodeWeightedPrompt(prompt: string | string[], options?: XLWeightedPromptOptions): Promise<Partial<XLWeightedPromptEmbeds>>;
   /** A quick look at latents, for callbacks: fitted in the worker, and the caller's. */
   fitLatentsPreview(): Promise<LatentsPreview>;
   /** Takes a copy of a scheduler for the pipeline's own. */

@@ -54,6 +54,22 @@ describe('The engine of a server', () => {
       }
     }));
 
+  it('reads weights where it is asked to, and each prompt as if it were alone', () =>
+    withEngine({ models: { shapes: resolve(DEMO_MODEL) }, maxBatch: 8 }, async engine => {
+      const requests = [
+        'a (red:1.5) circle', 'a (red:1.5) circle', 'a blue square', 'a [yellow] star BREAK on black', `a ${'very '.repeat(80)}(large:1.2) star`,
+      ].map((prompt, seed) => ({ model: 'shapes', steps: 3, prompt, seed, promptWeights: seed > 0 }));
+      const together = await Promise.all(requests.map(request => engine.submit(request)));
+      const made = await Promise.all(together.map(job => pictures(engine, job)));
+      assert.match(await engine.metrics.registry.metrics(), /^diffusers_batch_size_count 5$/m); // of those that differ in length, each by itself
+      for (const [i, request] of requests.entries()) {
+        const [alone] = await pictures(engine, await engine.submit(request));
+        assert.ok(alone.data.every((byte, at) => Math.abs(byte - made[i][0].data[at]) <= 2), request.prompt);
+        assert.equal(made[i][0].text.parameters.split('\n')[0], request.prompt);
+      }
+      assert.notDeepEqual(made[1][0].data, (await pictures(engine, await engine.submit({ ...requests[1], promptWeights: false })))[0].data);
+    }));
+
   it('ends one of a batch at once, and the others get their pictures', () => withEngine({ maxBatch: 3 }, async engine => {
     const jobs = await Promise.all([1, 2, 3].map(seed => engine.submit({ ...REQUEST, seed, steps: 8 })));
     jobs[0].on('change', () => { if (jobs[0].step === 2) jobs[1].cancel(); });

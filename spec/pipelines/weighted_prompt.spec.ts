@@ -70,6 +70,23 @@ describeOnDevices('encodeWeightedPrompt', device => {
     return { ...embeds };
   }));
 
+  it('begins a chunk at the word BREAK', () => expectNoLeak(() => {
+    const encode = (text: string) => {
+      const { promptEmbeds, negativePromptEmbeds } = encodeWeightedPrompt(pipe, text);
+      negativePromptEmbeds.dispose();
+      return promptEmbeds;
+    };
+    const [both, first, second] = ['a red BREAK star', 'a red', 'star'].map(encode);
+    const apart = tf.concat([first, second], 1);
+    expectClose(both, { shape: apart.shape, data: apart.dataSync() }, close);
+    for (const [prompt, chunks] of [['BREAK', 2], ['a (red BREAK star:1.5) BREAK', 3], ['a BREAKFAST', 1], ['(BREAK:2)', 2]] as const) {
+      const embeds = encode(prompt);
+      assert.equal(embeds.shape[1], 77 * chunks, prompt);
+      embeds.dispose();
+    }
+    return [both, first, second, apart];
+  }));
+
   it('is what generate takes', () => expectNoLeak(async () => {
     const options = { numInferenceSteps: 2, outputType: 'latent' } as const;
     const embeds = encodeWeightedPrompt(pipe, 'a red star', { negativePrompt: 'a tree', clipSkip: 1 });
