@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 const LIBRARY = new URL('../lib/index.js', import.meta.url).href;
+const SERVER = new URL('../lib/server/index.js', import.meta.url).href;
 
 /** The name of a block that is a program of its own. */
 const OWN_NAME = /^\/\/ (\S+\.mjs)\n/;
@@ -25,7 +26,8 @@ export interface ExampleOptions {
 export async function runExamples(page: string, folder: string, options: ExampleOptions = {}): Promise<string[]> {
   const { language = 'ts', replace = {} } = options;
   const inPlace = Object.entries({
-    [`'tfjs-diffusers'`]: `'${LIBRARY}'`, 'node_modules/tfjs-diffusers/models/shapes': resolve('models/shapes').replaceAll('\\', '/'), ...replace,
+    [`'tfjs-diffusers'`]: `'${LIBRARY}'`, [`'tfjs-diffusers/server'`]: `'${SERVER}'`,
+    'node_modules/tfjs-diffusers/models/shapes': resolve('models/shapes').replaceAll('\\', '/'), ...replace,
   });
   const all = [...readFileSync(page, 'utf8').matchAll(/^```(\w+)\n(.*?)^```/gms)];
   const blocks = all.filter(([, of]) => of === language).map(([, , code]) => code);

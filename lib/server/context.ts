@@ -1,10 +1,12 @@
 import type { Engine } from '../jobs/engine.js';
 import type { Job } from '../jobs/job.js';
+import type { ServerLimits } from '../jobs/picture_request.js';
 import type { dialectSchemas } from './schemas.js';
 
 /** What all routes share. */
 export interface ServerContext {
   readonly engine: Engine;
+  readonly limits: ServerLimits;
   readonly schemas: ReturnType<typeof dialectSchemas>;
   /** Checks what a dialect made of its request, and takes it. @throws RequestError, QueueFullError */
   submit(request: unknown): Promise<Job>;

@@ -4,9 +4,10 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOpt
 import { packageVersion } from '../core/package.js';
 import { EmbeddedEngine, type EmbeddedEngineOptions } from '../jobs/embedded_engine.js';
 import type { Engine } from '../jobs/engine.js';
-import { QueueFullError, RequestError } from '../jobs/errors.js';
 import { DEFAULT_LIMITS, pictureRequestSchema, requestChecker, type RequestRules, type ServerLimits } from '../jobs/picture_request.js';
 import { schedulerClasses } from '../schedulers/index.js';
+import { a1111Routes } from './a1111/routes.js';
+import { answerErrors } from './answer_errors.js';
 import { requireKey } from './api_keys.js';
 import type { ServerContext } from './context.js';
 import { describeError } from './describe_error.js';
@@ -33,8 +34,9 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
 }
 
 /**
- * A server of pictures: OpenAI's images API, Hugging Face's text-to-image, and jobs. Models and LoRAs are those that the operator names;
- * requests never give a path or an address. Call `listen` of what it gives, as of any Fastify server; `close` ends what runs.
+ * A server of pictures: OpenAI's images API, Hugging Face's text-to-image, the API of AUTOMATIC1111's web UI, and jobs. Models and LoRAs
+ * are those that the operator names; requests never give a path or an address. Call `listen` of what it gives, as of any Fastify server;
+ * `close` ends what runs.
  * @throws TypeError if no model is named.
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
@@ -49,7 +51,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     if (logPrompts) server.log.info({ job: job.id, prompt, negativePrompt }, 'prompt');
     return job;
   };
-  const context: ServerContext = { engine, submit, schemas: dialectSchemas(rules) };
+  const context: ServerContext = { engine, limits, submit, schemas: dialectSchemas(rules) };
 
   const server = Fastify({
     logger, bodyLimit: limits.maxBodyBytes, requestIdHeader: 'x-request-id',
@@ -59,24 +61,17 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   });
-  server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
-    const status = error.statusCode ?? 500;
-    if (status >= 500) request.log.error(error);
-    if (error instanceof QueueFullError) reply.header('retry-after', error.retryAfter);
-    const isOurs = status < 500 || error instanceof RequestError; // another may hold a path
-    const message = isOurs ? error.message : 'the server failed; its log says why';
-    return reply.status(status).send(describeError(message, status));
-  });
-  server.setNotFoundHandler((_, reply) => reply.status(404).send(describeError('there is no such route', 404)));
+  answerErrors(server, describeError);
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
   await server.register(multipart, { limits: { fileSize: limits.maxBodyBytes, files: 3, fields: 32, fieldSize: 16384 } });
   server.addSchema(pictureRequestSchema(rules));
   server.addSchema(jobSchema);
-  if (apiKeys.length > 0) requireKey(server, apiKeys);
+  requireKey(server, apiKeys);
   healthRoutes(server, context);
   jobRoutes(server, context);
   openaiRoutes(server, context);
   huggingFaceRoutes(server, context);
+  await server.register(async scope => a1111Routes(scope, context), { prefix: '/sdapi/v1' });
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger());
   server.addHook('preClose', () => engine.close()); // before it waits for requests that are under way
   await engine.start();

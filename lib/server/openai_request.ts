@@ -2,8 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { Image } from '../image/image.js';
 import { RequestError } from '../jobs/errors.js';
 import { quote } from '../jobs/picture_request.js';
-
-export type Fields = Readonly<Record<string, unknown>>;
+import { toNumber, type Fields } from './fields.js';
 
 /** @throws RequestError for what is no form, or breaks off. */
 export async function readForm(request: FastifyRequest): Promise<{ fields: Record<string, unknown>; files: Record<string, Buffer> }> {
@@ -44,11 +43,6 @@ export function toRequest(fields: Fields): Record<string, unknown> {
 /** Whether the answer is to come as events. */
 export function isStream({ stream }: Fields): boolean {
   return stream === true || stream === 'true';
-}
-
-/** Forms have texts alone. */
-function toNumber(value: unknown): unknown {
-  return typeof value === 'string' && value.trim() !== '' && Number.isFinite(Number(value)) ? Number(value) : value;
 }
 
 function sides(size: unknown): { width?: number; height?: number } {

@@ -5,8 +5,9 @@ import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
 import { describeError } from './describe_error.js';
 import { changes, sendEvents, type ServerEvent } from './events.js';
+import type { Fields } from './fields.js';
 import { finish, readPicture, readPictures } from './finish.js';
-import { isStream, readForm, toMask, toRequest, type Fields } from './openai_request.js';
+import { isStream, readForm, toMask, toRequest } from './openai_request.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
 export function openaiRoutes(server: FastifyInstance, { engine, submit, schemas }: ServerContext): void {

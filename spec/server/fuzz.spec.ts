@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { resolve } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { Image } from '../../lib/image/image.js';
 import { createServer } from '../../lib/server/create_server.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
@@ -23,12 +24,25 @@ const STRANGE: unknown[] = [
   'a'.repeat(10_000), [], [[]], [1, 2], {}, { toString: 1 }, { length: 1e9 }, Array.from({ length: 1000 }, (_, i) => i), '{"a":', '${7*7}', '🎈'.repeat(50), 'data:image/png;base64,AAAA',
 ];
 
+/** A PNG file of 8 x 8 pixels. */
+const PICTURE = Buffer.from(await new Image(new Uint8Array(192).map((_, i) => i), 8, 8).toPng({ parameters: 'a\nSteps: 1, Seed: 2' })).toString('base64');
+
 const ROUTES: Array<[method: 'POST' | 'GET' | 'DELETE', url: string, body?: Record<string, unknown>]> = [
   ['POST', '/jobs', { prompt: 'a star', steps: 1, seed: 1, width: 16, height: 16, count: 1, guidanceScale: 1, loras: [{ name: 'x', scale: 1 }], image: 'AAAA', strength: 0.5 }],
   ['POST', '/v1/images/generations', { prompt: 'a star', steps: 1, n: 1, size: '16x16', response_format: 'b64_json', model: 'tiny', seed: 1 }],
   ['POST', '/', { inputs: 'a star', parameters: { num_inference_steps: 1, width: 16, height: 16, seed: 1, negative_prompt: 'b' } }],
   ['POST', '/models/tiny', { inputs: 'a star', parameters: { num_inference_steps: 1 } }],
   ['POST', '/v1/images/edits', { prompt: 'a star' }],
+  ['POST', '/sdapi/v1/txt2img', {
+    prompt: 'a (star:1.2) BREAK', negative_prompt: 'b', steps: 1, width: 16, height: 16, seed: -1, batch_size: 1, n_iter: 1, cfg_scale: 2, sampler_name: 'Euler', scheduler: 'Karras',
+    override_settings: { sd_model_checkpoint: 'tiny', CLIP_stop_at_last_layers: 1 }, alwayson_scripts: { x: { args: [] } }, enable_hr: false, styles: [], send_images: true,
+  }],
+  ['POST', '/sdapi/v1/img2img', {
+    prompt: 'a star', steps: 2, width: 16, height: 16, init_images: [PICTURE], mask: PICTURE, denoising_strength: 0.5, mask_blur: 1, inpainting_fill: 0, inpaint_full_res: false,
+    inpaint_full_res_padding: 4, inpainting_mask_invert: 1, resize_mode: 1, include_init_images: true,
+  }],
+  ['POST', '/sdapi/v1/png-info', { image: PICTURE }], ['POST', '/sdapi/v1/options', { sd_model_checkpoint: 'tiny', CLIP_stop_at_last_layers: 2, samples_format: 'png' }],
+  ['POST', '/sdapi/v1/interrupt', { x: 1 }], ['GET', '/sdapi/v1/progress?skip_current_image=x'], ['GET', '/sdapi/v1/x'],
   ['GET', '/jobs/x'], ['DELETE', '/jobs/x'], ['GET', '/jobs/x/events'], ['GET', '/jobs/x/pictures/0'], ['GET', '/v1/models/x'],
 ];
 
@@ -68,9 +82,10 @@ describe('The server under strange requests', () => {
           if (id) await server.inject({ method: 'DELETE', url: `/jobs/${id}` });
           continue;
         }
-        const { error } = response.json() as { error: { message: string } };
-        assert.ok(error.message.length > 0 && error.message.length < 400, what);
-        assert.doesNotMatch(error.message, /[\n\r]|node_modules|\.[jt]s:\d|\/(root|home|tmp|work)\//, what);
+        const { error, detail } = response.json() as { error: { message: string }; detail?: string };
+        const message = url.startsWith('/sdapi') ? detail! : error.message;
+        assert.ok(message.length > 0 && message.length < 400, what);
+        assert.doesNotMatch(message, /[\n\r]|node_modules|\.[jt]s:\d|\/(root|home|tmp|work)\//, what);
       }
       assert.equal((await server.inject('/healthz')).statusCode, 200);
     });
