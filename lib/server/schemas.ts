@@ -29,13 +29,15 @@ export function dialectSchemas(rules: RequestRules) {
   const drawn = {
     prompt: ours.prompt, negative_prompt: ours.negativePrompt, steps: ours.steps, cfg_scale: ours.guidanceScale,
     width: ours.width, height: ours.height, seed: { ...ours.seed, minimum: -1, description: 'picture i has seed + i; -1 draws one' },
-    batch_size: ours.count, n_iter: ours.count, sampler_name: named('as in /sdapi/v1/samplers'), scheduler: named('as in /sdapi/v1/schedulers'),
+    batch_size: ours.count, n_iter: ours.count,
+    sampler_name: named('as in /sdapi/v1/samplers'), scheduler: named('as in /sdapi/v1/schedulers'),
     override_settings: object({ sd_model_checkpoint: ours.model, CLIP_stop_at_last_layers: { type: 'integer', minimum: 1 } }, []),
     send_images: { type: 'boolean', description: 'whether the answer has the pictures; true by default' },
   };
   const begun = {
     init_images: { type: 'array', items: ours.image, minItems: 1, maxItems: 1 }, mask: ours.mask, denoising_strength: ours.strength,
-    resize_mode: { type: 'integer', enum: [0, 1] }, mask_blur: { type: 'integer', minimum: 0 }, inpainting_fill: { type: 'integer', enum: [0, 1] },
+    resize_mode: { type: 'integer', enum: [0, 1] }, mask_blur: { type: 'integer', minimum: 0 },
+    inpainting_fill: { type: 'integer', enum: [0, 1] },
     inpaint_full_res: { type: 'boolean', description: 'whether only the masked part is drawn; true by default' },
     inpaint_full_res_padding: { type: 'integer', minimum: 0 }, inpainting_mask_invert: { type: 'integer', enum: [0, 1] },
   };

@@ -121,7 +121,7 @@ describeInBrowser('Playground', () => {
     assert.ok(shown.some(text => /step \d of 3/.test(text)));
     const png = await download();
     await expectSamePicture(png, SETTINGS);
-    assert.ok(png.includes('tEXtparameters\0a red circle on a white background\nSteps: 3, Sampler: Euler, CFG scale: 5, Seed: 7, Size: 64x64, Model: shapes, Schedule type: Uniform'));
+    assert.ok(png.includes('tEXtparameters\0a red circle on a white background\nSteps: 3, Sampler: Euler, CFG scale: 5, Seed: 7, Size: 64x64, Model: shapes, Schedule type: DDIM'));
     assert.equal(await page.locator('#facts').textContent(), 'seed 7 · 3 steps · guidance 5 · Euler · 64 × 64');
     const details = await page.locator('#detail-list').textContent();
     assert.match(details!, /shapes.*EulerDiscreteScheduler.*WebAssembly \(SIMD, [^)]*threads?\).*\d+ ms a step.*\d+ MB/);
