@@ -236,15 +236,23 @@ describe('Names of the web UI\'s samplers', () => {
   });
 });
 
-describe('A server with keys, for clients of AUTOMATIC1111\'s web UI', () => {
-  it('takes one as a password, and keeps the settings of each apart', async () => {
-    const server = await createServer({ models: { tiny: resolve(TINY), other: resolve(TINY) }, load: { device: 'wasm' }, apiKeys: ['first', 'second'] });
-    const headers = (key: string) => ({ authorization: `Basic ${Buffer.from(`anybody:${key}`).toString('base64')}` });
-    const model = async (key: string) => (await server.inject({ url: '/sdapi/v1/options', headers: headers(key) })).json() as Record<string, unknown>;
-    const set = await server.inject({ method: 'POST', url: '/sdapi/v1/options', headers: headers('first'), payload: { sd_model_checkpoint: 'other' } });
-    assert.equal(set.statusCode, 200);
-    assert.deepEqual([(await model('first')).sd_model_checkpoint, (await model('second')).sd_model_checkpoint], ['other', 'tiny']);
-    assert.equal((await model('third')).detail, 'takes a key: Authorization: Bearer ...');
+describe('A server with keys and LoRAs, for clients of AUTOMATIC1111\'s web UI', () => {
+  it('takes a key as a password, keeps the settings of each apart, and LoRAs from prompts', async () => {
+    const models = { tiny: resolve(TINY), other: resolve(TINY) };
+    const loras = { ink: resolve('spec/golden/lora/pytorch_lora_weights.safetensors') };
+    const server = await createServer({ models, loras, load: { device: 'wasm' }, apiKeys: ['first', 'second'] });
+    const as = (key: string) => ({ authorization: `Basic ${Buffer.from(`anybody:${key}`).toString('base64')}` });
+    const get = async (path: string, key = 'first') => (await server.inject({ url: `/sdapi/v1/${path}`, headers: as(key) })).json() as Record<string, unknown>;
+    const post = (path: string, payload: object) => server.inject({ method: 'POST', url: `/sdapi/v1/${path}`, headers: as('first'), payload });
+    assert.equal((await post('options', { sd_model_checkpoint: 'other' })).statusCode, 200);
+    assert.deepEqual([(await get('options')).sd_model_checkpoint, (await get('options', 'second')).sd_model_checkpoint], ['other', 'tiny']);
+    assert.equal((await get('options', 'third')).detail, 'takes a key: Authorization: Bearer ...');
+    assert.deepEqual(await get('loras'), [{ name: 'ink', alias: 'ink', path: 'ink', metadata: {} }]);
+    const draw = async (prompt: string) => (await post('txt2img', { prompt, steps: 2, seed: 1 })).json() as Answer;
+    const [plain, inked] = [await draw('a star'), await draw('a star <lora:ink:0.5>')];
+    const [{ data: before }, { data: after, text }] = await Promise.all([plain, inked].map(({ images: [image] }) => Image.fromBytes(Buffer.from(image, 'base64'))));
+    assert.notDeepEqual(after, before);
+    assert.match(text.parameters, /^a star <lora:ink:0\.5>\nSteps: 2, .*Model: other/);
     await server.close();
   });
 });
