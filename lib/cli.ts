@@ -71,21 +71,25 @@ program.command('compile')
   .option('--verbose', 'print where an error comes from')
   .action(options => supervised(async () => (await import('./cli/compile.js')).compile(options)));
 
-program.command('serve')
+ofDrawing(program.command('serve'))
   .description('answer requests for pictures over HTTP: OpenAI\'s images API, Hugging Face\'s text-to-image, and jobs')
-  .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
-  .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
+  .option('--redis <address>', 'as in redis://localhost:6379: pictures are drawn by tfjs-diffusers work, on as many machines as there are')
   .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
   .option('--port <number>', 'where to listen', wholeNumber(0), 7860)
-  .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
   .option('--api-keys <file>', 'keys of which requests bring one as Authorization: Bearer; also by TFJS_DIFFUSERS_API_KEYS')
+  .option('--cors <origin...>', 'origins whose pages may ask, as in https://example.org; * for any (default: none)')
   .option('--max-queue <n>', 'requests that may wait (default: 100)', wholeNumber(1))
-  .option('--max-steps <n>', 'of a request (default: 100)', wholeNumber(1))
-  .option('--max-pixels <n>', 'width times height of a request (default: 2097152)', wholeNumber(64))
   .option('--log', 'a line of JSON for each request')
-  .option('--verbose', 'print where an error comes from')
   .action(async options => (await import('./cli/serve.js')).serve(options));
+
+ofDrawing(program.command('work'))
+  .description('draw what servers that have the same --redis took, until told to end')
+  .requiredOption('--redis <address>', 'as in redis://localhost:6379')
+  .option('--lost-after <seconds>', 'when others do the work of one that has died (default: 15)', wholeNumber(1))
+  .option('--max-per-minute <n>', 'requests of a model that all workers together begin in a minute', wholeNumber(1))
+  .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
+  .option('--port <number>', 'answer /healthz, /readyz and /metrics there', wholeNumber(0))
+  .action(async options => (await import('./cli/work.js')).work(options));
 
 program.command('setup')
   .description('build the native backend, which is much faster than WASM')
@@ -102,6 +106,23 @@ program.command('info')
   .option('--json', 'print it as JSON')
   .option('--verbose', 'print where an error comes from')
   .action(async options => (await import('./cli/info.js')).info(options));
+
+/** Options of what draws for others. */
+function ofDrawing(command: Command): Command {
+  return command
+    .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
+    .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
+    .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'cpu', 'wasm']))
+    .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(['float32', 'float16', 'bfloat16']))
+    .option('--max-batch <n>', 'pictures that are drawn at once, where requests can go together (default: 1)', wholeNumber(1))
+    .option('--max-memory <size>', 'as in 6GB: weights of several models that may be in memory (default: one model)')
+    .option('--max-steps <n>', 'of a request (default: 100)', wholeNumber(1))
+    .option('--max-pixels <n>', 'width times height of a request (default: 2097152)', wholeNumber(64))
+    .option('--store <place>', 'where pictures are kept: a folder, or s3://bucket/prefix (default: in memory)')
+    .option('--s3-endpoint <address>', 'of S3 that is not Amazon\'s; also by AWS_ENDPOINT_URL')
+    .option('--keep <seconds>', 'how long pictures are kept (default: 600)', wholeNumber(1))
+    .option('--verbose', 'print where an error comes from');
+}
 
 function revision(): Option {
   return new Option('--revision <name>', 'branch, tag or commit of a model on the hub (default: main)');

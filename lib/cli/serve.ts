@@ -1,67 +1,81 @@
 import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
-import type { FastifyInstance } from 'fastify';
+import { DEFAULT_LIMITS } from '../jobs/picture_request.js';
 import type { Device } from '../runtime/devices.js';
-import { createServer } from '../server/index.js';
+import { createServer, RedisEngine, type ServerOptions } from '../server/index.js';
 import { startTracing } from '../server/start_tracing.js';
 import { DEMO_MODEL } from './load_pipeline.js';
+import { nameSources } from './name_sources.js';
+import { parseSize } from './parse_size.js';
+import { sharedStore, type StoreCommandOptions } from './shared_store.js';
+import { untilSignal } from './until_signal.js';
 import { UsageError } from './usage_error.js';
 
-export interface ServeCommandOptions {
+/** What machines that draw take. */
+export interface DrawCommandOptions extends StoreCommandOptions {
   /** `name=source` or a source, each. */
   model?: string[];
   lora?: string[];
-  host: string;
-  port: number;
-  device: Device | 'auto';
-  dtype: 'float32' | 'float16' | 'bfloat16';
-  apiKeys?: string;
-  maxQueue?: number;
+  device?: Device | 'auto';
+  dtype?: 'float32' | 'float16' | 'bfloat16';
+  maxBatch?: number;
+  maxMemory?: string;
   maxSteps?: number;
   maxPixels?: number;
+}
+
+export interface ServeCommandOptions extends DrawCommandOptions {
+  host: string;
+  port: number;
+  apiKeys?: string;
+  cors?: string[];
+  maxQueue?: number;
   log?: boolean;
 }
 
 /** `tfjs-diffusers serve` */
 export async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, device, dtype, apiKeys: file, maxQueue, maxSteps, maxPixels, log } = options;
-  const models = named('--model', options.model ?? [`shapes=${DEMO_MODEL}`]);
+  const { host, port, apiKeys: file, cors, log, redis } = options;
   const apiKeys = await readKeys(file);
-  const limits = Object.fromEntries(Object.entries({ maxQueue, maxSteps, maxPixels }).filter(([, value]) => value !== undefined));
-  const loras = named('--lora', options.lora ?? []);
+  const limits = givenLimits(options);
   const endTracing = await startTracing();
-  const server = await createServer({ models, loras, load: { device, dtype }, limits, apiKeys, logger: log });
+  const engine = redis === undefined ? await embedded(options) : { engine: await distributed(options, redis) };
+  const server = await createServer({ ...engine, limits, apiKeys, cors, logger: log });
   const address = await server.listen({ host, port });
   const routes = "OpenAI's images API below /v1, jobs at /jobs, what there is at /openapi.json";
-  console.log(`${Object.keys(models).join(', ')} at ${address} (${routes})`);
+  console.log(`${redis === undefined ? Object.keys((engine as ServerOptions).models!).join(', ') : 'a queue'} at ${address} (${routes})`);
   if (!['127.0.0.1', '::1', 'localhost'].includes(host) && apiKeys.length === 0) {
     console.warn('Whoever reaches this address may use it: --api-keys names a file of keys, of which each request then brings one');
   }
-  await endBySignal(server);
+  await untilSignal();
+  await server.close();
   await endTracing();
 }
 
-/** Comes back when the server has ended: what runs is finished, what waits is refused. */
-async function endBySignal(server: FastifyInstance): Promise<void> {
-  await new Promise<void>(resolve => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
-  console.log('ending: what runs is finished');
-  await server.close();
+/** Of those that all requests share, what was said. */
+export function givenLimits(options: Pick<ServeCommandOptions, 'maxQueue' | 'maxSteps' | 'maxPixels'>): ServerOptions['limits'] {
+  const { maxQueue, maxSteps, maxPixels } = options;
+  return Object.fromEntries(Object.entries({ maxQueue, maxSteps, maxPixels }).filter(([, value]) => value !== undefined));
 }
 
-/** 'anime=models/anime' -> its name and place; 'models/anime' is called anime. */
-function named(option: string, sources: readonly string[]): Record<string, string> {
-  const entries = sources.map(text => {
-    const [, name = basename(text).replace(/\.(safetensors|ckpt)$/i, ''), source = text] = /^([\w.-]+)=(.+)$/s.exec(text) ?? [];
-    return [name, source] as const;
-  });
-  const names = entries.map(([name]) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) {
-    throw new UsageError(`${option}: got two of the name '${twice}', takes another for one of them, as in other=${twice}`);
-  }
-  return Object.fromEntries(entries);
+/** What draws, and by what. @throws UsageError */
+export function drawing({ model, lora, device = 'auto', dtype = 'float32', maxBatch, maxMemory }: DrawCommandOptions) {
+  return {
+    models: nameSources('--model', model ?? [`shapes=${DEMO_MODEL}`]), loras: nameSources('--lora', lora ?? []), load: { device, dtype },
+    maxBatch, maxMemory: parseSize('--max-memory', maxMemory),
+  };
+}
+
+async function embedded(options: ServeCommandOptions): Promise<ServerOptions> {
+  return { ...drawing(options), store: await sharedStore(options), keepSeconds: options.keep };
+}
+
+/** @throws UsageError for what is said to the wrong end. */
+async function distributed(options: ServeCommandOptions, url: string): Promise<RedisEngine> {
+  const { model, lora, device, dtype, maxBatch, maxMemory, maxQueue = DEFAULT_LIMITS.maxQueue, keep: keepSeconds } = options;
+  const ofWorkers = { model, lora, device, dtype, 'max-batch': maxBatch, 'max-memory': maxMemory };
+  const [wrong] = Object.entries(ofWorkers).find(([, value]) => value !== undefined) ?? [];
+  if (wrong) throw new UsageError(`--${wrong}: is for those that draw; with --redis, give it to tfjs-diffusers work`);
+  return new RedisEngine({ url, store: (await sharedStore(options))!, maxQueue, keepSeconds });
 }
 
 async function readKeys(file?: string): Promise<string[]> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job } from './job.js';
 import type { PictureRequest } from './picture_request.js';
 
@@ -10,8 +11,11 @@ export class BatchQueue {
   /**
    * @param draw draws jobs as one batch and never throws: each job is then over.
    * @param maxBatch pictures that are drawn at once; one request may ask for more by itself.
+   * @param patience milliseconds before a batch is taken, where those that could go together come one by one.
    */
-  constructor(private readonly draw: (jobs: readonly Job[]) => Promise<void>, private readonly maxBatch: number) {}
+  constructor(
+    private readonly draw: (jobs: readonly Job[]) => Promise<void>, private readonly maxBatch: number, private readonly patience = 0,
+  ) {}
 
   get waiting(): number { return this.jobs.length; }
 
@@ -43,6 +47,8 @@ export class BatchQueue {
   private async work(): Promise<void> {
     await Promise.resolve(); // those that come at once can go together
     while (this.jobs.length > 0) {
+      if (this.patience > 0) await sleep(this.patience);
+      if (this.jobs.length === 0) break; // cancelled meanwhile
       this.atWork = this.takeBatch();
       await this.draw(this.atWork);
     }

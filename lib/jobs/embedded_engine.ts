@@ -2,12 +2,13 @@ import { BatchQueue } from './batch_queue.js';
 import type { Engine } from './engine.js';
 import { QueueFullError, RequestError } from './errors.js';
 import { Job } from './job.js';
+import { KnownJobs } from './known_jobs.js';
 import { Metrics } from './metrics.js';
 import { ModelPool, type ModelPoolOptions } from './model_pool.js';
 import { Painter } from './painter.js';
 import type { PictureRequest } from './picture_request.js';
 import { MemoryStore } from './stores/memory_store.js';
-import { KEEP_SECONDS, type PictureStore } from './stores/picture_store.js';
+import type { PictureStore } from './stores/picture_store.js';
 
 export interface EmbeddedEngineOptions extends ModelPoolOptions {
   /** Requests that wait, at most. */
@@ -34,7 +35,7 @@ export class EmbeddedEngine implements Engine {
   readonly loras: readonly string[];
   private readonly pool: ModelPool;
   private readonly queue: BatchQueue;
-  private readonly jobs = new Map<string, Job>();
+  private readonly jobs: KnownJobs;
   private readonly delayed = new Set<Job>();
   private state: 'new' | 'ready' | 'closed' = 'new';
   /** Of the last jobs, in milliseconds: for saying when to try again. */
@@ -45,6 +46,7 @@ export class EmbeddedEngine implements Engine {
     this.models = Object.keys(models);
     this.loras = Object.keys(loras);
     this.store = store ?? new MemoryStore(keepSeconds);
+    this.jobs = new KnownJobs(keepSeconds);
     this.pool = new ModelPool(options);
     const painter = new Painter(this.pool, this.store, this.metrics, maxSteps);
     this.queue = new BatchQueue(async jobs => {
@@ -66,9 +68,8 @@ export class EmbeddedEngine implements Engine {
     if (this.state === 'closed') throw ENDING;
     const waiting = this.inQueue;
     if (waiting >= this.options.maxQueue) throw new QueueFullError(waiting, Math.ceil(this.meanDuration / 1000));
-    this.forgetOld();
     const job = new Job(request);
-    this.jobs.set(job.id, job);
+    this.jobs.add(job);
     if (request.delay) this.delay(job, request.delay);
     else this.queue.add(job);
     return job;
@@ -109,10 +110,5 @@ export class EmbeddedEngine implements Engine {
       clearTimeout(timer);
       job.fail(job.signal.reason as Error);
     });
-  }
-
-  private forgetOld(): void {
-    const before = Date.now() - (this.options.keepSeconds ?? KEEP_SECONDS) * 1000;
-    for (const [id, { endedAt = Infinity }] of this.jobs) if (endedAt < before) this.jobs.delete(id);
   }
 }

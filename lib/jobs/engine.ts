@@ -22,6 +22,8 @@ export interface Engine {
   placeOf(job: Job): Promise<number | undefined>;
   /** How many wait. */
   waiting(): Promise<number>;
+  /** The machines that draw, where they are others. */
+  workers?(): Promise<readonly object[]>;
   /** Takes nothing more, and comes back when what runs here has ended. */
   close(): Promise<void>;
 }

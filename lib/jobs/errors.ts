@@ -1,9 +1,18 @@
 /** A request that is refused: told to who sent it. */
 export class RequestError extends Error {
-  override name = 'RequestError';
+  override name: string = 'RequestError';
 
   constructor(message: string, readonly statusCode = 400) {
     super(message);
+  }
+}
+
+/** Whoever asked for a job wants it no more. */
+export class CancelledError extends RequestError {
+  override name = 'CancelledError';
+
+  constructor() {
+    super('cancelled');
   }
 }
 
@@ -19,7 +28,7 @@ export class QueueFullError extends Error {
 }
 
 /** Of errors that say what is wrong with a request: the same request would fail again. */
-const ABOUT_THE_REQUEST = ['RequestError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
+const ABOUT_THE_REQUEST = ['RequestError', 'CancelledError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
 const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError'];
 
 export function isAboutTheRequest(error: Error): boolean {

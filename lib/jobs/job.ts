@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { RequestError } from './errors.js';
+import { CancelledError } from './errors.js';
 import type { PictureRequest } from './picture_request.js';
 import { currentTrace } from './tracing.js';
 
@@ -27,6 +27,7 @@ export class Job extends EventEmitter<{ change: [] }> {
   private stepsDone = 0;
   private stepsInAll?: number;
   private ended?: number;
+  private left = false;
 
   /** @param createdAt milliseconds since 1970. @param trace where it was asked for. */
   constructor(
@@ -47,6 +48,8 @@ export class Job extends EventEmitter<{ change: [] }> {
   get error(): Error | undefined { return this.trouble; }
   /** When it was over, in milliseconds since 1970. */
   get endedAt(): number | undefined { return this.ended; }
+  /** Whether nothing more is heard of it here. */
+  get over(): boolean { return this.ended !== undefined || this.left; }
   /** Aborted when the job is cancelled. */
   get signal(): AbortSignal { return this.controller.signal; }
 
@@ -56,7 +59,7 @@ export class Job extends EventEmitter<{ change: [] }> {
 
   /** @param preview the name of a new one. */
   advance(step: number, steps: number, preview?: string): void {
-    if (this.ended !== undefined) return;
+    if (this.over) return;
     [this.stepsDone, this.stepsInAll] = [step, steps];
     if (preview !== undefined && !this.shown.includes(preview)) this.shown.push(preview);
     this.emit('change');
@@ -69,26 +72,35 @@ export class Job extends EventEmitter<{ change: [] }> {
   }
 
   succeed(pictures: readonly StoredPicture[]): void {
-    if (this.ended !== undefined) return;
+    if (this.over) return;
     this.made = pictures;
     this.move('done');
     this.settle.resolve(pictures);
   }
 
   fail(error: Error): void {
-    if (this.ended !== undefined) return;
+    if (this.over) return;
     this.trouble = error;
-    this.move(this.signal.aborted ? 'cancelled' : 'failed');
+    this.move(this.signal.aborted || error instanceof CancelledError ? 'cancelled' : 'failed');
     this.settle.reject(error);
   }
 
+  /** It goes on without this process: who waits for it here hears why. */
+  leave(reason: Error): void {
+    if (this.over) return;
+    this.trouble = reason;
+    this.left = true;
+    this.emit('change');
+    this.settle.reject(reason);
+  }
+
   /** Ends it within a step, or before it begins. */
-  cancel(reason: Error = new RequestError('cancelled')): void {
-    if (this.ended === undefined) this.controller.abort(reason);
+  cancel(reason: Error = new CancelledError()): void {
+    if (!this.over) this.controller.abort(reason);
   }
 
   private move(state: JobState): void {
-    if (this.ended !== undefined) return;
+    if (this.over) return;
     this.current = state;
     if (state !== 'running' && state !== 'waiting') this.ended = Date.now();
     this.emit('change');

@@ -32,14 +32,16 @@ export class LoadedModel {
     readonly steps: number,
     /** Of its weights. */
     readonly bytes: number,
+    /** What it runs on. */
+    readonly device: string | undefined,
   ) {}
 
   static async load(source: string, { load, loras = {} }: ModelPoolOptions): Promise<LoadedModel> {
     const pipe = await createWorkerPipeline(source, { ...load, quiet: true }); // it may quote prompts
     await pipe.setProgressBarConfig({ disable: true });
-    const { defaults, numParameters } = await pipe.describe();
+    const { defaults, device, numParameters } = await pipe.describe();
     const bytes = numParameters * ((load?.dtype ?? 'float32') === 'float32' ? 4 : 2);
-    return new LoadedModel(pipe, await pipe.getScheduler(), loras, defaults?.numInferenceSteps ?? 50, bytes);
+    return new LoadedModel(pipe, await pipe.getScheduler(), loras, defaults?.numInferenceSteps ?? 50, bytes, device);
   }
 
   /** The pipeline for what a request asks for, with its scheduler and its LoRAs, and no other. */

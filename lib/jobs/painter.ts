@@ -5,6 +5,8 @@ import { RequestError } from './errors.js';
 import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
+import { pictureBytes } from './picture_request.js';
+import { pictureName, previewName } from './stores/picture_names.js';
 import type { PictureStore } from './stores/picture_store.js';
 import { describePicture, readTexts } from './texts.js';
 import { traceSince, traced } from './tracing.js';
@@ -90,13 +92,13 @@ export class Painter {
     const latents = latentsOf();
     const [image] = await preview.toImages(latents).finally(() => latents.dispose());
     const { scaleFactor } = preview;
-    const name = `${job.id}/preview-${place}.png`;
+    const name = previewName(job.id, place);
     await this.store.write(name, await image.resize(image.width * scaleFactor, image.height * scaleFactor).toPng());
     return name;
   }
 
   private async keep(image: Image, { job, index, seed }: Wanted): Promise<StoredPicture> {
-    const name = `${job.id}/${index}.png`;
+    const name = pictureName(job.id, index);
     await this.store.write(name, await image.toPng({ ...image.text, parameters: describePicture(image, job.request) }));
     return { name, seed, width: image.width, height: image.height };
   }
@@ -124,7 +126,7 @@ function firstOf(job: Job, wanted: readonly Wanted[], latents: tf.Tensor): tf.Te
 
 async function readPicture(field: string, base64: string): Promise<Image> {
   try {
-    return await Image.fromBytes(Buffer.from(base64.replace(/^data:[^,]{0,100},/, ''), 'base64'));
+    return await Image.fromBytes(pictureBytes(base64));
   } catch (error) {
     throw new RequestError(`${field}: ${(error as Error).message}`);
   }

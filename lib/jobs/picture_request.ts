@@ -132,6 +132,11 @@ export function checkName(field: string, name: string, known: readonly string[])
   throw new RequestError(`${field}: there is none called ${quote(name)}; takes ${known.join(', ') || 'none at all'}`);
 }
 
+/** A picture's file, which a request has in base64, alone or as a data: address. */
+export function pictureBytes(base64: string): Buffer {
+  return Buffer.from(base64.replace(/^data:[^,]{0,100},/, ''), 'base64');
+}
+
 /** What a client sent, in a message: cut, and without control characters. */
 export function quote(text: string): string {
   return JSON.stringify(text.slice(0, 100));

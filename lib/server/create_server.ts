@@ -1,3 +1,4 @@
+import cors from '@fastify/cors';
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify';
@@ -16,6 +17,7 @@ import { huggingFaceRoutes } from './hugging_face_routes.js';
 import { jobRoutes } from './job_routes.js';
 import { openaiRoutes } from './openai_routes.js';
 import { dialectSchemas, jobSchema } from './schemas.js';
+import { workerRoutes } from './worker_routes.js';
 
 /** Options of `createServer`. */
 export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'maxSteps'>> {
@@ -27,6 +29,8 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
   limits?: Partial<ServerLimits>;
   /** Keys of which each request has to bring one, as `Authorization: Bearer ...`; by default none is asked for. */
   apiKeys?: readonly string[];
+  /** Origins whose pages may ask, as in 'https://example.org'; '*' for any. By default a browser lets none. */
+  cors?: readonly string[];
   /** Fastify's: true, or pino's options, for a line of JSON for each request. */
   logger?: FastifyServerOptions['logger'];
   /** Whether prompts are logged too; by default they never are. */
@@ -64,6 +68,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   answerErrors(server, describeError);
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
   await server.register(multipart, { limits: { fileSize: limits.maxBodyBytes, files: 3, fields: 32, fieldSize: 16384 } });
+  if (options.cors?.length) await server.register(cors, corsOptions(options.cors)); // before keys: a browser asks without one first
   server.addSchema(pictureRequestSchema(rules));
   server.addSchema(jobSchema);
   requireKey(server, apiKeys);
@@ -71,11 +76,16 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   jobRoutes(server, context);
   openaiRoutes(server, context);
   huggingFaceRoutes(server, context);
+  workerRoutes(server, context);
   await server.register(async scope => a1111Routes(scope, context), { prefix: '/sdapi/v1' });
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger());
   server.addHook('preClose', () => engine.close()); // before it waits for requests that are under way
   await engine.start();
   return server;
+}
+
+function corsOptions(origins: readonly string[]) {
+  return { origin: origins.includes('*') ? '*' : [...origins], methods: ['GET', 'POST', 'DELETE'], exposedHeaders: ['retry-after'] };
 }
 
 function embeddedEngine(options: ServerOptions, { maxQueue, maxSteps }: ServerLimits): Engine {

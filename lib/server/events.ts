@@ -21,7 +21,7 @@ export function sendEvents(reply: FastifyReply, make: (signal: AbortSignal) => A
 export async function* changes(job: Job, signal: AbortSignal): AsyncGenerator<Job> {
   const later = on(job, 'change', { signal });
   yield job;
-  while (job.endedAt === undefined) {
+  while (!job.over) {
     await later.next();
     yield job;
   }

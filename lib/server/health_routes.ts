@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { Histogram } from 'prom-client';
-import type { ServerContext } from './context.js';
+import type { Engine } from '../jobs/engine.js';
+
+/** What is asked how it is: an engine, or a worker of one. */
+export type Watched = Pick<Engine, 'metrics' | 'ready' | 'waiting'>;
 
 /** `/healthz`: the process answers. `/readyz`: a request would be worked at. `/metrics`: figures for Prometheus. */
-export function healthRoutes(server: FastifyInstance, { engine }: ServerContext): void {
+export function healthRoutes(server: FastifyInstance, { engine }: { readonly engine: Watched }): void {
   const { metrics } = engine;
   metrics.gauge('diffusers_queue_length', 'Requests that wait', () => engine.waiting());
   const requests = metrics.counter('diffusers_requests_total', 'Requests by route and status', ['route', 'status']);

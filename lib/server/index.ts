@@ -1,5 +1,11 @@
 export { EmbeddedEngine, type EmbeddedEngineOptions } from '../jobs/embedded_engine.js';
 export type { Engine } from '../jobs/engine.js';
 export type { PictureRequest, ServerLimits } from '../jobs/picture_request.js';
+export type { WorkerDescription } from '../jobs/redis/announcement.js';
+export { RedisEngine, type RedisEngineOptions } from '../jobs/redis/redis_engine.js';
+export { RedisWorker, type RedisWorkerOptions } from '../jobs/redis/redis_worker.js';
+export { FolderStore } from '../jobs/stores/folder_store.js';
+export { openStore, type OpenStoreOptions } from '../jobs/stores/open_store.js';
 export type { PictureStore } from '../jobs/stores/picture_store.js';
+export { createHealthServer } from './health_server.js';
 export { createServer, type ServerOptions } from './create_server.js';

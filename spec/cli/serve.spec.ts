@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
+import { startCommand } from '../support/command.js';
+import { freePort } from '../support/redis_server.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-
-const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
 interface Span {
   name: string;
@@ -21,17 +18,8 @@ describe('tfjs-diffusers serve', () => {
   const folder = temporaryFolder();
 
   /** @param environment what is added to it for the server. */
-  async function startIn(environment: NodeJS.ProcessEnv, ...args: string[]): Promise<{ child: ChildProcess; address: string; ended: Promise<[number | null, string]> }> {
-    const child = spawn(process.execPath, [cli, 'serve', '--port', '0', '--device', 'wasm', ...args], {
-      cwd: folder(), env: { ...process.env, ...environment },
-    });
-    let output = '';
-    const ended = new Promise<[number | null, string]>(resolve => { child.on('close', code => resolve([code, output])); });
-    child.stderr.on('data', text => { output += text; });
-    child.stdout.on('data', text => { output += text; });
-    await Promise.race([once(child.stdout, 'data'), ended]);
-    return { child, address: /http:\/\/[\d.]+:\d+/.exec(output)?.[0] ?? output, ended };
-  }
+  const startIn = (environment: NodeJS.ProcessEnv, ...args: string[]) =>
+    startCommand(['serve', '--port', '0', '--device', 'wasm', ...args], { cwd: folder(), env: { ...process.env, ...environment } });
 
   const start = (...args: string[]) => startIn({}, ...args);
 
@@ -96,5 +84,35 @@ describe('tfjs-diffusers serve', () => {
     const [absent, message] = await (await start('--model', 'none')).ended;
     assert.equal(absent, 1);
     assert.match(message, /^error: none: there is no such folder/);
+  });
+
+  it('keeps pictures in a folder, if told to', async () => {
+    const { child, address, ended } = await start('--store', 'pictures', '--max-batch', '2', '--max-memory', '1GB', '--keep', '60');
+    const { id } = await (await fetch(`${address}/jobs`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a star', steps: 1 }),
+    })).json() as { id: string };
+    await (await fetch(`${address}/jobs/${id}/events`)).text();
+    assert.deepEqual(readdirSync(join(folder(), 'pictures'), { recursive: true }).sort(), [id, `${id}/0.png`]);
+    child.kill('SIGTERM');
+    assert.equal((await ended)[0], 0);
+  });
+
+  it('and work name what is wrong with a queue, or what is missing', async () => {
+    const redis = ['--redis', `redis://127.0.0.1:${await freePort()}`];
+    const cases: Array<[string[], number, RegExp]> = [
+      [['serve', ...redis], 2, /^error: --redis: takes a --store too, which servers and workers share: a folder/],
+      [['serve', ...redis, '--store', 'x', '--model', 'a'], 2, /^error: --model: is for those that draw; with --redis, give it to tfjs-diffusers work$/],
+      [['serve', ...redis, '--store', 'x', '--max-batch', '2'], 2, /^error: --max-batch: is for those that draw/],
+      [['serve', '--redis', 'localhost', '--store', 'x'], 1, /^error: redis: takes an address as in redis:\/\/localhost:6379$/],
+      [['serve', ...redis, '--store', 'ftp://x'], 1, /^error: --store: got 'ftp:\/\/x', takes a folder or s3:\/\/bucket\/prefix$/],
+      [['serve', '--max-memory', 'much'], 2, /^error: --max-memory: got 'much', takes a size as in 500MB or 2GB$/],
+      [['work', ...redis, '--store', 'x'], 1, /^error: redis: 127\.0\.0\.1:\d+ cannot be reached: /],
+      [['work'], 2, /--redis/],
+    ];
+    await Promise.all(cases.map(async ([args, code, message]) => {
+      const [ended, output] = await (await startCommand(args, { cwd: folder() })).ended;
+      assert.match(output.trim(), message);
+      assert.deepEqual([ended, output.trim().split('\n').length], [code, 1], output);
+    }));
   });
 });

@@ -11,12 +11,12 @@ export class MemoryStore implements PictureStore {
   constructor(private readonly seconds = KEEP_SECONDS, private readonly maxBytes = MAX_BYTES) {}
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    this.remove(name);
+    this.drop(name);
     this.pictures.set(name, { bytes, until: Date.now() + this.seconds * 1000 });
     this.bytes += bytes.length;
     for (const [old, { until }] of this.pictures) { // the oldest first
       if (old === name || (until >= Date.now() && this.bytes <= this.maxBytes)) break;
-      this.remove(old);
+      this.drop(old);
     }
   }
 
@@ -25,7 +25,11 @@ export class MemoryStore implements PictureStore {
     return until >= Date.now() ? bytes : undefined;
   }
 
-  private remove(name: string): void {
+  async remove(name: string): Promise<void> {
+    this.drop(name);
+  }
+
+  private drop(name: string): void {
     this.bytes -= this.pictures.get(name)?.bytes.length ?? 0;
     this.pictures.delete(name);
   }
