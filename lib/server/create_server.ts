@@ -79,7 +79,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   workerRoutes(server, context);
   await server.register(async scope => a1111Routes(scope, context), { prefix: '/sdapi/v1' });
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger());
-  server.addHook('preClose', () => engine.close()); // before it waits for requests that are under way
+  server.addHook('preClose', async () => { // before it waits for requests that are under way
+    await engine.close();
+    const timer = setInterval(() => server.server.closeIdleConnections(), 50); // which a client would keep after its last answer
+    server.server.once('close', () => clearInterval(timer));
+  });
   await engine.start();
   return server;
 }
