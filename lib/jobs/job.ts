@@ -96,7 +96,7 @@ export class Job extends EventEmitter<{ change: [] }> {
 
   /** Ends it within a step, or before it begins. */
   cancel(reason: Error = new CancelledError()): void {
-    if (!this.over) this.controller.abort(reason);
+    if (this.ended === undefined) this.controller.abort(reason);
   }
 
   private move(state: JobState): void {

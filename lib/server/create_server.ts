@@ -81,6 +81,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   server.get('/openapi.json', { schema: { hide: true } }, () => server.swagger());
   server.addHook('preClose', async () => { // before it waits for requests that are under way
     await engine.close();
+    if (!server.server.listening) return;
     const timer = setInterval(() => server.server.closeIdleConnections(), 50); // which a client would keep after its last answer
     server.server.once('close', () => clearInterval(timer));
   });

@@ -14,6 +14,7 @@ export async function finish(job: Job, reply: FastifyReply): Promise<Job> {
     await job.finished;
     return job;
   } catch (error) {
+    job.cancel(); // where it goes on elsewhere, it would for nobody
     if (error instanceof RequestError || tellable(error as Error) !== (error as Error).message) throw error;
     throw new RequestError((error as Error).message);
   } finally {

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from '../engine.js';
 import { QueueFullError, RequestError } from '../errors.js';
 import { Job } from '../job.js';
@@ -43,6 +43,7 @@ export class RedisEngine implements Engine {
   private readonly keepSeconds: number;
   private readonly jobs: KnownJobs;
   private readonly queues = new Map<string, Promise<ModelQueue>>();
+  private readonly cancelling = new Set<Promise<void>>();
   /** Requests that were let in and are on their way to Redis. */
   private arriving = 0;
   /** Of the last jobs, in milliseconds: for saying when to try again. */
@@ -71,6 +72,7 @@ export class RedisEngine implements Engine {
   }
 
   async submit(request: PictureRequest): Promise<Job> {
+    if (this.closed) throw ENDING;
     const { maxQueue } = this.options;
     const queue = await this.queueOf(request.model!);
     const waiting = await this.waiting() + this.arriving;
@@ -135,6 +137,8 @@ export class RedisEngine implements Engine {
     ]);
     enough.abort();
     for (const job of this.jobs.unfinished) job.leave(ENDING);
+    await nextTurn(); // in which those who hear of it may want theirs no more
+    await Promise.all(this.cancelling);
     await this.leaveRedis();
     await this.store.close?.();
   }
@@ -154,7 +158,9 @@ export class RedisEngine implements Engine {
   private follow(job: Job): void {
     this.jobs.add(job);
     job.signal.addEventListener('abort', () => {
-      void this.cancel(job).catch(() => {}); // without Redis nobody can be told: it is drawn for nobody
+      const cancelling = this.cancel(job).catch(() => {}); // without Redis nobody can be told: it is drawn for nobody
+      this.cancelling.add(cancelling);
+      void cancelling.then(() => this.cancelling.delete(cancelling));
     });
   }
 
@@ -171,7 +177,6 @@ export class RedisEngine implements Engine {
   }
 
   private reachable(): RedisConnection {
-    if (this.closed) throw ENDING;
     if (!this.started?.redis.ready) throw AWAY;
     return this.started.redis;
   }

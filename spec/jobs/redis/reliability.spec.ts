@@ -25,6 +25,8 @@ describeWithRedis('Servers and workers', redis => {
   const commands: RunningCommand[] = [];
   let server: RunningCommand;
   let worker: RunningCommand;
+  let connection: Redis;
+  let queue: Queue;
 
   const start = async (...args: string[]) => {
     const command = await startCommand([...args, '--redis', redis.url, '--store', folder, '--port', '0']);
@@ -46,9 +48,18 @@ describeWithRedis('Servers and workers', redis => {
   const metric = async (name: string, { address } = server) =>
     Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm').exec(await (await fetch(`${address}/metrics`)).text())?.[1] ?? 0);
 
-  before(async () => { [server, worker] = await Promise.all([startServer(), startWorker()]); });
+  let spare: RunningCommand;
+  before(async () => { [server, worker, spare] = await Promise.all([startServer(), startWorker(), startWorker()]); });
+  before(() => {
+    connection = new Redis(redis.url, { maxRetriesPerRequest: null });
+    connection.on('error', () => {}); // while it is away
+    queue = new Queue('tiny', { connection, prefix: 'tfjs-diffusers' });
+    queue.on('error', () => {});
+  });
   beforeEach(() => ready());
   after(async () => {
+    await queue.close();
+    connection.disconnect();
     for (const { child } of commands) child.kill('SIGKILL');
     await Promise.all(commands.map(({ ended }) => ended));
     rmSync(folder, { recursive: true });
@@ -58,8 +69,13 @@ describeWithRedis('Servers and workers', redis => {
     const job = await take(LONG);
     const events = fetch(`${server.address}/jobs/${job.id}/events`).then(response => response.text());
     await running(job);
+    const { workers } = await (await fetch(`${server.address}/workers`)).json() as { workers: Array<{ id: string; pid: number }> };
+    const { processedBy } = (await queue.getJob(job.id))!;
+    const { pid } = workers.find(({ id }) => id === processedBy)!;
+    if (spare.child.pid === pid) [worker, spare] = [spare, worker];
+    assert.equal(worker.child.pid, pid);
     worker.child.kill('SIGKILL');
-    worker = await startWorker();
+    worker = spare;
     const told = (await events).trim().split('\n\n').map(line => JSON.parse(line.replace('data: ', '')) as JobAnswer);
     assert.deepEqual(told.map(({ state }) => state).filter((state, i, all) => state !== all[i - 1]).slice(-4), ['running', 'waiting', 'running', 'done']);
     assert.equal(told.filter(({ state }) => state === 'done').length, 1);
@@ -90,8 +106,6 @@ describeWithRedis('Servers and workers', redis => {
     const gone = new AbortController();
     const before = await metric('diffusers_pictures_total', worker);
     const requests = [draw(LONG, server, gone.signal), draw(LONG, server, gone.signal)];
-    const connection = new Redis(redis.url, { maxRetriesPerRequest: null });
-    const queue = new Queue('tiny', { connection, prefix: 'tfjs-diffusers' });
     const [job] = await until(async () => {
       const active = await queue.getActive();
       return (active[0]?.progress as { step?: number } | undefined)?.step! > 3 && active;
@@ -103,8 +117,6 @@ describeWithRedis('Servers and workers', redis => {
     assert.equal((await draw(SHORT)).status, 200);
     assert.equal(await metric('diffusers_pictures_total', worker), before + 1);
     assert.equal(await queue.count(), 0);
-    await queue.close();
-    await connection.quit();
   });
 
   it('refuse with 429, and say when to come again, when too many wait', async () => {
@@ -125,6 +137,7 @@ describeWithRedis('Servers and workers', redis => {
   it('end well when they are told to: a server finishes for those who wait, and its jobs go on', async () => {
     const other = await startServer();
     await ready(other);
+    const before = await metric('diffusers_pictures_total', worker);
     const [first, second] = [draw(LONG, other), draw(LONG, other)];
     const job = await (await post('/jobs', SHORT, other)).json() as JobAnswer;
     await until(async () => await metric('diffusers_queue_length') === 2, 'the first runs, the others wait');
@@ -134,6 +147,7 @@ describeWithRedis('Servers and workers', redis => {
     assert.equal(code, 0, output);
     await until(async () => (await look(job)).state === 'done', 'another server has it');
     assert.equal((await pictureOf(await look(job))).subarray(1, 4).toString(), 'PNG');
+    assert.equal(await metric('diffusers_pictures_total', worker), before + 2, 'none is drawn for the one that was sent away');
   });
 
   it('end well when they are told to: a worker finishes what runs, and leaves what waits to others', async () => {
