@@ -39,7 +39,7 @@ const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; t
   'memory-xl': memoryOf('sdxl'),
 };
 /** Of our side alone: scripts that print by themselves, and fail where a bound is passed. */
-const SCRIPTS = ['overhead', 'leaks', 'approximations'];
+const SCRIPTS = ['overhead', 'leaks', 'approximations', 'serve'];
 /** Names that stand for several. */
 const GROUPS: Record<string, string[]> = { sdxl: ['unet-xl', 'memory-xl'] };
 const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS, ...Object.keys(GROUPS)];
