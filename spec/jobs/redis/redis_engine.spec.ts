@@ -7,7 +7,8 @@ import { Redis } from 'ioredis';
 import { Image } from '../../../lib/image/image.js';
 import { EmbeddedEngine } from '../../../lib/jobs/embedded_engine.js';
 import type { Engine } from '../../../lib/jobs/engine.js';
-import type { Job } from '../../../lib/jobs/job.js';
+import { Job } from '../../../lib/jobs/job.js';
+import { layAside, traceOf } from '../../../lib/jobs/redis/job_data.js';
 import { RedisEngine, type RedisEngineOptions } from '../../../lib/jobs/redis/redis_engine.js';
 import { RedisWorker, type RedisWorkerOptions } from '../../../lib/jobs/redis/redis_worker.js';
 import { FolderStore } from '../../../lib/jobs/stores/folder_store.js';
@@ -232,6 +233,13 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
     await other.close();
     await until(() => !engine.models.includes('my: model/é'), 'it is forgotten');
     assert.deepEqual(engine.models, ['tiny']);
+  });
+
+  it('takes along where a request was traced, and nothing else for it', async () => {
+    const trace = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' };
+    const data = await layAside(new Job(REQUEST, undefined, undefined, trace), new FolderStore(folder));
+    assert.deepEqual(data, { request: REQUEST, waiting: [], trace });
+    assert.deepEqual([traceOf(data), traceOf({ ...data, trace: null as never }), traceOf({ ...data, trace: 'x' as never })], [trace, {}, {}]);
   });
 
   it('says in one line where there is no Redis', async () => {

@@ -108,7 +108,8 @@ describeWithRedis('Servers and workers', redis => {
     const requests = [draw(LONG, server, gone.signal), draw(LONG, server, gone.signal)];
     const [job] = await until(async () => {
       const active = await queue.getActive();
-      return (active[0]?.progress as { step?: number } | undefined)?.step! > 3 && active;
+      const { step = 0 } = (active[0]?.progress ?? {}) as { step?: number };
+      return step > 3 && active;
     }, 'one runs');
     gone.abort();
     for (const request of requests) await assert.rejects(request, { name: 'AbortError' });
