@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { FastifyInstance, FastifyListenOptions } from 'fastify';
 import { DEFAULT_LIMITS } from '../jobs/picture_request.js';
 import type { Device } from '../runtime/devices.js';
 import { createServer, RedisEngine, type ServerOptions } from '../server/index.js';
@@ -40,7 +41,7 @@ export async function serve(options: ServeCommandOptions): Promise<void> {
   const endTracing = await startTracing();
   const engine = redis === undefined ? await embedded(options) : { engine: await distributed(options, redis) };
   const server = await createServer({ ...engine, limits, apiKeys, cors, logger: log });
-  const address = await server.listen({ host, port });
+  const address = await listen(server, { host, port }, () => server.close());
   const routes = "OpenAI's images API below /v1, jobs at /jobs, what there is at /openapi.json";
   console.log(`${redis === undefined ? Object.keys((engine as ServerOptions).models!).join(', ') : 'a queue'} at ${address} (${routes})`);
   if (!['127.0.0.1', '::1', 'localhost'].includes(host) && apiKeys.length === 0) {
@@ -49,6 +50,16 @@ export async function serve(options: ServeCommandOptions): Promise<void> {
   await untilSignal();
   await server.close();
   await endTracing();
+}
+
+/** Comes back with the address. @param instead what is done first where that cannot be had: what runs would keep the process. */
+export async function listen(server: FastifyInstance, where: FastifyListenOptions, instead: () => Promise<void>): Promise<string> {
+  try {
+    return await server.listen(where);
+  } catch (error) {
+    await instead();
+    throw error;
+  }
 }
 
 /** Of those that all requests share, what was said. */

@@ -1,6 +1,6 @@
 import { createHealthServer, RedisWorker } from '../server/index.js';
 import { startTracing } from '../server/start_tracing.js';
-import { drawing, givenLimits, type DrawCommandOptions } from './serve.js';
+import { drawing, givenLimits, listen, type DrawCommandOptions } from './serve.js';
 import { sharedStore } from './shared_store.js';
 import { untilSignal } from './until_signal.js';
 
@@ -23,7 +23,7 @@ export async function work(options: WorkCommandOptions): Promise<void> {
   });
   await worker.start();
   const health = port === undefined ? undefined : createHealthServer(worker);
-  const address = await health?.listen({ host, port });
+  const address = health && await listen(health, { host, port }, () => worker.close());
   console.log(`${worker.models.join(', ')} on ${worker.device}, waiting for work${address ? `; ${address}/metrics` : ''}`);
   await untilSignal();
   await worker.close();

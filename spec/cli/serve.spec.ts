@@ -106,7 +106,7 @@ describe('tfjs-diffusers serve', () => {
       [['serve', '--redis', 'localhost', '--store', 'x'], 1, /^error: redis: takes an address as in redis:\/\/localhost:6379$/],
       [['serve', ...redis, '--store', 'ftp://x'], 1, /^error: --store: got 'ftp:\/\/x', takes a folder or s3:\/\/bucket\/prefix$/],
       [['serve', '--max-memory', 'much'], 2, /^error: --max-memory: got 'much', takes a size as in 500MB or 2GB$/],
-      [['work', ...redis, '--store', 'x'], 1, /^error: redis: 127\.0\.0\.1:\d+ cannot be reached: /],
+      [['work', ...redis, '--store', 'x'], 1, /^error: redis: 127\.0\.0\.1:\d+ cannot be used: /],
       [['work'], 2, /--redis/],
     ];
     await Promise.all(cases.map(async ([args, code, message]) => {

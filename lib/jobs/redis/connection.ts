@@ -35,18 +35,21 @@ export class RedisConnection {
     const client = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: times => Math.min(times * 100, 2000) });
     let reason = '';
     client.on('error', (error: Error & { code?: string }) => { reason = error.message || error.code || ''; });
+    let relay: Relay | undefined;
     try {
       await client.connect();
+      relay = new bullmq.Relay({ connection: client, prefix, leaseDuration: 15_000 });
+      await relay.waitUntilReady();
+      if (reason) throw new Error(reason); // as for a database that is not there, which ioredis goes on without
     } catch (error) {
+      void relay?.close();
       client.disconnect();
-      throw new Error(`redis: ${host} cannot be reached: ${reason || (error as Error).message}`, { cause: error });
+      throw new Error(`redis: ${host} cannot be used: ${reason || (error as Error).message}`, { cause: error });
     }
-    const relay = new bullmq.Relay({ connection: client, prefix, leaseDuration: 15_000 });
     const connection = new RedisConnection(client, bullmq, prefix, relay, onTrouble);
     connection.watch(client);
     connection.watch(relay);
     client.on('ready', () => { connection.told = false; });
-    await relay.waitUntilReady();
     return connection;
   }
 

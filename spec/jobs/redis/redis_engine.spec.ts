@@ -244,8 +244,9 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
 
   it('says in one line where there is no Redis', async () => {
     const url = `redis://user:secret@127.0.0.1:${await freePort()}`;
-    await assert.rejects(new RedisEngine({ ...shared(), url, maxQueue: 1 }).start(), /^Error: redis: 127\.0\.0\.1:\d+ cannot be reached: .*ECONNREFUSED[^\n]*$/);
+    await assert.rejects(new RedisEngine({ ...shared(), url, maxQueue: 1 }).start(), /^Error: redis: 127\.0\.0\.1:\d+ cannot be used: .*ECONNREFUSED[^\n]*$/);
     await assert.rejects(new RedisEngine({ ...shared(), url: 'http://secret@host', maxQueue: 1 }).start(), /^TypeError: redis: takes an address as in redis:\/\/localhost:6379$/);
+    await assert.rejects(new RedisEngine({ ...shared(), url: `${redis.url}/99`, maxQueue: 1 }).start(), /^Error: redis: .* cannot be used: ERR DB index is out of range$/);
     assert.throws(() => new RedisWorker({ ...shared(), models: {} }), /^TypeError: models: got none/);
   });
 });

@@ -135,6 +135,16 @@ describeWithRedis('Servers and workers', redis => {
     assert.equal((await small.ended)[0], 0);
   });
 
+  it('end, and say why, where they cannot listen', async () => {
+    const { port } = new URL(server.address);
+    const common = ['--redis', redis.url, '--store', folder, '--port', port];
+    const ends = await Promise.all([['serve', ...common], ['work', ...common, '--device', 'wasm', '--model', resolve(TINY)]].map(async args => (await startCommand(args)).ended));
+    for (const [code, output] of ends) {
+      assert.equal(code, 1, output);
+      assert.match(output, /^error: listen EADDRINUSE: [^\n]*$/m);
+    }
+  });
+
   it('end well when they are told to: a server finishes for those who wait, and its jobs go on', async () => {
     const other = await startServer();
     await ready(other);
