@@ -113,6 +113,11 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     return this.addEmbedding !== undefined;
   }
 
+  /** Whether it is told how strong guidance is, as it was distilled with it: then it has no use for what to avoid. */
+  get takesGuidance(): boolean {
+    return this.config.time_cond_proj_dim !== null;
+  }
+
   /** What all resnets of a block are made from. */
   protected resnets(sampling: 'conv' | 'resnet'): UNetBlockConfig {
     const { config, activation } = this;

@@ -74,14 +74,19 @@ export interface AutoPipeline<P extends GuidedPipeline> {
   fromPipe<Q extends P = P>(
     pipe: DiffusionPipeline, components?: Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>,
   ): Q;
+  /** Whether a pipeline's family has one for this task: whether `fromPipe` makes it. */
+  supports(pipe: DiffusionPipeline): boolean;
 }
 
 function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks): AutoPipeline<P> {
   /** The class for the task, of the family that has a class, or an heir of one. */
-  const classFor = (known: object): PipelineClass<P> => {
+  const find = (known: object): PipelineClass<P> | undefined => {
     const is = ({ prototype }: Class<GuidedPipeline>) => known === prototype || Object.prototype.isPrototypeOf.call(prototype, known);
-    const Found = FAMILIES.find(family => Object.values(family).some(is))?.[task];
-    if (Found) return Found as unknown as PipelineClass<P>;
+    return FAMILIES.find(family => Object.values(family).some(is))?.[task] as unknown as PipelineClass<P> | undefined;
+  };
+  const classFor = (known: object): PipelineClass<P> => {
+    const Found = find(known);
+    if (Found) return Found;
     const takes = FAMILIES.flatMap(family => family[task] ? [family.text2Image.name] : []).join(', ');
     throw new RangeError(`${name}: got ${show(known.constructor.name)}, takes one of the families of ${takes}`);
   };
@@ -99,5 +104,6 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
       const Found = classFor(pipe);
       return new Found({ ...pipe.components, ...components } as never) as unknown as Q;
     },
+    supports: pipe => find(pipe) !== undefined,
   };
 }

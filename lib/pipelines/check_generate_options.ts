@@ -95,7 +95,7 @@ export function checkGenerateOptions(
   }
   return {
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
-    guided: guidanceScale > 1 && unet.config.time_cond_proj_dim === null, // those that know the scale need no second prediction
+    guided: guidanceScale > 1 && !unet.takesGuidance, // those that know the scale need no second prediction
     guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),

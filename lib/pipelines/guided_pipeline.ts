@@ -34,6 +34,8 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   abstract readonly familyName: string;
   /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
   protected readonly endsWithOriginal: boolean = false;
+  /** How many steps the run takes that began last: fewer than were asked for from a picture on, more with some schedulers. */
+  numTimesteps = 0;
 
   /** What `generate` takes where its options say nothing. */
   abstract get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number };
@@ -82,6 +84,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
     const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
     const { timesteps } = start;
+    this.numTimesteps = timesteps.length;
     const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
     return this.denoise(unet, start, {
       scheduler, numInferenceSteps, signal,

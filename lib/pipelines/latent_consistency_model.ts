@@ -47,7 +47,7 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
       const { className } = scheduler.constructor as typeof Scheduler;
       throw new RangeError(`scheduler: got ${className}, takes LCMScheduler; StableDiffusionPipeline takes others`);
     }
-    if (unet.config.time_cond_proj_dim === null) {
+    if (!unet.takesGuidance) {
       throw new RangeError('unet: time_cond_proj_dim: got null, takes a model distilled with guidance; ' +
         'StableDiffusionPipeline runs others, with a LoRA for LCMScheduler too');
     }

@@ -3,6 +3,7 @@ import type { PromptEncoder } from '../adapters/learned_words.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { encodeIds, encodeIdsPenultimate, type EncodedIds } from './encode_prompt.js';
+import type { GuidedPipeline } from './guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 
@@ -57,27 +58,29 @@ const BREAK = /\s*\bBREAK\b\s*/;
  * the hidden states, which are then scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of
  * diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
  *
- * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk.
+ * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of a pipeline
+ * whose family is not known before, as an AutoPipeline makes, it gives what that one's `generate` takes.
  * @throws RangeError for a list of negative prompts of another length.
  */
 export function encodeWeightedPrompt(
   pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
 ): XLWeightedPromptEmbeds;
 export function encodeWeightedPrompt(
-  pipe: PromptEncoder & { readonly device?: Device }, prompt: string | string[], options?: WeightedPromptOptions,
+  pipe: GuidedPipeline | (PromptEncoder & { readonly device?: Device }), prompt: string | string[], options?: WeightedPromptOptions,
 ): WeightedPromptEmbeds;
 export function encodeWeightedPrompt(
-  pipe: (PromptEncoder & { readonly device?: Device }) | StableDiffusionXLPipeline, prompt: string | string[],
+  pipe: (PromptEncoder & { readonly device?: Device }) | GuidedPipeline, prompt: string | string[],
   options: XLWeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const { clipSkip = 0, negativePrompt = '' } = options;
   const prompts = [prompt].flat();
   if (pipe.device) resumeDevice(pipe.device); // another pipeline may have worked on its own since
-  if (!('textEncoder2' in pipe)) {
-    const [positive, negative] = tokenizeAll(pipe, [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)]);
+  if (!isXL(pipe)) {
+    const encoder = 'promptEncoders' in pipe ? pipe.promptEncoders[0] : pipe;
+    const [positive, negative] = tokenizeAll(encoder, [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)]);
     return tf.tidy(() => ({
-      promptEmbeds: embed(pipe, positive, ids => encodeIds(pipe.textEncoder, ids, clipSkip)),
-      negativePromptEmbeds: embed(pipe, negative, ids => encodeIds(pipe.textEncoder, ids, 0)),
+      promptEmbeds: embed(encoder, positive, ids => encodeIds(encoder.textEncoder, ids, clipSkip)),
+      negativePromptEmbeds: embed(encoder, negative, ids => encodeIds(encoder.textEncoder, ids, 0)),
     }));
   }
   const { prompt2, negativePrompt2 = negativePrompt } = options;
@@ -94,6 +97,10 @@ export function encodeWeightedPrompt(
       pooledPromptEmbeds: positive.pooled, negativePooledPromptEmbeds: orZeros(negative.pooled),
     };
   });
+}
+
+function isXL(pipe: object): pipe is StableDiffusionXLPipeline {
+  return 'textEncoder2' in pipe;
 }
 
 /** @throws RangeError for a list of another length. */

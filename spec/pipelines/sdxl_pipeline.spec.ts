@@ -12,6 +12,7 @@ import {
   StableDiffusionXLPipeline,
 } from '../../lib/pipelines/index.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../../lib/pipelines/auto_pipeline.js';
+import type { GuidedPipeline } from '../../lib/pipelines/guided_pipeline.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import type { XLImageOptions, XLOptions } from '../../lib/pipelines/xl_options.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
@@ -323,6 +324,8 @@ describeOnDevices('AutoPipeline', device => {
     assert.equal(AutoPipelineForImage2Image.fromPipe(distilled).constructor.name, 'LatentConsistencyModelImg2ImgPipeline');
     assert.throws(() => AutoPipelineForInpainting.fromPipe(distilled),
       /^RangeError: AutoPipelineForInpainting: got 'LatentConsistencyModelPipeline', takes one of the families of StableDiffusionXLPipeline, StableDiffusionPipeline$/);
+    assert.deepEqual([img2img, distilled].map(pipe => AutoPipelineForInpainting.supports(pipe)), [true, false]);
+    assert.ok(AutoPipelineForImage2Image.supports(distilled));
     found.dispose();
 
     const inpaint = await AutoPipelineForInpainting.fromPretrained<StableDiffusionXLInpaintPipeline>(TINY_XL, { device, forceZerosForEmptyPrompt: false });
@@ -336,9 +339,29 @@ describeOnDevices('AutoPipeline', device => {
     inpaint.dispose();
   });
 
+  it('makes pictures of weighted prompts and tells of its steps, whatever the family', async () => {
+    for (const [model, features] of [[TINY, 16], [TINY_XL, 24]] as const) {
+      const text = await AutoPipelineForText2Image.fromPretrained(model, { device });
+      const leads = encodeWeightedPrompt(text, 'a (red:1.3) star');
+      assert.equal(leads.promptEmbeds.shape[2], features);
+      const steps: Array<[step: number, of: number]> = [];
+      const options = {
+        ...leads, numInferenceSteps: 4, callbackOnStepEnd: (self: GuidedPipeline, step: number) => { steps.push([step + 1, self.numTimesteps]); },
+      };
+      const { images: [image] } = await text.generate(undefined, options);
+      assert.deepEqual(steps.at(-1), [text.scheduler.timesteps.length, text.scheduler.timesteps.length]);
+      await AutoPipelineForImage2Image.fromPipe(text).generate(undefined, { ...options, image, strength: 0.5 });
+      assert.equal(steps.at(-1)![0], steps.at(-1)![1]);
+      assert.ok(steps.at(-1)![1] < text.scheduler.timesteps.length);
+      tf.dispose({ ...leads });
+      text.dispose();
+    }
+  });
+
   it('says what is no pipeline', async () => {
     await assert.rejects(AutoPipelineForText2Image.fromPretrained(`${TINY}/unet`, { device }), /has no model_index\.json, takes a whole pipeline/);
     class Nothing extends DiffusionPipeline { readonly components = {}; }
+    assert.equal(AutoPipelineForText2Image.supports(new Nothing()), false);
     assert.throws(() => AutoPipelineForText2Image.fromPipe(new Nothing()), /RangeError: AutoPipelineForText2Image: got 'Nothing', takes one of the families of LatentConsistencyModelPipeline, /);
   });
 });
