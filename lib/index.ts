@@ -77,6 +77,7 @@ export { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSour
 export type { HubOptions } from './hub/hub_settings.js';
 export { FetchFolder, type FetchFolderOptions } from './files/fetch_folder.js';
 export { FileListFolder } from './files/file_list_folder.js';
+export { openCheckpointFile, type CheckpointFileOptions } from './loading/open_checkpoint_file.js';
 export { SafetensorsError } from './weights/safetensors.js';
 export type { ByteSource, FilePlace } from './files/byte_source.js';
 export { WeightsError } from './weights/load_weights.js';

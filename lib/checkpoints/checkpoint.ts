@@ -1,7 +1,8 @@
 import { printable } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { beginsAsSafetensors, byteSize, readSafetensorsHeader } from '../weights/safetensors.js';
-import { beginsAsTorchFile, readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
+import { beginsAsTorchFile } from './file_kinds.js';
+import { readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
 
 export type { CheckpointTensor } from './torch_file.js';
 

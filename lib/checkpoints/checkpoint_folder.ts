@@ -6,6 +6,7 @@ import { torchToTfjs } from '../weights/layouts.js';
 import { byteSize, elementSizes } from '../weights/safetensors.js';
 import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
+import { readClipMerges } from './clip_merges.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
 import { knownOf, type CheckpointOptions, type TextPart } from './generations.js';
 import { clipConfig, openClipConfig, vaeConfig } from './ldm_config.js';
@@ -16,6 +17,7 @@ import type { Shapes } from './shapes.js';
 export type { CheckpointOptions } from './generations.js';
 
 type Tensors = Map<string, CheckpointTensor>;
+type ReadMerges = () => Promise<string>;
 
 /** A text encoder of a checkpoint. */
 interface FoundText {
@@ -26,12 +28,15 @@ interface FoundText {
 /**
  * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its VAE alone, as the folder that diffusers would make of it:
  * configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
+ * @param readMerges gives CLIP's merges.txt, which is in no such file.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
-export async function checkpointFolder(checkpoint: Checkpoint, options: CheckpointOptions = {}): Promise<ModelFolder> {
+export async function checkpointFolder(
+  checkpoint: Checkpoint, options: CheckpointOptions = {}, readMerges: ReadMerges = readClipMerges,
+): Promise<ModelFolder> {
   const { name, tensors } = checkpoint;
   try {
-    if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return await pipelineFolder(checkpoint, options);
+    if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return await pipelineFolder(checkpoint, options, readMerges);
     const vae = below(tensors, tensors.has(`${ldmPrefixes.vae}encoder.conv_in.weight`) ? ldmPrefixes.vae : '');
     if (vae.has('encoder.down.0.block.0.conv1.weight')) return vaeFolder(checkpoint, vae);
   } catch (error) {
@@ -45,7 +50,7 @@ export async function checkpointFolder(checkpoint: Checkpoint, options: Checkpoi
   throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x, 2.x or XL, nor of its VAE: it holds ${first}`));
 }
 
-async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions): Promise<ModelFolder> {
+async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions, readMerges: ReadMerges): Promise<ModelFolder> {
   const { tensors } = checkpoint;
   const unet = below(tensors, ldmPrefixes.unet);
   const { imageSize, scheduler, index, texts, ofUnet, ofVae } = knownOf(checkpoint, unet, options);
@@ -74,7 +79,7 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
   if (!vaeJson) missing.vae = `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae`;
   for (const part of texts) {
     const encoder = textEncoder(tensors, part);
-    Object.assign(files, { [`${part.component}/config.json`]: encoder?.config, ...tokenizerFiles(part) });
+    Object.assign(files, { [`${part.component}/config.json`]: encoder?.config, ...tokenizerFiles(part, readMerges) });
     weights[`${part.component}/model.safetensors`] = encoder?.weights ?? new Map();
     const option = part.component === 'text_encoder' ? 'textEncoder' : 'textEncoder2';
     if (!encoder) missing[part.component] = `has no text encoder (${part.prefixes}); fromSingleFile takes one as the option ${option}`;
@@ -84,13 +89,13 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
   return new VirtualFolder(checkpoint, files, weights, missing);
 }
 
-function tokenizerFiles({ tokenizer, padding }: TextPart): Record<string, unknown> {
+function tokenizerFiles({ tokenizer, padding }: TextPart, readMerges: ReadMerges): Record<string, unknown> {
   const special = (content: string) => (
     { __type: 'AddedToken', content, lstrip: false, normalized: true, rstrip: false, single_word: false }
   );
   return {
-    [`${tokenizer}/vocab.json`]: async () => (await clipVocabulary()).vocab,
-    [`${tokenizer}/merges.txt`]: async () => (await clipVocabulary()).merges,
+    [`${tokenizer}/vocab.json`]: async () => clipVocabulary(await readMerges()).vocab,
+    [`${tokenizer}/merges.txt`]: readMerges,
     [`${tokenizer}/tokenizer_config.json`]: {
       tokenizer_class: 'CLIPTokenizer', model_max_length: 77, bos_token: special('<|startoftext|>'), eos_token: special('<|endoftext|>'),
       unk_token: special('<|endoftext|>'), pad_token: padding,

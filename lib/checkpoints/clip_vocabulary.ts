@@ -1,9 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
-import { packageFolder } from '../core/package.js';
-
 /** The vocabulary that all Stable Diffusion 1.x and 2.x share, which single-file checkpoints leave out. */
 export interface ClipVocabulary {
   /** What merges.txt holds. */
@@ -15,8 +9,7 @@ export interface ClipVocabulary {
 /** How many tokens it has. */
 export const CLIP_TOKENS = 49408;
 
-export async function clipVocabulary(): Promise<ClipVocabulary> {
-  const merges = (await promisify(gunzip)(await readFile(join(packageFolder(), 'models/clip-tokenizer/merges.txt.gz')))).toString();
+export function clipVocabulary(merges: string): ClipVocabulary {
   const printable = [...range(0x21, 0x7f), ...range(0xa1, 0xad), ...range(0xae, 0x100)];
   const letters = [...printable, ...range(256, 512 - printable.length)].map(code => String.fromCharCode(code)); // a letter for every byte
   const merged = merges.split('\n').slice(1, -1).map(line => line.replace(' ', ''));

@@ -2,6 +2,7 @@ import yauzl from 'yauzl';
 import { show } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { byteSize, elementSizes, type Dtype } from '../weights/safetensors.js';
+import { beginsAsTorchFile, isZip } from './file_kinds.js';
 import { ParameterDict, PickleError, StorageRef, TensorRef } from './pickle_objects.js';
 import { unpickle } from './unpickle.js';
 
@@ -25,15 +26,6 @@ export interface CheckpointContent {
 const maxPickleLength = 32_000_000;
 const maxZipEntries = 100_000;
 const legacyMagic = 119547037146038801333356n;
-
-/** Whether the first bytes of a file are those of a zip, or of a pickle of protocol 2 or higher. */
-export function beginsAsTorchFile(start: Uint8Array): boolean {
-  return isZip(start) || start[0] === 0x80;
-}
-
-function isZip(start: Uint8Array): boolean {
-  return String.fromCharCode(...start.subarray(0, 4)) === 'PK\x03\x04';
-}
 
 /**
  * Finds the tensors of a file that torch.save wrote (`.ckpt`, `.bin`, `.pt`), the zip of today or the format before torch 1.6.

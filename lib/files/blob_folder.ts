@@ -2,6 +2,17 @@ import { parseJson } from '../core/json.js';
 import type { ByteSource } from './byte_source.js';
 import { checkRelativePath, ModelFileError, readText, type ModelFolder } from './model_folder.js';
 
+/** The bytes of a blob. @param name what errors call it. */
+export function blobSource(name: string, blob: Blob): ByteSource {
+  const read = async (offset: number, length: number) => {
+    if (offset + length > blob.size) {
+      throw new ModelFileError(`${name}: ends at byte ${blob.size}, bytes up to ${offset + length} were wanted`);
+    }
+    return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
+  };
+  return { size: blob.size, read, close: async () => {} };
+}
+
 /** A model whose files are blobs, as a page has them: downloaded, or picked by a user. */
 export abstract class BlobFolder implements ModelFolder {
   constructor(readonly name: string) {}
@@ -22,14 +33,7 @@ export abstract class BlobFolder implements ModelFolder {
   }
 
   async open(path: string): Promise<ByteSource> {
-    const blob = await this.get(path);
-    const read = async (offset: number, length: number) => {
-      if (offset + length > blob.size) {
-        throw new ModelFileError(`${this.name}/${path}: ends at byte ${blob.size}, bytes up to ${offset + length} were wanted`);
-      }
-      return new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
-    };
-    return { size: blob.size, read, close: async () => {} };
+    return blobSource(`${this.name}/${path}`, await this.get(path));
   }
 
   private async get(path: string): Promise<Blob> {

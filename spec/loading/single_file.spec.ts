@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ByteSource } from '../../lib/files/byte_source.js';
+import { openCheckpointFile } from '../../lib/loading/open_checkpoint_file.js';
 import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
@@ -70,6 +71,26 @@ describe('A single file', () => {
     }
     whole.dispose();
     await assert.rejects(UNet2DConditionModel.fromSingleFile(file, { config: source, subfolder: 'vae' }), /vae\/config\.json: _class_name: got 'AutoencoderKL'/);
+  });
+
+  it('that a user picked in a page is the same, with the vocabulary from where the page says', async () => {
+    const bytes = await singleFile(singleFileGolden.xl.shapes) as Buffer<ArrayBuffer>;
+    const path = join(folder(), 'model.safetensors');
+    await writeFile(path, bytes);
+    const named = await openModelFolder(path);
+    const file = new File([bytes], 'model.safetensors');
+    const picked = await openCheckpointFile(file, { clipTokenizer: 'models/clip-tokenizer', predictionType: 'v_prediction' });
+    for (const text of ['model_index.json', 'unet/config.json', 'tokenizer/vocab.json', 'tokenizer_2/merges.txt']) {
+      assert.ok(await picked.readText(text) === await named.readText(text), text);
+    }
+    assert.equal((await picked.readJson('scheduler/scheduler_config.json') as { prediction_type: string }).prediction_type, 'v_prediction');
+    const [ours, theirs] = await Promise.all([picked, named].map(each => each.open('vae/diffusion_pytorch_model.safetensors')));
+    assert.deepEqual(await ours.read(0, ours.size), await theirs.read(0, theirs.size));
+    await theirs.close();
+    const lost = await openCheckpointFile(file, { clipTokenizer: 'models/shapes' });
+    await assert.rejects(lost.readText('tokenizer/merges.txt'), /^ModelFileError: models\/shapes\/merges\.txt\.gz: there is no such file/);
+    const pickle = new File(['PK\x03\x04'], 'pickle.ckpt');
+    await assert.rejects(openCheckpointFile(pickle, { clipTokenizer: 'models/clip-tokenizer' }), /^PickleError: pickle\.ckpt: cannot be read as a zip/);
   });
 
   it('lacks what may be passed in', async () => {

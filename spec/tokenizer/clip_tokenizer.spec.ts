@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { readClipMerges } from '../../lib/checkpoints/clip_merges.js';
 import { clipVocabulary } from '../../lib/checkpoints/clip_vocabulary.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
@@ -16,7 +17,7 @@ function strip(text: string): string {
   return from < 0 ? '' : chars.slice(from, chars.findLastIndex(char => !blank(char)) + 1).join('');
 }
 
-const { merges, vocab } = await clipVocabulary();
+const { merges, vocab } = clipVocabulary(await readClipMerges());
 
 describe('CLIPTokenizer', () => {
   const { meta } = loadGolden('tokenizer/clip');

@@ -1,4 +1,0 @@
-/** What a page has instead of open_pickle.ts: bundlers take this file by the `browser` field of package.json. */
-export async function openPickle(): Promise<never> {
-  throw new Error('pickled weights cannot be read in a page; convert the model first, with tfjs-diffusers convert');
-}
