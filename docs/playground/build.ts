@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { BundledModel } from './protocol.js';
+import type { BundledFolder } from './protocol.js';
 
 const sources = 'docs/playground/page';
 const compiled = fileURLToPath(new URL('.', import.meta.url));
+const clipTokenizer = 'models/clip-tokenizer';
 const wasmFiles = 'node_modules/@tensorflow/tfjs-backend-wasm/dist';
 
 /** What went into the site, for those who want to look: paths of modules, and bytes of scripts. */
@@ -23,7 +24,8 @@ export interface Site {
 export async function buildSite(folder = 'dist/playground', modelFolder = 'models/shapes'): Promise<Site> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  const model = await copyModel(modelFolder, folder);
+  const model = await copyFolder(modelFolder, folder);
+  const tokenizer = await copyFolder(clipTokenizer, folder);
   const wasmFolder = `tfjs-${await tfjsVersion()}/`;
   await mkdir(join(folder, wasmFolder));
   for (const name of (await readdir(wasmFiles)).filter(file => file.endsWith('.wasm'))) await cp(join(wasmFiles, name), join(folder, wasmFolder, name));
@@ -39,7 +41,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
     const source = relative('.', entry).split(sep).join('/'); // chunks that are imported later are entry points too
     return basename(Object.keys(outputs).find(path => outputs[path].entryPoint === source)!);
   };
-  const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, WASM_FOLDER: wasmFolder });
+  const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
   const main = await bundle(join(compiled, 'page/main.js'), { WORKER: worker });
   const style = await bundle(join(sources, 'style.css'), {});
   for (const name of ['icon.svg', 'manifest.webmanifest']) await cp(join(sources, name), join(folder, name));
@@ -53,9 +55,9 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   return { modules: metafiles.flatMap(({ inputs }) => Object.keys(inputs)), scriptBytes: countScripts(metafiles) };
 }
 
-/** The model's files below `models/`, in a folder that is named by their content. */
-async function copyModel(from: string, folder: string): Promise<BundledModel> {
-  const paths = (await listFiles(from)).filter(path => /\.(json|txt|safetensors)$/.test(path));
+/** A folder's files below `models/`, in a folder that is named by their content. They are fetched when they are needed. */
+async function copyFolder(from: string, folder: string): Promise<BundledFolder> {
+  const paths = (await listFiles(from)).filter(path => /\.(json|txt|gz|safetensors)$/.test(path));
   const name = basename(from);
   const url = `models/${name}-${await hashFiles(from, paths)}`;
   await cp(from, join(folder, url), { recursive: true });

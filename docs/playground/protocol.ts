@@ -2,14 +2,15 @@ import type { Device, LoadingProgress, NamedOptions } from '../../lib/index.js';
 
 /** What the page and its worker say to each other. */
 
-/** Where a model comes from: the one that the site brings, a hub id or an address, or files that the user picked. */
+/** Where a model comes from: the one that the site brings, a hub id or an address, or a folder's files or a single file that the user picked. */
 export type ModelSource =
   | { kind: 'bundled' }
   | { kind: 'name'; name: string }
-  | { kind: 'files'; files: Array<[path: string, file: File]> };
+  | { kind: 'files'; files: Array<[path: string, file: File]> }
+  | { kind: 'file'; file: File };
 
-/** A model that the site brings: where, and its files' sizes. */
-export interface BundledModel {
+/** A folder that the site brings: where, and its files' sizes. */
+export interface BundledFolder {
   name: string;
   url: string;
   files: Array<[path: string, size: number]>;
@@ -34,6 +35,10 @@ export interface ModelInfo {
   vaeScaleFactor: number;
   /** Whether it can change a part of a picture. */
   paints: boolean;
+  /** Whether it can be told what to avoid. */
+  avoids: boolean;
+  /** How closely models of its family follow prompts, where nothing else is said. */
+  guidanceScale: number;
   /** Pixels that the UNet was trained on. */
   width: number;
   height: number;

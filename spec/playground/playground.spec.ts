@@ -2,38 +2,27 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { unzipSync } from 'fflate';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { buildSite, type Site } from '../../docs/playground/build.js';
 import { StaticServer } from '../../docs/playground/server.js';
 import { DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline } from '../../lib/index.js';
-import { writeSafetensors } from '../../lib/weights/safetensors.js';
-import { describeInBrowser, startChromium } from '../support/chromium.js';
+import { describeInBrowser } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { expectSame, Playground, PLAYGROUND, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
-const SITE = '.build/playground';
-
-interface Settings {
-  prompt: string;
-  steps: number;
-  guidance: number;
-  seed: number;
-  scheduler: string;
-  side: number;
-}
-
-const SETTINGS: Settings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
+const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
 
 describe('Playground site', () => {
   let site: Site;
-  before(async () => { site = await buildSite(SITE, DEMO_MODEL); });
+  before(async () => { site = await buildSite(PLAYGROUND, DEMO_MODEL); });
 
   it('has no module of Node, nor any of ours that takes one', () => {
     const taken = site.modules.filter(path => !path.startsWith('(disabled):'));
     const ofNode = /^node:|lib\/(runtime\/native|cli)\/|\/(local_folder|open_by_name|hub_\w+folder|hub_cache|hub_client|read_file|write_file)\.js$|cli-progress|commander/;
     assert.deepEqual(taken.filter(path => ofNode.test(path)), []);
-    for (const name of readdirSync(SITE).filter(file => file.endsWith('.js'))) {
-      const script = readFileSync(`${SITE}/${name}`, 'utf8').replaceAll(/process\?\.getBuiltinModule\?\.\("node:\w+"\)/g, ''); // which a page has not
+    for (const name of readdirSync(PLAYGROUND).filter(file => file.endsWith('.js'))) {
+      const script = readFileSync(`${PLAYGROUND}/${name}`, 'utf8').replaceAll(/process\?\.getBuiltinModule\?\.\("node:\w+"\)/g, ''); // which a page has not
       assert.doesNotMatch(script, /["'`]node:|import ?["'](fs|path|os|util)["']/, name);
     }
   });
@@ -45,157 +34,107 @@ describe('Playground site', () => {
 });
 
 describeInBrowser('Playground', () => {
-  let browser: Browser;
-  let server: StaticServer;
-  let context: BrowserContext;
+  let playground: Playground;
+  let visitor: Visitor;
   let page: Page;
-  let problems: string[];
 
-  before(async () => {
-    await buildSite(SITE, DEMO_MODEL);
-    [browser, server] = await Promise.all([startChromium(), StaticServer.start(SITE)]);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
+  before(async () => { playground = await Playground.start(); });
+  after(() => playground?.close());
   beforeEach(async () => {
-    context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
-    page = await context.newPage();
-    problems = [];
-    page.on('pageerror', error => problems.push(error.message));
-    page.on('console', message => message.type() === 'error' && problems.push(message.text()));
+    visitor = await playground.visit();
+    ({ page } = visitor);
   });
-  afterEach(async () => {
-    await context.close();
-    assert.deepEqual(problems, []);
-  });
+  afterEach(() => playground.leave());
 
-  const ready = () => page.waitForSelector('#generate:enabled');
-  const open = async (url = server.url) => {
-    await page.goto(url);
-    await ready();
-  };
-
-  async function fill({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<void> {
-    await page.getByLabel('Prompt', { exact: true }).fill(prompt);
-    await page.getByLabel('Steps', { exact: true }).fill(String(steps));
-    await page.getByLabel('Guidance').fill(String(guidance));
-    await page.getByRole('spinbutton', { name: 'Seed' }).fill(String(seed));
-    await page.getByLabel('Scheduler').selectOption(scheduler);
-    await page.getByLabel('Size', { exact: true }).selectOption('custom');
-    await page.getByLabel('Width').fill(String(side));
-    await page.getByLabel('Height').fill(String(side));
-  }
-
-  /** The file that the page offers. */
-  async function download(): Promise<Buffer> {
-    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download PNG' }).click()]);
-    return readFileSync((await file.path())!);
-  }
-
-  async function expectSamePicture(png: Buffer, settings: Settings): Promise<void> {
-    expectSame(png, (await imageInNode(settings)).data);
-  }
-
-  function expectSame(png: Buffer, expected: Uint8Array): void {
-    const pixels = PNG.sync.read(png).data.filter((_, i) => i % 4 !== 3);
-    assert.equal(pixels.length, expected.length);
-    const worst = pixels.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
-    assert.ok(worst <= 2, `differs by ${worst}`);
-  }
+  const open = (url = playground.url) => visitor.open(url);
+  const expectSamePicture = async (png: Buffer, settings: PlaygroundSettings) => expectSame(png, (await imageInNode(settings)).data);
 
   it('makes the picture that Node makes, by keyboard alone, and says so to those who listen', async () => {
     await open();
-    await fill(SETTINGS);
+    await visitor.fill(SETTINGS);
     await page.evaluate(() => { // a step may be over before anyone looks
       const shown: string[] = [];
       Object.assign(globalThis, { shown });
       new MutationObserver(() => shown.push(document.body.innerText)).observe(document.body, { childList: true, subtree: true, characterData: true });
     });
-    await page.getByLabel('Prompt', { exact: true }).press('Control+Enter');
+    await visitor.prompt.press('Control+Enter');
     const canvas = page.getByRole('img', { name: SETTINGS.prompt, exact: true });
     await canvas.waitFor();
     await page.getByRole('status').getByText('The picture is ready').waitFor();
     const shown = await page.evaluate(() => (globalThis as unknown as { shown: string[] }).shown);
     assert.ok(shown.some(text => /step \d of 3/.test(text)));
-    const png = await download();
+    const png = await visitor.download();
     await expectSamePicture(png, SETTINGS);
     assert.ok(png.includes('tEXtparameters\0a red circle on a white background\nSteps: 3, Sampler: Euler, CFG scale: 5, Seed: 7, Size: 64x64, Model: shapes, Schedule type: DDIM'));
     assert.equal(await page.locator('#facts').textContent(), 'seed 7 · 3 steps · guidance 5 · Euler · 64 × 64');
     const details = await page.locator('#detail-list').textContent();
-    assert.match(details!, /shapes.*EulerDiscreteScheduler.*WebAssembly \(SIMD, [^)]*threads?\).*\d+ ms a step.*\d+ MB/);
+    assert.match(details!, /shapes.*EulerDiscreteScheduler.*WebAssembly \(SIMD, [^)]*threads?\).*[\d.]+ m?s a step.*\d+ MB/);
   });
 
-  const seed = () => page.getByRole('spinbutton', { name: 'Seed' });
   const thumbnail = (seed: string | number) => page.getByRole('button', { name: `${SETTINGS.prompt}, seed ${seed}` });
 
   it('keeps its pictures, the one that is shown and the settings for the next visit', async () => {
     await open();
-    await fill(SETTINGS);
-    await page.getByRole('button', { name: 'Generate' }).click();
+    await visitor.fill(SETTINGS);
+    await visitor.generate();
     await thumbnail(7).waitFor();
     await page.getByLabel('Negative prompt').fill('a blue square');
     await page.getByLabel('Scheduler').selectOption({ label: 'DPM++ 2M Karras · DPMSolverMultistepScheduler' });
-    await seed().fill('8');
+    await visitor.seed.fill('8');
     await page.reload();
     await page.getByRole('img', { name: SETTINGS.prompt, exact: true }).waitFor();
-    await ready();
+    await visitor.ready();
     assert.equal(await page.getByLabel('Negative prompt').inputValue(), 'a blue square');
     assert.equal(await page.locator('#scheduler option:checked').textContent(), 'DPM++ 2M Karras · DPMSolverMultistepScheduler');
-    assert.deepEqual([await seed().inputValue(), await page.getByLabel('Steps', { exact: true }).inputValue(), await page.getByLabel('Width').inputValue()], ['8', '3', '64']);
+    assert.deepEqual([await visitor.seed.inputValue(), await page.getByLabel('Steps', { exact: true }).inputValue(), await page.getByLabel('Width').inputValue()], ['8', '3', '64']);
 
-    await fold('More');
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
-    assert.equal(await seed().inputValue(), '7');
+    assert.equal(await visitor.seed.inputValue(), '7');
     assert.equal(await page.getByLabel('Scheduler').inputValue(), SETTINGS.scheduler);
-    await fold('More');
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Remove' }).click();
     await thumbnail(7).waitFor({ state: 'detached' });
     assert.equal(await page.locator('#pictures').isVisible(), false);
     await page.keyboard.press('Enter'); // Undo has the focus
     await thumbnail(7).waitFor();
-    await fold('More');
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Remove' }).click();
     await page.reload();
-    await ready();
+    await visitor.ready();
     assert.equal(await page.locator('#pictures').isVisible(), false);
   });
 
   it('shows the seed of the picture that it made, and draws another for the next', async () => {
     await open();
-    await fill({ ...SETTINGS, steps: 1 });
+    await visitor.fill({ ...SETTINGS, steps: 1 });
     await page.getByLabel('new each time').check();
     const seeds = [];
     for (let i = 0; i < 2; i++) {
-      await page.getByRole('button', { name: 'Generate' }).click();
-      await thumbnail(await seed().inputValue()).waitFor();
-      seeds.push(await seed().inputValue());
+      await visitor.generate();
+      await thumbnail(await visitor.seed.inputValue()).waitFor();
+      seeds.push(await visitor.seed.inputValue());
       assert.match((await page.locator('#facts').textContent())!, new RegExp(`^seed ${seeds[i]} `));
     }
     assert.equal(new Set([...seeds, '7']).size, 3);
   });
 
-  const generate = () => page.getByRole('button', { name: 'Generate' }).click();
-  const finished = () => page.waitForFunction(() => document.querySelector('#generate')!.checkVisibility() && document.querySelector('#actions')!.checkVisibility());
-  const fold = (name: string) => page.locator('summary', { hasText: name }).click();
-
   it('begins from a picture that is chosen, as Node does', async () => {
     const picture = await pictureOf({ ...SETTINGS, seed: 1, steps: 4 });
     await open();
-    await fill({ ...SETTINGS, prompt: 'a blue circle on a white background' });
-    await fold('Begin from a picture');
+    await visitor.fill({ ...SETTINGS, prompt: 'a blue circle on a white background' });
+    await visitor.fold('Begin from a picture');
     await page.locator('#start-file').setInputFiles({ name: 'picture.png', mimeType: 'image/png', buffer: picture });
     await page.getByLabel('Strength').fill('0.7');
-    await generate();
-    await finished();
+    await visitor.generate();
+    await visitor.finished();
     assert.match((await page.locator('#facts').textContent())!, /strength 0.7 · 3 steps/);
     const node = new StableDiffusionImg2ImgPipeline((await inNode()).components);
     node.scheduler = schedulerClass(SETTINGS.scheduler).fromConfig(node.scheduler.config);
     const { images: [expected] } = await node.generate('a blue circle on a white background', {
       image: await Image.fromPng(picture), strength: 0.7, numInferenceSteps: 3, guidanceScale: 5, generator: new Generator().manualSeed(7),
     });
-    expectSame(await download(), expected.data);
+    expectSame(await visitor.download(), expected.data);
     await page.locator('#start-file').setInputFiles({ name: 'broken.png', mimeType: 'image/png', buffer: picture.subarray(0, 40) });
     await page.getByRole('alert').getByText('broken.png cannot be read').waitFor();
     assert.ok(await page.locator('#start-image').isVisible(), 'the other stays');
@@ -203,10 +142,10 @@ describeInBrowser('Playground', () => {
 
   it('makes a part of a picture anew, painted by keyboard, and the rest stays', async () => {
     await open();
-    await fill({ ...SETTINGS, steps: 6 });
-    await generate();
-    await finished();
-    const before = PNG.sync.read(await download()).data;
+    await visitor.fill({ ...SETTINGS, steps: 6 });
+    await visitor.generate();
+    await visitor.finished();
+    const before = PNG.sync.read(await visitor.download()).data;
     await page.getByRole('button', { name: 'Begin from it' }).click();
     const mask = page.getByRole('application', { name: 'What to change' });
     await page.getByLabel('Brush size').fill('50');
@@ -214,19 +153,19 @@ describeInBrowser('Playground', () => {
     assert.ok(await page.getByRole('button', { name: 'Clear' }).isDisabled(), 'the stroke is taken back');
     for (const key of [' ', 'ArrowDown', 'ArrowDown', ' ']) await mask.press(key);
     assert.ok(await page.getByRole('button', { name: 'Clear' }).isEnabled());
-    await page.getByLabel('Prompt', { exact: true }).fill('a green square on a white background');
+    await visitor.prompt.fill('a green square on a white background');
     await page.getByLabel('Strength').fill('1');
-    await generate();
+    await visitor.generate();
     await page.getByRole('img', { name: 'a green square on a white background', exact: true }).waitFor();
-    await finished();
-    const after = PNG.sync.read(await download()).data;
+    await visitor.finished();
+    const after = PNG.sync.read(await visitor.download()).data;
     const change = (x: number, y: number) => Math.max(...[0, 1, 2].map(c => Math.abs(before[(y * 64 + x) * 4 + c] - after[(y * 64 + x) * 4 + c])));
     assert.ok(change(32, 32) > 60, `the middle differs by ${change(32, 32)}`);
     for (const [x, y] of [[2, 2], [61, 2], [2, 61], [61, 61]]) assert.ok(change(x, y) < 40, `${x}, ${y} differs by ${change(x, y)}`);
 
     await page.reload();
-    await ready();
-    await fold('More');
+    await visitor.ready();
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
     await page.waitForSelector('#clear-mask:enabled'); // the paint is there again
     assert.equal(await page.getByLabel('Strength').inputValue(), '1');
@@ -234,13 +173,13 @@ describeInBrowser('Playground', () => {
 
   it('stops within a step when asked, and goes on', async () => {
     await open();
-    await fill({ ...SETTINGS, steps: 60 });
-    await page.getByRole('button', { name: 'Generate' }).click();
+    await visitor.fill({ ...SETTINGS, steps: 60 });
+    await visitor.generate();
     await page.getByText(/step \d+ of 60 .* left/).waitFor();
     await page.keyboard.press('Escape');
     await page.getByRole('status').getByText('Cancelled').waitFor();
-    await fill({ ...SETTINGS, steps: 1 });
-    await page.getByRole('button', { name: 'Generate' }).click();
+    await visitor.fill({ ...SETTINGS, steps: 1 });
+    await visitor.generate();
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
   });
 
@@ -251,13 +190,13 @@ describeInBrowser('Playground', () => {
       if (!await page.locator(`#device option[value=${device}]`).count()) this.skip();
       const settings = { ...SETTINGS, steps: 2, guidance: 1, side: 32 };
       page.setDefaultTimeout(280_000);
-      await fold('Model and device');
+      await visitor.fold('Model and device');
       await page.getByLabel('Runs on').selectOption(device);
       await page.getByText(`Now: ${label}`).waitFor({ state: 'attached' });
-      await fill(settings);
-      await page.getByRole('button', { name: 'Generate' }).click();
+      await visitor.fill(settings);
+      await visitor.generate();
       await page.getByRole('link', { name: 'Download PNG' }).waitFor();
-      await expectSamePicture(await download(), settings);
+      await expectSamePicture(await visitor.download(), settings);
     });
   }
 
@@ -268,51 +207,51 @@ describeInBrowser('Playground', () => {
     });
     await open();
     await page.getByText('Now: WebAssembly, SIMD, 2 threads.').waitFor({ state: 'attached' });
-    await fill(SETTINGS);
-    await page.getByRole('button', { name: 'Generate' }).click();
+    await visitor.fill(SETTINGS);
+    await visitor.generate();
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
-    await expectSamePicture(await download(), SETTINGS);
+    await expectSamePicture(await visitor.download(), SETTINGS);
   });
 
   it('works without a connection after the first visit', async () => {
-    const gone = await StaticServer.start(SITE);
+    const gone = await StaticServer.start(PLAYGROUND);
     await open(gone.url);
     await page.evaluate(() => navigator.serviceWorker.ready);
     await gone.close();
     await page.reload();
-    await ready();
-    await fill({ ...SETTINGS, steps: 1 });
-    await page.getByRole('button', { name: 'Generate' }).click();
+    await visitor.ready();
+    await visitor.fill({ ...SETTINGS, steps: 1 });
+    await visitor.generate();
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
   });
 
   it('says that there is one thread where the server does not isolate the page, and isolates it itself the next time', async () => {
-    const plain = await StaticServer.start(SITE, { isolated: false });
+    const plain = await StaticServer.start(PLAYGROUND, { isolated: false });
     try {
       await open(plain.url);
       await page.getByText('Now: WebAssembly, SIMD, one thread. More threads take a page').waitFor({ state: 'attached' });
       await page.evaluate(() => navigator.serviceWorker.ready);
       await page.reload();
-      await ready();
+      await visitor.ready();
       await page.getByText(/Now: WebAssembly, SIMD, [^.]*\.$/).waitFor({ state: 'attached' });
       assert.equal(await page.evaluate(() => crossOriginIsolated), true);
     } finally {
-      await context.close();
+      await playground.leave();
       await plain.close();
     }
   });
 
   it('makes several at a time, varies one, compares two, walks by arrow keys, and gives all in one file', async () => {
     await open();
-    await fill({ ...SETTINGS, steps: 1, side: 32 });
+    await visitor.fill({ ...SETTINGS, steps: 1, side: 32 });
     await page.getByLabel('How many').selectOption('3');
-    await generate();
+    await visitor.generate();
     await page.getByRole('status').getByText('3 pictures are ready').waitFor();
     for (const each of [7, 8, 9]) await thumbnail(each).waitFor();
     await thumbnail(9).press('ArrowRight');
     await page.keyboard.press('ArrowRight');
     await page.locator('#facts', { hasText: 'seed 7 ·' }).waitFor();
-    await fold('More');
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Compare with another' }).click();
     await thumbnail(8).click();
     await page.locator('#facts', { hasText: 'seed 8 ·' }).waitFor();
@@ -322,13 +261,13 @@ describeInBrowser('Playground', () => {
     await page.getByRole('button', { name: 'Variations' }).click();
     await page.getByRole('status').getByText('4 pictures are ready').waitFor();
     assert.match((await page.locator('#facts').textContent())!, /^seed 8 · variation \d+/);
-    const varied = await download();
-    await fold('More');
+    const varied = await visitor.download();
+    await visitor.fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
-    await generate();
+    await visitor.generate();
     await page.locator('#gallery li:nth-child(8)').waitFor();
-    await finished();
-    assert.deepEqual(PNG.sync.read(await download()).data, PNG.sync.read(varied).data, 'a variation can be made again');
+    await visitor.finished();
+    assert.deepEqual(PNG.sync.read(await visitor.download()).data, PNG.sync.read(varied).data, 'a variation can be made again');
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download all' }).click()]);
     const files = Object.values(unzipSync(readFileSync((await file.path())!)));
     assert.equal(files.length, 8);
@@ -336,19 +275,19 @@ describeInBrowser('Playground', () => {
   });
 
   it('takes settings from a link, and from a picture that is dropped on it', async () => {
-    await page.goto(`${server.url}#prompt=a+pink+heart&seed=12&numInferenceSteps=2&scheduler=EulerDiscreteScheduler&schedulerOptions={"use_karras_sigmas":true}&width=32&height=9999`);
-    await ready();
-    assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a pink heart');
+    await page.goto(`${playground.url}#prompt=a+pink+heart&seed=12&numInferenceSteps=2&scheduler=EulerDiscreteScheduler&schedulerOptions={"use_karras_sigmas":true}&width=32&height=9999`);
+    await visitor.ready();
+    assert.equal(await visitor.prompt.inputValue(), 'a pink heart');
     assert.equal(await page.locator('#scheduler option:checked').textContent(), 'Euler Karras · EulerDiscreteScheduler');
     assert.equal(await page.getByLabel('Width').inputValue(), '32');
     await page.getByLabel('Height').fill('32');
-    await fold('Fine tuning');
+    await visitor.fold('Fine tuning');
     await page.getByLabel('DeepCache').selectOption('2');
     await page.getByLabel('Token merging').selectOption('0.5');
-    await generate();
-    await finished();
-    const png = await download();
-    await fill(SETTINGS);
+    await visitor.generate();
+    await visitor.finished();
+    const png = await visitor.download();
+    await visitor.fill(SETTINGS);
     await page.getByLabel('DeepCache').selectOption('');
     const drop = (bytes: number[]) => page.evaluate(bytes => {
       const dataTransfer = new DataTransfer();
@@ -357,7 +296,7 @@ describeInBrowser('Playground', () => {
     }, bytes);
     await drop([...png]);
     await page.getByRole('region', { name: 'Notice' }).getByText('The settings of dropped.png').waitFor();
-    assert.deepEqual([await seed().inputValue(), await page.getByLabel('DeepCache').inputValue(), await page.getByLabel('Noise levels').inputValue()], ['12', '2', 'karras']);
+    assert.deepEqual([await visitor.seed.inputValue(), await page.getByLabel('DeepCache').inputValue(), await page.getByLabel('Noise levels').inputValue()], ['12', '2', 'karras']);
     await drop([...await pictureOf({ ...SETTINGS, steps: 1 }, { parameters: 'a cat\nSteps: 3, Sampler: DPM++ 2M SDE Karras, CFG scale: 4, Seed: 5, Size: 64x64' })]);
     await page.waitForFunction(() => (document.querySelector('#prompt') as HTMLTextAreaElement).value === 'a cat');
     assert.equal(await page.locator('#scheduler option:checked').textContent(), 'DPM++ 2M SDE Karras · DPMSolverMultistepScheduler');
@@ -376,37 +315,37 @@ describeInBrowser('Playground', () => {
 
   it('adds LoRA files and learned words, and takes weights in prompts', async () => {
     await open();
-    await fill({ ...SETTINGS, steps: 2, side: 32 });
-    await generate();
-    await finished();
-    const plain = await download();
-    await fold('LoRA and learned words');
+    await visitor.fill({ ...SETTINGS, steps: 2, side: 32 });
+    await visitor.generate();
+    await visitor.finished();
+    const plain = await visitor.download();
+    await visitor.fold('LoRA and learned words');
     const to = 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v';
     await page.locator('#lora-file').setInputFiles({ name: 'style.safetensors', mimeType: '', buffer: await safetensors({
       [`${to}.lora_A.weight`]: [2, 128], [`${to}.lora_B.weight`]: [128, 2],
     }) });
     await page.getByRole('slider', { name: 'style' }).waitFor();
     await page.locator('#word-file').setInputFiles({ name: 'lamp.safetensors', mimeType: '', buffer: await safetensors({ '*': [1, 128] }) });
-    await page.getByLabel('Prompt', { exact: true }).fill('a (red:1.4) ');
-    await page.getByRole('button', { name: 'Write <lamp> into the prompt' }).click();
-    assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a (red:1.4) <lamp>');
-    await generate();
+    await visitor.prompt.fill('a (red:1.4) ');
+    await page.getByRole('button', { name: 'Use <lamp> in the prompt' }).click();
+    assert.equal(await visitor.prompt.inputValue(), 'a (red:1.4) <lamp>');
+    await visitor.generate();
     await page.getByRole('img', { name: 'a (red:1.4) <lamp>', exact: true }).waitFor();
-    await fold('Details');
+    await visitor.fold('Details');
     await page.getByText('style 1', { exact: true }).waitFor();
     await page.getByRole('slider', { name: 'style' }).fill('0');
-    await page.getByLabel('Prompt', { exact: true }).fill(SETTINGS.prompt);
-    await generate();
+    await visitor.prompt.fill(SETTINGS.prompt);
+    await visitor.generate();
     await page.locator('#gallery li:nth-child(3)').waitFor();
-    await finished();
-    assert.deepEqual(PNG.sync.read(await download()).data, PNG.sync.read(plain).data, 'a LoRA of strength 0 is none');
+    await visitor.finished();
+    assert.deepEqual(PNG.sync.read(await visitor.download()).data, PNG.sync.read(plain).data, 'a LoRA of strength 0 is none');
     await page.locator('#lora-file').setInputFiles({ name: 'none.safetensors', mimeType: '', buffer: Buffer.from('none') });
     await page.getByRole('alert').getByText('none.safetensors').waitFor();
   });
 
   it('loads a folder that the user picks, and a model by its address; what cannot be loaded leaves the model that is there', async () => {
     await open();
-    await fold('Model and device');
+    await visitor.fold('Model and device');
     await page.getByLabel('from a folder on this device').setInputFiles(resolve(DEMO_MODEL));
     await page.getByRole('button', { name: 'Back to the bundled model' }).waitFor();
 
@@ -415,64 +354,37 @@ describeInBrowser('Playground', () => {
     await name.fill(url.replace(/(models\/[^/]*).*/, '$1'));
     await name.press('Enter');
     await page.getByText(/^http.*shapes-\w+, .* million parameters$/).waitFor();
-    problems = []; // the browser tells of each file that was looked for in vain
+    visitor.problems = []; // the browser tells of each file that was looked for in vain
 
-    await name.fill(`${server.url}none`);
+    await name.fill(`${playground.url}none`);
     await page.getByRole('button', { name: 'Load', exact: true }).click();
     await page.getByRole('alert').getByText('none: has no model_index.json').waitFor();
-    problems = [];
+    visitor.problems = [];
     assert.equal(await page.locator(`#${await name.getAttribute('aria-describedby')}`).getAttribute('role'), 'alert');
     assert.match((await page.locator('#model').textContent())!, /^http.*shapes/);
-    await fill({ ...SETTINGS, steps: 1 });
-    await generate();
-    await finished();
+    await visitor.fill({ ...SETTINGS, steps: 1 });
+    await visitor.generate();
+    await visitor.finished();
 
     await page.evaluate(() => localStorage.setItem('tfjs-diffusers-playground', JSON.stringify({ source: { kind: 'name', name: `${location.href}gone` } })));
     await page.reload();
     await page.getByRole('alert').getByText('gone: has no model_index.json').waitFor();
-    await ready(); // with the bundled model
-    problems = [];
+    await visitor.ready(); // with the bundled model
+    visitor.problems = [];
   });
 
-  for (const colorScheme of ['light', 'dark'] as const) {
-    it(`has names, roles and contrasts as the guidelines ask, in ${colorScheme}`, async () => {
-      await page.emulateMedia({ colorScheme });
-      await open();
-      await fill({ ...SETTINGS, steps: 1 });
-      await page.getByRole('button', { name: 'Generate' }).click();
-      await page.getByRole('link', { name: 'Download PNG' }).waitFor();
-      const audit = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
-      const violations = () => page.evaluate(`(async () => {
-        ${audit};
-        const { violations } = await axe.run();
-        return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html));
-      })()`);
-      assert.deepEqual(await violations(), []);
-      await page.getByRole('button', { name: 'Begin from it' }).click();
-      await fold('More');
-      assert.deepEqual(await violations(), []);
-      await page.getByRole('button', { name: 'Compare with another' }).click();
-      assert.deepEqual(await violations(), []);
-      await fold('More');
-      await page.getByRole('button', { name: 'Remove' }).click();
-      await page.evaluate(() => document.querySelectorAll('details').forEach(fold => { fold.open = true; }));
-      assert.deepEqual(await violations(), []);
-    });
-  }
-
   it('fits a narrow phone, has Generate in reach and room for fingers', async () => {
-    await context.close();
-    context = await browser.newContext({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
-    page = await context.newPage();
+    visitor = await playground.visit({ viewport: { width: 320, height: 640 }, hasTouch: true, isMobile: true });
+    ({ page } = visitor);
     await open();
-    await fill({ ...SETTINGS, steps: 1, side: 96 });
+    await visitor.fill({ ...SETTINGS, steps: 1, side: 96 });
     await page.getByText('The model was trained on 64 × 64.').waitFor();
     await page.getByRole('button', { name: 'Generate' }).tap();
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
     await page.getByRole('button', { name: 'Begin from it' }).tap();
     await page.getByRole('application', { name: 'What to change' }).tap();
     await page.waitForSelector('#clear-mask:enabled'); // a finger paints
-    await page.evaluate(() => document.querySelectorAll('details').forEach(fold => { fold.open = true; }));
+    await visitor.foldAllOut();
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 320), 'nothing sticks out');
     const small = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>('button, a, select, summary, input:not([type=checkbox], [type=radio]), label.check, .segments label')]
       .filter(each => each.checkVisibility() && each.getBoundingClientRect().height < 44).map(each => each.outerHTML));
@@ -487,17 +399,6 @@ describeInBrowser('Playground', () => {
 
 let pipe: StableDiffusionPipeline | undefined;
 
-/** A file of tensors of these shapes, with small values. */
-async function safetensors(shapes: Record<string, number[]>): Promise<Buffer> {
-  const tensors = Object.entries(shapes).map(([name, shape]) => {
-    const values = Float32Array.from({ length: shape.reduce((product, length) => product * length) }, (_, i) => Math.sin(i) / 4);
-    return { name, shape, dtype: 'F32' as const, bytes: () => new Uint8Array(values.buffer) };
-  });
-  const parts: Uint8Array[] = [];
-  for await (const part of writeSafetensors(tensors, {})) parts.push(part);
-  return Buffer.concat(parts);
-}
-
 /** A pipeline of Node on WebAssembly. */
 async function inNode(): Promise<StableDiffusionPipeline> {
   pipe ??= await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
@@ -505,7 +406,7 @@ async function inNode(): Promise<StableDiffusionPipeline> {
   return pipe;
 }
 
-async function imageInNode({ prompt, steps, guidance, seed, scheduler, side }: Settings): Promise<Image> {
+async function imageInNode({ prompt, steps, guidance, seed, scheduler, side }: PlaygroundSettings): Promise<Image> {
   const pipe = await inNode();
   pipe.scheduler = schedulerClass(scheduler).fromConfig(pipe.scheduler.config);
   const { images } = await pipe.generate(prompt, {
@@ -515,7 +416,7 @@ async function imageInNode({ prompt, steps, guidance, seed, scheduler, side }: S
 }
 
 /** A PNG file of a picture that Node makes. */
-async function pictureOf(settings: Settings, text?: Record<string, string>): Promise<Buffer> {
+async function pictureOf(settings: PlaygroundSettings, text?: Record<string, string>): Promise<Buffer> {
   return Buffer.from(await (await imageInNode(settings)).toPng(text));
 }
 after(() => pipe?.dispose());

@@ -6,7 +6,7 @@ export interface Memory {
   settings?: Settings;
   newSeed?: boolean;
   /** Where the model came from. Files that were picked cannot be had again without being picked. */
-  source?: Exclude<ModelSource, { kind: 'files' }>;
+  source?: Exclude<ModelSource, { kind: 'files' | 'file' }>;
   device?: Device | 'auto';
   /** The picture that was shown, by its id. */
   shown?: number;

@@ -14,6 +14,7 @@ export class ModelPanel {
   private readonly fold = byId<HTMLDetailsElement>('model-fold');
   private readonly name = byId<HTMLInputElement>('model-name');
   private readonly files = byId<HTMLInputElement>('model-files');
+  private readonly file = byId<HTMLInputElement>('model-file');
   private readonly bundled = byId<HTMLButtonElement>('load-bundled');
   private readonly device = byId<HTMLSelectElement>('device');
   private readonly progress = byId('model-loading');
@@ -30,6 +31,10 @@ export class ModelPanel {
     this.files.onchange = () => {
       const files = [...this.files.files ?? []].map(file => [file.webkitRelativePath || file.name, file] as [string, File]);
       if (files.length > 0) this.ask({ kind: 'files', files }, this.files);
+    };
+    this.file.onchange = () => {
+      const [file] = this.file.files ?? [];
+      if (file) this.ask({ kind: 'file', file }, this.file);
     };
     this.bundled.onclick = () => this.ask({ kind: 'bundled' }, this.bundled);
     this.device.onchange = () => this.ask(this.loaded?.source ?? this.asked.source, this.device);
@@ -67,7 +72,7 @@ export class ModelPanel {
         this.showModel(reply.model);
         this.restore();
         if (this.asked.instead) break;
-        if (this.asked.source.kind !== 'files') remember({ source: this.asked.source });
+        this.remember(this.asked.source);
         remember({ device: this.device.value as Device | 'auto' });
         break;
       case 'failed':
@@ -82,11 +87,16 @@ export class ModelPanel {
   }
 
   private ask(source: ModelSource, control: HTMLElement): void {
-    for (const each of [this.name, this.files, this.bundled, this.device]) showProblem(each);
+    for (const each of [this.name, this.files, this.file, this.bundled, this.device]) showProblem(each);
     this.asked = { source, control };
     this.progress.hidden = !this.loaded;
     byId('model-progress-text').textContent = 'Loading';
     this.wishes.load(source, this.device.value as Device | 'auto');
+  }
+
+  /** Files that were picked cannot be had again without being picked. */
+  private remember(source: ModelSource): void {
+    if (source.kind !== 'files' && source.kind !== 'file') remember({ source });
   }
 
   private failed(message: string): void {
@@ -111,7 +121,7 @@ export class ModelPanel {
   /** The controls as they are with the model that is there. */
   private restore(): void {
     this.progress.hidden = true;
-    this.files.value = '';
+    this.files.value = this.file.value = '';
     if (this.loaded) this.device.value = this.loaded.device;
   }
 

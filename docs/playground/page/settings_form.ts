@@ -19,6 +19,7 @@ export class SettingsForm {
   private readonly size: SizeChoice;
   /** Of the seed that is said; another seed has none. */
   private variation: Settings['variation'];
+  private model?: ModelInfo;
 
   /** @param onSize told of another size. */
   constructor(onSize: (size: { width: number; height: number }) => void = () => undefined) {
@@ -84,15 +85,22 @@ export class SettingsForm {
     this.keep();
   }
 
-  /** Offers what the model can do. */
+  /** Offers what the model can do. Guidance stays as it was chosen, unless that was what is usual with another model. */
   offerModel(model: ModelInfo): void {
+    const usual = this.guidance.valueAsNumber === this.model?.guidanceScale;
+    this.model = model;
     this.scheduler.offer(model.schedulers);
     this.size.offer(model);
+    this.negativePrompt.disabled = !model.avoids;
+    this.negativePrompt.placeholder = model.avoids ? 'What not to show' : 'This model cannot be told';
+    if (!usual) return;
+    this.guidance.valueAsNumber = model.guidanceScale;
+    this.changed();
   }
 
   private values(): Settings {
     return {
-      prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
+      prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.disabled ? '' : this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
       guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.variation && { variation: this.variation },
       ...this.scheduler.value, ...this.size.value,
       ...this.deepCache.value && { deepCache: Number(this.deepCache.value) }, ...this.tokenMerging.value && { tokenMerging: Number(this.tokenMerging.value) },

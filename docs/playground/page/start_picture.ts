@@ -17,6 +17,7 @@ export class StartPicture {
   private readonly painter = new MaskPainter();
   private source?: ImageBitmap;
   private size: Size = { width: 64, height: 64 };
+  private paints = true;
 
   constructor() {
     this.choose.onclick = () => this.file.click();
@@ -42,7 +43,7 @@ export class StartPicture {
   async read(): Promise<Start | undefined> {
     if (!this.source) return undefined;
     const image = await new Promise<Blob | null>(resolve => { this.canvas.toBlob(resolve, 'image/png'); });
-    return { image: image!, mask: await this.painter.mask() };
+    return { image: image!, mask: this.paints ? await this.painter.mask() : undefined };
   }
 
   /** Begins from a picture file. What the browser cannot read leaves what is there. */
@@ -83,8 +84,9 @@ export class StartPicture {
     if (this.source) this.draw();
   }
 
-  /** Whether the model can change a part of a picture. */
+  /** Whether the model can change a part of a picture. Paint that is there stays for one that can. */
   offerPainting(paints: boolean): void {
+    this.paints = paints;
     byId('tools').hidden = !paints;
     byId('mask').hidden = !paints;
   }

@@ -1,8 +1,15 @@
 import {
-  encodeWeightedPrompt, Generator, Image, LatentConsistencyModelImg2ImgPipeline, LatentConsistencyModelPipeline, randn, StableDiffusionImg2ImgPipeline,
-  StableDiffusionInpaintPipeline, tf, type GenerateOptions, type StableDiffusionPipeline,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, encodeWeightedPrompt, Generator, Image, randn, tf,
+  type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
 } from '../../../lib/index.js';
 import type { Settings, Start } from '../protocol.js';
+
+/** A model, by what its family does with the same networks. */
+export interface Pipelines {
+  text2Image: Text2ImagePipeline;
+  image2Image: Image2ImagePipeline;
+  inpainting?: InpaintingPipeline;
+}
 
 /** How to follow the work, and to end it. */
 export interface Following {
@@ -16,34 +23,43 @@ const WEIGHTS = /[()[\]\\]/;
 
 /** A pipeline, and what it is asked for. */
 interface Work {
-  pipe: StableDiffusionPipeline;
-  /** How many of the first timesteps are left out; none by default. */
-  skipped?: number;
+  pipe: GuidedPipeline;
   run(prompt: string | undefined, options: GenerateOptions): Promise<{ images: Image[] }>;
 }
 
-/** The picture that settings describe. The pipeline has their scheduler already. */
-export async function makeImage(pipe: StableDiffusionPipeline, settings: Settings, start: Start | undefined, { signal, onStep }: Following): Promise<Image> {
+/** All that the family of a pipeline does, with its networks, and silent. */
+export function pipelinesOf(text2Image: Text2ImagePipeline): Pipelines {
+  const image2Image = AutoPipelineForImage2Image.fromPipe(text2Image);
+  const inpainting = AutoPipelineForInpainting.supports(text2Image) ? AutoPipelineForInpainting.fromPipe(text2Image) : undefined;
+  for (const pipe of [text2Image, image2Image, inpainting]) pipe?.setProgressBarConfig({ disable: true });
+  return { text2Image, image2Image, inpainting };
+}
+
+/** The picture that settings describe, by a scheduler that is made as they say. */
+export async function makeImage(
+  pipelines: Pipelines, scheduler: Scheduler, settings: Settings, start: Start | undefined, { signal, onStep }: Following,
+): Promise<Image> {
   const { prompt, numInferenceSteps, guidanceScale, seed, deepCache, tokenMerging } = settings;
-  const work = start ? await fromPicture(pipe, settings, start) : fromNoise(pipe, settings);
+  const { pipe, run } = start ? await fromPicture(pipelines, settings, start) : fromNoise(pipelines, settings);
+  pipe.scheduler = scheduler;
   await useLoras(pipe, settings.loras);
   const encoded = encode(pipe, settings);
-  if (deepCache) work.pipe.enableDeepCache({ cacheInterval: deepCache });
-  if (tokenMerging) work.pipe.enableTokenMerging({ ratio: tokenMerging, maxDownsample: 2 });
+  if (deepCache) pipe.enableDeepCache({ cacheInterval: deepCache });
+  if (tokenMerging) pipe.enableTokenMerging({ ratio: tokenMerging, maxDownsample: 2 });
   try {
-    const { images } = await work.run(encoded.promptEmbeds ? undefined : prompt, {
+    const { images } = await run(encoded.promptEmbeds ? undefined : prompt, {
       ...encoded, numInferenceSteps, guidanceScale, signal, generator: new Generator().manualSeed(seed),
-      callbackOnStepEnd: (_, step, __, { latents }) => onStep(latents, step + 1, work.pipe.scheduler.timesteps.length - (work.skipped ?? 0)),
+      callbackOnStepEnd: ({ numTimesteps }, step, _, { latents }) => onStep(latents, step + 1, numTimesteps),
     });
     return images[0];
   } finally {
-    tf.dispose([encoded.promptEmbeds, encoded.negativePromptEmbeds].filter(each => each !== undefined));
-    work.pipe.disableDeepCache();
-    work.pipe.disableTokenMerging();
+    tf.dispose(encoded as tf.TensorContainer); // as far as it is tensors
+    pipe.disableDeepCache();
+    pipe.disableTokenMerging();
   }
 }
 
-function fromNoise(pipe: StableDiffusionPipeline, settings: Settings): Work {
+function fromNoise({ text2Image: pipe }: Pipelines, settings: Settings): Work {
   const { width, height } = settings;
   return { pipe, run: async (prompt, options) => {
     const latents = variedNoise(pipe, settings);
@@ -51,39 +67,27 @@ function fromNoise(pipe: StableDiffusionPipeline, settings: Settings): Work {
   } };
 }
 
-/** By a pipeline of the same networks. */
-async function fromPicture(pipe: StableDiffusionPipeline, { width, height, strength = 1, numInferenceSteps }: Settings, start: Start): Promise<Work> {
+async function fromPicture({ image2Image, inpainting }: Pipelines, { width, height, strength }: Settings, start: Start): Promise<Work> {
   const image = await Image.open(start.image);
-  const maskImage = start.mask && await Image.open(start.mask);
-  const { components } = pipe;
-  if (pipe instanceof LatentConsistencyModelPipeline) {
-    if (maskImage) throw new Error('this model changes whole pictures only: clear the mask');
-    const distilled = new LatentConsistencyModelImg2ImgPipeline(components);
-    return { pipe: distilled, run: (prompt, options) => distilled.generate(prompt, { ...options, image, strength }) };
-  }
-  const skipped = (numInferenceSteps - Math.floor(numInferenceSteps * strength)) * pipe.scheduler.order;
-  if (maskImage) {
-    const painting = new StableDiffusionInpaintPipeline(components);
-    return { pipe: painting, skipped, run: (prompt, options) => painting.generate(prompt, { ...options, width, height, image, maskImage, strength }) };
-  }
-  const changing = new StableDiffusionImg2ImgPipeline(components);
-  return { pipe: changing, skipped, run: (prompt, options) => changing.generate(prompt, { ...options, image, strength }) };
+  if (!start.mask) return { pipe: image2Image, run: (prompt, options) => image2Image.generate(prompt, { ...options, image, strength }) };
+  if (!inpainting) throw new Error('this model changes whole pictures only, and the one to begin from is painted on');
+  const maskImage = await Image.open(start.mask);
+  return { pipe: inpainting, run: (prompt, options) => inpainting.generate(prompt, { ...options, width, height, image, maskImage, strength }) };
 }
 
-/** A prompt with weights, or the plain negative prompt for one without. */
-function encode(
-  pipe: StableDiffusionPipeline, { prompt, negativePrompt }: Settings,
-): Pick<GenerateOptions, 'promptEmbeds' | 'negativePromptEmbeds' | 'negativePrompt'> {
-  const knowsGuidance = pipe instanceof LatentConsistencyModelPipeline; // and has no negative prompt
-  if (!WEIGHTS.test(prompt + negativePrompt)) return knowsGuidance ? {} : { negativePrompt };
-  const { promptEmbeds, negativePromptEmbeds } = encodeWeightedPrompt(pipe, prompt, { negativePrompt });
-  if (!knowsGuidance) return { promptEmbeds, negativePromptEmbeds };
+/** A prompt with weights as tensors, or for one without the plain text to avoid. Nothing said of that is left to the family. */
+function encode(pipe: GuidedPipeline, settings: Settings): Pick<GenerateOptions, 'promptEmbeds' | 'negativePromptEmbeds' | 'negativePrompt'> {
+  const { prompt } = settings;
+  const negativePrompt = pipe.unet.takesGuidance ? undefined : settings.negativePrompt || undefined;
+  if (!WEIGHTS.test(prompt + (negativePrompt ?? ''))) return { negativePrompt };
+  const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, { negativePrompt });
+  if (!pipe.unet.takesGuidance) return { ...embeds, negativePromptEmbeds };
   negativePromptEmbeds.dispose();
-  return { promptEmbeds };
+  return embeds;
 }
 
 /** Noise between that of two seeds, along the sphere that noise lies on, so that it stays as strong. */
-function variedNoise(pipe: StableDiffusionPipeline, { seed, variation, width, height }: Settings): tf.Tensor | undefined {
+function variedNoise(pipe: GuidedPipeline, { seed, variation, width, height }: Settings): tf.Tensor | undefined {
   if (!variation) return undefined;
   const shape = [1, height / pipe.vaeScaleFactor, width / pipe.vaeScaleFactor, pipe.vae.config.latent_channels];
   return tf.tidy(() => {
@@ -93,7 +97,7 @@ function variedNoise(pipe: StableDiffusionPipeline, { seed, variation, width, he
   });
 }
 
-async function useLoras(pipe: StableDiffusionPipeline, loras: Record<string, number> = {}): Promise<void> {
+async function useLoras(pipe: GuidedPipeline, loras: Record<string, number> = {}): Promise<void> {
   const names = Object.keys(loras);
   if (names.length > 0) await pipe.setAdapters(names, names.map(name => loras[name]));
   else if (pipe.getActiveAdapters().length > 0) await pipe.setAdapters([]);

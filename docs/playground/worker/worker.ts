@@ -1,21 +1,22 @@
 import {
-  DiffusionPipeline, FetchFolder, FileListFolder, formatGenerationParameters, LatentConsistencyModelPipeline, LatentsPreview, schedulerClass,
-  type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass, type StableDiffusionPipeline,
+  AutoPipelineForText2Image, FetchFolder, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
+  type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass,
 } from '../../../lib/index.js';
 import { samplerName, scheduleName } from '../../../lib/schedulers/common_names.js';
 import {
-  SETTINGS_KEYWORD, type AdapterKind, type BundledModel, type DeviceInfo, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
+  SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
 } from '../protocol.js';
 import { findDevices, memoryInUse } from './devices.js';
-import { makeImage } from './make_image.js';
+import { makeImage, pipelinesOf, type Pipelines } from './make_image.js';
 
 /** Set by the bundler. */
-declare const BUNDLED_MODEL: BundledModel;
+declare const BUNDLED_MODEL: BundledFolder;
+declare const CLIP_TOKENIZER: BundledFolder;
 declare const WASM_FOLDER: string;
 
 const SCHEDULER_OPTIONS = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'algorithm_type', 'timestep_spacing'] as const;
 const site = new URL('./', location.href).href;
-let loaded: { pipe: StableDiffusionPipeline; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
+let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
 let work: AbortController | undefined;
 let last: Promise<void> = Promise.resolve();
 
@@ -45,50 +46,66 @@ async function load(source: ModelSource, choice: Device | 'auto'): Promise<void>
   const device = devices.find(each => each.device === wanted);
   if (!device) throw new Error(`${wanted}: this browser has none`);
   const progressCallback = ({ stage, loaded, total }: LoadingProgress) => reply({ type: 'loading', stage, loaded, total });
-  const pipe = await DiffusionPipeline.fromPretrained(await openModel(source, progressCallback), { device: device.device, progressCallback });
-  pipe.setProgressBarConfig({ disable: true });
-  const preview = await LatentsPreview.fit(pipe.vae);
-  loaded = { pipe, schedulerConfig: pipe.scheduler.config, preview, model: describe(source, pipe, device) };
+  const folder = await openModel(source, progressCallback);
+  const pipelines = pipelinesOf(await AutoPipelineForText2Image.fromPretrained(folder, { device: device.device, progressCallback }));
+  const { vae, scheduler } = pipelines.text2Image;
+  const preview = await LatentsPreview.fit(vae);
+  loaded = { pipelines, schedulerConfig: scheduler.config, preview, model: describe(source, pipelines, device) };
   reply({ type: 'loaded', model: loaded.model });
 }
 
 async function openModel(source: ModelSource, progressCallback: (progress: LoadingProgress) => void): Promise<string | ModelFolder> {
   if (source.kind === 'name') return source.name;
   if (source.kind === 'files') return new FileListFolder(source.files);
-  const { name, url, files } = BUNDLED_MODEL;
-  const folder = new FetchFolder(new URL(url, site).href, { name, files: new Map(files), progressCallback });
-  await folder.prefetch(files.map(([path]) => path));
+  if (source.kind === 'file') return openCheckpointFile(source.file, { clipTokenizer: bundled(CLIP_TOKENIZER) });
+  const folder = bundled(BUNDLED_MODEL, progressCallback);
+  await folder.prefetch(BUNDLED_MODEL.files.map(([path]) => path));
   return folder;
 }
 
-function describe(source: ModelSource, pipe: StableDiffusionPipeline, device: DeviceInfo): ModelInfo {
-  const { scheduler, defaultSampleSize, vaeScaleFactor, numParameters } = pipe;
+function bundled({ name, url, files }: BundledFolder, progressCallback?: (progress: LoadingProgress) => void): FetchFolder {
+  return new FetchFolder(new URL(url, site).href, { name, files: new Map(files), progressCallback });
+}
+
+function nameOf(source: ModelSource): string {
+  switch (source.kind) {
+    case 'bundled': return BUNDLED_MODEL.name;
+    case 'name': return source.name;
+    case 'files': return source.files[0][0].split('/')[0];
+    case 'file': return source.file.name;
+  }
+}
+
+function describe(source: ModelSource, { text2Image, inpainting }: Pipelines, device: DeviceInfo): ModelInfo {
+  const { scheduler, unet, defaultSampleSize, vaeScaleFactor, numParameters, defaults: { guidanceScale } } = text2Image;
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
   const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
-  const name = source.kind === 'bundled' ? BUNDLED_MODEL.name : source.kind === 'name' ? source.name : source.files[0][0].split('/')[0];
   const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)]
     .map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) }));
-  const paints = !(pipe instanceof LatentConsistencyModelPipeline);
-  return { name, device, numParameters, schedulers, vaeScaleFactor, paints, width: width * vaeScaleFactor, height: height * vaeScaleFactor };
+  return {
+    name: nameOf(source), device, numParameters, schedulers, vaeScaleFactor, paints: inpainting !== undefined, avoids: !unet.takesGuidance, guidanceScale,
+    width: width * vaeScaleFactor, height: height * vaeScaleFactor,
+  };
 }
 
 async function adapt(kind: AdapterKind, name: string, file: File): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
   const folder = new FileListFolder([[`${name}/${file.name}`, file]]);
-  if (kind === 'lora') await loaded.pipe.loadLoraWeights(folder, { weightName: file.name, adapterName: name });
-  else await loaded.pipe.loadTextualInversion(folder, { weightName: file.name, token: name });
+  const { text2Image: pipe } = loaded.pipelines; // the others have the same networks
+  if (kind === 'lora') await pipe.loadLoraWeights(folder, { weightName: file.name, adapterName: name });
+  else await pipe.loadTextualInversion(folder, { weightName: file.name, token: name });
   reply({ type: 'adapted', kind, name });
 }
 
 async function generate(settings: Settings, start?: Start): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
-  const { pipe, schedulerConfig, preview, model } = loaded;
+  const { pipelines, schedulerConfig, preview, model } = loaded;
   work = new AbortController();
-  pipe.scheduler = schedulerClass(settings.scheduler).fromConfig(schedulerConfig, settings.schedulerOptions);
+  const scheduler = schedulerClass(settings.scheduler).fromConfig(schedulerConfig, settings.schedulerOptions);
   const steps: number[] = [];
   const started = performance.now();
   let stepStarted = started;
-  const image = await makeImage(pipe, settings, start, {
+  const image = await makeImage(pipelines, scheduler, settings, start, {
     signal: work.signal,
     onStep: async (latents, step, count) => {
       const [image] = await preview.toImages(latents); // waits for the step to end
