@@ -74,7 +74,7 @@ export class AdaptersPanel {
 
   private wordItem(word: string): HTMLElement {
     return make('div', { className: 'word' }, make('span', {}, word), make('button', {
-      type: 'button', ariaLabel: `Write ${word} into the prompt`, onclick: () => this.wishes.insert(word),
+      type: 'button', ariaLabel: `Use ${word} in the prompt`, onclick: () => this.wishes.insert(word),
     }, 'Use'));
   }
 }

@@ -1,4 +1,4 @@
-import { byId } from './dom.js';
+import { byId, factList } from './dom.js';
 import type { Picture } from './picture_store.js';
 
 /** A picture that stays beside the one that is shown. */
@@ -14,14 +14,14 @@ export class Comparison {
     };
   }
 
-  begin(picture: Picture, facts: string): void {
+  begin(picture: Picture, facts: string[]): void {
     this.end();
     const { settings: { prompt, width, height }, file } = picture;
     this.image.src = URL.createObjectURL(file);
     this.image.alt = prompt;
     this.image.className = Math.max(width, height) < 256 ? 'small' : '';
     byId('pinned-caption').textContent = prompt;
-    byId('pinned-facts').textContent = facts;
+    byId('pinned-facts').replaceChildren(...factList(facts));
     this.figure.hidden = false;
     document.body.classList.add('comparing');
   }

@@ -12,6 +12,11 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Facts side by side, which break between each other. */
+export function factList(facts: string[]): Array<Node | string> {
+  return facts.flatMap((fact, i) => [...i ? [' · '] : [], make('span', {}, fact)]);
+}
+
 /** Says something to those who listen to the page. */
 export function announce(message: string): void {
   byId('status').textContent = message;

@@ -74,7 +74,7 @@ const ACTIONS: Record<string, (picture: Picture) => void> = {
   'start-from': ({ file }) => void start.take(file),
   'reuse': picture => void reuse(picture.settings, picture.start),
   'compare': picture => {
-    comparison.begin(picture, facts(picture).join(' · '));
+    comparison.begin(picture, facts(picture));
     announce('Choose another picture to compare with');
   },
   'copy-link': ({ settings }) => void copyLink(settings),

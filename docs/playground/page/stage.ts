@@ -1,6 +1,6 @@
 import { commonName } from '../../../lib/schedulers/common_names.js';
 import type { Preview } from '../protocol.js';
-import { byId, duration, make, megabytes } from './dom.js';
+import { byId, duration, factList, make, megabytes } from './dom.js';
 import type { Picture } from './picture_store.js';
 
 const SMALL = 256; // pictures of fewer pixels show their pixels
@@ -70,7 +70,7 @@ export class Stage {
   private describe(caption: string, facts: string[]): void {
     this.actions.hidden = this.details.hidden = true;
     this.caption.textContent = caption;
-    this.facts.replaceChildren(...facts.flatMap((fact, i) => [...i ? [' · '] : [], make('span', {}, fact)]));
+    this.facts.replaceChildren(...factList(facts));
   }
 }
 

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import type { Page } from 'playwright-core';
+import { describeInBrowser } from '../support/chromium.js';
+import { Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
+
+const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 4, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
+const LORA = { 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight': [2, 128], 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_B.weight': [128, 2] };
+/** Where pictures of the page are saved, for those who want to look. */
+const SCREENSHOTS = process.env.SCREENSHOTS;
+
+/** What a visitor does, one after the other, and what the page then shows. */
+const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
+  ['at the start', async () => {}],
+  ['with a picture', async visitor => {
+    await visitor.fill(SETTINGS);
+    await visitor.make(1);
+  }],
+  ['with a picture to begin from', async ({ page }) => {
+    await page.getByRole('button', { name: 'Begin from it' }).click();
+    const mask = page.getByRole('application', { name: 'What to change' });
+    for (const key of [' ', 'ArrowDown', ' ']) await mask.press(key);
+  }],
+  ['with a LoRA', async visitor => {
+    await visitor.fold('LoRA and learned words');
+    await visitor.page.locator('#lora-file').setInputFiles({ name: 'a-style-with-a-long-name.safetensors', mimeType: '', buffer: await safetensors(LORA) });
+    await visitor.page.locator('#word-file').setInputFiles({ name: 'lamp.safetensors', mimeType: '', buffer: await safetensors({ '*': [1, 128] }) });
+    await visitor.page.getByRole('button', { name: 'Use <lamp> in the prompt' }).waitFor();
+  }],
+  ['with the menu open', async visitor => visitor.fold('More')],
+  ['comparing', async ({ page }) => page.getByRole('button', { name: 'Compare with another' }).click()],
+  ['with a notice', async visitor => {
+    await visitor.fold('More');
+    await visitor.page.getByRole('button', { name: 'Remove' }).click();
+  }],
+  ['with all folded out', async visitor => {
+    await visitor.page.locator('#notice-action').click();
+    await visitor.page.locator('#download').waitFor();
+    await visitor.foldAllOut();
+  }],
+];
+
+/** Rules of axe that the page breaks, each with the element. */
+function violations(page: Page): Promise<string[]> {
+  return page.evaluate(`axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html)))`);
+}
+
+/** What a finger can hardly hit, by the 44 pixels of the guidelines of Apple and WCAG 2.5.5. */
+function smallTargets(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const targets = [...document.querySelectorAll<HTMLElement>('button, a, select, summary, textarea, input:not([type=checkbox], [type=radio]), label.check, .segments label, #mask')];
+    return targets.filter(each => each.checkVisibility()).flatMap(each => {
+      const { width, height } = each.getBoundingClientRect();
+      return Math.min(width, height) < 43.99 ? [`${width} x ${height}: ${each.outerHTML}`] : [];
+    });
+  });
+}
+
+/** All of the page, in one window: while a `fullPage` screenshot is taken, Chromium forgets that there are fingers. */
+async function takePicture(page: Page, path: string): Promise<void> {
+  const { width, height } = page.viewportSize()!;
+  await page.setViewportSize({ width, height: await page.evaluate(() => document.documentElement.scrollHeight) });
+  await page.screenshot({ path });
+  await page.setViewportSize({ width, height });
+}
+
+/** Elements that stick out of the page. */
+function sticksOut(page: Page): Promise<number> {
+  return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));
+}
+
+describeInBrowser('Playground, as the guidelines ask,', function () {
+  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
+  let playground: Playground;
+  before(async () => {
+    playground = await Playground.start();
+    if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
+  });
+  after(() => playground?.close());
+  afterEach(() => playground.leave());
+
+  for (const { kind, widths, touch } of [
+    { kind: 'under fingers', widths: [390, 768], touch: true }, { kind: 'on screens', widths: [1280, 1920], touch: false },
+  ]) {
+    it(`has names, roles, contrasts and room, ${kind} of ${widths.join(' and ')} pixels, light and dark`, async function () {
+      this.timeout(240_000);
+      const visitor = await playground.visit({ viewport: { width: widths[0], height: 900 }, hasTouch: touch, isMobile: touch });
+      const { page } = visitor;
+      await visitor.open(playground.url);
+      await page.evaluate(axe);
+      const found: string[] = [];
+      for (const [state, act] of STATES) {
+        await act(visitor);
+        for (const width of widths) {
+          await page.setViewportSize({ width, height: 900 });
+          for (const colorScheme of ['light', 'dark'] as const) {
+            await page.emulateMedia({ colorScheme });
+            const where = `${state}, ${width} pixels, ${colorScheme}`;
+            if (SCREENSHOTS) await takePicture(page, `${SCREENSHOTS}/${where.replaceAll(/\W+/g, '-')}.png`);
+            found.push(...(await violations(page)).map(each => `${where}: ${each}`));
+          }
+          if (touch) found.push(...(await smallTargets(page)).map(each => `${state}, ${width} pixels: ${each}`));
+          const out = await sticksOut(page);
+          if (out > 0) found.push(`${state}, ${width} pixels: sticks out by ${out} pixels`);
+        }
+      }
+      assert.deepEqual(found, []);
+    });
+  }
+});
