@@ -147,8 +147,10 @@ describeInBrowser('Playground with other families', () => {
 
   it('loads a single file, and makes of it what Node makes', async () => {
     const bytes = await singleFile(singleFileGolden.xl.shapes) as Buffer<ArrayBuffer>;
-    await page.getByLabel('from a single file').setInputFiles({ name: 'xl.safetensors', mimeType: '', buffer: bytes });
-    await page.locator('#model', { hasText: 'xl.safetensors, ' }).waitFor();
+    const path = join(folder(), 'xl.safetensors');
+    writeFileSync(path, bytes);
+    await page.getByLabel('from a single file').setInputFiles(path);
+    await page.locator('#model', { hasText: 'xl.safetensors, ' }).waitFor({ timeout: 90_000 });
     await visitor.fill({ ...SETTINGS, steps: 2 });
     const made = await visitor.make(1);
     const file = await openCheckpointFile(new File([bytes], 'xl.safetensors'), { clipTokenizer: 'models/clip-tokenizer' });
