@@ -116,8 +116,7 @@ async function generate(settings: Settings, start?: Start): Promise<void> {
     },
   });
   const milliseconds = performance.now() - started;
-  const { scheduler: { config } } = pipe;
-  const names = { scheduler: samplerName(settings.scheduler, config), schedule: scheduleName(config) };
+  const names = { scheduler: samplerName(settings.scheduler, scheduler.config), schedule: scheduleName(scheduler.config) };
   const parameters = formatGenerationParameters({ ...settings, ...names, model: model.name });
   const png = await image.toPng({ parameters, [SETTINGS_KEYWORD]: JSON.stringify(settings) }) as Uint8Array<ArrayBuffer>;
   const device = `${model.device.label} (${model.device.detail})`;
