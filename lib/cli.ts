@@ -72,7 +72,7 @@ program.command('compile')
   .action(options => supervised(async () => (await import('./cli/compile.js')).compile(options)));
 
 ofDrawing(program.command('serve'))
-  .description('answer requests for pictures over HTTP: OpenAI\'s images API, Hugging Face\'s text-to-image, and jobs')
+  .description('answer requests for pictures over HTTP: the APIs of OpenAI, Hugging Face and AUTOMATIC1111, and jobs')
   .option('--redis <address>', 'as in redis://localhost:6379: pictures are drawn by tfjs-diffusers work, on as many machines as there are')
   .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
   .option('--port <number>', 'where to listen', wholeNumber(0), 7860)
@@ -80,6 +80,7 @@ ofDrawing(program.command('serve'))
   .option('--cors <origin...>', 'origins whose pages may ask, as in https://example.org; * for any (default: none)')
   .option('--max-queue <n>', 'requests that may wait (default: 100)', wholeNumber(1))
   .option('--log', 'a line of JSON for each request')
+  .option('--log-prompts', 'the same, and what was asked for')
   .action(async options => (await import('./cli/serve.js')).serve(options));
 
 ofDrawing(program.command('work'))

@@ -31,18 +31,19 @@ export interface ServeCommandOptions extends DrawCommandOptions {
   cors?: string[];
   maxQueue?: number;
   log?: boolean;
+  logPrompts?: boolean;
 }
 
 /** `tfjs-diffusers serve` */
 export async function serve(options: ServeCommandOptions): Promise<void> {
-  const { host, port, apiKeys: file, cors, log, redis } = options;
+  const { host, port, apiKeys: file, cors, logPrompts, log = logPrompts, redis } = options;
   const apiKeys = await readKeys(file);
   const limits = givenLimits(options);
   const endTracing = await startTracing();
   const engine = redis === undefined ? await embedded(options) : { engine: await distributed(options, redis) };
-  const server = await createServer({ ...engine, limits, apiKeys, cors, logger: log });
+  const server = await createServer({ ...engine, limits, apiKeys, cors, logger: log, logPrompts });
   const address = await listen(server, { host, port }, () => server.close());
-  const routes = "OpenAI's images API below /v1, jobs at /jobs, what there is at /openapi.json";
+  const routes = "OpenAI's images API below /v1, AUTOMATIC1111's below /sdapi/v1, jobs at /jobs, what there is at /openapi.json";
   console.log(`${redis === undefined ? Object.keys((engine as ServerOptions).models!).join(', ') : 'a queue'} at ${address} (${routes})`);
   if (!['127.0.0.1', '::1', 'localhost'].includes(host) && apiKeys.length === 0) {
     console.warn('Whoever reaches this address may use it: --api-keys names a file of keys, of which each request then brings one');

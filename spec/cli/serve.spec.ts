@@ -41,6 +41,15 @@ describe('tfjs-diffusers serve', () => {
     assert.doesNotMatch(output, /secret/);
   });
 
+  it('logs prompts where it is told to', async () => {
+    const { child, address, ended } = await start('--log-prompts', '--max-queue', '1');
+    await fetch(`${address}/jobs`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ prompt: 'a known star', steps: 1 }),
+    });
+    child.kill('SIGTERM');
+    assert.match((await ended)[1], /"prompt":"a known star"/);
+  });
+
   it('asks for keys where a file holds some', async () => {
     writeFileSync(join(folder(), 'keys'), 'one\ntwo\n');
     const { child, address, ended } = await start('--api-keys', 'keys', '--max-steps', '5');
