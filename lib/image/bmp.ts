@@ -11,7 +11,7 @@ const WIDE = [0xff0000, 0xff00, 0xff];
  * palette.
  * @throws ImageError for another, or one that is cut off.
  */
-export function decodeBmp(bytes: Uint8Array): Pixels {
+export function decodeBmp(bytes: Uint8Array, maxPixels: number): Pixels {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < FILE_HEADER + 12) throw new ImageError('is cut off');
   const [start, headerSize] = [view.getUint32(10, true), view.getUint32(FILE_HEADER, true)];
@@ -25,7 +25,7 @@ export function decodeBmp(bytes: Uint8Array): Pixels {
   const depth = view.getUint16(old ? 24 : 28, true);
   const packing = old ? UNPACKED : view.getUint32(30, true);
   const height = Math.abs(signedHeight);
-  checkPixels(width, height);
+  checkPixels(width, height, maxPixels);
   if (packing !== UNPACKED && !(packing === BIT_FIELDS && depth >= 16)) {
     throw new ImageError(`is packed in way ${packing}, which is not read`);
   }

@@ -1,7 +1,7 @@
 import type * as Sharp from 'sharp';
 import { show } from '../core/checks.js';
 import { decodeBmp } from './bmp.js';
-import { checkPixels, ImageError, MAX_PIXELS } from './image_error.js';
+import { checkPixels, ImageError } from './image_error.js';
 import type { ImageFormat } from './image_format.js';
 import { findOrientation, orient, tiffTag } from './orientation.js';
 import type { Pixels } from './pixels.js';
@@ -15,14 +15,14 @@ const PALETTE = 3;
  * the upper 8 are kept, but grey is cut off at 255, as there.
  * @throws ImageError for a spoilt file, or where sharp is not installed.
  */
-export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>): Promise<Pixels> {
-  if (format === 'BMP') return decodeBmp(bytes);
+export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>, maxPixels: number): Promise<Pixels> {
+  if (format === 'BMP') return decodeBmp(bytes, maxPixels);
   const sharp = await loadSharp();
   try {
     const header = await sharp(bytes, { limitInputPixels: false }).metadata();
-    checkPixels(header.width, header.height);
+    checkPixels(header.width, header.height, maxPixels);
     if (header.format !== format.toLowerCase()) throw new ImageError(`is ${show(header.format)} inside`);
-    const samples = await readSamples(sharp(bytes, { limitInputPixels: MAX_PIXELS, ignoreIcc: true, failOn: 'error' }), header);
+    const samples = await readSamples(sharp(bytes, { limitInputPixels: maxPixels, ignoreIcc: true, failOn: 'error' }), header);
     const indexed = format === 'GIF' || (format === 'TIFF' && (header.bitsPerSample === 1 || tiffTag(bytes, PHOTOMETRIC) === PALETTE));
     const { data, alpha } = header.space === 'cmyk' ? fromCmyk(samples.data) : fromSamples(samples);
     const exif = format === 'TIFF' ? bytes : header.exif;

@@ -7,7 +7,7 @@ import { splitAlpha, type Pixels } from './pixels.js';
  * What a page has instead of decode_photo.ts: the browser's own decoders, which turn pictures upright; few have one of TIFF.
  * @throws ImageError for a file that it cannot read.
  */
-export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>): Promise<Pixels> {
+export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat, 'PNG'>, maxPixels: number): Promise<Pixels> {
   let bitmap: ImageBitmap;
   try {
     const file = new Blob([bytes as BlobPart], { type: `image/${format.toLowerCase()}` });
@@ -17,7 +17,7 @@ export async function decodePhoto(bytes: Uint8Array, format: Exclude<ImageFormat
   }
   const { width, height } = bitmap;
   try {
-    checkPixels(width, height);
+    checkPixels(width, height, maxPixels);
     const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!;
     context.drawImage(bitmap, 0, 0);
     const { data, alpha } = splitAlpha(context.getImageData(0, 0, width, height).data);

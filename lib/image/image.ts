@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, printable, show } from '../core/checks.js';
 import { decodePhoto } from './decode_photo.js';
 import { displayPng, enlargePixels } from './display.js';
-import { ImageError } from './image_error.js';
+import { ImageError, MAX_PIXELS } from './image_error.js';
 import { imageFormat } from './image_format.js';
 import { orient } from './orientation.js';
 import { cropPixels, type Box, type Pixels } from './pixels.js';
@@ -10,6 +10,12 @@ import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
 import { addTexts, readOrientation } from './png_text.js';
 import { resizePixels } from './resize.js';
+
+/** How pictures of strangers are read. */
+export interface ReadOptions {
+  /** Width times height of what is unpacked at most. */
+  readonly maxPixels?: number;
+}
 
 /** A picture: 8-bit RGB, rows from the top, three bytes a pixel. */
 export class Image {
@@ -89,24 +95,24 @@ export class Image {
   /**
    * Reads a PNG file's bytes, of any kind, and turns it upright; what is transparent has its colours, and `alpha`. Its texts come in
    * `text`, other than compressed ones.
-   * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over 100 million pixels.
+   * @throws PngError for bytes that are no PNG file, a spoilt one, or one of over `maxPixels` pixels, 100 million by default.
    */
-  static async fromPng(bytes: Uint8Array): Promise<Image> {
+  static async fromPng(bytes: Uint8Array, { maxPixels }: ReadOptions = {}): Promise<Image> {
     const chunks = readChunks(bytes);
     const { orientation, text } = await readOrientation(chunks);
-    return Image.of(orient(await decodePixels(chunks), orientation), text);
+    return Image.of(orient(await decodePixels(chunks, maxPixels), orientation), text);
   }
 
   /**
    * Reads a picture file's bytes, and turns it upright: PNG; JPEG, WebP, the first picture of GIF and TIFF, in Node by the optional package
    * sharp, in a page by the browser; BMP. Equals load_image of diffusers.
-   * @throws ImageError for bytes of something else, a spoilt file, or one of over 100 million pixels.
+   * @throws ImageError for bytes of something else, a spoilt file, or one of over `maxPixels` pixels, 100 million by default.
    */
-  static async fromBytes(bytes: Uint8Array): Promise<Image> {
+  static async fromBytes(bytes: Uint8Array, { maxPixels = MAX_PIXELS }: ReadOptions = {}): Promise<Image> {
     const format = imageFormat(bytes);
-    if (format === 'PNG') return Image.fromPng(bytes);
+    if (format === 'PNG') return Image.fromPng(bytes, { maxPixels });
     try {
-      return Image.of(await decodePhoto(bytes, format));
+      return Image.of(await decodePhoto(bytes, format, maxPixels));
     } catch (error) {
       throw new ImageError(`${format}: ${(error as Error).message}`, { cause: error });
     }

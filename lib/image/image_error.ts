@@ -6,9 +6,9 @@ export class ImageError extends Error {
 /** The most pixels that are read: a small file can hold many more than memory does. */
 export const MAX_PIXELS = 1e8;
 
-/** @throws ImageError for a picture of none, or of over 100 million pixels. */
-export function checkPixels(width: number, height: number): void {
-  if (!(width >= 1 && height >= 1 && width * height <= MAX_PIXELS)) {
-    throw new ImageError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+/** @throws ImageError for a picture of no pixels, or of too many. */
+export function checkPixels(width: number, height: number, maxPixels: number): void {
+  if (!(width >= 1 && height >= 1 && width * height <= maxPixels)) {
+    throw new ImageError(`has ${width} x ${height} pixels, takes from 1 to ${maxPixels}`);
   }
 }

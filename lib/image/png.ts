@@ -19,8 +19,8 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
  * are transparent.
  * @throws PngError saying what is wrong.
  */
-export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
-  const header = readHeader(chunks);
+export async function decodePixels(chunks: readonly Chunk[], maxPixels?: number): Promise<Pixels> {
+  const header = readHeader(chunks, maxPixels);
   const { depth, colourType } = header;
   checkPacked(chunks, header);
   try {

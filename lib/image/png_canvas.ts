@@ -18,8 +18,8 @@ export async function encodePixels({ data, width, height }: Pixels): Promise<Uin
  * where an RGBA file is transparent, pixels are black, and where it is half so, they are rounded.
  * @throws PngError saying what is wrong.
  */
-export async function decodePixels(chunks: readonly Chunk[]): Promise<Pixels> {
-  const header = readHeader(chunks);
+export async function decodePixels(chunks: readonly Chunk[], maxPixels?: number): Promise<Pixels> {
+  const header = readHeader(chunks, maxPixels);
   const { width, height } = header;
   try {
     const file = new Blob([colourFile(chunks) as BlobPart], { type: 'image/png' });

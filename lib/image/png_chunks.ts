@@ -57,14 +57,14 @@ export function readChunks(bytes: Uint8Array): Chunk[] {
   return chunks;
 }
 
-/** @throws PngError for a picture of no kind that exists, or of over 100 million pixels. */
-export function readHeader([{ data }]: readonly Chunk[]): Header {
+/** @throws PngError for a picture of no kind that exists, or of too many pixels. */
+export function readHeader([{ data }]: readonly Chunk[], maxPixels = MAX_PIXELS): Header {
   if (data.length !== 13) throw new PngError('does not begin with a header');
   const view = new DataView(data.buffer, data.byteOffset);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
   const [depth, colourType, compression, filter, interlace] = data.subarray(8);
-  if (width === 0 || height === 0 || width * height > MAX_PIXELS) {
-    throw new PngError(`has ${width} x ${height} pixels, takes from 1 to ${MAX_PIXELS}`);
+  if (width === 0 || height === 0 || width * height > maxPixels) {
+    throw new PngError(`has ${width} x ${height} pixels, takes from 1 to ${maxPixels}`);
   }
   if (!DEPTHS[colourType]?.includes(depth)) throw new PngError(`has colour type ${colourType} with ${depth} bits, which does not exist`);
   if (compression !== 0 || filter !== 0 || interlace > 1) throw new PngError('is compressed in an unknown way');

@@ -6,7 +6,7 @@ import { KnownJobs } from './known_jobs.js';
 import { Metrics } from './metrics.js';
 import { ModelPool, type ModelPoolOptions } from './model_pool.js';
 import { Painter } from './painter.js';
-import type { PictureRequest } from './picture_request.js';
+import type { PictureRequest, ServerLimits } from './picture_request.js';
 import { MemoryStore } from './stores/memory_store.js';
 import type { PictureStore } from './stores/picture_store.js';
 
@@ -15,8 +15,8 @@ export interface EmbeddedEngineOptions extends ModelPoolOptions {
   readonly maxQueue: number;
   /** Pictures that are drawn at once; 1 by default. */
   readonly maxBatch?: number;
-  /** Of a request that says none, where the model's own number is larger. */
-  readonly maxSteps?: number;
+  /** What a request may ask for, as far as it shows only when it is drawn. */
+  readonly limits?: Pick<ServerLimits, 'maxSteps' | 'maxPixels'>;
   /** Where pictures are kept; in memory by default. */
   readonly store?: PictureStore;
   /** For how long a job that is over can be asked for; ten minutes by default. */
@@ -42,13 +42,13 @@ export class EmbeddedEngine implements Engine {
   private meanDuration = 5000;
 
   constructor(private readonly options: EmbeddedEngineOptions) {
-    const { models, loras = {}, store, keepSeconds, maxBatch = 1, maxSteps } = options;
+    const { models, loras = {}, store, keepSeconds, maxBatch = 1, limits } = options;
     this.models = Object.keys(models);
     this.loras = Object.keys(loras);
     this.store = store ?? new MemoryStore(keepSeconds);
     this.jobs = new KnownJobs(keepSeconds);
     this.pool = new ModelPool(options);
-    const painter = new Painter(this.pool, this.store, this.metrics, maxSteps);
+    const painter = new Painter(this.pool, this.store, this.metrics, limits);
     this.queue = new BatchQueue(async jobs => {
       const started = performance.now();
       await painter.paint(jobs);

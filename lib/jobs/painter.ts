@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { Generator } from '../core/random.js';
-import { Image } from '../image/image.js';
-import { RequestError } from './errors.js';
+import type { Image } from '../image/image.js';
 import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
-import { pictureBytes } from './picture_request.js';
+import { DEFAULT_LIMITS, pictureBytes, type ServerLimits } from './picture_request.js';
+import { readPicture } from './read_picture.js';
 import { pictureName, previewName } from './stores/picture_names.js';
 import type { PictureStore } from './stores/picture_store.js';
 import { describePicture, readTexts } from './texts.js';
@@ -20,10 +20,10 @@ interface Wanted {
 
 /** Draws what jobs ask for, by the models of a pool, into a store. */
 export class Painter {
-  /** @param maxSteps of a request that says none, where the model's own number is larger. */
+  /** @param limits steps of a request that says none, where the model's own number is larger; pixels of pictures to begin from. */
   constructor(
     private readonly pool: ModelPool, private readonly store: PictureStore, private readonly metrics: Metrics,
-    private readonly maxSteps = Infinity,
+    private readonly limits: Pick<ServerLimits, 'maxSteps' | 'maxPixels'> = DEFAULT_LIMITS,
   ) {}
 
   /** Draws jobs as one batch: those that a BatchQueue put together. Each is over then, well or not. */
@@ -55,13 +55,15 @@ export class Painter {
   private async draw(jobs: readonly Job[]): Promise<StoredPicture[][]> {
     const [{ request }] = jobs;
     const model = await this.metrics.time('loading', () => this.pool.get(request.model!));
+    const { image, mask } = request;
+    const size = { maxPixels: this.limits.maxPixels, resized: mask !== undefined }; // without one, it keeps its size
     const start = {
-      ...request.image && { image: await readPicture('image', request.image) },
-      ...request.mask && { maskImage: await readPicture('mask', request.mask) },
+      ...image && { image: await readPicture('image', pictureBytes(image), size) },
+      ...mask && { maskImage: await readPicture('mask', pictureBytes(mask), size) },
     };
     const pipe = await model.pipelineFor(request);
     const { width, height, guidanceScale, clipSkip, strength, paddingMaskCrop } = request;
-    const steps = request.steps ?? Math.min(model.steps, this.maxSteps);
+    const steps = request.steps ?? Math.min(model.steps, this.limits.maxSteps);
     const wanted = jobs.flatMap(job => Array.from({ length: job.request.count ?? 1 }, (_, index): Wanted => (
       { job, index, seed: job.request.seed! + index }
     )));
@@ -122,12 +124,4 @@ function whenAll(signals: readonly AbortSignal[]): AbortSignal {
 
 function firstOf(job: Job, wanted: readonly Wanted[], latents: tf.Tensor): tf.Tensor {
   return tf.slice(latents, wanted.findIndex(each => each.job === job), 1);
-}
-
-async function readPicture(field: string, base64: string): Promise<Image> {
-  try {
-    return await Image.fromBytes(pictureBytes(base64));
-  } catch (error) {
-    throw new RequestError(`${field}: ${(error as Error).message}`);
-  }
 }

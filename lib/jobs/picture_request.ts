@@ -134,7 +134,7 @@ export function checkName(field: string, name: string, known: readonly string[])
 
 /** A picture's file, which a request has in base64, alone or as a data: address. */
 export function pictureBytes(base64: string): Buffer {
-  return Buffer.from(base64.replace(/^data:[^,]{0,100},/, ''), 'base64');
+  return Buffer.from(base64.trim().replace(/^data:[^,]{0,100},/, ''), 'base64');
 }
 
 /** What a client sent, in a message: cut, and without control characters. */

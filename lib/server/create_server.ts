@@ -20,7 +20,7 @@ import { dialectSchemas, jobSchema } from './schemas.js';
 import { workerRoutes } from './worker_routes.js';
 
 /** Options of `createServer`. */
-export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'maxSteps'>> {
+export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'limits'>> {
   /**
    * What makes the pictures; by default this process, by `models`: the first of them is loaded at once and taken where a request names
    * none.
@@ -93,8 +93,8 @@ function corsOptions(origins: readonly string[]) {
   return { origin: origins.includes('*') ? '*' : [...origins], methods: ['GET', 'POST', 'DELETE'], exposedHeaders: ['retry-after'] };
 }
 
-function embeddedEngine(options: ServerOptions, { maxQueue, maxSteps }: ServerLimits): Engine {
+function embeddedEngine(options: ServerOptions, limits: ServerLimits): Engine {
   const { models = {} } = options;
   if (Object.keys(models).length === 0) throw new TypeError('models: got none, takes the name and the place of at least one');
-  return new EmbeddedEngine({ ...options, models, maxQueue, maxSteps });
+  return new EmbeddedEngine({ ...options, models, limits, maxQueue: limits.maxQueue });
 }

@@ -10,7 +10,7 @@ import { finish, readPicture, readPictures } from './finish.js';
 import { isStream, readForm, toMask, toRequest } from './openai_request.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
-export function openaiRoutes(server: FastifyInstance, { engine, submit, schemas }: ServerContext): void {
+export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, schemas }: ServerContext): void {
   const created = Math.floor(Date.now() / 1000);
   const model = (id: string) => ({ id, object: 'model', created, owned_by: 'tfjs-diffusers' });
 
@@ -58,7 +58,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, submit, schemas 
   server.post('/v1/images/edits', { schema: edit, attachValidation: true }, async (request, reply) => {
     const { fields, files } = await readForm(request);
     if (!files.image) throw new RequestError('image: got none, takes a picture');
-    const mask = files.mask && await toMask(files.mask);
+    const mask = files.mask && await toMask(files.mask, limits);
     const job = await submit({ ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } });
     return answer(job, fields, 'image_edit', request, reply);
   });

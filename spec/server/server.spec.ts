@@ -146,6 +146,13 @@ describe('The server', () => {
       }
     });
 
+    it('begin from no picture that is larger than what may be drawn, and unpack none', async () => {
+      const large = await new Image(new Uint8Array(3 * 2048 * 1032), 2048, 1032).toPng(); // a row of latents too many
+      const { id } = await (await post('/jobs', { prompt: PROMPT, image: Buffer.from(large).toString('base64'), steps: 1 })).json() as { id: string };
+      const { state, error } = await finished(id);
+      assert.deepEqual([state, error], ['failed', 'image: PNG: has 2048 x 1032 pixels, takes from 1 to 2097152']);
+    });
+
     it('say what is wrong with a request that fails on the way', async () => {
       const { id } = await (await post('/jobs', { prompt: PROMPT, image: Buffer.from('no picture').toString('base64') })).json() as { id: string };
       const { state, error } = await finished(id);

@@ -65,7 +65,7 @@ export class RedisWorker {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.check = requestChecker({ limits, schedulers: Object.keys(schedulerClasses) });
     this.pool = new ModelPool(options);
-    const painter = new Painter(this.pool, store, this.metrics, limits.maxSteps);
+    const painter = new Painter(this.pool, store, this.metrics, limits);
     this.queue = new BatchQueue(jobs => painter.paint(jobs), maxBatch, maxBatch > 1 ? GATHERING : 0);
   }
 

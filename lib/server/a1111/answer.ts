@@ -3,8 +3,8 @@ import { PngError, readChunks } from '../../image/png_chunks.js';
 import { readTexts } from '../../image/png_text.js';
 import { RequestError } from '../../jobs/errors.js';
 import type { Job } from '../../jobs/job.js';
+import { pictureBytes } from '../../jobs/picture_request.js';
 import { toNumber, type Fields } from '../fields.js';
-import { readBase64 } from './start.js';
 
 /** What the web UI says of pictures that it made: their fields, and in `info` how they came about, as a text of JSON. */
 export function describePictures(job: Job, pictures: readonly Buffer[], fields: Fields): object {
@@ -46,7 +46,7 @@ export function timestamp(time: number): string {
  */
 export function readInfo(image: unknown): { info: string; items: object; parameters: object } {
   if (typeof image !== 'string') throw new RequestError('image: takes a file\'s bytes in base64');
-  const { parameters: info = '', ...items } = readPng(readBase64(image));
+  const { parameters: info = '', ...items } = readPng(pictureBytes(image));
   const { prompt, negativePrompt = '', settings } = splitGenerationParameters(info);
   const { Size: size, ...others } = Object.fromEntries(settings) as Record<string, string>;
   const [, width, height] = /^(\d+)x(\d+)$/.exec(size ?? '') ?? [];

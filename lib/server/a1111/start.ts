@@ -2,13 +2,12 @@ import { blur } from '../../image/blur.js';
 import { Image } from '../../image/image.js';
 import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
-import type { ServerLimits } from '../../jobs/picture_request.js';
+import { pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
+import { readPicture } from '../../jobs/read_picture.js';
 import { cropToFill } from '../../pipelines/mask_crop.js';
 import { toNumber, type Fields } from '../fields.js';
 import { fillFromAround } from './fill.js';
 
-/** How much larger than the largest that is drawn a picture may be that one begins from. */
-const MAX_SHRINKING = 4;
 /** Padding that takes all of any picture. */
 const EVERYTHING = 16384;
 /** What the web UI calls what is under the mask to begin with. */
@@ -25,11 +24,11 @@ export async function readStart(fields: Fields, limits: ServerLimits): Promise<R
   const { init_images: images, mask: given, denoising_strength: strength = 0.75 } = fields;
   if (!Array.isArray(images) || images.length === 0) throw new RequestError('init_images: got none, takes a picture');
   if (images.length > 1) throw new RequestError(`init_images: got ${images.length}, takes one`);
-  const image = await readPicture('init_images', images[0], limits);
+  const image = await readStartPicture('init_images', images[0], limits);
   const size = sizeOf(fields, image, limits);
   const resize = resizer(fields, size);
   if (given === undefined || given === null) return { image: await toBase64(resize(image)), strength: toNumber(strength), ...size };
-  const mask = toMask(await readPicture('mask', given, limits), fields);
+  const mask = toMask(await readStartPicture('mask', given, limits), fields);
   const isWhole = fields.inpaint_full_res === false || fields.inpaint_full_res === 0;
   const [start, startMask] = isWhole ? [resize(image), resize(mask)] : [image, mask];
   const filled = isFilled(fields) && toNumber(strength) !== 1 ? fillFromAround(start, startMask) : start; // at 1, nothing is left of it
@@ -39,19 +38,9 @@ export async function readStart(fields: Fields, limits: ServerLimits): Promise<R
   };
 }
 
-async function readPicture(field: string, base64: unknown, { maxPixels }: ServerLimits): Promise<Image> {
+async function readStartPicture(field: string, base64: unknown, { maxPixels }: ServerLimits): Promise<Image> {
   if (typeof base64 !== 'string') throw new RequestError(`${field}: takes a file's bytes in base64`);
-  const image = await Image.fromBytes(readBase64(base64)).catch((error: Error) => {
-    throw new RequestError(`${field}: ${error.message}`);
-  });
-  const { width, height } = image;
-  if (width * height <= MAX_SHRINKING * maxPixels) return image;
-  throw new RequestError(`${field}: got ${width} x ${height}, takes up to ${MAX_SHRINKING * maxPixels} pixels`);
-}
-
-/** Bytes of base64, as they are or as a data URL. */
-export function readBase64(text: string): Buffer {
-  return Buffer.from(text.trim().replace(/^data:[^,]{0,100},/, ''), 'base64');
+  return readPicture(field, pictureBytes(base64), { maxPixels, resized: true });
 }
 
 async function toBase64(image: Image): Promise<string> {
