@@ -57,7 +57,7 @@ export * from './schedulers/index.js';
 
 export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';
 
-export { Image } from './image/image.js';
+export { Image, type ReadOptions } from './image/image.js';
 export type { Box, Pixels } from './image/pixels.js';
 export { ImageError } from './image/image_error.js';
 export { PngError } from './image/png_chunks.js';

@@ -31,7 +31,7 @@ export class Job extends EventEmitter<{ change: [] }> {
 
   /** @param createdAt milliseconds since 1970. @param trace where it was asked for. */
   constructor(
-    readonly request: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now(), readonly trace = currentTrace(),
+    private asked: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now(), readonly trace = currentTrace(),
   ) {
     super();
     this.setMaxListeners(0);
@@ -39,6 +39,8 @@ export class Job extends EventEmitter<{ change: [] }> {
     this.finished.catch(() => {}); // who asks by id hears of it there
   }
 
+  /** What was asked for; without the pictures that it begins from, once they are not needed here any more. */
+  get request(): PictureRequest { return this.asked; }
   get state(): JobState { return this.current; }
   get step(): number { return this.stepsDone; }
   get steps(): number | undefined { return this.stepsInAll; }
@@ -99,10 +101,18 @@ export class Job extends EventEmitter<{ change: [] }> {
     if (this.ended === undefined) this.controller.abort(reason);
   }
 
+  /** Frees what a request brought: jobs are kept for a while, and pictures are large. */
+  dropPictures(): void {
+    this.asked = { ...this.asked, image: undefined, mask: undefined };
+  }
+
   private move(state: JobState): void {
     if (this.over) return;
     this.current = state;
-    if (state !== 'running' && state !== 'waiting') this.ended = Date.now();
+    if (state !== 'running' && state !== 'waiting') {
+      this.ended = Date.now();
+      this.dropPictures();
+    }
     this.emit('change');
   }
 }

@@ -96,6 +96,15 @@ describe('The engine of a server', () => {
     assert.equal(order[4], 'late');
   }));
 
+  it('keeps of a request that is over no picture that it brought', () => withEngine({}, async engine => {
+    const image = Buffer.from(await new Image(new Uint8Array(3 * 16 * 16), 16, 16).toPng()).toString('base64');
+    const job = await engine.submit({ ...REQUEST, image, strength: 1 });
+    assert.equal(job.request.image, image);
+    await job.finished;
+    const kept = await engine.find(job.id);
+    assert.deepEqual([kept!.request.image, kept!.request.prompt], [undefined, REQUEST.prompt]);
+  }));
+
   it('counts those with a delay as waiting, and cancels them', () => withEngine({ maxQueue: 1 }, async engine => {
     const job = await engine.submit({ ...REQUEST, delay: 3600 });
     await assert.rejects(engine.submit(REQUEST), { statusCode: 429 });

@@ -43,7 +43,7 @@ const ROUTES: Array<[method: 'POST' | 'GET' | 'DELETE', url: string, body?: Reco
   }],
   ['POST', '/sdapi/v1/png-info', { image: PICTURE }], ['POST', '/sdapi/v1/options', { sd_model_checkpoint: 'tiny', CLIP_stop_at_last_layers: 2, samples_format: 'png' }],
   ['POST', '/sdapi/v1/interrupt', { x: 1 }], ['GET', '/sdapi/v1/progress?skip_current_image=x'], ['GET', '/sdapi/v1/x'],
-  ['GET', '/jobs/x'], ['DELETE', '/jobs/x'], ['GET', '/jobs/x/events'], ['GET', '/jobs/x/pictures/0'], ['GET', '/v1/models/x'],
+  ['GET', '/jobs/x'], ['DELETE', '/jobs/x'], ['GET', '/jobs/x/events'], ['GET', '/jobs/x/pictures/0'], ['GET', '/jobs/x/previews/0'], ['GET', '/workers'], ['GET', '/v1/models/x'],
 ];
 
 const ROUNDS = Math.ceil(REQUESTS / ROUTES.length);

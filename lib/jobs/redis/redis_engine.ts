@@ -81,6 +81,7 @@ export class RedisEngine implements Engine {
     try {
       const job = new Job(request);
       const data = await layAside(job, this.store);
+      job.dropPictures();
       this.follow(job);
       try {
         await queue.add(job, data, { ...this.options, keepSeconds: this.keepSeconds });

@@ -34,7 +34,7 @@ export class Running {
       progress, eta_relative: progress > 0 ? elapsed / progress - elapsed : 0,
       state: {
         skipped: false, interrupted: false, stopping_generation: false,
-        job: job ? `scripts_${job.request.image ? 'img2img' : 'txt2img'}` : '',
+        job: job ? `scripts_${job.request.strength !== undefined ? 'img2img' : 'txt2img'}` : '',
         job_count: this.jobs.size, job_no: 0, job_timestamp: job ? timestamp(job.createdAt) : '0',
         sampling_step: step, sampling_steps: steps,
       },
