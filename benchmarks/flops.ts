@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { networkKernels } from '../lib/core/kernels.js';
 
 /** Runs `work` and counts the multiplications and additions of its convolutions and matrix products, which are nearly all there are. */
 export async function countFlops<T>(work: () => T | Promise<T>): Promise<{ result: T; flops: number }> {
@@ -10,10 +11,21 @@ export async function countFlops<T>(work: () => T | Promise<T>): Promise<{ resul
     if (out instanceof tf.Tensor) flops += 2 * out.size * termsPerElement(kernel, inputs, attrs);
     return out;
   }) as typeof engine.runKernel;
+  const { current: kernels } = networkKernels;
+  const { linear } = kernels ?? {};
+  const backend = tf.getBackend();
+  if (linear) {
+    networkKernels.provide(backend, { ...kernels, linear: (x, weight, bias) => {
+      const out = linear(x, weight, bias);
+      flops += 2 * out.size * weight.shape[0];
+      return out;
+    } });
+  }
   try {
     return { result: await work(), flops };
   } finally {
     engine.runKernel = runKernel;
+    if (kernels) networkKernels.provide(backend, kernels);
   }
 }
 
