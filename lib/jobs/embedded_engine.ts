@@ -1,3 +1,4 @@
+import type { ModelDescription } from '../pipelines/describe_model.js';
 import { BatchQueue } from './batch_queue.js';
 import type { Engine } from './engine.js';
 import { QueueFullError, RequestError } from './errors.js';
@@ -63,6 +64,10 @@ export class EmbeddedEngine implements Engine {
   }
 
   get ready(): boolean { return this.state === 'ready'; }
+
+  describe(model: string): ModelDescription | undefined {
+    return this.pool.descriptions.get(model);
+  }
 
   async submit(request: PictureRequest): Promise<Job> {
     if (this.state === 'closed') throw ENDING;

@@ -1,3 +1,4 @@
+import type { ModelDescription } from '../pipelines/describe_model.js';
 import type { Job } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { PictureRequest } from './picture_request.js';
@@ -11,6 +12,8 @@ export interface Engine {
   /** Names that requests can give, of what there is at this moment. */
   readonly models: readonly string[];
   readonly loras: readonly string[];
+  /** What can be asked of a model; undefined where that is not known, for nobody has loaded it yet. */
+  describe(model: string): ModelDescription | undefined;
   /** Whether a request would be worked at. */
   readonly ready: boolean;
   /** Comes back when requests can be taken. */

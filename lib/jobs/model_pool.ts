@@ -1,4 +1,5 @@
 import type { InpaintingPipeline } from '../pipelines/auto_pipeline.js';
+import type { ModelDescription, Task } from '../pipelines/describe_model.js';
 import type { LatentsPreview } from '../pipelines/latents_preview.js';
 import { schedulerClass, type Scheduler } from '../schedulers/index.js';
 import { createWorkerPipeline, type WorkerPipeline, type WorkerPipelineOptions } from '../worker/worker_pipeline.js';
@@ -18,7 +19,9 @@ export interface ModelPoolOptions {
 /** Any task's pipeline, as far as its task takes the options. */
 export type Drawing = WorkerPipeline<InpaintingPipeline>;
 
-const TASKS = { text: 'AutoPipelineForText2Image', image: 'AutoPipelineForImage2Image', mask: 'AutoPipelineForInpainting' } as const;
+const TASKS: Readonly<Record<Task, string>> = {
+  text: 'AutoPipelineForText2Image', image: 'AutoPipelineForImage2Image', mask: 'AutoPipelineForInpainting',
+};
 
 /** A model in memory, in a worker of its own. */
 export class LoadedModel {
@@ -28,8 +31,7 @@ export class LoadedModel {
 
   private constructor(
     private readonly pipe: WorkerPipeline, private readonly scheduler: Scheduler, private readonly loras: Readonly<Record<string, string>>,
-    /** Steps where a request says none. */
-    readonly steps: number,
+    readonly description: ModelDescription,
     /** Of its weights. */
     readonly bytes: number,
     /** What it runs on. */
@@ -39,10 +41,14 @@ export class LoadedModel {
   static async load(source: string, { load, loras = {} }: ModelPoolOptions): Promise<LoadedModel> {
     const pipe = await createWorkerPipeline(source, { ...load, quiet: true }); // it may quote prompts
     await pipe.setProgressBarConfig({ disable: true });
-    const { defaults, device, numParameters } = await pipe.describe();
-    const bytes = numParameters * ((load?.dtype ?? 'float32') === 'float32' ? 4 : 2);
-    return new LoadedModel(pipe, await pipe.getScheduler(), loras, defaults?.numInferenceSteps ?? 50, bytes, device);
+    const { device } = await pipe.describe();
+    const description = await pipe.describeModel();
+    const bytes = description.numParameters * ((load?.dtype ?? 'float32') === 'float32' ? 4 : 2);
+    return new LoadedModel(pipe, await pipe.getScheduler(), loras, description, bytes, device);
   }
+
+  /** Steps where a request says none. */
+  get steps(): number { return this.description.numInferenceSteps; }
 
   /** The pipeline for what a request asks for, with its scheduler and its LoRAs, and no other. */
   async pipelineFor({ image, mask, scheduler, schedulerOptions, loras = [] }: PictureRequest): Promise<Drawing> {
@@ -93,8 +99,12 @@ export class LoadedModel {
 export class ModelPool {
   private readonly loaded = new Map<string, LoadedModel>(); // the one that was asked for last comes last
 
+  private readonly known = new Map<string, ModelDescription>();
+
   constructor(private readonly options: ModelPoolOptions) {}
 
+  /** Of each model that was ever loaded, by name. */
+  get descriptions(): ReadonlyMap<string, ModelDescription> { return this.known; }
   get inMemory(): readonly string[] { return [...this.loaded.keys()]; }
   get bytes(): number { return [...this.loaded.values()].reduce((sum, { bytes }) => sum + bytes, 0); }
 
@@ -111,6 +121,7 @@ export class ModelPool {
     if (maxMemory === 0) await this.dispose(); // before, so that two are never there
     const model = await LoadedModel.load(models[name], this.options);
     this.loaded.set(name, model);
+    this.known.set(name, model.description);
     for (const other of this.inMemory) {
       if (other !== name && this.bytes > maxMemory) await this.drop(other);
     }

@@ -1,6 +1,7 @@
 export { EmbeddedEngine, type EmbeddedEngineOptions } from '../jobs/embedded_engine.js';
 export type { Engine } from '../jobs/engine.js';
 export type { PictureRequest, ServerLimits } from '../jobs/picture_request.js';
+export type { ModelDescription } from '../pipelines/describe_model.js';
 export type { WorkerDescription } from '../jobs/redis/announcement.js';
 export { RedisEngine, type RedisEngineOptions } from '../jobs/redis/redis_engine.js';
 export { RedisWorker, type RedisWorkerOptions } from '../jobs/redis/redis_worker.js';

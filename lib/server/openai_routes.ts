@@ -46,7 +46,8 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
   server.get('/v1/models', () => ({ object: 'list', data: engine.models.map(model) }));
   server.get<{ Params: { id: string } }>('/v1/models/:id', request => {
     if (!engine.models.includes(request.params.id)) throw new RequestError('there is no such model', 404);
-    return model(request.params.id);
+    const { params: { id } } = request; // clients of OpenAI ignore fields that they do not know
+    return { ...model(id), loras: engine.loras, description: engine.describe(id) };
   });
 
   server.post('/v1/images/generations', { schema: { body: schemas.openaiGeneration }, attachValidation: true }, async (request, reply) => {

@@ -4,6 +4,7 @@ import type { GeneratorState } from '../core/random.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
 } from '../pipelines/index.js';
+import { describeModel } from '../pipelines/describe_model.js';
 import { LatentsPreview } from '../pipelines/latents_preview.js';
 import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/registry.js';
 import { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from '../pipelines/weighted_prompt.js';
@@ -82,6 +83,7 @@ export class PipelineHost {
       case 'encodeWeightedPrompt': return encodeWeightedPrompts(pipe as UsualPipeline, ...inputs as [string, WeightedPromptOptions]);
       case 'fitLatentsPreview': return fitLatentsPreview(pipe as UsualPipeline);
       case 'describe': return describe(pipe);
+      case 'describeModel': return describeModel(pipe as UsualPipeline);
       case 'getScheduler': return pipe.scheduler;
       case 'setScheduler': return void (pipe.scheduler = inputs[0] as Scheduler);
     }

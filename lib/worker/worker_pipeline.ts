@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
+import type { ModelDescription } from '../pipelines/describe_model.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import { LatentsPreview } from '../pipelines/latents_preview.js';
 import type { UsualPipeline } from '../pipelines/registry.js';
@@ -29,6 +30,8 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   as<Q = UsualPipeline>(className: string): Promise<WorkerPipeline<Q>>;
   /** Its class, what it runs on, and how many numbers it learned. */
   describe(): Promise<PipelineDescription>;
+  /** What can be asked of its model. */
+  describeModel(): Promise<ModelDescription>;
   /** A copy of the pipeline's scheduler, for its config. */
   getScheduler(): Promise<Scheduler>;
   /** As the function of that name, in the worker: what `generate` takes in place of a prompt. The tensors are the caller's. */

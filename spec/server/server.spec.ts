@@ -6,6 +6,7 @@ import OpenAI, { toFile } from 'openai';
 import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/index.js';
+import type { ModelDescription } from '../../lib/pipelines/describe_model.js';
 import { createServer } from '../../lib/server/create_server.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 
@@ -95,6 +96,16 @@ describe('The server', () => {
       await assert.rejects(client().images.generate({ prompt: PROMPT, size: 'big' as 'auto' }), { status: 400, message: /size: takes width and height/ });
       await assert.rejects(client().images.generate({ prompt: PROMPT, ...{ path: '/etc' } }), { status: 400, message: /there is no field "path"/ });
       await assert.rejects(client().models.retrieve('none'), { status: 404 });
+    });
+
+    it('describes a model to clients that offer what it takes, as soon as it was loaded', async () => {
+      const { description, loras, id } = await client().models.retrieve('shapes') as OpenAI.Model & { description: ModelDescription; loras: string[] };
+      assert.deepEqual([id, loras], ['shapes', []]);
+      const { schedulers: [own, ...others], numParameters, ...rest } = description;
+      assert.deepEqual(rest, {
+        width: 64, height: 64, vaeScaleFactor: 4, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true, tasks: ['text', 'image', 'mask'],
+      });
+      assert.ok(numParameters > 1e6 && own.takes.includes('timestep_spacing') && others.length > 10);
     });
   });
 

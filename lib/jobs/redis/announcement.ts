@@ -1,3 +1,4 @@
+import type { ModelDescription } from '../../pipelines/describe_model.js';
 import type { RedisConnection } from './connection.js';
 
 /** What a machine tells of itself. */
@@ -10,6 +11,8 @@ export interface WorkerDescription {
   readonly models: readonly string[];
   readonly loras: readonly string[];
   readonly inMemory: readonly string[];
+  /** Of each model that it has loaded once, by name; absent of older workers. */
+  readonly descriptions?: Readonly<Record<string, ModelDescription>>;
   readonly maxBatch: number;
   /** When it began, in milliseconds since 1970. */
   readonly since: number;

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { ModelDescription } from '../../pipelines/describe_model.js';
 import type { Engine } from '../engine.js';
 import { QueueFullError, RequestError } from '../errors.js';
 import { Job } from '../job.js';
@@ -58,6 +59,11 @@ export class RedisEngine implements Engine {
   get models(): readonly string[] { return this.started?.roster.models ?? []; }
   get loras(): readonly string[] { return this.started?.roster.loras ?? []; }
   get ready(): boolean { return !this.closed && this.started?.redis.ready === true && this.models.length > 0; }
+
+  describe(model: string): ModelDescription | undefined {
+    const descriptions = this.started?.roster.workers.map(worker => worker.descriptions ?? {}) ?? [];
+    return descriptions.find(each => Object.hasOwn(each, model))?.[model];
+  }
 
   /** The machines that draw. */
   async workers(): Promise<readonly WorkerDescription[]> {

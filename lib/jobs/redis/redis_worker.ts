@@ -109,7 +109,7 @@ export class RedisWorker {
     const { loras = {}, maxBatch = 1 } = this.options;
     return {
       id: this.id, host: hostname(), pid: process.pid, device: this.device, models: this.models, loras: Object.keys(loras),
-      inMemory: this.pool.inMemory, maxBatch, since: this.since,
+      inMemory: this.pool.inMemory, descriptions: Object.fromEntries(this.pool.descriptions), maxBatch, since: this.since,
     };
   }
 

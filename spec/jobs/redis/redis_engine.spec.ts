@@ -56,6 +56,7 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
     await startWorker({ maxBatch: 3, loras: { none: 'none' } });
     await known(engine);
     assert.deepEqual([engine.ready, engine.loras], [true, ['none']]);
+    assert.deepEqual([engine.describe('tiny')?.tasks, engine.describe('none')], [['text', 'image', 'mask'], undefined]);
     const [worker] = await engine.workers();
     assert.deepEqual([worker.models, worker.inMemory, worker.device, worker.maxBatch, worker.pid], [['tiny'], ['tiny'], 'wasm', 3, process.pid]);
     const embedded = new EmbeddedEngine({ models: { tiny: resolve(TINY) }, load: { device: 'wasm' }, maxQueue: 10 });

@@ -1,0 +1,49 @@
+import { schedulerClass, type NamedOptions, type SchedulerClass } from '../schedulers/index.js';
+import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from './auto_pipeline.js';
+import type { GuidedPipeline } from './guided_pipeline.js';
+
+/** What pictures are made of: a prompt alone, a picture too, or a part of one. */
+export type Task = 'text' | 'image' | 'mask';
+
+const SCHEDULER_OPTIONS = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'algorithm_type', 'timestep_spacing'] as const;
+
+/** A scheduler's class, and which of the usual options it takes. */
+export interface SchedulerInfo {
+  name: string;
+  takes: Array<Exclude<keyof NamedOptions, 'solver_type' | 'solver_order'>>;
+}
+
+/** What whoever offers a model to others has to know of it. */
+export interface ModelDescription {
+  numParameters: number;
+  /** Pixels that it was trained on. */
+  width: number;
+  height: number;
+  /** Sizes have to be multiples of it. */
+  vaeScaleFactor: number;
+  /** What is taken where nothing is said. */
+  numInferenceSteps: number;
+  guidanceScale: number;
+  /** Whether it can be told what to avoid. */
+  takesNegativePrompt: boolean;
+  tasks: Task[];
+  /** Those that it takes, its own first. */
+  schedulers: SchedulerInfo[];
+}
+
+/** Describes a loaded model. Nothing is computed. */
+export function describeModel(pipe: GuidedPipeline): ModelDescription {
+  const { scheduler, unet, defaultSampleSize, vaeScaleFactor, numParameters, defaults } = pipe;
+  const own = (scheduler.constructor as unknown as SchedulerClass).className;
+  const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
+  const names = [own, ...scheduler.compatibles.map(({ className }) => className).filter(name => name !== own)];
+  const tasks: Array<[Task, boolean]> = [
+    ['text', true], ['image', AutoPipelineForImage2Image.supports(pipe)], ['mask', AutoPipelineForInpainting.supports(pipe)],
+  ];
+  return {
+    numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, vaeScaleFactor,
+    numInferenceSteps: defaults.numInferenceSteps, guidanceScale: defaults.guidanceScale, takesNegativePrompt: !unet.takesGuidance,
+    tasks: tasks.flatMap(([task, does]) => does ? [task] : []),
+    schedulers: names.map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) })),
+  };
+}
