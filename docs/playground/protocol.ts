@@ -1,13 +1,15 @@
 import type { Device, LoadingProgress, NamedOptions } from '../../lib/index.js';
+import type { ModelDescription, SchedulerInfo } from '../../lib/pipelines/describe_model.js';
 
-/** What the page and its worker say to each other. */
+/** What the page and whoever has the model, a worker or a server, say to each other. */
 
-/** Where a model comes from: the one that the site brings, a hub id or an address, or a folder's files or a single file that the user picked. */
+/** Where a model comes from: the one that the site brings, a hub id or an address, a folder's files or a single file that the user picked, or one of a server's models. */
 export type ModelSource =
   | { kind: 'bundled' }
   | { kind: 'name'; name: string }
   | { kind: 'files'; files: Array<[path: string, file: File]> }
-  | { kind: 'file'; file: File };
+  | { kind: 'file'; file: File }
+  | { kind: 'server'; url: string; /** The server's first, where none is said. */ model?: string };
 
 /** A folder that the site brings: where, and its files' sizes. */
 export interface BundledFolder {
@@ -24,34 +26,21 @@ export interface DeviceInfo {
   detail: string;
 }
 
-/** What a loaded model can do. */
-export interface ModelInfo {
+/** What some places take and others do not: noise between two seeds, ways to compute less, and small files that add to the model. */
+export type Extra = 'variation' | 'deepCache' | 'tokenMerging' | 'files';
+
+/** What a loaded model can do, and where it is. */
+export interface ModelInfo extends ModelDescription {
   name: string;
-  device: DeviceInfo;
-  numParameters: number;
-  /** Those that it takes, its own first. */
-  schedulers: SchedulerInfo[];
-  /** Sizes have to be multiples of it. */
-  vaeScaleFactor: number;
-  /** Whether it can change a part of a picture. */
-  paints: boolean;
-  /** Whether it can be told what to avoid. */
-  avoids: boolean;
-  /** How closely models of its family follow prompts, where nothing else is said. */
-  guidanceScale: number;
-  /** Pixels that the UNet was trained on. */
-  width: number;
-  height: number;
+  /** What it runs on; absent of a model on a server. */
+  device?: DeviceInfo;
+  takes: readonly Extra[];
+  /** LoRAs that are there without being added, by name. */
+  loras: readonly string[];
 }
 
 /** What a scheduler may be told besides the model's config, in diffusers' names. */
-export type SchedulerOptions = Omit<NamedOptions, 'solver_type' | 'solver_order'>;
-
-/** A scheduler's class, and which of the options it takes. */
-export interface SchedulerInfo {
-  name: string;
-  takes: Array<keyof SchedulerOptions>;
-}
+export type SchedulerOptions = Pick<NamedOptions, SchedulerInfo['takes'][number]>;
 
 /** What a picture is made of, besides a picture that it began from. */
 export interface Settings {
@@ -78,6 +67,14 @@ export interface Settings {
   loras?: Record<string, number>;
 }
 
+/** What can be written in a prompt that plain encoding does not know. */
+const WEIGHTS = /[()[\]\\]/;
+
+/** Whether the prompts have weights. */
+export function hasWeights({ prompt, negativePrompt }: Pick<Settings, 'prompt' | 'negativePrompt'>): boolean {
+  return WEIGHTS.test(prompt + negativePrompt);
+}
+
 /** What a picture begins from: PNG files of the size that is made. */
 export interface Start {
   image: Blob;
@@ -100,26 +97,31 @@ export interface Result {
   device: string;
   milliseconds: number;
   millisecondsPerStep: number;
-  /** Bytes that the backend held. */
-  memory: number;
+  /** Bytes that the backend held, where that is known. */
+  memory?: number;
 }
 
 export type Request =
-  | { type: 'load'; source: ModelSource; device: Device | 'auto' }
+  | { type: 'load'; source: ModelSource; device: Device | 'auto'; /** The server's, where it takes one. */ key?: string }
   | { type: 'generate'; settings: Settings; start?: Start }
   | { type: 'adapt'; kind: AdapterKind; name: string; file: File }
   | { type: 'cancel' };
 
-/** What comes of `load`: a worker loads one model in its life. */
+/** What comes of `load`: a worker loads one model in its life. Of a server, a problem may be about what was said of it. */
 export type LoadReply =
   | { type: 'devices'; devices: DeviceInfo[] }
+  | { type: 'models'; models: readonly string[] }
   | { type: 'loading'; stage: LoadingProgress['stage']; loaded: number; total: number }
   | { type: 'loaded'; model: ModelInfo }
-  | { type: 'failed'; message: string };
+  | { type: 'failed'; message: string; about?: ServerField };
 
-/** What comes of `generate`: steps, and one of the others at the end. */
+/** What is said of a server. */
+export type ServerField = 'address' | 'key' | 'model';
+
+/** What comes of `generate`: steps, and one of the last three at the end. */
 export type WorkReply =
-  | { type: 'step'; step: number; steps: number; milliseconds: number; memory: number; preview: Preview }
+  | { type: 'waiting'; /** How many are before it; undefined once it was begun. */ place?: number }
+  | { type: 'step'; step: number; steps: number; milliseconds: number; memory?: number; preview?: Preview }
   | { type: 'done'; result: Result }
   | { type: 'cancelled' }
   | { type: 'failed'; message: string };

@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { FastifyInstance } from 'fastify';
 import type { Page } from 'playwright-core';
+import { createServer } from '../../lib/server/create_server.js';
 import { describeInBrowser } from '../support/chromium.js';
+import { DEMO_MODEL } from '../support/demo_model.js';
 import { Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 4, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
 const LORA = { 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight': [2, 128], 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_B.weight': [128, 2] };
 /** Where pictures of the page are saved, for those who want to look. */
 const SCREENSHOTS = process.env.SCREENSHOTS;
+
+/** Where pictures can be made besides the page. */
+let server: FastifyInstance;
 
 /** What a visitor does, one after the other, and what the page then shows. */
 const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
@@ -37,6 +44,16 @@ const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
     await visitor.page.locator('#notice-action').click();
     await visitor.page.locator('#download').waitFor();
     await visitor.foldAllOut();
+  }],
+  ['with a server that takes another key', async visitor => {
+    await visitor.page.getByText('On a server', { exact: true }).click();
+    await visitor.connect(server, 'none of its keys');
+    await visitor.page.getByRole('alert').getByText('takes another key').waitFor();
+    visitor.problems = []; // the browser tells of the answer 401
+  }],
+  ['with a server', async visitor => {
+    await visitor.connect(server, 'key');
+    await visitor.page.getByText(/^shapes on 127/).waitFor();
   }],
 ];
 
@@ -74,9 +91,14 @@ describeInBrowser('Playground, as the guidelines ask,', function () {
   let playground: Playground;
   before(async () => {
     playground = await Playground.start();
+    server = await createServer({ models: { shapes: resolve(DEMO_MODEL) }, loras: { ink: 'ink.safetensors' }, load: { device: 'wasm' }, apiKeys: ['key'], cors: ['*'] });
+    await server.listen({ port: 0 });
     if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
   });
-  after(() => playground?.close());
+  after(async () => {
+    await playground?.close();
+    await server?.close();
+  });
   afterEach(() => playground.leave());
 
   for (const { kind, widths, touch } of [

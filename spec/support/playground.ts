@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import type { FastifyInstance } from 'fastify';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { buildSite } from '../../docs/playground/build.js';
@@ -108,6 +109,13 @@ export class Visitor {
   /** Until nothing is being made, and a picture is shown. */
   async finished(): Promise<void> {
     await this.page.waitForFunction(() => document.querySelector('#generate')!.checkVisibility() && document.querySelector('#actions')!.checkVisibility());
+  }
+
+  /** Says a server that listens, and its key, where the page takes that. */
+  async connect(server: FastifyInstance, key = ''): Promise<void> {
+    await this.page.getByLabel('Address', { exact: true }).fill(server.listeningOrigin);
+    await this.page.getByLabel('Key').fill(key);
+    await this.page.getByRole('button', { name: 'Connect' }).click();
   }
 
   /** Makes a picture, of which there are so many then, and gives its file. */

@@ -1,4 +1,4 @@
-import type { AdapterKind, AdaptReply } from '../protocol.js';
+import type { AdapterKind, AdaptReply, ModelInfo } from '../protocol.js';
 import { announce, byId, make, showProblem } from './dom.js';
 
 /** What the panel asks for. */
@@ -9,7 +9,7 @@ export interface AdapterWishes {
   changed(): void;
 }
 
-/** Small files that add to the model: LoRAs, each with its strength, and learned words. They are the model's, and leave with it. */
+/** What adds to the model: LoRAs, each with its strength, and learned words, from small files or the server's own. They leave with the model. */
 export class AdaptersPanel {
   private readonly list = byId<HTMLUListElement>('adapters');
   private readonly inputs = { lora: byId<HTMLInputElement>('lora-file'), word: byId<HTMLInputElement>('word-file') };
@@ -41,17 +41,28 @@ export class AdaptersPanel {
     const { kind, name } = reply;
     this.buttons[kind].disabled = false;
     if (reply.type === 'refused') return showProblem(this.buttons[kind], reply.message);
-    this.list.append(make('li', {}, kind === 'lora' ? this.loraItem(name) : this.wordItem(name)));
-    byId('adapters-summary').textContent = String(this.list.childElementCount);
+    this.append(kind === 'lora' ? this.loraItem(name, 1) : this.wordItem(name));
     announce(`${name} is loaded`);
     this.wishes.changed();
   }
 
-  /** Another model has none. */
-  clear(): void {
+  /** Begins anew with another model: with the LoRAs that are there already, none of which acts yet, and files where it takes them. */
+  offer({ loras, takes }: ModelInfo): void {
     this.scales.clear();
     this.list.replaceChildren();
     byId('adapters-summary').textContent = '';
+    for (const name of loras) this.append(this.loraItem(name, 0));
+    const takesFiles = takes.includes('files');
+    for (const button of Object.values(this.buttons)) {
+      button.closest<HTMLElement>('.field')!.hidden = !takesFiles;
+      showProblem(button);
+    }
+    byId('no-loras').hidden = takesFiles || loras.length > 0;
+  }
+
+  private append(item: HTMLElement): void {
+    this.list.append(make('li', {}, item));
+    byId('adapters-summary').textContent = String(this.list.childElementCount);
   }
 
   private add(kind: AdapterKind): void {
@@ -64,10 +75,10 @@ export class AdaptersPanel {
     this.wishes.adapt(kind, kind === 'lora' ? stem : `<${stem.replace(/[<>\s]+/g, '-')}>`, file);
   }
 
-  private loraItem(name: string): HTMLElement {
+  private loraItem(name: string, scale: number): HTMLElement {
     const id = `lora-scale-${this.scales.size}`;
-    const output = make('output', { htmlFor: id } as never, '1');
-    const input = make('input', { id, type: 'range', min: '0', max: '2', step: '0.05', value: '1', oninput: () => { output.textContent = input.value; } });
+    const output = make('output', { htmlFor: id } as never, String(scale));
+    const input = make('input', { id, type: 'range', min: '0', max: '2', step: '0.05', value: String(scale), oninput: () => { output.textContent = input.value; } });
     this.scales.set(name, input);
     return make('div', { className: 'field' }, make('label', { htmlFor: id }, name), output, input);
   }

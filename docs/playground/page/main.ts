@@ -43,7 +43,7 @@ const runs = new Runs(engine, stage, {
   },
   ended: (picture = before) => picture ? show(picture) : clear(),
 });
-const models = new ModelPanel({ load: (source, device) => engine.load(source, device), stop: () => engine.stopLoading() });
+const models = new ModelPanel({ load: (source, device, key) => engine.load(source, device, key), stop: () => engine.stopLoading() });
 const adapters = new AdaptersPanel({
   adapt: (kind, name, file) => engine.adapt(kind, name, file), insert: word => settings.insert(word), changed: () => undefined,
 });
@@ -197,8 +197,9 @@ function onLoad(reply: LoadReply): void {
   if (reply.type === 'loaded') {
     hasModel = true;
     settings.offerModel(reply.model);
-    start.offerPainting(reply.model.paints);
-    adapters.clear();
+    start.offerPainting(reply.model.tasks.includes('mask'));
+    stage.offer(reply.model);
+    adapters.offer(reply.model);
     byId('suggestions').hidden = models.source.kind !== 'bundled';
     byId<HTMLButtonElement>('generate').disabled = false;
     announce('The model is ready');

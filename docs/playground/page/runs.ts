@@ -58,6 +58,8 @@ export class Runs {
   async take(reply: WorkReply): Promise<void> {
     if (!this.running) return;
     switch (reply.type) {
+      case 'waiting':
+        return this.showWaiting(reply);
       case 'step':
         return this.showStep(reply);
       case 'done':
@@ -91,14 +93,23 @@ export class Runs {
     await this.listener.ended(this.last);
   }
 
+  /** In the queue of a server, or begun there. What is before it does not count as time that it takes. */
+  private showWaiting({ place }: Extract<WorkReply, { type: 'waiting' }>): void {
+    if (this.done === 0) {
+      this.began = performance.now();
+      this.stage.showText(place === undefined ? 'Reading the prompt' : place === 0 ? 'Waiting, as the next one' : `Waiting, ${place} before it`);
+    }
+    if (place) announce(`${place} before it in the queue`);
+  }
+
   private showStep({ step, steps, milliseconds, memory, preview }: Extract<WorkReply, { type: 'step' }>): void {
     const count = this.orders.length;
     const share = (this.done + step / steps) / count;
     const left = (performance.now() - this.began) * (1 - share) / share;
-    this.stage.showPreview(preview, this.orders[this.done].settings.prompt, [
-      ...count > 1 ? [`picture ${this.done + 1} of ${count}`] : [], `step ${step} of ${steps}`, `${duration(milliseconds)} a step`, `${megabytes(memory)} of memory`,
+    this.stage.showStep(this.orders[this.done].settings.prompt, [
+      ...count > 1 ? [`picture ${this.done + 1} of ${count}`] : [], `step ${step} of ${steps}`, `${duration(milliseconds)} a step`, ...memory === undefined ? [] : [`${megabytes(memory)} of memory`],
       ...share < 1 ? [`${duration(left)} left`] : [],
-    ]);
+    ], preview);
     this.stage.showProgress(share);
     if (count === 1 && step === Math.ceil(steps / 2)) announce('Half of the steps are done');
   }

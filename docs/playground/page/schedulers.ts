@@ -1,5 +1,6 @@
 import { commonName, RESPACINGS, respacingOf, SDE, type Respacing } from '../../../lib/schedulers/common_names.js';
-import type { SchedulerInfo, SchedulerOptions } from '../protocol.js';
+import type { SchedulerInfo } from '../../../lib/pipelines/describe_model.js';
+import type { SchedulerOptions } from '../protocol.js';
 import { byId } from './dom.js';
 
 /** Those that are offered first, where the model takes them. */

@@ -1,4 +1,4 @@
-import type { ModelInfo, Settings } from '../protocol.js';
+import type { Extra, ModelInfo, Settings } from '../protocol.js';
 import { byId } from './dom.js';
 import { recall, remember } from './memory.js';
 import { SchedulerChoice } from './schedulers.js';
@@ -91,8 +91,11 @@ export class SettingsForm {
     this.model = model;
     this.scheduler.offer(model.schedulers);
     this.size.offer(model);
-    this.negativePrompt.disabled = !model.avoids;
-    this.negativePrompt.placeholder = model.avoids ? 'What not to show' : 'This model cannot be told';
+    this.negativePrompt.disabled = !model.takesNegativePrompt;
+    this.negativePrompt.placeholder = model.takesNegativePrompt ? 'What not to show' : 'This model cannot be told';
+    for (const [select, extra] of [[this.deepCache, 'deepCache'], [this.tokenMerging, 'tokenMerging']] as const) select.closest<HTMLElement>('.field')!.hidden = !this.takes(extra);
+    byId('faster-note').hidden = !this.takes('deepCache');
+    this.showValues();
     if (!usual) return;
     this.guidance.valueAsNumber = model.guidanceScale;
     this.changed();
@@ -101,10 +104,15 @@ export class SettingsForm {
   private values(): Settings {
     return {
       prompt: this.prompt.value.trim(), negativePrompt: this.negativePrompt.disabled ? '' : this.negativePrompt.value.trim(), numInferenceSteps: this.steps.valueAsNumber,
-      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.variation && { variation: this.variation },
+      guidanceScale: this.guidance.valueAsNumber, seed: this.seed.valueAsNumber, ...this.takes('variation') && this.variation && { variation: this.variation },
       ...this.scheduler.value, ...this.size.value,
-      ...this.deepCache.value && { deepCache: Number(this.deepCache.value) }, ...this.tokenMerging.value && { tokenMerging: Number(this.tokenMerging.value) },
+      ...this.takes('deepCache') && this.deepCache.value && { deepCache: Number(this.deepCache.value) },
+      ...this.takes('tokenMerging') && this.tokenMerging.value && { tokenMerging: Number(this.tokenMerging.value) },
     };
+  }
+
+  private takes(extra: Extra): boolean {
+    return this.model?.takes.includes(extra) ?? true; // until it is known, what is chosen stays
   }
 
   private changed(): void {
@@ -125,7 +133,7 @@ export class SettingsForm {
   private showValues(): void {
     byId('steps-value').textContent = this.steps.value;
     byId('guidance-value').textContent = this.guidance.value === '1' ? 'off' : this.guidance.value;
-    byId('variation-note').hidden = !this.variation;
+    byId('variation-note').hidden = !(this.variation && this.takes('variation'));
     byId('variation-note').textContent = this.variation ? `${Math.round(this.variation.share * 100)} % towards ${this.variation.seed}` : '';
   }
 }

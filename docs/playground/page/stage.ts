@@ -1,5 +1,5 @@
 import { commonName } from '../../../lib/schedulers/common_names.js';
-import type { Preview } from '../protocol.js';
+import type { ModelInfo, Preview } from '../protocol.js';
 import { byId, duration, factList, make, megabytes } from './dom.js';
 import type { Picture } from './picture_store.js';
 
@@ -18,6 +18,7 @@ export class Stage {
   private readonly download = byId<HTMLAnchorElement>('download');
   /** What is to be seen: a picture that was asked for earlier may be decoded later. */
   private wanted?: Picture;
+  private varies = true;
 
   /** An empty frame with a word in it. */
   showText(text: string): void {
@@ -34,13 +35,23 @@ export class Stage {
     this.progress.value = fraction ?? 0;
   }
 
-  /** Latents on their way to a picture. */
-  showPreview({ width, height, rgba }: Preview, prompt: string, facts: string[]): void {
+  /** Offers what can be done with pictures by a model: one that was made of noise takes other noise near its own to be varied. */
+  offer({ takes }: ModelInfo): void {
+    this.varies = takes.includes('variation');
+    if (this.wanted) this.showActions(this.wanted);
+  }
+
+  /** How far a picture is that is being made, and latents on their way to it if there are new ones. */
+  showStep(prompt: string, facts: string[], preview?: Preview): void {
+    if (preview) this.showPreview(preview, prompt);
+    this.describe(prompt, facts);
+  }
+
+  private showPreview({ width, height, rgba }: Preview, prompt: string): void {
     this.size(width, height);
     this.canvas.className = Math.max(width, height) < SMALL / 4 ? 'small' : '';
     this.canvas.ariaLabel = `Being made: ${prompt}`;
     this.canvas.getContext('2d')!.putImageData(new ImageData(rgba, width, height), 0, 0);
-    this.describe(prompt, facts);
   }
 
   async showPicture(picture: Picture): Promise<void> {
@@ -59,6 +70,11 @@ export class Stage {
     this.download.href = URL.createObjectURL(file);
     this.download.download = fileName(picture);
     this.actions.hidden = this.details.hidden = false;
+    this.showActions(picture);
+  }
+
+  private showActions({ start }: Picture): void {
+    byId('vary').hidden = !this.varies && !start;
   }
 
   private size(width: number, height: number): void {
@@ -96,6 +112,6 @@ function details({ settings: { scheduler, schedulerOptions, deepCache, tokenMerg
   ];
   return {
     'Model': picture.model, ...extras.length > 0 && { With: extras.join(', ') }, 'Scheduler': [scheduler, ...options].join(', '), 'Made on': picture.device,
-    'Time': `${duration(picture.milliseconds)}, ${duration(picture.millisecondsPerStep)} a step`, 'Memory': megabytes(picture.memory),
+    'Time': `${duration(picture.milliseconds)}, ${duration(picture.millisecondsPerStep)} a step`, ...picture.memory !== undefined && { Memory: megabytes(picture.memory) },
   };
 }

@@ -2,7 +2,7 @@ import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, encodeWeightedPrompt, Generator, Image, randn, tf,
   type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
 } from '../../../lib/index.js';
-import type { Settings, Start } from '../protocol.js';
+import { hasWeights, type Settings, type Start } from '../protocol.js';
 
 /** A model, by what its family does with the same networks. */
 export interface Pipelines {
@@ -17,9 +17,6 @@ export interface Following {
   /** Lent for the call; `step` counts from 1. */
   onStep(latents: tf.Tensor, step: number, steps: number): Promise<void>;
 }
-
-/** What can be written in a prompt that plain encoding does not know. */
-const WEIGHTS = /[()[\]\\]/;
 
 /** A pipeline, and what it is asked for. */
 interface Work {
@@ -79,7 +76,7 @@ async function fromPicture({ image2Image, inpainting }: Pipelines, { width, heig
 function encode(pipe: GuidedPipeline, settings: Settings): Pick<GenerateOptions, 'promptEmbeds' | 'negativePromptEmbeds' | 'negativePrompt'> {
   const { prompt } = settings;
   const negativePrompt = pipe.unet.takesGuidance ? undefined : settings.negativePrompt || undefined;
-  if (!WEIGHTS.test(prompt + (negativePrompt ?? ''))) return { negativePrompt };
+  if (!hasWeights({ prompt, negativePrompt: negativePrompt ?? '' })) return { negativePrompt };
   const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, { negativePrompt });
   if (!pipe.unet.takesGuidance) return { ...embeds, negativePromptEmbeds };
   negativePromptEmbeds.dispose();

@@ -1,10 +1,11 @@
 import {
   AutoPipelineForText2Image, FetchFolder, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
-  type Device, type Image, type LoadingProgress, type ModelFolder, type SchedulerClass,
+  type Device, type Image, type LoadingProgress, type ModelFolder,
 } from '../../../lib/index.js';
+import { describeModel } from '../../../lib/pipelines/describe_model.js';
 import { samplerName, scheduleName } from '../../../lib/schedulers/common_names.js';
 import {
-  SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
+  SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type Extra, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
 } from '../protocol.js';
 import { findDevices, memoryInUse } from './devices.js';
 import { makeImage, pipelinesOf, type Pipelines } from './make_image.js';
@@ -14,9 +15,11 @@ declare const BUNDLED_MODEL: BundledFolder;
 declare const CLIP_TOKENIZER: BundledFolder;
 declare const WASM_FOLDER: string;
 
-const SCHEDULER_OPTIONS = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'algorithm_type', 'timestep_spacing'] as const;
+type PageSource = Exclude<ModelSource, { kind: 'server' }>;
+
+const EXTRAS: readonly Extra[] = ['variation', 'deepCache', 'tokenMerging', 'files'];
 const site = new URL('./', location.href).href;
-let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo } | undefined;
+let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo; device: DeviceInfo } | undefined;
 let work: AbortController | undefined;
 let last: Promise<void> = Promise.resolve();
 
@@ -27,7 +30,7 @@ self.onmessage = ({ data: request }: MessageEvent<Request>) => {
 
 async function answer(request: Exclude<Request, { type: 'cancel' }>): Promise<void> {
   try {
-    if (request.type === 'load') await load(request.source, request.device);
+    if (request.type === 'load') await load(request.source as PageSource, request.device);
     else if (request.type === 'adapt') await adapt(request.kind, request.name, request.file);
     else await generate(request.settings, request.start);
   } catch (error) {
@@ -38,7 +41,7 @@ async function answer(request: Exclude<Request, { type: 'cancel' }>): Promise<vo
 }
 
 /** Once in a worker's life: another model gets another worker, so that all memory is freed. */
-async function load(source: ModelSource, choice: Device | 'auto'): Promise<void> {
+async function load(source: PageSource, choice: Device | 'auto'): Promise<void> {
   const devices = await findDevices(new URL(WASM_FOLDER, site).href);
   reply({ type: 'devices', devices });
   // the bundled model is so small that a GPU takes longer to get ready than WebAssembly to finish
@@ -50,11 +53,12 @@ async function load(source: ModelSource, choice: Device | 'auto'): Promise<void>
   const pipelines = pipelinesOf(await AutoPipelineForText2Image.fromPretrained(folder, { device: device.device, progressCallback }));
   const { vae, scheduler } = pipelines.text2Image;
   const preview = await LatentsPreview.fit(vae);
-  loaded = { pipelines, schedulerConfig: scheduler.config, preview, model: describe(source, pipelines, device) };
-  reply({ type: 'loaded', model: loaded.model });
+  const model = { ...describeModel(pipelines.text2Image), name: nameOf(source), device, takes: EXTRAS, loras: [] };
+  loaded = { pipelines, schedulerConfig: scheduler.config, preview, model, device };
+  reply({ type: 'loaded', model });
 }
 
-async function openModel(source: ModelSource, progressCallback: (progress: LoadingProgress) => void): Promise<string | ModelFolder> {
+async function openModel(source: PageSource, progressCallback: (progress: LoadingProgress) => void): Promise<string | ModelFolder> {
   if (source.kind === 'name') return source.name;
   if (source.kind === 'files') return new FileListFolder(source.files);
   if (source.kind === 'file') return openCheckpointFile(source.file, { clipTokenizer: bundled(CLIP_TOKENIZER) });
@@ -67,25 +71,13 @@ function bundled({ name, url, files }: BundledFolder, progressCallback?: (progre
   return new FetchFolder(new URL(url, site).href, { name, files: new Map(files), progressCallback });
 }
 
-function nameOf(source: ModelSource): string {
+function nameOf(source: PageSource): string {
   switch (source.kind) {
     case 'bundled': return BUNDLED_MODEL.name;
     case 'name': return source.name;
     case 'files': return source.files[0][0].split('/')[0];
     case 'file': return source.file.name;
   }
-}
-
-function describe(source: ModelSource, { text2Image, inpainting }: Pipelines, device: DeviceInfo): ModelInfo {
-  const { scheduler, unet, defaultSampleSize, vaeScaleFactor, numParameters, defaults: { guidanceScale } } = text2Image;
-  const own = (scheduler.constructor as unknown as SchedulerClass).className;
-  const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
-  const schedulers = [own, ...scheduler.compatibles.map(each => each.className).filter(each => each !== own)]
-    .map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) }));
-  return {
-    name: nameOf(source), device, numParameters, schedulers, vaeScaleFactor, paints: inpainting !== undefined, avoids: !unet.takesGuidance, guidanceScale,
-    width: width * vaeScaleFactor, height: height * vaeScaleFactor,
-  };
 }
 
 async function adapt(kind: AdapterKind, name: string, file: File): Promise<void> {
@@ -99,7 +91,7 @@ async function adapt(kind: AdapterKind, name: string, file: File): Promise<void>
 
 async function generate(settings: Settings, start?: Start): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
-  const { pipelines, schedulerConfig, preview, model } = loaded;
+  const { pipelines, schedulerConfig, preview, model, device: { label, detail } } = loaded;
   work = new AbortController();
   const scheduler = schedulerClass(settings.scheduler).fromConfig(schedulerConfig, settings.schedulerOptions);
   const steps: number[] = [];
@@ -119,7 +111,7 @@ async function generate(settings: Settings, start?: Start): Promise<void> {
   const names = { scheduler: samplerName(settings.scheduler, scheduler.config), schedule: scheduleName(scheduler.config) };
   const parameters = formatGenerationParameters({ ...settings, ...names, model: model.name });
   const png = await image.toPng({ parameters, [SETTINGS_KEYWORD]: JSON.stringify(settings) }) as Uint8Array<ArrayBuffer>;
-  const device = `${model.device.label} (${model.device.detail})`;
+  const device = `${label} (${detail})`;
   const millisecondsPerStep = steps.reduce((sum, step) => sum + step, 0) / steps.length;
   reply({ type: 'done', result: { png, settings, model: model.name, device, milliseconds, millisecondsPerStep, memory: memoryInUse() } }, [png.buffer]);
 }
