@@ -59,11 +59,12 @@ describeInBrowser('Playground on a server', () => {
     assert.equal(await state(), 'cancelled');
   };
 
-  it('makes the pictures that the page makes, of noise and of a picture, shows them on their way, and keeps them like others', async () => {
+  it('makes the pictures that the page makes, of noise and of a part of a picture, shows them on their way, and keeps them like others', async () => {
     assert.match((await page.locator('#where').textContent())!, /Nothing that you type leaves it/);
     await visitor.fill(SETTINGS);
     const ofNoise = await visitor.make(1);
     await page.getByRole('button', { name: 'Begin from it' }).click();
+    for (const key of [' ', 'ArrowDown', ' ']) await page.getByRole('application', { name: 'What to change' }).press(key);
     const ofPicture = await visitor.make(2);
     await page.getByRole('button', { name: 'Begin without a picture' }).click();
     await connect();
@@ -79,8 +80,10 @@ describeInBrowser('Playground on a server', () => {
     assert.ok(shown.some(text => /step \d of 4/.test(text)));
     assert.ok(there.includes('tfjs-diffusers playground\0{"prompt":"a (red:1.2) circle'), 'the file has its settings');
     assert.match((await page.locator('#detail-list').textContent())!, /shapes.*EulerDiscreteScheduler.*127\.0\.0\.1/);
-    await page.locator('#gallery li:nth-child(3) button').click(); // the first that was made here
-    await page.getByRole('button', { name: 'Begin from it' }).click();
+    await page.locator('#gallery li:nth-child(2) button').click(); // the one of a picture
+    await visitor.fold('More');
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    await page.waitForSelector('#clear-mask:enabled'); // the paint is there again
     expectSame(await visitor.make(4), pixels(ofPicture));
   });
 
