@@ -125,7 +125,7 @@ describeOnDevices('Pipelines that begin from a picture', device => {
       ...options, numImagesPerPrompt: 2, generator: [1, 2, 3, 4].map(seeded), negativePrompt: ['red', ''],
     });
     const read = await Promise.all(images.map(async image => parseGenerationParameters((await Image.fromPng(await image.toPng())).text.parameters)));
-    const common = { numInferenceSteps: 2, scheduler: 'PNDMScheduler', guidanceScale: 5, width: 16, height: 16 };
+    const common = { numInferenceSteps: 2, scheduler: 'PLMS', guidanceScale: 5, width: 16, height: 16 };
     assert.deepEqual(read, [
       { prompt: 'a star', negativePrompt: 'red', ...common, seed: 1 }, { prompt: 'a star', negativePrompt: 'red', ...common, seed: 2 },
       { prompt: 'a road', ...common, seed: 3 }, { prompt: 'a road', ...common, seed: 4 },
