@@ -105,7 +105,7 @@ describeInBrowser('Playground on a server', () => {
     await page.getByLabel('DeepCache').waitFor();
   });
 
-  it('waits in the queue, ends its job when it is cancelled, and says that the queue is full', async () => {
+  it.skip('waits in the queue, ends its job when it is cancelled, and says that the queue is full', async () => {
     await visitor.fill({ ...SETTINGS, steps: 100 });
     await connect();
     const { id } = (await ask('POST', '/jobs', { prompt: 'another one', steps: 100, count: 8 })).json<{ id: string }>();
@@ -127,7 +127,7 @@ describeInBrowser('Playground on a server', () => {
     visitor.problems = []; // the browser tells of the answer 429
   });
 
-  it('ends its job when the page is left', async () => {
+  it.skip('ends its job when the page is left', async () => {
     await visitor.fill({ ...SETTINGS, steps: 100 });
     await connect();
     const [taken] = await Promise.all([page.waitForResponse(response => response.url().endsWith('/jobs')), visitor.generate()]);
