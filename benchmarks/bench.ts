@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { aims } from './aims.js';
-import { CASES } from './cases.js';
+import { ALONE, CASES } from './cases.js';
 import { firstPictureHead, firstPictureRow, measureFirstPicture } from './first_picture.js';
 import { nvidiaSmi } from './gpu.js';
 import { loadingMarkdown, measureLoading } from './loading.js';
@@ -47,7 +47,7 @@ const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS, ...Obj
 /** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours, and SDXL most of the memory. */
 const ON_GPU = ['unet', 'generate-sd15', 'vae-decode', 'text-encoder', 'first-picture', 'generate-sd15-50', 'generate-sd15-batch-4', 'generate-sd15-batch-8',
   'generate-sd15-batch-8-sliced', 'load'];
-const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15') && name !== 'unet-xl'), 'load', 'memory'];
+const ELSEWHERE = [...Object.keys(CASES).filter(name => !name.startsWith('generate-sd15') && !ALONE.includes(name)), 'load', 'memory'];
 
 const positive = (text: string) => {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('takes a whole number, 1 or more');

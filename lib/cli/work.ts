@@ -1,6 +1,7 @@
 import { createHealthServer, RedisWorker } from '../server/index.js';
 import { startTracing } from '../server/start_tracing.js';
-import { drawing, givenLimits, listen, type DrawCommandOptions } from './serve.js';
+import { drawing, givenLimits, type DrawCommandOptions } from './drawing.js';
+import { listen } from './listen.js';
 import { sharedStore } from './shared_store.js';
 import { untilSignal } from './until_signal.js';
 

@@ -1,4 +1,5 @@
 import { show } from '../core/checks.js';
+import { isObject } from '../core/json.js';
 import type { ByteSource } from './byte_source.js';
 
 /**
@@ -18,6 +19,10 @@ export interface ModelFolder {
   open(path: string): Promise<ByteSource>;
   /** Where files have to be fetched before they are read: fetches these together. Those that do not exist are left out. */
   prefetch?(paths: readonly string[]): Promise<void>;
+}
+
+export function isModelFolder(value: unknown): value is ModelFolder {
+  return isObject(value) && typeof value.has === 'function' && typeof value.open === 'function';
 }
 
 const maxTextBytes = 50_000_000;

@@ -60,13 +60,13 @@ export class BatchQueue {
     const first = this.jobs.shift()!;
     const batch = [first];
     const key = batchKey(first.request);
-    let pictures = first.request.count ?? 1;
+    let pictures = first.request.count;
     for (const job of key === undefined ? [] : [...this.jobs]) {
-      const more = job.request.count ?? 1;
-      if (pictures + more > this.maxBatch || batchKey(job.request) !== key) continue;
+      const { count } = job.request;
+      if (pictures + count > this.maxBatch || batchKey(job.request) !== key) continue;
       this.jobs.splice(this.jobs.indexOf(job), 1);
       batch.push(job);
-      pictures += more;
+      pictures += count;
     }
     return batch;
   }

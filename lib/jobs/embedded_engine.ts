@@ -1,15 +1,16 @@
 import type { ModelDescription } from '../pipelines/describe_model.js';
 import { BatchQueue } from './batch_queue.js';
 import type { Engine } from './engine.js';
-import { QueueFullError, RequestError } from './errors.js';
+import { EndingError } from './errors.js';
 import { Job } from './job.js';
 import { KnownJobs } from './known_jobs.js';
 import { Metrics } from './metrics.js';
 import { ModelPool, type ModelPoolOptions } from './model_pool.js';
 import { Painter } from './painter.js';
-import type { PictureRequest, ServerLimits } from './picture_request.js';
+import type { AcceptedRequest, ServerLimits } from './picture_request.js';
 import { MemoryStore } from './stores/memory_store.js';
 import type { PictureStore } from './stores/picture_store.js';
+import { WaitingRoom } from './waiting_room.js';
 
 export interface EmbeddedEngineOptions extends ModelPoolOptions {
   /** Requests that wait, at most. */
@@ -24,7 +25,6 @@ export interface EmbeddedEngineOptions extends ModelPoolOptions {
   readonly keepSeconds?: number;
 }
 
-const ENDING = new RequestError('the server is about to end', 503);
 /** How long what runs may go on then, in milliseconds. */
 const PATIENCE = 30_000;
 
@@ -38,22 +38,22 @@ export class EmbeddedEngine implements Engine {
   private readonly queue: BatchQueue;
   private readonly jobs: KnownJobs;
   private readonly delayed = new Set<Job>();
+  private readonly room: WaitingRoom;
   private state: 'new' | 'ready' | 'closed' = 'new';
-  /** Of the last jobs, in milliseconds: for saying when to try again. */
-  private meanDuration = 5000;
 
-  constructor(private readonly options: EmbeddedEngineOptions) {
-    const { models, loras = {}, store, keepSeconds, maxBatch = 1, limits } = options;
+  constructor(options: EmbeddedEngineOptions) {
+    const { models, loras = {}, store, keepSeconds, maxBatch = 1, maxQueue, limits } = options;
     this.models = Object.keys(models);
     this.loras = Object.keys(loras);
     this.store = store ?? new MemoryStore(keepSeconds);
     this.jobs = new KnownJobs(keepSeconds);
+    this.room = new WaitingRoom(maxQueue);
     this.pool = new ModelPool(options);
     const painter = new Painter(this.pool, this.store, this.metrics, limits);
     this.queue = new BatchQueue(async jobs => {
       const started = performance.now();
       await painter.paint(jobs);
-      this.meanDuration += ((performance.now() - started) / jobs.length - this.meanDuration) / 4;
+      this.room.took((performance.now() - started) / jobs.length);
     }, maxBatch);
   }
 
@@ -69,10 +69,9 @@ export class EmbeddedEngine implements Engine {
     return this.pool.descriptions.get(model);
   }
 
-  async submit(request: PictureRequest): Promise<Job> {
-    if (this.state === 'closed') throw ENDING;
-    const waiting = this.inQueue;
-    if (waiting >= this.options.maxQueue) throw new QueueFullError(waiting, Math.ceil(this.meanDuration / 1000));
+  async submit(request: AcceptedRequest): Promise<Job> {
+    if (this.state === 'closed') throw new EndingError();
+    this.room.check(this.inQueue);
     const job = new Job(request);
     this.jobs.add(job);
     if (request.delay) this.delay(job, request.delay);
@@ -94,8 +93,9 @@ export class EmbeddedEngine implements Engine {
 
   async close(): Promise<void> {
     this.state = 'closed';
-    for (const job of this.delayed) job.cancel(ENDING);
-    await this.queue.close(ENDING, PATIENCE);
+    const ending = new EndingError();
+    for (const job of this.delayed) job.cancel(ending);
+    await this.queue.close(ending, PATIENCE);
     await this.pool.dispose();
     await this.store.close?.();
   }

@@ -1,7 +1,7 @@
 import type { ModelDescription } from '../pipelines/describe_model.js';
 import type { Job } from './job.js';
 import type { Metrics } from './metrics.js';
-import type { PictureRequest } from './picture_request.js';
+import type { AcceptedRequest } from './picture_request.js';
 import type { PictureStore } from './stores/picture_store.js';
 
 /** What makes the pictures of a server: in its own process, or elsewhere. */
@@ -19,7 +19,7 @@ export interface Engine {
   /** Comes back when requests can be taken. */
   start(): Promise<void>;
   /** Takes a request that was checked; nothing that it took is lost. @throws QueueFullError if too many wait. */
-  submit(request: PictureRequest): Promise<Job>;
+  submit(request: AcceptedRequest): Promise<Job>;
   find(id: string): Promise<Job | undefined>;
   /** How many are before a job that waits; 0 for the next one, undefined for one that does not wait. */
   placeOf(job: Job): Promise<number | undefined>;

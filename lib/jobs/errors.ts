@@ -16,6 +16,13 @@ export class CancelledError extends RequestError {
   }
 }
 
+/** The server takes nothing more. */
+export class EndingError extends RequestError {
+  constructor() {
+    super('the server is about to end', 503);
+  }
+}
+
 /** Too many requests wait. */
 export class QueueFullError extends Error {
   override name = 'QueueFullError';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { CancelledError } from './errors.js';
-import type { PictureRequest } from './picture_request.js';
+import type { AcceptedRequest } from './picture_request.js';
 import { currentTrace } from './tracing.js';
 
 export type JobState = 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
@@ -31,7 +31,7 @@ export class Job extends EventEmitter<{ change: [] }> {
 
   /** @param createdAt milliseconds since 1970. @param trace where it was asked for. */
   constructor(
-    private asked: PictureRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now(), readonly trace = currentTrace(),
+    private asked: AcceptedRequest, readonly id: string = randomUUID(), readonly createdAt = Date.now(), readonly trace = currentTrace(),
   ) {
     super();
     this.setMaxListeners(0);
@@ -40,7 +40,7 @@ export class Job extends EventEmitter<{ change: [] }> {
   }
 
   /** What was asked for; without the pictures that it begins from, once they are not needed here any more. */
-  get request(): PictureRequest { return this.asked; }
+  get request(): AcceptedRequest { return this.asked; }
   get state(): JobState { return this.current; }
   get step(): number { return this.stepsDone; }
   get steps(): number | undefined { return this.stepsInAll; }

@@ -53,10 +53,9 @@ export class LoadedModel {
   /** The pipeline for what a request asks for, with its scheduler and its LoRAs, and no other. */
   async pipelineFor({ image, mask, scheduler, schedulerOptions, loras = [] }: PictureRequest): Promise<Drawing> {
     const pipe = await this.task(TASKS[mask ? 'mask' : image ? 'image' : 'text']);
-    const { config } = this.scheduler;
-    const own = this.scheduler.constructor as typeof Scheduler;
-    const Wanted = scheduler ? schedulerClass(scheduler) : schedulerOptions && schedulerClass(own.className);
-    await pipe.setScheduler(Wanted ? Wanted.fromConfig(config, schedulerOptions) : this.scheduler);
+    const { config, constructor } = this.scheduler;
+    const { className } = constructor as typeof Scheduler;
+    await pipe.setScheduler(schedulerClass(scheduler ?? className).fromConfig(config, schedulerOptions));
     await this.wear(pipe, loras);
     return pipe;
   }
@@ -98,7 +97,6 @@ export class LoadedModel {
 /** Models in memory, as many as may be; the one that was not asked for longest gives way. */
 export class ModelPool {
   private readonly loaded = new Map<string, LoadedModel>(); // the one that was asked for last comes last
-
   private readonly known = new Map<string, ModelDescription>();
 
   constructor(private readonly options: ModelPoolOptions) {}

@@ -41,7 +41,7 @@ export class Painter {
       const pictures = await this.draw(jobs);
       jobs.forEach((job, i) => job.succeed(pictures[i]));
       this.metrics.drewBatch(jobs.length);
-      this.metrics.made(jobs[0].request.model!, pictures.flat().length);
+      this.metrics.made(jobs[0].request.model, pictures.flat().length);
     } catch (error) {
       if (jobs.length > 1) { // whose fault it was shows when each is drawn by itself
         for (const job of jobs) if (job.endedAt === undefined) await this.attempt([job]);
@@ -54,7 +54,7 @@ export class Painter {
 
   private async draw(jobs: readonly Job[]): Promise<StoredPicture[][]> {
     const [{ request }] = jobs;
-    const model = await this.metrics.time('loading', () => this.pool.get(request.model!));
+    const model = await this.metrics.time('loading', () => this.pool.get(request.model));
     const { image, mask } = request;
     const size = { maxPixels: this.limits.maxPixels, resized: mask !== undefined }; // without one, it keeps its size
     const start = {
@@ -64,8 +64,8 @@ export class Painter {
     const pipe = await model.pipelineFor(request);
     const { width, height, guidanceScale, clipSkip, strength, paddingMaskCrop } = request;
     const steps = request.steps ?? Math.min(model.steps, this.limits.maxSteps);
-    const wanted = jobs.flatMap(job => Array.from({ length: job.request.count ?? 1 }, (_, index): Wanted => (
-      { job, index, seed: job.request.seed! + index }
+    const wanted = jobs.flatMap(job => Array.from({ length: job.request.count }, (_, index): Wanted => (
+      { job, index, seed: job.request.seed + index }
     )));
     const { prompt, ...texts } = await readTexts(pipe, wanted.map(({ job }) => job.request));
     const { images } = await this.metrics.time('drawing', () => pipe.generate(prompt, {

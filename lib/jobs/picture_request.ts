@@ -94,15 +94,16 @@ export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
 
 export type PictureRequest = Static<ReturnType<typeof pictureRequestSchema>>;
 
+/** One that was checked: what it left open is said, so that the same request gives the same pictures if it has to be drawn again. */
+export type AcceptedRequest = PictureRequest & Required<Pick<PictureRequest, 'model' | 'seed' | 'count'>>;
+
 /**
- * Checks what a dialect made of its own request, and says what it leaves open: the model, and the seed, so that the same request gives the
- * same picture if it has to be drawn again. An error names the field; what a field got is left out where it may be long.
+ * Checks what a dialect made of its own request. An error names the field; what a field got is left out where it may be long.
  * @throws RequestError
  */
-export function requestChecker(rules: RequestRules): (request: unknown, offer: Offer) => PictureRequest {
+export function requestChecker(rules: RequestRules): (request: unknown, offer: Offer) => AcceptedRequest {
   const described = pictureRequestSchema(rules);
   const schema = Compile(described);
-  const { maxPixels } = rules.limits;
   return (given, offer) => {
     const request = dropUndefined(checkObject(given));
     const stranger = Object.keys(request).find(name => !Object.hasOwn(described.properties, name));
@@ -110,20 +111,25 @@ export function requestChecker(rules: RequestRules): (request: unknown, offer: O
     const [error] = schema.Errors(request);
     if (error) throw new RequestError(`${error.instancePath.slice(1).replaceAll('/', '.') || 'the request'}: ${error.message}`);
     const checked = request as PictureRequest;
-    const { width = 0, height = 0, model = offer.models.at(0), seed = randomInt(2 ** 32) } = checked;
+    const { model = offer.models.at(0), seed = randomInt(2 ** 32), count = 1 } = checked;
     if (model === undefined) throw new RequestError('no machine with a model is there at the moment', 503);
     checkName('model', model, offer.models);
     for (const { name } of checked.loras ?? []) checkName('loras', name, offer.loras);
-    if (width * height > maxPixels) throw new RequestError(`width, height: got ${width} x ${height}, takes up to ${maxPixels} pixels`);
-    for (const side of ['width', 'height'] as const) {
-      if ((checked[side] ?? 0) % 8 !== 0) throw new RequestError(`${side}: got ${checked[side]}, takes a multiple of 8`);
-    }
+    checkSize(checked, rules.limits);
     if ((checked.mask || checked.strength !== undefined) && !checked.image) {
       throw new RequestError(`${checked.mask ? 'mask' : 'strength'}: takes an image too`);
     }
     if (checked.paddingMaskCrop !== undefined && !checked.mask) throw new RequestError('paddingMaskCrop: takes a mask too');
-    return { ...checked, model, seed };
+    return { ...checked, model, seed, count };
   };
+}
+
+/** @throws RequestError for more pixels than may be drawn, and for sides that latents do not fill. */
+export function checkSize({ width = 0, height = 0 }: Pick<PictureRequest, 'width' | 'height'>, { maxPixels }: ServerLimits): void {
+  if (width * height > maxPixels) throw new RequestError(`width, height: got ${width} x ${height}, takes up to ${maxPixels} pixels`);
+  for (const [side, pixels] of Object.entries({ width, height })) {
+    if (pixels % 8 !== 0) throw new RequestError(`${side}: got ${pixels}, takes a multiple of 8`);
+  }
 }
 
 /** @throws RequestError for a name that the operator did not give. */

@@ -1,6 +1,5 @@
 import { show } from '../core/checks.js';
-import { isObject } from '../core/json.js';
-import type { ModelFolder, ModelSource } from '../files/model_folder.js';
+import { isModelFolder, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import type { OpenOptions } from './open_options.js';
 
 /**
@@ -12,7 +11,7 @@ export async function resolveSource(source: ModelSource): Promise<string | Model
     const { pathOf } = await import('./open_by_name.js'); // only Node has files
     return pathOf(String(source));
   }
-  if (isObject(source) && typeof source.has === 'function' && typeof source.open === 'function') return source;
+  if (isModelFolder(source)) return source;
   throw new TypeError(`source: got ${show(source)}, takes a path or an address, an id on the hub, as in 'owner/name', or a ModelFolder`);
 }
 

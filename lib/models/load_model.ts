@@ -2,7 +2,7 @@ import { ensureBackend } from '../core/backend.js';
 import type { Block } from '../core/block.js';
 import { checkOneOf, checkOptionNames } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
+import { isModelFolder, ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type { OpenOptions } from '../loading/open_options.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../loading/weight_files.js';
@@ -47,7 +47,7 @@ export async function loadModel<M extends Block>(Class: ModelClass<M>, source: M
 /** The config that is given, or read where it is said to be. */
 async function readConfig<M>(Class: ModelClass<M>, { config, subfolder, ...open }: LoadModelOptions): Promise<object | undefined> {
   if (config === undefined) return undefined;
-  if (isObject(config) && !('readJson' in config) && !(config instanceof URL)) return config;
+  if (isObject(config) && !isModelFolder(config) && !(config instanceof URL)) return config;
   const folder = await openModelFolder(config as ModelSource, open as OpenOptions);
   return configIn(folder, subfolder ?? await findInPipeline(folder, Class.className), Class);
 }

@@ -99,6 +99,19 @@ export function encodeWeightedPrompt(
   });
 }
 
+/**
+ * As encodeWeightedPrompt, of a pipeline of any family: what its `generate` takes. A model that is told how strong guidance is has no use
+ * for what to avoid.
+ */
+export function weightedPromptFor(
+  pipe: GuidedPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
+): Partial<XLWeightedPromptEmbeds> {
+  const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, options);
+  if (!pipe.unet.takesGuidance) return { ...embeds, negativePromptEmbeds };
+  negativePromptEmbeds.dispose();
+  return embeds;
+}
+
 function isXL(pipe: object): pipe is StableDiffusionXLPipeline {
   return 'textEncoder2' in pipe;
 }

@@ -20,10 +20,14 @@ export function sendEvents(reply: FastifyReply, make: (signal: AbortSignal) => A
 /** The job now and after each change, the last time when it is over. */
 export async function* changes(job: Job, signal: AbortSignal): AsyncGenerator<Job> {
   const later = on(job, 'change', { signal });
-  yield job;
-  while (!job.over) {
-    await later.next();
+  try {
     yield job;
+    while (!job.over) {
+      await later.next();
+      yield job;
+    }
+  } finally {
+    await later.return!(); // jobs that are over are kept for a while, and would keep their listeners
   }
 }
 

@@ -1,13 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { releaseProxy, type ProxyMarked, type Remote } from 'comlink';
 import type { GeneratorState } from '../core/random.js';
-import {
-  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
-} from '../pipelines/index.js';
 import { describeModel } from '../pipelines/describe_model.js';
+import {
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
+} from '../pipelines/index.js';
 import { LatentsPreview } from '../pipelines/latents_preview.js';
 import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/registry.js';
-import { encodeWeightedPrompt, type WeightedPromptEmbeds, type WeightedPromptOptions } from '../pipelines/weighted_prompt.js';
+import { weightedPromptFor, type WeightedPromptOptions } from '../pipelines/weighted_prompt.js';
 import type { Device } from '../runtime/devices.js';
 import type { Scheduler } from '../schedulers/index.js';
 import { newLuggage, pack, packAndFree, unpack } from './message.js';
@@ -80,7 +80,7 @@ export class PipelineHost {
     const pipe = this.pipelines[number];
     switch (method) {
       case 'as': return this.keep(as(pipe, inputs[0]));
-      case 'encodeWeightedPrompt': return encodeWeightedPrompts(pipe as UsualPipeline, ...inputs as [string, WeightedPromptOptions]);
+      case 'encodeWeightedPrompt': return weightedPromptFor(pipe as UsualPipeline, ...inputs as [string, WeightedPromptOptions]);
       case 'fitLatentsPreview': return fitLatentsPreview(pipe as UsualPipeline);
       case 'describe': return describe(pipe);
       case 'describeModel': return describeModel(pipe as UsualPipeline);
@@ -116,14 +116,6 @@ function as(pipe: Made, className: unknown): Made {
 async function fitLatentsPreview({ vae }: UsualPipeline): Promise<Pick<LatentsPreview, 'coefficients' | 'scaleFactor'>> {
   const { coefficients, scaleFactor } = await LatentsPreview.fit(vae);
   return { coefficients, scaleFactor };
-}
-
-/** What the pipeline's `generate` takes of it. */
-function encodeWeightedPrompts(pipe: UsualPipeline, prompt: string, options: WeightedPromptOptions): Partial<WeightedPromptEmbeds> {
-  const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, options);
-  if (!(pipe instanceof LatentConsistencyModelPipeline)) return { ...embeds, negativePromptEmbeds };
-  negativePromptEmbeds.dispose();
-  return embeds;
 }
 
 /** A class of pipelines, which has what the base class has. @throws RangeError for a name that is none. */

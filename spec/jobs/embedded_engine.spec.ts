@@ -7,7 +7,7 @@ import { Image } from '../../lib/image/image.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
-const REQUEST = { prompt: 'a star', model: 'tiny', seed: 1, steps: 1 };
+const REQUEST = { prompt: 'a star', model: 'tiny', seed: 1, count: 1, steps: 1 };
 
 async function withEngine(options: Partial<EmbeddedEngineOptions>, use: (engine: EmbeddedEngine, pool: ModelPool) => Promise<void>): Promise<void> {
   const engine = new EmbeddedEngine({ models: { tiny: resolve(TINY) }, load: { device: 'wasm' }, maxQueue: 10, ...options });
@@ -39,7 +39,7 @@ describe('The engine of a server', () => {
       const requests = [
         { prompt: 'a red circle', seed: 1 }, { prompt: 'a blue square on a yellow background', seed: 2, count: 2 }, { prompt: 'a star', seed: 3 },
         { prompt: 'a green star', seed: 4 }, { prompt: 'a star', seed: 5, guidanceScale: 2 },
-      ].map(request => ({ model: 'shapes', steps: 3, ...request }));
+      ].map(request => ({ model: 'shapes', steps: 3, count: 1, ...request }));
       const together = await Promise.all(requests.map(request => engine.submit(request)));
       const made = await Promise.all(together.map(job => pictures(engine, job)));
       const metrics = await engine.metrics.registry.metrics();
@@ -58,7 +58,7 @@ describe('The engine of a server', () => {
     withEngine({ models: { shapes: resolve(DEMO_MODEL) }, maxBatch: 8 }, async engine => {
       const requests = [
         'a (red:1.5) circle', 'a (red:1.5) circle', 'a blue square', 'a [yellow] star BREAK on black', `a ${'very '.repeat(80)}(large:1.2) star`,
-      ].map((prompt, seed) => ({ model: 'shapes', steps: 3, prompt, seed, promptWeights: seed > 0 }));
+      ].map((prompt, seed) => ({ model: 'shapes', steps: 3, prompt, seed, count: 1, promptWeights: seed > 0 }));
       const together = await Promise.all(requests.map(request => engine.submit(request)));
       const made = await Promise.all(together.map(job => pictures(engine, job)));
       assert.match(await engine.metrics.registry.metrics(), /^diffusers_batch_size_count 5$/m); // of those that differ in length, each by itself

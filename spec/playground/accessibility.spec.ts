@@ -6,10 +6,9 @@ import type { Page } from 'playwright-core';
 import { createServer } from '../../lib/server/create_server.js';
 import { describeInBrowser } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
-import { Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
+import { LORA, Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 4, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
-const LORA = { 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight': [2, 128], 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_B.weight': [128, 2] };
 /** Where pictures of the page are saved, for those who want to look. */
 const SCREENSHOTS = process.env.SCREENSHOTS;
 

@@ -58,10 +58,8 @@ describeInBrowser('Playground with other families', () => {
     await playground?.close();
   });
   beforeEach(async () => {
-    visitor = await playground.visit();
+    visitor = await playground.enter();
     ({ page } = visitor);
-    await visitor.open(playground.url);
-    await visitor.fold('Model and device');
   });
   afterEach(() => playground.leave());
 

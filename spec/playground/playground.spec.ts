@@ -9,7 +9,7 @@ import { StaticServer } from '../../docs/playground/server.js';
 import { DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline } from '../../lib/index.js';
 import { describeInBrowser } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
-import { expectSame, Playground, PLAYGROUND, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
+import { expectSame, LORA, Playground, PLAYGROUND, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
 
@@ -320,10 +320,7 @@ describeInBrowser('Playground', () => {
     await visitor.finished();
     const plain = await visitor.download();
     await visitor.fold('LoRA and learned words');
-    const to = 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v';
-    await page.locator('#lora-file').setInputFiles({ name: 'style.safetensors', mimeType: '', buffer: await safetensors({
-      [`${to}.lora_A.weight`]: [2, 128], [`${to}.lora_B.weight`]: [128, 2],
-    }) });
+    await page.locator('#lora-file').setInputFiles({ name: 'style.safetensors', mimeType: '', buffer: await safetensors(LORA) });
     await page.getByRole('slider', { name: 'style' }).waitFor();
     await page.locator('#word-file').setInputFiles({ name: 'lamp.safetensors', mimeType: '', buffer: await safetensors({ '*': [1, 128] }) });
     await visitor.prompt.fill('a (red:1.4) ');

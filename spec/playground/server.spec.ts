@@ -8,11 +8,11 @@ import { PNG } from 'pngjs';
 import { createServer } from '../../lib/server/create_server.js';
 import { describeInBrowser } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
-import { expectSame, Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
+import { expectSame, LORA, Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 import { TINY } from '../support/tiny_pipeline.js';
+import { until } from '../support/until.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a (red:1.2) circle on a white background', steps: 4, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
-const LORA = { 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight': [2, 128], 'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_B.weight': [128, 2] };
 const KEY = 'a secret';
 
 describeInBrowser('Playground on a server', () => {
@@ -37,10 +37,8 @@ describeInBrowser('Playground on a server', () => {
     rmSync(folder, { recursive: true });
   });
   beforeEach(async () => {
-    visitor = await playground.visit();
+    visitor = await playground.enter();
     ({ page } = visitor);
-    await visitor.open(playground.url);
-    await visitor.fold('Model and device');
   });
   afterEach(() => playground.leave());
 
@@ -59,9 +57,7 @@ describeInBrowser('Playground on a server', () => {
     return response.json<{ id: string }>().id;
   };
   const stateOf = async (id: string) => (await ask('GET', `/jobs/${id}`)).json<{ state: string }>().state;
-  const leaves = async (id: string, state: string) => {
-    while (await stateOf(id) === state) await new Promise(then => { setTimeout(then, 20); });
-  };
+  const leaves = (id: string, state: string) => until(async () => await stateOf(id) !== state, `the job is no longer ${state}`);
 
   const expectCancelled = async (id: string) => {
     await leaves(id, 'running');

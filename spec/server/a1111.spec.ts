@@ -11,6 +11,7 @@ import { toScheduler } from '../../lib/server/a1111/scheduler.js';
 import { createServer } from '../../lib/server/create_server.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { TINY } from '../support/tiny_pipeline.js';
+import { until } from '../support/until.js';
 
 const PROMPT = 'a red circle on a blue background';
 
@@ -133,13 +134,10 @@ describe('The server for clients of AUTOMATIC1111\'s web UI', () => {
   it('tells how far it is, and is interrupted', async () => {
     assert.deepEqual((({ progress, eta_relative: eta, state, current_image: image }) => [progress, eta, (state as { job_count: number }).job_count, image])(await get('progress')), [0, 0, 0, null]);
     const drawn = post('txt2img', { ...BASIC, steps: 100, batch_size: 2 });
-    const seen = async (isEnough: (told: Record<string, unknown>) => boolean, query = '') => {
-      for (;;) {
-        const told = await get(`progress${query}`);
-        if (isEnough(told)) return told;
-        await new Promise(then => { setTimeout(then, 10); });
-      }
-    };
+    const seen = (isEnough: (told: Record<string, unknown>) => boolean, query = '') => until(async () => {
+      const told = await get(`progress${query}`);
+      return isEnough(told) && told;
+    }, 'it is so far');
     const { progress, state, eta_relative: eta } = await seen(({ progress }) => progress as number > 0, '?skip_current_image=true') as { progress: number; state: Record<string, unknown>; eta_relative: number };
     assert.ok(progress < 1 && eta > 0);
     assert.deepEqual([state.job, state.sampling_steps, state.job_count], ['scripts_txt2img', 100, 1]);

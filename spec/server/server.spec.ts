@@ -9,6 +9,7 @@ import { StableDiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { ModelDescription } from '../../lib/pipelines/describe_model.js';
 import { createServer } from '../../lib/server/create_server.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { until } from '../support/until.js';
 
 const PROMPT = 'a red circle on a blue background';
 
@@ -32,13 +33,10 @@ describe('The server', () => {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body), ...init,
   });
   const json = async (path: string) => (await fetch(`${address}${path}`)).json() as Promise<Record<string, unknown>>;
-  const finished = async (id: string) => {
-    for (;;) {
-      const job = await json(`/jobs/${id}`);
-      if (!['waiting', 'running'].includes(job.state as string)) return job;
-      await new Promise(then => { setTimeout(then, 20); });
-    }
-  };
+  const finished = (id: string) => until(async () => {
+    const job = await json(`/jobs/${id}`);
+    return !['waiting', 'running'].includes(job.state as string) && job;
+  }, 'the job is over');
   const open = async (bytes: ArrayBuffer) => Image.fromBytes(new Uint8Array(bytes));
 
   describe('for OpenAI\'s client', () => {

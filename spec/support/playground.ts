@@ -12,6 +12,12 @@ import { DEMO_MODEL } from './demo_model.js';
 /** Where specs build the site. */
 export const PLAYGROUND = '.build/playground';
 
+/** The tensors of a LoRA for the bundled model. */
+export const LORA = {
+  'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight': [2, 128],
+  'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_B.weight': [128, 2],
+};
+
 /** What specs say in the playground's form. */
 export interface PlaygroundSettings {
   prompt: string;
@@ -42,6 +48,14 @@ export class Playground {
     await this.leave();
     this.context = await this.browser.newContext(options);
     return this.visitor = new Visitor(await this.context.newPage());
+  }
+
+  /** As `visit`, with a model loaded, and where to choose another folded out. */
+  async enter(): Promise<Visitor> {
+    const visitor = await this.visit();
+    await visitor.open(this.url);
+    await visitor.fold('Model and device');
+    return visitor;
   }
 
   /** @throws AssertionError if the page had problems. */

@@ -1,7 +1,8 @@
 import {
-  AutoPipelineForImage2Image, AutoPipelineForInpainting, encodeWeightedPrompt, Generator, Image, randn, tf,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, Generator, Image, randn, tf,
   type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
 } from '../../../lib/index.js';
+import { weightedPromptFor } from '../../../lib/pipelines/weighted_prompt.js';
 import { hasWeights, type Settings, type Start } from '../protocol.js';
 
 /** A model, by what its family does with the same networks. */
@@ -77,10 +78,7 @@ function encode(pipe: GuidedPipeline, settings: Settings): Pick<GenerateOptions,
   const { prompt } = settings;
   const negativePrompt = pipe.unet.takesGuidance ? undefined : settings.negativePrompt || undefined;
   if (!hasWeights({ prompt, negativePrompt: negativePrompt ?? '' })) return { negativePrompt };
-  const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, { negativePrompt });
-  if (!pipe.unet.takesGuidance) return { ...embeds, negativePromptEmbeds };
-  negativePromptEmbeds.dispose();
-  return embeds;
+  return weightedPromptFor(pipe, prompt, { negativePrompt });
 }
 
 /** Noise between that of two seeds, along the sphere that noise lies on, so that it stays as strong. */

@@ -1,13 +1,13 @@
 import { CancelledError, RequestError } from '../errors.js';
 import type { Job, StoredPicture } from '../job.js';
-import { checkObject, pictureBytes, type PictureRequest } from '../picture_request.js';
+import { checkObject, pictureBytes, type AcceptedRequest } from '../picture_request.js';
 import { pictureName, previewName, waitingName } from '../stores/picture_names.js';
 import type { PictureStore } from '../stores/picture_store.js';
 import type { TraceFields } from '../tracing.js';
 
 /** What of a job goes through Redis. Pictures do not: they lie in the store, under names that follow from the job's id. */
 export interface JobData {
-  readonly request: Omit<PictureRequest, 'image' | 'mask'>;
+  readonly request: Omit<AcceptedRequest, 'image' | 'mask'>;
   /** Which pictures of the request lie in the store. */
   readonly waiting: ReadonlyArray<'image' | 'mask'>;
   /** Where it was asked for. */

@@ -1,13 +1,14 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { ModelDescription } from '../../pipelines/describe_model.js';
 import type { Engine } from '../engine.js';
-import { QueueFullError, RequestError } from '../errors.js';
+import { EndingError, RequestError } from '../errors.js';
 import { Job } from '../job.js';
 import { KnownJobs } from '../known_jobs.js';
 import { Metrics } from '../metrics.js';
-import type { PictureRequest } from '../picture_request.js';
+import type { AcceptedRequest } from '../picture_request.js';
 import { isJobId } from '../stores/picture_names.js';
 import { KEEP_SECONDS, type PictureStore } from '../stores/picture_store.js';
+import { WaitingRoom } from '../waiting_room.js';
 import { Roster, type WorkerDescription } from './announcement.js';
 import { sendCancellation } from './cancellation.js';
 import { RedisConnection, type RedisOptions } from './connection.js';
@@ -23,7 +24,6 @@ export interface RedisEngineOptions extends RedisOptions, Partial<TryOptions> {
   readonly patience?: number;
 }
 
-const ENDING = new RequestError('the server is about to end', 503);
 const AWAY = new RequestError('the queue cannot be reached at the moment', 503);
 /** What events did not tell is looked up so often, in milliseconds. */
 const SYNC = 10_000;
@@ -47,13 +47,13 @@ export class RedisEngine implements Engine {
   private readonly cancelling = new Set<Promise<void>>();
   /** Requests that were let in and are on their way to Redis. */
   private arriving = 0;
-  /** Of the last jobs, in milliseconds: for saying when to try again. */
-  private meanDuration = 5000;
+  private readonly room: WaitingRoom;
 
   constructor(private readonly options: RedisEngineOptions) {
     this.store = options.store;
     this.keepSeconds = options.keepSeconds ?? KEEP_SECONDS;
     this.jobs = new KnownJobs(this.keepSeconds);
+    this.room = new WaitingRoom(options.maxQueue);
   }
 
   get models(): readonly string[] { return this.started?.roster.models ?? []; }
@@ -77,12 +77,10 @@ export class RedisEngine implements Engine {
     this.started = { redis, roster: await Roster.open(redis), timer };
   }
 
-  async submit(request: PictureRequest): Promise<Job> {
-    if (this.closed) throw ENDING;
-    const { maxQueue } = this.options;
-    const queue = await this.queueOf(request.model!);
-    const waiting = await this.waiting() + this.arriving;
-    if (waiting >= maxQueue) throw new QueueFullError(waiting, Math.ceil(this.meanDuration / 1000));
+  async submit(request: AcceptedRequest): Promise<Job> {
+    if (this.closed) throw new EndingError();
+    const queue = await this.queueOf(request.model);
+    this.room.check(await this.waiting() + this.arriving);
     this.arriving++;
     try {
       const job = new Job(request);
@@ -120,7 +118,7 @@ export class RedisEngine implements Engine {
 
   async placeOf(job: Job): Promise<number | undefined> {
     if (job.state !== 'waiting') return undefined;
-    return (await this.queueOf(job.request.model!)).placeOf(job.id);
+    return (await this.queueOf(job.request.model)).placeOf(job.id);
   }
 
   async waiting(): Promise<number> {
@@ -136,14 +134,14 @@ export class RedisEngine implements Engine {
     if (this.closed) return;
     this.closed = true;
     const running = this.jobs.unfinished.filter(({ state }) => state === 'running');
-    for (const job of this.jobs.unfinished) if (!running.includes(job)) job.leave(ENDING);
+    for (const job of this.jobs.unfinished) if (!running.includes(job)) job.leave(new EndingError());
     const enough = new AbortController();
     await Promise.race([
       Promise.allSettled(running.map(({ finished }) => finished)),
       sleep(this.options.patience ?? 30_000, undefined, { signal: enough.signal }).catch(() => {}),
     ]);
     enough.abort();
-    for (const job of this.jobs.unfinished) job.leave(ENDING);
+    for (const job of this.jobs.unfinished) job.leave(new EndingError());
     await nextTurn(); // in which those who hear of it may want theirs no more
     await Promise.all(this.cancelling);
     await this.leaveRedis();
@@ -173,14 +171,14 @@ export class RedisEngine implements Engine {
 
   /** What waits is taken out; whoever draws it is told, whenever that is. */
   private async cancel(job: Job): Promise<void> {
-    const removed = await (await this.queueOf(job.request.model!)).remove(job.id);
+    const removed = await (await this.queueOf(job.request.model)).remove(job.id);
     if (!removed) return sendCancellation(this.reachable(), job.id);
     job.fail(job.signal.reason as Error);
     await forget(removed, job.id, this.store);
   }
 
   private async sync(): Promise<void> {
-    for (const job of this.jobs.unfinished) await (await this.queueOf(job.request.model!)).sync(job);
+    for (const job of this.jobs.unfinished) await (await this.queueOf(job.request.model)).sync(job);
   }
 
   private reachable(): RedisConnection {
@@ -192,9 +190,8 @@ export class RedisEngine implements Engine {
     const opened = this.queues.get(model);
     const redis = this.reachable();
     if (opened) return opened;
-    const opening = redis.rememberModel(model).then(() => ModelQueue.open(redis, model, id => this.jobs.get(id), took => {
-      this.meanDuration += (took - this.meanDuration) / 4;
-    }));
+    const opening = redis.rememberModel(model)
+      .then(() => ModelQueue.open(redis, model, id => this.jobs.get(id), took => this.room.took(took)));
     opening.catch(() => this.queues.delete(model));
     this.queues.set(model, opening);
     return opening;

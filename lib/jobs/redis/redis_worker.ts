@@ -9,7 +9,7 @@ import { Job } from '../job.js';
 import { Metrics } from '../metrics.js';
 import { ModelPool, type ModelPoolOptions } from '../model_pool.js';
 import { Painter } from '../painter.js';
-import { DEFAULT_LIMITS, quote, requestChecker, type PictureRequest, type ServerLimits } from '../picture_request.js';
+import { DEFAULT_LIMITS, quote, requestChecker, type AcceptedRequest, type ServerLimits } from '../picture_request.js';
 import { isJobId } from '../stores/picture_names.js';
 import type { PictureStore } from '../stores/picture_store.js';
 import { Announcement, type WorkerDescription } from './announcement.js';
@@ -171,7 +171,7 @@ export class RedisWorker {
   }
 
   /** Checked again: other programs can write to that Redis too. */
-  private async requestOf(model: string, { id, data }: BullJob<JobData, JobResult>): Promise<PictureRequest> {
+  private async requestOf(model: string, { id, data }: BullJob<JobData, JobResult>): Promise<AcceptedRequest> {
     if (!isJobId(id)) throw new RequestError('the job: has no id of ours');
     const given = await takeUp(data, id, this.options.store);
     const { loras = {} } = this.options;

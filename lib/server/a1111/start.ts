@@ -2,7 +2,7 @@ import { blur } from '../../image/blur.js';
 import { Image } from '../../image/image.js';
 import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
-import { pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
+import { checkSize, pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
 import { readPicture } from '../../jobs/read_picture.js';
 import { cropToFill } from '../../pipelines/mask_crop.js';
 import { toNumber, type Fields } from '../fields.js';
@@ -48,13 +48,13 @@ async function toBase64(image: Image): Promise<string> {
 }
 
 /** @throws RequestError before a picture of another size is made, which would not be drawn. */
-function sizeOf(fields: Fields, image: Size, { maxPixels }: ServerLimits): Size {
+function sizeOf(fields: Fields, image: Size, limits: ServerLimits): Size {
   const [width, height] = (['width', 'height'] as const).map(side => {
     const value = toNumber(fields[side]) ?? Math.max(8, Math.floor(image[side] / 8) * 8);
-    if (Number.isInteger(value) && value as number >= 8 && value as number % 8 === 0) return value as number;
+    if (Number.isInteger(value) && value as number >= 8) return value as number;
     throw new RequestError(`${side}: takes a multiple of 8`);
   });
-  if (width * height > maxPixels) throw new RequestError(`width, height: got ${width} x ${height}, takes up to ${maxPixels} pixels`);
+  checkSize({ width, height }, limits);
   return { width, height };
 }
 

@@ -16,7 +16,7 @@ import { describeWithRedis, freePort } from '../../support/redis_server.js';
 import { TINY } from '../../support/tiny_pipeline.js';
 import { until } from '../../support/until.js';
 
-const REQUEST = { prompt: 'a star', model: 'tiny', seed: 1, steps: 2 };
+const REQUEST = { prompt: 'a star', model: 'tiny', seed: 1, count: 1, steps: 2 };
 
 describeWithRedis('An engine that is a queue in Redis', redis => {
   const folder = mkdtempSync(join(tmpdir(), 'spec-'));

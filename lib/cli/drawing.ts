@@ -1,0 +1,33 @@
+import type { ServerLimits } from '../jobs/picture_request.js';
+import type { Device } from '../runtime/devices.js';
+import { DEMO_MODEL } from './load_pipeline.js';
+import { nameSources } from './name_sources.js';
+import { parseSize } from './parse_size.js';
+import type { StoreCommandOptions } from './shared_store.js';
+
+/** What machines that draw take. */
+export interface DrawCommandOptions extends StoreCommandOptions {
+  /** `name=source` or a source, each. */
+  model?: string[];
+  lora?: string[];
+  device?: Device | 'auto';
+  dtype?: 'float32' | 'float16' | 'bfloat16';
+  maxBatch?: number;
+  maxMemory?: string;
+  maxSteps?: number;
+  maxPixels?: number;
+}
+
+/** Of those that all requests share, what was said. */
+export function givenLimits(options: Partial<Pick<ServerLimits, 'maxQueue' | 'maxSteps' | 'maxPixels'>>): Partial<ServerLimits> {
+  const { maxQueue, maxSteps, maxPixels } = options;
+  return Object.fromEntries(Object.entries({ maxQueue, maxSteps, maxPixels }).filter(([, value]) => value !== undefined));
+}
+
+/** What draws, and by what. @throws UsageError */
+export function drawing({ model, lora, device = 'auto', dtype = 'float32', maxBatch, maxMemory }: DrawCommandOptions) {
+  return {
+    models: nameSources('--model', model ?? [`shapes=${DEMO_MODEL}`]), loras: nameSources('--lora', lora ?? []), load: { device, dtype },
+    maxBatch, maxMemory: parseSize('--max-memory', maxMemory),
+  };
+}
