@@ -1,3 +1,5 @@
+import { runAhead } from './run_ahead.js';
+
 /** A call that was timed. All times are milliseconds. */
 export interface ProfileSlice {
   /** What was called: `unet.down_blocks.0.resnets.0.conv1`, or `vae.decode`. */
@@ -113,6 +115,7 @@ export class Profiler {
 
   /** @param paths what to time, and what to call it. A class stands for all that is of it. */
   constructor(private readonly paths: ReadonlyMap<object, string>) {
+    if (profilers.size === 0) runAhead.current?.(false);
     profilers.add(this);
   }
 
@@ -144,6 +147,7 @@ export class Profiler {
   stop(): Profile {
     const milliseconds = performance.now() - this.begun;
     profilers.delete(this);
+    if (profilers.size === 0) runAhead.current?.(true);
     return new Profile(this.slices.sort((a, b) => a.start - b.start || a.depth - b.depth), this.marks, milliseconds);
   }
 }

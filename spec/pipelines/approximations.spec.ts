@@ -28,7 +28,7 @@ describeOnDevices('Approximations in a pipeline', device => {
   const { tensors, meta } = loadGolden('pipelines/approximations');
   const cases = meta.cases as Record<string, [prompt: string, Case]>;
   let tiny: StableDiffusionPipeline;
-  before(async () => { tiny = await DiffusionPipeline.fromPretrained(TINY, { device }); });
+  before(async () => { tiny = await DiffusionPipeline.fromPretrained(TINY, { device, compile: false }); });
   after(() => tiny.dispose());
 
   const pipeOf = ({ scheduler, strength }: Case) => {

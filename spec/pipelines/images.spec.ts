@@ -36,6 +36,7 @@ describeOnDevices('StableDiffusionPipeline makes the images that diffusers makes
   let ownScheduler: StableDiffusionPipeline['scheduler'];
   before(async () => {
     pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+    pipe.setProgressBarConfig({ disable: true }); // which tells of what is compiled, too
     ownScheduler = pipe.scheduler;
   });
   after(() => pipe.dispose());

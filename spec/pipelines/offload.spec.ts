@@ -28,7 +28,7 @@ async function draw(pipe: StableDiffusionPipeline, options: GenerateOptions = {}
 
 describeOnDevices('offloading', device => {
   const folder = temporaryFolder();
-  const load = (options: FromPretrainedOptions = {}, model = TINY) => StableDiffusionPipeline.fromPretrained(model, { device, ...options });
+  const load = (options: FromPretrainedOptions = {}, model = TINY) => StableDiffusionPipeline.fromPretrained(model, { device, compile: false, ...options });
   const noLeak = (work: () => Promise<void>) => expectNoLeak(async () => {
     await work();
     return [];

@@ -39,9 +39,13 @@ export interface Binding {
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
   executeOp(name: string, attributes: readonly Attribute[], inputs: readonly number[], outputs: number): Metadata[];
   /** As `executeOp`, of an op that `defineOp` gave a number, by what `shareNumbers` gave; see there. */
-  runOp(op: number, inputs: number, outputs: number): void;
+  runOp(op: number, inputs: number, outputs: number, withShapes: boolean): void;
   defineOp(name: string, attributes: readonly Attribute[]): number;
   shareNumbers(): Int32Array;
+  /** Whether ops run on another thread, in order, while JavaScript goes on. Their results can be put into ops at once. */
+  runAhead(ahead: boolean): void;
+  /** After an op failed that ran ahead: until then all fail. */
+  forgetError(): void;
   /** Makes a function of a GraphDef, with the graph's tensors that are put in and taken out, as in `node` and `node:1`. */
   addFunction(name: string, graph: Uint8Array, inputs: readonly string[], outputs: readonly string[]): void;
   removeFunction(name: string): void;

@@ -10,7 +10,7 @@ export const TFJS_VERSION = '4.22.0';
 export const BINDING_PACKAGE = '@tensorflow/tfjs-node-gpu'; // its C++ sources are the same as those of tfjs-node
 
 /** Counts the changes of our addons and of what a build holds, since a build of before does not serve us. */
-export const BUILD_VERSION = 4;
+export const BUILD_VERSION = 5;
 
 /** The global through which the JavaScript of a build, which lies outside node_modules, gets this process's one tfjs. */
 export const TFJS_SYMBOL = 'tfjs-diffusers.tf';

@@ -147,7 +147,7 @@ class Functions {
   }
 
   run({ name, outputs, isCompiled }: TensorFunction, inputs: Int32Array): Metadata[] {
-    return this.context.binding.runFunction(name, inputs, outputs, isCompiled);
+    return this.context.call(name, inputs, outputs, isCompiled);
   }
 
   /** Makes machine code of a function by XLA, once; what lies on disk is read. */

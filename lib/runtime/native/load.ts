@@ -8,6 +8,7 @@ import { graphRecorders } from '../../core/graph.js';
 import { hostCopies } from '../../core/host_copy.js';
 import { networkKernels } from '../../core/kernels.js';
 import { precisions } from '../../core/precision.js';
+import { runAhead } from '../../core/run_ahead.js';
 import { weightReaders } from '../../weights/weight_reader.js';
 import type { Binding } from './binding.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
@@ -66,12 +67,15 @@ export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: 
     const xla = new XlaCache(folder, gpu ? describeGpu(gpu) : cpus()[0]?.model ?? 'cpu'); // a home may serve several machines
     const binding = require('./lib/tfjs_binding.node') as Binding;
     require(`${BINDING_PACKAGE}/dist/register_all_kernels`);
-    const backend = new NativeBackend(new EagerContext(binding));
+    const context = new EagerContext(binding);
+    process.once('exit', () => context.runAhead(false)); // what ops use is destroyed then, while they would go on
+    const backend = new NativeBackend(context);
     tf.registerBackend(BACKEND, () => backend, 3);
     precisions.provide(BACKEND, backend);
     installKernels(BACKEND, backend);
     networkKernels.provide(BACKEND, nativeKernels(backend, gpu));
     graphRecorders.provide(BACKEND, graphRecorder(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
+    runAhead.provide(BACKEND, ahead => context.runAhead(ahead));
     hostCopies.provide(BACKEND, nativeHostCopy(backend));
     weightReaders.provide(BACKEND, options => new NativeWeightReader(backend, options));
   } finally {

@@ -4,14 +4,33 @@
  * One translation unit, compiled with -fno-access-control: what is needed of the binding is static, or private to its class.
  */
 #include <dlfcn.h>
+#include <node_api.h>
+#include <algorithm>
+#include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tensorflow/c/c_api.h"
 #include "tensorflow/c/eager/c_api.h"
 #include "tensorflow/c/eager/c_api_experimental.h"
 
+/** References to JavaScript's arrays whose tensors another thread was the last to use; only JavaScript's own may give them back. */
+static std::mutex left_mutex;
+static std::vector<std::pair<napi_env, napi_ref>> left_references;
+/** Whose JavaScript runs on this thread. */
+static thread_local napi_env here;
+
+static napi_status DeleteReference(napi_env env, napi_ref reference) {
+  if (env == here) return napi_delete_reference(env, reference);
+  std::lock_guard<std::mutex> lock(left_mutex);
+  left_references.emplace_back(env, reference);
+  return napi_ok;
+}
+
+#define napi_delete_reference DeleteReference
 #include "binding/tfjs_backend.cc"
+#undef napi_delete_reference
 #undef NAPI_MODULE
 #define NAPI_MODULE(name, init)  // it becomes a part of ours
 #include "binding/tfjs_binding.cc"
@@ -88,17 +107,72 @@ static napi_value DefineOp(napi_env env, napi_callback_info info) {
   return index;
 }
 
+/** Where ops of this thread wait in line for a thread of their own, while they do; and where they run otherwise. */
+static thread_local TFE_Executor *line, *at_once;
+
+/** How far JavaScript may be ahead: enough to hide what it does between two ops; no further, since it counts steps, and ends them, when it gets there. */
+constexpr int kOpsAhead = 256;
+
+static void Wait() {
+  TF_AutoStatus status;  // of no use: who takes the result of an op that failed hears of it
+  if (line) TFE_ExecutorWaitForAllPendingNodes(line, status.status);
+}
+
+/** Before the JavaScript of a thread ends, whoever ends it. */
+static void EndLine(void *env) {
+  Wait();
+  std::lock_guard<std::mutex> lock(left_mutex);
+  left_references.erase(std::remove_if(left_references.begin(), left_references.end(), [env](auto &left) { return left.first == env; }),
+                        left_references.end());
+}
+
+/** runAhead(ahead: boolean): whether this thread's ops run on another one, in order, while JavaScript goes on; else each has run when its call returns. */
+static napi_value RunAhead(napi_env env, napi_callback_info info) {
+  napi_value arguments[1];
+  TFJSBackend *backend = Arguments(env, info, arguments);
+  bool ahead = false;
+  napi_get_value_bool(env, arguments[0], &ahead);
+  if (!at_once) {
+    here = env;
+    at_once = TFE_ContextGetExecutorForThread(backend->tfe_context_);
+    napi_add_env_cleanup_hook(env, EndLine, env);
+  }
+  Wait();
+  TFE_Executor *former = line;
+  line = ahead ? TFE_NewExecutor(true, true, kOpsAhead) : nullptr;
+  TFE_ContextSetExecutorForThread(backend->tfe_context_, ahead ? line : at_once);
+  if (former) TFE_DeleteExecutor(former);
+  return nullptr;
+}
+
+/** forgetError(): where ops run ahead, one that failed fails those in line behind it, and all that come, until its error is forgotten. */
+static napi_value ForgetError(napi_env, napi_callback_info) {
+  Wait();
+  if (line) TFE_ExecutorClearError(line);
+  return nullptr;
+}
+
+static void DeleteLeftReferences() {
+  std::lock_guard<std::mutex> lock(left_mutex);
+  const auto ours = std::partition(left_references.begin(), left_references.end(), [](auto &left) { return left.first != here; });
+  for (auto left = ours; left != left_references.end(); left++) napi_delete_reference(here, left->second);
+  left_references.erase(ours, left_references.end());
+}
+
 /**
- * runOp(op: number, inputs: number, outputs: number): takes the ids of so many inputs from the shared numbers, and puts there of each output its id,
- * its type, how many dimensions it has, and these. As the binding's executeOp, with room for 32 inputs and outputs.
+ * runOp(op: number, inputs: number, outputs: number, withShapes: boolean): takes the ids of so many inputs from the shared numbers, and puts there of each
+ * output its id, its type, how many dimensions it has, and these; of which the last two are left out if nobody asks for them: to tell them waits for the
+ * op, where ops run ahead. As the binding's executeOp, with room for 32 inputs and outputs.
  */
 static napi_value RunOp(napi_env env, napi_callback_info info) {
-  napi_value arguments[3];
+  napi_value arguments[4];
   TFJSBackend *backend = Arguments(env, info, arguments);
   int32_t index = 0, inputs = 0, outputs = 0;
   napi_get_value_int32(env, arguments[0], &index);
   napi_get_value_int32(env, arguments[1], &inputs);
   napi_get_value_int32(env, arguments[2], &outputs);
+  bool with_shapes = true;
+  napi_get_value_bool(env, arguments[3], &with_shapes);
   const DefinedOp &defined = defined_ops[index];
   TF_AutoStatus status;
   TFE_AutoOp op(TFE_NewOp(backend->tfe_context_, defined.name.c_str(), status.status));
@@ -109,18 +183,26 @@ static napi_value RunOp(napi_env env, napi_callback_info info) {
   }
   if (Failed(env, status)) return nullptr;
   TFE_OpAddAttrs(op.op, TFE_OpGetAttrs(defined.op));  // after the inputs, whose types hold
+  DeleteLeftReferences();
   TFE_TensorHandle *results[32] = {};
   TFE_Execute(op.op, results, &outputs, status.status);
   if (Failed(env, status)) return nullptr;
+  const int32_t first = backend->next_tensor_id_;
   int32_t *next = numbers;
   for (int32_t i = 0; i < outputs; i++) {
-    const int dimensions = TFE_TensorHandleNumDims(results[i], status.status);
     *next++ = backend->InsertHandle(results[i]);
     *next++ = TFE_TensorHandleDataType(results[i]);
+    if (!with_shapes) continue;
+    const int dimensions = TFE_TensorHandleNumDims(results[i], status.status);
     *next++ = dimensions;
     for (int axis = 0; axis < dimensions; axis++) *next++ = TFE_TensorHandleDim(results[i], axis, status.status);
   }
-  Failed(env, status);
+  if (Failed(env, status)) {
+    for (int32_t i = 0; i < outputs; i++) {
+      TFE_DeleteTensorHandle(results[i]);
+      backend->tfe_handle_map_.erase(first + i);
+    }
+  }
   return nullptr;
 }
 
@@ -175,6 +257,7 @@ static napi_value AddFunction(napi_env env, napi_callback_info info) {
 static napi_value RemoveFunction(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   TFJSBackend *backend = Arguments(env, info, arguments);
+  Wait();  // it may be called in line
   TF_AutoStatus status;
   TFE_ContextRemoveFunction(backend->tfe_context_, ToText(env, arguments[0]).c_str(), status.status);
   Failed(env, status);
@@ -260,7 +343,9 @@ static void Compiled(napi_env env, napi_status, void *data) {
 static napi_value CompileFunction(napi_env env, napi_callback_info info) {
   napi_value arguments[3];
   TFJSBackend *backend = Arguments(env, info, arguments);
+  TFE_ContextSetExecutorForThread(backend->tfe_context_, at_once);  // a call stays with the executor of the thread that made it, and this shall not stand in line
   TFE_Op *call = NewCall(env, backend, arguments[0], arguments[1], true);
+  if (line) TFE_ContextSetExecutorForThread(backend->tfe_context_, line);
   if (!call) return nullptr;
   int32_t outputs = 0;
   napi_get_value_int32(env, arguments[2], &outputs);
@@ -292,6 +377,8 @@ static napi_value Init(napi_env env, napi_value exports) {
       {"shareNumbers", nullptr, ShareNumbers, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"defineOp", nullptr, DefineOp, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runOp", nullptr, RunOp, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"runAhead", nullptr, RunAhead, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"forgetError", nullptr, ForgetError, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"addFunction", nullptr, AddFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"removeFunction", nullptr, RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runFunction", nullptr, RunFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
