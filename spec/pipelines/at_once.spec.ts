@@ -64,10 +64,10 @@ describeOnDevices('Pipelines at work at once', device => {
   });
 
   it('of several components draw as alone, while another is loaded', async () => {
-    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device });
+    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device, compile: false });
     other.setProgressBarConfig({ disable: true });
     const load: Draw = async () => {
-      const loaded = await StableDiffusionPipeline.fromPretrained(TINY, { device, scheduler: other.scheduler });
+      const loaded = await StableDiffusionPipeline.fromPretrained(TINY, { device, compile: false, scheduler: other.scheduler });
       loaded.setProgressBarConfig({ disable: true });
       return drawText(loaded, 'a star', 5, 3)().finally(() => loaded.dispose());
     };
@@ -78,7 +78,7 @@ describeOnDevices('Pipelines at work at once', device => {
   it('on several devices draw each on its own', async function () {
     const [second] = (await availableDevices()).filter(each => each !== device && !(device !== 'wasm' && each !== 'wasm'));
     if (!second) this.skip();
-    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device: second });
+    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device: second, compile: false });
     other.setProgressBarConfig({ disable: true });
     const backends = async (pipe: StableDiffusionPipeline) => {
       const seen = new Set<string>();
@@ -97,7 +97,7 @@ describeOnDevices('Pipelines at work at once', device => {
   it('on several devices draw to the last bit as alone, in turn and at once, with prompts that are encoded beside them', async function () {
     const [second] = (await availableDevices()).filter(each => each !== device && !(device !== 'wasm' && each !== 'wasm'));
     if (!second) this.skip();
-    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device: second });
+    const other = await StableDiffusionPipeline.fromPretrained(TINY, { device: second, compile: false });
     other.setProgressBarConfig({ disable: true });
     const weighted = (pipe: StableDiffusionPipeline): Draw => async () => {
       const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star');

@@ -32,7 +32,7 @@ describeOnDevices('Pictures in half precision', device => {
   const networks = (pipe: StableDiffusionPipeline) => Object.values(pipe.components).filter(part => part instanceof Model);
   let wide: number[];
   before(async () => {
-    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device });
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, compile: false });
     wide = await bytes(pipe);
     pipe.dispose();
   });
@@ -40,7 +40,7 @@ describeOnDevices('Pictures in half precision', device => {
   for (const [dtype, { worst, mean, type }] of Object.entries(TOLERANCES)) {
     it(`${dtype}: within ${worst} of 255 of float32, ${mean} in the mean, with weights of half the size`, () => expectNoLeak(async () => {
       const before = tf.memory().numBytes;
-      const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, dtype: dtype as 'float16' });
+      const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device, compile: false, dtype: dtype as 'float16' });
       const narrow = await bytes(pipe);
       if (computes) {
         const backend = tf.backend() as NativeBackend;

@@ -15,7 +15,7 @@ describeOnDevices('pipe.profile', device => {
   const calls = (rows: Profile['networks'], name: string) => rows.find(row => row.name === name)!.calls;
 
   beforeEach(async () => {
-    pipe = await DiffusionPipeline.fromPretrained(TINY, { device });
+    pipe = await DiffusionPipeline.fromPretrained(TINY, { device, compile: false });
     pipe.setProgressBarConfig({ disable: true });
   });
   afterEach(() => pipe.dispose());

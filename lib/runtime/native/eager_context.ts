@@ -33,8 +33,8 @@ interface Definition {
 
 /**
  * Where TensorFlow runs one op after the other, on tensors of its own, which have ids. Who gets one frees it.
- * Ops run on a thread of their own while JavaScript goes on to the next ones, as long as it knows what shapes they give (op_shapes.ts): half of
- * the time of small ops is JavaScript's. What goes wrong in an op is then thrown by one of those after it, or where its result is read.
+ * Ops run on a thread of their own while JavaScript goes on to the next ones, as long as it knows what shapes they give (op_shapes.ts):
+ * half of the time of small ops is JavaScript's. What goes wrong in an op is thrown by one of those after it, or where its result is read.
  * `binding` may be another one for a while, to look at what passes.
  */
 export class EagerContext {

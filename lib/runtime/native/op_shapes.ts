@@ -29,7 +29,8 @@ const REDUCE: Rule = {
   shapes: ([{ shape }, { values: axes }], attribute) => {
     if (!axes) return undefined;
     const reduced = new Set([...axes as Int32Array].map(axis => axis < 0 ? axis + shape.length : axis));
-    return [attribute('keep_dims') === true ? shape.map((length, axis) => reduced.has(axis) ? 1 : length) : shape.filter((_, axis) => !reduced.has(axis))];
+    return [attribute('keep_dims') === true
+      ? shape.map((length, axis) => reduced.has(axis) ? 1 : length) : shape.filter((_, axis) => !reduced.has(axis))];
   },
 };
 
@@ -55,8 +56,8 @@ const RESIZE: Rule = {
 
 const RULES: Readonly<Record<string, Rule | undefined>> = {
   ...Object.fromEntries([
-    'AddN', 'Cast', 'Erf', 'Exp', 'Identity', 'IsNan', 'Neg', 'Relu', 'Round', 'Rsqrt', 'Sigmoid', 'Softmax', 'SoftplusGrad', 'Sqrt', 'Square', 'Tanh',
-    '_MklSoftmax',
+    'AddN', 'Cast', 'Erf', 'Exp', 'Identity', 'IsNan', 'Neg', 'Relu', 'Round', 'Rsqrt', 'Sigmoid', 'Softmax', 'SoftplusGrad', 'Sqrt',
+    'Square', 'Tanh', '_MklSoftmax',
   ].map(op => [op, FIRST])),
   ...Object.fromEntries(['Add', 'AddV2', 'Maximum', 'Minimum', 'Mul', 'RealDiv', 'Sub'].map(op => [op, BROADCAST])),
   ...Object.fromEntries(['Max', 'Mean', 'Sum'].map(op => [op, REDUCE])),
@@ -107,7 +108,8 @@ const RULES: Readonly<Record<string, Rule | undefined>> = {
     inputs: 2,
     shapes: ([{ shape: a }, { shape: b }], attribute) => {
       const batches = broadcast(a.slice(0, -2), b.slice(0, -2));
-      return batches && [[...batches, a[a.length - (attribute('adj_x') === true ? 1 : 2)], b[b.length - (attribute('adj_y') === true ? 2 : 1)]]];
+      const [rows, columns] = [a[a.length - (attribute('adj_x') === true ? 1 : 2)], b[b.length - (attribute('adj_y') === true ? 2 : 1)]];
+      return batches && [[...batches, rows, columns]];
     },
   },
 };
