@@ -3,11 +3,14 @@ export * as tf from '@tensorflow/tfjs';
 
 export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  StableDiffusionControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
-export type { StableDiffusionComponents, StableDiffusionXLComponents } from './pipelines/components.js';
+export type { ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents } from './pipelines/components.js';
+export type { ControlImages, ControlNets, ControlOptions } from './pipelines/control.js';
+export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
@@ -47,6 +50,10 @@ export type { Autoencoder } from './models/autoencoder.js';
 export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
+export { ControlNetModel, type ControlConditions, type FromUnetOptions } from './models/controlnet.js';
+export type { ControlNetConfig } from './models/controlnet_config.js';
+export type { ControlNetOutput } from './models/controlnet_output.js';
+export { MultiControlNetModel, type MultiControlConditions } from './models/multi_controlnet.js';
 export { UNet2DConditionModel } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';

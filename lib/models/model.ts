@@ -61,15 +61,20 @@ export abstract class Model<Config> extends Block {
    * `body(inputs)`, a tensor or a container of tensors, as a graph if compiled. All else that it depends on must be parameters or constant.
    */
   protected graph<I extends tf.TensorContainer>(name: string, body: (inputs: I) => tf.Tensor, inputs: I): tf.Tensor {
+    return this.graphOf(name, inputs => [body(inputs)], inputs)[0];
+  }
+
+  /** As `graph`, for a body that gives several tensors. */
+  protected graphOf<I extends tf.TensorContainer>(name: string, body: (inputs: I) => tf.Tensor[], inputs: I): tf.Tensor[] {
     const tensors: tf.Tensor[] = [];
     const structure = mapTensors(inputs, tensor => tensors.push(tensor) - 1);
     return this.graphOfMany(`${name} ${JSON.stringify(structure)}`, (...tensors) => {
       let next = 0;
-      return [body(mapTensors(inputs, () => tensors[next++]) as I)];
-    }, ...tensors)[0];
+      return body(mapTensors(inputs, () => tensors[next++]) as I);
+    }, ...tensors);
   }
 
-  /** As `graph`, for a body that gives several tensors. */
+  /** As `graphOf`, of tensors in a row. */
   protected graphOfMany(name: string, body: GraphBody, ...inputs: tf.Tensor[]): tf.Tensor[] {
     if (!this.graphs || !canCompile()) return tf.tidy(() => body(...inputs));
     return this.graphs.run(name, body, inputs);

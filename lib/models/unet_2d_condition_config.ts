@@ -56,16 +56,19 @@ export interface UNet2DConditionConfig {
   _diffusers_version: string | null;
 }
 
-const KEYS: ConfigKeys<UNet2DConditionConfig> = {
+/** What the way down is made by, of a UNet or of what goes the same way. */
+export type UNetDownConfig = Omit<
+  UNet2DConditionConfig, 'up_block_types' | 'reverse_transformer_layers_per_block' | 'out_channels' | 'conv_out_kernel'
+>;
+
+export const DOWN_KEYS: ConfigKeys<UNetDownConfig> = {
   sample_size: optional(whole(64, { listable: true })),
   in_channels: whole(4),
-  out_channels: whole(4),
   center_input_sample: flag(false),
   flip_sin_to_cos: flag(true),
   freq_shift: real(0),
   down_block_types: text(['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D']),
   mid_block_type: text('UNetMidBlock2DCrossAttn', { nullable: true }),
-  up_block_types: text(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
   only_cross_attention: flag(false, { listable: true }),
   block_out_channels: whole([320, 640, 1280, 1280]),
   layers_per_block: whole(2, { ...LAYERS_PER_BLOCK, listable: true }),
@@ -75,7 +78,6 @@ const KEYS: ConfigKeys<UNet2DConditionConfig> = {
   norm_eps: real(1e-5),
   cross_attention_dim: whole(1280, { listable: true }),
   transformer_layers_per_block: whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true }),
-  reverse_transformer_layers_per_block: optional(whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true })),
   encoder_hid_dim: optional(whole(1)),
   encoder_hid_dim_type: optional(text('text_proj', { accepts: [null, 'text_proj'] })),
   attention_head_dim: whole(8, { listable: true }),
@@ -94,12 +96,19 @@ const KEYS: ConfigKeys<UNet2DConditionConfig> = {
   time_cond_proj_dim: optional(whole(1)),
   time_embedding_dim: optional(whole(1)),
   conv_in_kernel: whole(3),
-  conv_out_kernel: whole(3),
   _diffusers_version: optional(text('0.42.1')),
 };
 
+const KEYS: ConfigKeys<UNet2DConditionConfig> = {
+  ...DOWN_KEYS,
+  out_channels: whole(4),
+  up_block_types: text(['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D']),
+  reverse_transformer_layers_per_block: optional(whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true })),
+  conv_out_kernel: whole(3),
+};
+
 /** What Kandinsky, GLIGEN and others set otherwise. */
-const FOREIGN = {
+export const FOREIGN = {
   num_attention_heads: [null],
   dual_cross_attention: [false],
   time_embedding_type: ['positional'],
@@ -114,11 +123,21 @@ const FOREIGN = {
  */
 export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2DConditionConfig {
   const config = mergeConfig('unet config', KEYS, given, FOREIGN);
-  const refuse = (key: keyof UNet2DConditionConfig, takes: string) => {
-    throw new RangeError(`unet config: ${key}: got ${show(config[key])}, takes ${takes}`);
-  };
-  checkInteger('unet config: conv_in_kernel', config.conv_in_kernel, 1);
+  checkDownConfig('unet config', config);
   checkInteger('unet config: conv_out_kernel', config.conv_out_kernel, 1);
+  if ([config.transformer_layers_per_block].flat().some(Array.isArray) && config.reverse_transformer_layers_per_block === null) {
+    throw new RangeError('unet config: reverse_transformer_layers_per_block: got null, ' +
+      'takes a list where transformer_layers_per_block has lists in it');
+  }
+  return config;
+}
+
+/** @throws RangeError for a config whose way down contradicts itself. */
+export function checkDownConfig(name: string, config: UNetDownConfig): void {
+  const refuse = (key: keyof UNetDownConfig, takes: string) => {
+    throw new RangeError(`${name}: ${key}: got ${show(config[key])}, takes ${takes}`);
+  };
+  checkInteger(`${name}: conv_in_kernel`, config.conv_in_kernel, 1);
   if (config.class_embed_type?.endsWith('projection') && config.projection_class_embeddings_input_dim === null) {
     refuse('projection_class_embeddings_input_dim', `a number where class_embed_type is '${config.class_embed_type}'`);
   }
@@ -139,8 +158,4 @@ export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2
   if (config.encoder_hid_dim !== null && Array.isArray(config.cross_attention_dim)) {
     refuse('cross_attention_dim', 'one number where there is an encoder_hid_dim');
   }
-  if ([config.transformer_layers_per_block].flat().some(Array.isArray) && config.reverse_transformer_layers_per_block === null) {
-    refuse('reverse_transformer_layers_per_block', 'a list where transformer_layers_per_block has lists in it');
-  }
-  return config;
 }

@@ -6,11 +6,15 @@ import { BasicTransformerBlock } from '../layers/basic_transformer_block.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { GroupNorm } from '../layers/group_norm.js';
 import { checkTokenMerging, type TokenMergingOptions } from '../layers/token_merging.js';
+import type { ControlNetOutput } from './controlnet_output.js';
 import type { DeepCache } from './deep_cache.js';
 import { UpBlock2D, type BlockConditions } from './unet_2d_blocks.js';
 import { completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
 import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
 import { upBlocks } from './unet_levels.js';
+
+/** What ControlNets add, as a graph takes it. */
+type TakenControl = { down: tf.Tensor[]; mid: tf.Tensor };
 
 /**
  * The denoiser: a U-shaped network over the latents that attends to the text.
@@ -44,22 +48,39 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
    * What the scheduler's prediction type says (noise, velocity or sample), for noisy latents.
    * @param sample `[batch, height, width, in_channels]`, any height and width, but where resnets double them.
    * @param timestep one for all samples, or one for each.
-   * @param conditions see UNetConditions; `deepCache`: what to take from earlier timesteps.
+   * @param conditions see UNetConditions; `deepCache`: what to take from earlier timesteps; `control`: what ControlNets add to the states
+   *   that the way up joins, and to the middle's.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   compute(
-    sample: tf.Tensor, timestep: number | readonly number[], { deepCache, ...conditions }: UNetConditions & { deepCache?: DeepCache },
+    sample: tf.Tensor, timestep: number | readonly number[],
+    { deepCache, control, ...conditions }: UNetConditions & { deepCache?: DeepCache; control?: ControlNetOutput },
   ): tf.Tensor {
-    const inputs = this.takeInputs(sample, timestep, conditions);
+    const inputs = { ...this.takeInputs(sample, timestep, conditions), ...control && { control: this.takeControl(control, deepCache) } };
     return deepCache ? this.predictWithCache(deepCache, [timestep].flat()[0], inputs) : this.graph('predict', this.predict, inputs);
   }
 
   /** Down, through the middle, and up again. */
-  private readonly predict = (inputs: UNetInputs): tf.Tensor => {
+  private readonly predict = ({ control, ...inputs }: UNetInputs & { control?: TakenControl }): tf.Tensor => {
     const conditions = this.lead(inputs);
     const skips = this.goDown(this.convIn.forward(inputs.sample), conditions);
-    return this.finish(this.goUp(this.goThroughMiddle(skips, conditions), skips, conditions));
+    const middle = this.goThroughMiddle(skips, conditions);
+    if (!control) return this.finish(this.goUp(middle, skips, conditions));
+    const { down, mid } = control;
+    const led = [...skips.map((state, i) => tf.add(state, down[i])), tf.add(middle, mid)];
+    tf.dispose([...skips, middle]);
+    return this.finish(this.goUp(led.pop()!, led, conditions));
   };
+
+  /** @throws RangeError for what is not of the states of this UNet. */
+  private takeControl({ downBlockResSamples: down, midBlockResSample: mid }: ControlNetOutput, deepCache?: DeepCache): TakenControl {
+    if (deepCache) throw new RangeError('unet deepCache: does not go together with control, which is new at each step');
+    if (down.length !== this.skipConnections) {
+      throw new RangeError(`unet control: got ${down.length} states of the way down, takes ${this.skipConnections}: ` +
+        'it is of a ControlNet for another UNet');
+    }
+    return { down, mid };
+  }
 
   /** The deep part as it is now or was before, up to the last states that are joined, and anew what is around it. */
   private predictWithCache(cache: DeepCache, timestep: number, inputs: UNetInputs): tf.Tensor {
@@ -74,11 +95,6 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
       const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, joins);
       return this.finish(this.goUp(deep.clone(), skips, conditions, this.skipConnections - joins));
     }, { deep, ...inputs });
-  }
-
-  private goThroughMiddle(skips: readonly tf.Tensor[], conditions: BlockConditions): tf.Tensor {
-    const last = skips.at(-1)!;
-    return this.midBlock?.forward(last, conditions) ?? last.clone();
   }
 
   /** From `x` up again, from the layer `from` to before the layer `to`: joins the last of `skips` in turn. Both are taken over. */

@@ -7,7 +7,8 @@ import { Linear } from '../layers/linear.js';
 import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embedding.js';
 import { Model } from './model.js';
 import { DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
-import { downLevels, middleBlock, type UNetDownConfig, type UNetLevel } from './unet_levels.js';
+import type { UNetDownConfig } from './unet_2d_condition_config.js';
+import { downLevels, middleBlock, type UNetLevel } from './unet_levels.js';
 
 /** What a prediction is led by. */
 export interface UNetConditions {
@@ -170,6 +171,12 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
       if (states.length < count) states.push(...block.forward(states.at(-1)!, conditions, count - states.length));
     }
     return states;
+  }
+
+  /** What the middle makes of the last state. */
+  protected goThroughMiddle(states: readonly tf.Tensor[], conditions: BlockConditions): tf.Tensor {
+    const last = states.at(-1)!;
+    return this.midBlock?.forward(last, conditions) ?? last.clone();
   }
 
   private sinusoid(timesteps: readonly number[], features = this.config.block_out_channels[0]): tf.Tensor {

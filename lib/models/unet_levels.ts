@@ -3,7 +3,7 @@ import { AddedKVAttention } from '../layers/added_kv_attention.js';
 import { Transformer2DModel } from '../layers/transformer_2d.js';
 import { perBlock } from './config.js';
 import type { TextAttention } from './unet_2d_blocks.js';
-import type { UNet2DConditionConfig } from './unet_2d_condition_config.js';
+import type { UNet2DConditionConfig, UNetDownConfig } from './unet_2d_condition_config.js';
 
 /** How a block attends to the text, if it does, and what changes its size. */
 interface BlockKind {
@@ -30,11 +30,6 @@ const UP_KINDS: Record<string, BlockKind> = {
   SimpleCrossAttnUpBlock2D: { attention: 'added', sampling: 'resnet' },
   ResnetUpsampleBlock2D: { sampling: 'resnet' },
 };
-
-/** What the way down is made by, of a UNet or of what goes the same way. */
-export type UNetDownConfig = Omit<
-  UNet2DConditionConfig, 'up_block_types' | 'reverse_transformer_layers_per_block' | 'out_channels' | 'conv_out_kernel'
->;
 
 /** What is of a block's kind. */
 export interface LevelBlock {

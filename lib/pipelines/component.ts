@@ -106,5 +106,5 @@ export function upcast<T>(vae: Component<T>): Component<T> {
 export interface Family<C extends object> {
   readonly components: { readonly [Name in keyof C]-?: Component<C[Name]> };
   /** Takes what the folder has besides; `given` are the components that are not the folder's. */
-  readonly takeExtras?: (components: C, folder: ModelFolder, given: Partial<C>) => Promise<void>;
+  takeExtras?(components: C, folder: ModelFolder, given: Partial<C>): Promise<void>;
 }

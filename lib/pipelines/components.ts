@@ -6,6 +6,8 @@ import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
+import { ControlNetModel } from '../models/controlnet.js';
+import type { MultiControlNetModel } from '../models/multi_controlnet.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -33,6 +35,17 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
     const { tensors } = await readStateDict(folder, BUNDLED_WORDS);
     learnBundledWords([components], folder.name, new Map([...tensors].map(([word, tensor]) => [word, [tensor]])));
   },
+};
+
+/** The same, steered. */
+export interface ControlNetComponents extends StableDiffusionComponents {
+  /** One ControlNet, or several that steer together. */
+  controlnet: ControlNetModel | MultiControlNetModel;
+}
+
+export const controlledStableDiffusion: Family<ControlNetComponents> = {
+  ...stableDiffusion,
+  components: { ...stableDiffusion.components, controlnet: network<ControlNetModel | MultiControlNetModel>('controlnet', ControlNetModel) },
 };
 
 /** What Stable Diffusion XL is made of. */

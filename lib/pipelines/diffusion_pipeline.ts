@@ -156,10 +156,10 @@ export abstract class DiffusionPipeline {
     this.networks.forEach(network => network.dispose());
   }
 
-  /** Before `network` runs: work elsewhere may have changed the device; with enableModelCpuOffload, the other networks leave it. */
-  protected makeReady(network: Model<unknown>): void {
+  /** Before `networks` run: work elsewhere may have changed the device; with enableModelCpuOffload, the other networks leave it. */
+  protected makeReady(...networks: ReadonlyArray<Model<unknown>>): void {
     this.resume();
-    if (this.offload === 'model') this.networks.filter(each => each !== network).forEach(each => each.release());
+    if (this.offload === 'model') this.networks.filter(each => !networks.includes(each)).forEach(each => each.release());
   }
 
   /** Runs `work`, with results of no use, once for each `key`: where XLA compiles, so that it does so for one network beside the others. */
@@ -169,16 +169,16 @@ export abstract class DiffusionPipeline {
     tf.tidy(() => { work(); });
   }
 
-  /** Runs the loop: `network` is made ready before each step, and the progress bar and `interrupt` are the pipeline's. */
+  /** Runs the loop: `networks` are made ready before each step, and the progress bar and `interrupt` are the pipeline's. */
   protected denoise(
-    network: Model<unknown>, start: DenoisingStart, options: Omit<DenoisingOptions, 'beforeStep' | 'progressBar'>,
+    networks: ReadonlyArray<Model<unknown>>, start: DenoisingStart, options: Omit<DenoisingOptions, 'beforeStep' | 'progressBar'>,
   ): Promise<tf.Tensor> {
     this.interrupt = false;
     return denoise(start, {
       ...options,
       progressBar: this.progressBarConfig,
       beforeStep: () => {
-        if (!this.interrupt) this.makeReady(network);
+        if (!this.interrupt) this.makeReady(...networks);
         return !this.interrupt;
       },
       afterStep: async step => {

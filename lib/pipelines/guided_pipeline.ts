@@ -6,6 +6,7 @@ import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.j
 import type { AddedConditions } from '../models/unet_down_path.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
+import type { Control } from './control.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
@@ -46,10 +47,14 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   /** Reads the texts, each by an encoder that is made ready before. In a tidy. */
   protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
 
-  /** All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. */
+  /**
+   * All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. `control` is what
+   * steers besides the texts.
+   */
   protected async run<T extends OutputType>(
-    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart,
+    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart, control?: Control,
   ): Promise<GenerateOutput<T>> {
+    control?.check(request);
     return this.runningWithLoras(request.loraScale, async () => {
       request.signal?.throwIfAborted();
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
@@ -57,15 +62,17 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
       const text = tf.tidy(() => this.encodePrompts(request));
       try {
+        control?.begin(request);
         if (request.detectAnomaly) await this.checkText(text);
         this.makeReady(this.vae); // some starts encode pictures
         if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
-        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request);
+        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request, control);
         this.makeReady(this.vae);
         const images = await this.toOutput(latents, request);
         return { images: Array.isArray(images) ? describeImages(images, request, this.scheduler) : images } as GenerateOutput<T>;
       } finally {
         tf.dispose(text);
+        control?.end();
         scheduler.dispose();
       }
     }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
@@ -79,18 +86,18 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
 
   /** Latents without noise. */
   private async denoiseLatents(
-    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest,
+    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest, control?: Control,
   ): Promise<tf.Tensor> {
     const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
     const { timesteps } = start;
     this.numTimesteps = timesteps.length;
     const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
-    return this.denoise(unet, start, {
+    return this.denoise(this.denoisers, start, {
       scheduler, numInferenceSteps, signal,
       endsWithOriginal: this.endsWithOriginal,
       stepOptions: { generator, eta, dtype: unet.weightDtype },
-      predict: this.predictor(text, timesteps.length, request, deepCache),
+      predict: this.predictor(text, timesteps.length, request, deepCache, control),
       afterStep: async ({ index, timestep, latents }) => {
         if (detectAnomaly) {
           const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
@@ -103,7 +110,9 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   }
 
   /** What the UNet says of a sample, led by the texts and by what is told besides. */
-  private predictor(text: EncodedTexts, steps: number, request: GenerateRequest, deepCache?: DeepCache): DenoisingOptions['predict'] {
+  private predictor(
+    text: EncodedTexts, steps: number, request: GenerateRequest, deepCache?: DeepCache, steering?: Control,
+  ): DenoisingOptions['predict'] {
     const { guided, guidanceStop, guidanceScale, guidanceRescale, timeIds, latentShape: [images] } = request;
     const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
     const guidedSteps = guided ? Math.floor(guidanceStop * steps) : 0;
@@ -111,8 +120,9 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
     return (sample, timestep, index) => {
       const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
       const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => {
-        const addedCondKwargs = textEmbeds && { textEmbeds, timeIds: ids };
-        return this.unet.forward(sample, timestep, { encoderHiddenStates, addedCondKwargs, timestepCond, deepCache });
+        const conditions = { encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond };
+        const control = steering?.add({ sample, timestep, index, steps, conditions, guided: index < guidedSteps });
+        return this.unet.forward(sample, timestep, { ...conditions, control, deepCache });
       };
       const { wanted = [], avoided = [] } = timeIds ?? {};
       return index < guidedSteps

@@ -56,17 +56,19 @@ export function lastTimesteps(scheduler: Scheduler, steps: number, left: number)
   return scheduler.timesteps.slice(begin);
 }
 
+/** As `resizePixels`, within [-1, 1]. */
+export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
+  return tf.tidy(() => resizePixels(input, height, width).mul(2).sub(1));
+}
+
 /**
- * `[images, height, width, 3]` within [-1, 1]. Equals load_image, which drops transparency, and VaeImageProcessor.preprocess: Lanczos for
+ * `[images, height, width, 3]` within [0, 1]. Equals load_image, which drops transparency, and VaeImageProcessor.preprocess: Lanczos for
  * pictures, the nearest pixel for tensors.
  */
-export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
-  return tf.tidy(() => {
-    const pixels = isTensor(input)
-      ? resizeNearest(input, height, width)
-      : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
-    return pixels.mul(2).sub(1);
-  });
+export function resizePixels(input: ImageInput, height: number, width: number): tf.Tensor {
+  return isTensor(input)
+    ? resizeNearest(input, height, width)
+    : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
 }
 
 /** `[masks, height, width, 1]`: 1 where the mask is white, 0 where black, the nearer between. Equals the pipeline's mask_processor. */

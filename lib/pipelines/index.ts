@@ -2,6 +2,7 @@ import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
 import { pipelineClasses } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
+import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
@@ -9,7 +10,7 @@ import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
 const classes = {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
@@ -19,7 +20,7 @@ export { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForT
 export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

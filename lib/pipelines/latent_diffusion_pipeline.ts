@@ -4,6 +4,7 @@ import type { AttentionSlice } from '../layers/attention.js';
 import type { TokenMergingOptions } from '../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
+import type { Model } from '../models/model.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateRequest } from './generate_options.js';
@@ -17,6 +18,11 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   protected deepCacheOptions?: Required<DeepCacheOptions>;
   private warnedOfNaN = false;
 
+  /** The networks that run at each step. */
+  protected get denoisers(): ReadonlyArray<Model<unknown>> {
+    return [this.unet];
+  }
+
   /** Pixels per latent, along each side. */
   get vaeScaleFactor(): number {
     return this.vae.scaleFactor;
@@ -27,12 +33,12 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
    * Changes no result.
    */
   enableAttentionSlicing(slice: Exclude<AttentionSlice, null> = 'auto'): void {
-    this.unet.setAttentionSlice(slice);
+    this.denoisers.forEach(network => network.setAttentionSlice(slice));
   }
 
   /** Attention in the chunks that are fastest. */
   disableAttentionSlicing(): void {
-    this.unet.setAttentionSlice(null);
+    this.denoisers.forEach(network => network.setAttentionSlice(null));
   }
 
   /** Decodes one image of a batch after the other, for less memory. Changes no result. */

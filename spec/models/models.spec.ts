@@ -8,29 +8,14 @@ import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_wi
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import type { AddedConditions } from '../../lib/models/unet_down_path.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
-import { expectClose, type Values } from '../support/close.js';
-import { loadGolden, type Golden } from '../support/golden.js';
+import { expectClose } from '../support/close.js';
+import { conditionsOf } from '../support/conditions.js';
+import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 import { convertModel } from '../../weights-converter/convert.js';
 
 const close = { atol: 1e-4, rtol: 1e-4 };
-
-/** What a golden UNet is led by besides the text. Classes are numbers, or vectors of floats. */
-function conditionsOf(golden: Golden, run: number): { classLabels?: number[] | tf.Tensor; timestepCond?: tf.Tensor; addedCondKwargs?: AddedConditions } {
-  const [labels, condition, text, numbers] = ['class_labels', 'timestep_cond', 'text_embeds', 'time_ids'].map(name => `${run}/${name}`);
-  const classes = golden.tensors[labels];
-  const rows = golden.tensors[numbers];
-  return {
-    ...(classes && { classLabels: classes.data instanceof Float32Array ? goldenTensor(golden, labels) : Array.from(classes.data, Number) }),
-    ...(golden.tensors[condition] && { timestepCond: goldenTensor(golden, condition) }),
-    ...(rows && { addedCondKwargs: { textEmbeds: goldenTensor(golden, text), timeIds: rowsOf(rows) } }),
-  };
-}
-
-function rowsOf({ data, shape: [rows, columns] }: Values): number[][] {
-  return Array.from({ length: rows }, (_, row) => Array.from({ length: columns }, (_, i) => data[row * columns + i]));
-}
 
 describeOnDevices('UNet2DConditionModel equals diffusers', () => {
   const options = [

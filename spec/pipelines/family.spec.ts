@@ -71,7 +71,7 @@ class DotsPipeline extends DiffusionPipeline {
       const scheduler = this.components.scheduler.clone();
       scheduler.setTimesteps(numInferenceSteps);
       const start = { latents: randn([1, size, size, denoiser.config.channels], generator), timesteps: scheduler.timesteps };
-      const latents = await this.denoise(denoiser, start, { scheduler, numInferenceSteps, predict: input => denoiser.forward(input) });
+      const latents = await this.denoise([denoiser], start, { scheduler, numInferenceSteps, predict: input => denoiser.forward(input) });
       this.makeReady(painter);
       const picture = painter.forward(latents);
       latents.dispose();

@@ -1,0 +1,31 @@
+import { flag, mergeConfig, text, whole, type ConfigKeys } from './config.js';
+import { checkDownConfig, DOWN_KEYS, FOREIGN, type UNetDownConfig } from './unet_2d_condition_config.js';
+
+/** What `controlnet/config.json` says. The defaults are diffusers'. */
+export interface ControlNetConfig extends UNetDownConfig {
+  /** Of the picture to steer by. */
+  conditioning_channels: number;
+  controlnet_conditioning_channel_order: string;
+  /** Of the states that the picture goes through; each but the first halves it. */
+  conditioning_embedding_out_channels: number[];
+  /** Whether each state is reduced to its mean, as for what steers by a picture as a whole. */
+  global_pool_conditions: boolean;
+}
+
+const KEYS: ConfigKeys<ControlNetConfig> = {
+  ...DOWN_KEYS,
+  conditioning_channels: whole(3),
+  controlnet_conditioning_channel_order: text('rgb', { accepts: ['rgb', 'bgr'] }),
+  conditioning_embedding_out_channels: whole([16, 32, 96, 256]),
+  global_pool_conditions: flag(false),
+};
+
+/**
+ * The whole config, checked.
+ * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
+ */
+export function completeControlNetConfig(given: Partial<ControlNetConfig>): ControlNetConfig {
+  const config = mergeConfig('controlnet config', KEYS, given, FOREIGN);
+  checkDownConfig('controlnet config', config);
+  return config;
+}

@@ -1,0 +1,66 @@
+import * as tf from '@tensorflow/tfjs';
+import type { GraphOptions } from '../core/graph.js';
+import type { AttentionSlice } from '../layers/attention.js';
+import type { ControlConditions, ControlNetModel } from './controlnet.js';
+import type { ControlNetOutput } from './controlnet_output.js';
+import { Model } from './model.js';
+import type { UNetConditions } from './unet_down_path.js';
+
+/** What each of several ControlNets is told, in their order. */
+export interface MultiControlConditions extends Pick<ControlConditions, 'guessMode'> {
+  controlnetCond: readonly tf.Tensor[];
+  /** How strongly each steers: 1 by default; one that is 0 does not run. */
+  conditioningScale?: readonly number[];
+}
+
+/**
+ * Several ControlNets that steer together: what they give is added up.
+ * Equals diffusers' MultiControlNetModel.
+ */
+export class MultiControlNetModel extends Model<object> {
+  static className = 'MultiControlNetModel';
+
+  /** @throws TypeError for none. */
+  constructor(readonly nets: readonly ControlNetModel[]) {
+    super({});
+    if (nets.length === 0) throw new TypeError('controlnet: got an empty list, takes at least one');
+    nets.forEach((net, i) => this.add(`nets.${i}`, net));
+  }
+
+  /** What to add to the states of a UNet that is told the same; undefined if none of them runs. */
+  compute(
+    sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions & MultiControlConditions,
+  ): ControlNetOutput | undefined {
+    const { controlnetCond, conditioningScale = this.nets.map(() => 1), ...told } = conditions;
+    let sum: ControlNetOutput | undefined;
+    this.nets.forEach((net, i) => {
+      if (conditioningScale[i] === 0) return;
+      const one = net.forward(sample, timestep, { ...told, controlnetCond: controlnetCond[i], conditioningScale: conditioningScale[i] });
+      sum = sum ? addUp(sum, one) : one;
+    });
+    return sum;
+  }
+
+  override compile(options: GraphOptions | false = {}): void {
+    this.nets.forEach(net => net.compile(options));
+  }
+
+  override async compiled(): Promise<void> {
+    await Promise.all(this.nets.map(net => net.compiled()));
+  }
+
+  override setAttentionSlice(slice: AttentionSlice): void {
+    this.nets.forEach(net => net.setAttentionSlice(slice));
+  }
+
+  override async move(): Promise<void> {
+    for (const net of this.nets) await net.move();
+  }
+}
+
+function addUp(a: ControlNetOutput, b: ControlNetOutput): ControlNetOutput {
+  const down = a.downBlockResSamples.map((state, i) => tf.add(state, b.downBlockResSamples[i]));
+  const mid = tf.add(a.midBlockResSample, b.midBlockResSample);
+  tf.dispose([a, b]);
+  return { downBlockResSamples: down, midBlockResSample: mid };
+}

@@ -1,0 +1,154 @@
+import * as tf from '@tensorflow/tfjs';
+import { show } from '../core/checks.js';
+import { ControlNetModel } from '../models/controlnet.js';
+import type { ControlNetOutput } from '../models/controlnet_output.js';
+import { MultiControlNetModel } from '../models/multi_controlnet.js';
+import type { UNetConditions } from '../models/unet_down_path.js';
+import { checkNumber } from './check_generate_options.js';
+import type { GenerateRequest } from './generate_options.js';
+import { checkImages, resizePixels, type ImageInput } from './image_input.js';
+
+/** What steers: one ControlNet, or several together. */
+export type ControlNets = ControlNetModel | MultiControlNetModel;
+
+/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
+export type ControlImages = ImageInput | ImageInput[];
+
+/** How ControlNets steer. */
+export interface ControlOptions {
+  /** How strongly: 1 by default; for several ControlNets one number for all, or a list. */
+  controlnetConditioningScale?: number | number[];
+  /** Whether they find by themselves what the picture shows, so that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
+  guessMode?: boolean;
+  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets. */
+  controlGuidanceStart?: number | number[];
+  controlGuidanceEnd?: number | number[];
+}
+
+/** The names of these options. */
+export const CONTROL_OPTIONS = Object.keys({
+  controlnetConditioningScale: true, guessMode: true, controlGuidanceStart: true, controlGuidanceEnd: true,
+} satisfies Record<keyof ControlOptions, true>);
+
+/** What a UNet is about to be told at a step. */
+export interface ControlInput {
+  readonly sample: tf.Tensor;
+  readonly timestep: number;
+  readonly index: number;
+  readonly steps: number;
+  readonly conditions: UNetConditions;
+  /** Whether the first half is what to avoid. */
+  readonly guided: boolean;
+}
+
+/** @throws TypeError for what is none, with what to do. */
+export function checkControlNet(controlnet: unknown): void {
+  if (controlnet instanceof ControlNetModel || controlnet instanceof MultiControlNetModel) return;
+  const takes = Array.isArray(controlnet) ? 'new MultiControlNetModel([...]) of several' : 'one by ControlNetModel.fromPretrained(...)';
+  throw new TypeError(`controlnet: got ${show(controlnet)}, takes ${takes}`);
+}
+
+/** Pictures to steer by, checked against the ControlNets. */
+export class Control {
+  /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
+  readonly height: number;
+  readonly width: number;
+  private readonly nets: readonly ControlNetModel[];
+  private readonly inputs: readonly ImageInput[];
+  private readonly counts: readonly number[];
+  private readonly scales: readonly number[];
+  private readonly starts: readonly number[];
+  private readonly ends: readonly number[];
+  private readonly guessMode: boolean;
+  private pictures: tf.Tensor[] = [];
+
+  /**
+   * @param scaleFactor the VAE's. @param name that of `images` among the options.
+   * @throws TypeError, RangeError naming the option that does not fit.
+   */
+  constructor(
+    private readonly controlnet: ControlNets, private readonly scaleFactor: number,
+    private readonly name: string, images: ControlImages, options: ControlOptions,
+  ) {
+    const nets = controlnet instanceof ControlNetModel ? [controlnet] : controlnet.nets;
+    this.nets = nets;
+    this.inputs = controlnet instanceof ControlNetModel ? [images as ImageInput] : images as ImageInput[];
+    if (!Array.isArray(this.inputs) || this.inputs.length !== nets.length) {
+      const got = Array.isArray(images) ? `a list of ${images.length}` : show(images);
+      throw new TypeError(`${name}: got ${got}, takes a list of ${nets.length}, one for each ControlNet`);
+    }
+    const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
+    this.counts = sizes.map(({ count }) => count);
+    const whole = (length: number) => Math.max(scaleFactor, length - length % scaleFactor);
+    [this.height, this.width] = [whole(sizes[0].height), whole(sizes[0].width)];
+    const each = (option: keyof ControlOptions, value: number | number[], min?: number, max?: number) => {
+      const list = Array.isArray(value) ? value : nets.map(() => value);
+      if (list.length !== nets.length) {
+        const takes = `a number, or a list of ${nets.length}, one for each ControlNet`;
+        throw new RangeError(`${option}: got a list of ${list.length}, takes ${takes}`);
+      }
+      return list.map(one => checkNumber(option, one, min, max));
+    };
+    this.scales = each('controlnetConditioningScale', options.controlnetConditioningScale ?? 1);
+    this.starts = each('controlGuidanceStart', options.controlGuidanceStart ?? 0, 0, 1);
+    this.ends = each('controlGuidanceEnd', options.controlGuidanceEnd ?? 1, 0, 1);
+    this.starts.forEach((start, i) => {
+      const end = this.ends[i];
+      if (start >= end) throw new RangeError(`controlGuidanceStart: got ${start}, takes less than controlGuidanceEnd, ${end}`);
+    });
+    this.guessMode = (options.guessMode ?? false) || nets[0].config.global_pool_conditions;
+  }
+
+  /** @throws RangeError unless there is one picture for all images, or one for each prompt. */
+  check({ latentShape: [images], numImagesPerPrompt }: GenerateRequest): void {
+    const prompts = images / numImagesPerPrompt;
+    const wrong = this.counts.find(count => count !== 1 && count !== prompts);
+    if (wrong !== undefined) throw new RangeError(`${this.name}: got ${wrong} pictures, takes 1 or ${prompts}, one for each prompt`);
+  }
+
+  /** Puts the pictures on the device, as large as what is made. */
+  begin({ latentShape: [images, rows, columns], numImagesPerPrompt }: GenerateRequest): void {
+    const { scaleFactor } = this;
+    this.pictures = this.inputs.map((input, i) => tf.tidy(() => {
+      const pixels = resizePixels(input, rows * scaleFactor, columns * scaleFactor);
+      if (this.counts[i] === 1) return tf.tile(pixels, [images, 1, 1, 1]);
+      const rowsOfEach = Array.from({ length: images }, (_, image) => Math.floor(image / numImagesPerPrompt));
+      return tf.gather(pixels, rowsOfEach);
+    }));
+  }
+
+  /** What is added to the UNet's states at a step, if anything is. In a tidy. */
+  add({ sample, timestep, index, steps, conditions, guided }: ControlInput): ControlNetOutput | undefined {
+    const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
+    if (scales.every(scale => scale === 0)) return undefined;
+    const { guessMode } = this;
+    const half = guided && guessMode; // what to avoid is not steered then
+    const latents = tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, this.nets[0].config.in_channels]);
+    const told = { ...half ? withoutAvoided(conditions) : conditions, guessMode };
+    const seen = half ? tf.split(latents, 2)[1] : latents;
+    const pictures = this.pictures.map(picture => guided && !guessMode ? tf.concat([picture, picture]) : picture);
+    const added = this.controlnet instanceof ControlNetModel
+      ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
+      : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
+    if (!half || !added) return added;
+    const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(state), state]);
+    return { downBlockResSamples: added.downBlockResSamples.map(afterNone), midBlockResSample: afterNone(added.midBlockResSample) };
+  }
+
+  /** Takes the pictures off the device. */
+  end(): void {
+    tf.dispose(this.pictures);
+    this.pictures = [];
+  }
+}
+
+/** Of what a guided UNet is told, the half that is wanted. */
+function withoutAvoided({ encoderHiddenStates, addedCondKwargs, ...others }: UNetConditions): UNetConditions {
+  return {
+    ...others, encoderHiddenStates: tf.split(encoderHiddenStates, 2)[1],
+    addedCondKwargs: addedCondKwargs && {
+      textEmbeds: tf.split(addedCondKwargs.textEmbeds, 2)[1],
+      timeIds: addedCondKwargs.timeIds.slice(addedCondKwargs.timeIds.length / 2),
+    },
+  };
+}

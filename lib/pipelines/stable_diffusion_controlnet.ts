@@ -1,0 +1,56 @@
+import { checkOptionNames } from '../core/checks.js';
+import type { Model } from '../models/model.js';
+import { controlledStableDiffusion, type ControlNetComponents } from './components.js';
+import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlNets, type ControlOptions } from './control.js';
+import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
+import { StableDiffusionPipeline } from './stable_diffusion.js';
+
+/** Options of `generate`: those of the text-to-image pipeline, and pictures to steer by, whose size is the default. */
+export interface ControlNetOptions<T extends OutputType = 'image'> extends GenerateOptions<T>, ControlOptions {
+  /** What to steer by, such as edges, depths or poses, scaled to `height` and `width`. */
+  image: ControlImages;
+}
+
+const CONTROLNET_OPTIONS = [...OPTIONS, ...CONTROL_OPTIONS, 'image'];
+
+/**
+ * Text to image, steered by a picture through a ControlNet (arXiv:2302.05543).
+ * Equals diffusers' StableDiffusionControlNetPipeline without safety checker.
+ */
+export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline implements ControlNetComponents {
+  static override readonly family = controlledStableDiffusion;
+  controlnet: ControlNets;
+
+  /** @throws TypeError for what is no ControlNet, such as a list of them. */
+  constructor({ controlnet, ...components }: ControlNetComponents) {
+    super(components);
+    checkControlNet(controlnet);
+    this.controlnet = controlnet;
+  }
+
+  override get components(): ControlNetComponents {
+    return { ...super.components, controlnet: this.controlnet };
+  }
+
+  /** Makes images of prompts and of pictures to steer by. Throws as StableDiffusionPipeline.generate does. */
+  override async generate<T extends OutputType = 'image'>(
+    prompt: string | string[] | undefined, options: ControlNetOptions<T>,
+  ): Promise<GenerateOutput<T>> {
+    checkOptionNames('generate', options, CONTROLNET_OPTIONS);
+    const { image, controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
+    const control = new Control(this.controlnet, this.vaeScaleFactor, 'image', image, {
+      controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd,
+    });
+    const { height = control.height, width = control.width } = others;
+    return this.generateFromNoise<T>(prompt, { ...others, height, width }, control);
+  }
+
+  /** @throws Error, for what ControlNets add is new at each step. */
+  override enableDeepCache(): never {
+    throw new Error('enableDeepCache: does not go together with a ControlNet, which steers the deep layers anew at each step');
+  }
+
+  protected override get denoisers(): ReadonlyArray<Model<unknown>> {
+    return [...super.denoisers, this.controlnet];
+  }
+}
