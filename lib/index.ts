@@ -3,14 +3,18 @@ export * as tf from '@tensorflow/tfjs';
 
 export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
-export type { ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents } from './pipelines/components.js';
+export type {
+  ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
+} from './pipelines/components.js';
 export type { ControlImages, ControlNets, ControlOptions } from './pipelines/control.js';
 export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
+export type { ControlNetImg2ImgOptions } from './pipelines/stable_diffusion_controlnet_img2img.js';
+export type { XLControlNetOptions } from './pipelines/stable_diffusion_xl_controlnet.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';

@@ -43,9 +43,10 @@ export interface ControlNetComponents extends StableDiffusionComponents {
   controlnet: ControlNetModel | MultiControlNetModel;
 }
 
+const controlnet = network<ControlNetModel | MultiControlNetModel>('controlnet', ControlNetModel);
+
 export const controlledStableDiffusion: Family<ControlNetComponents> = {
-  ...stableDiffusion,
-  components: { ...stableDiffusion.components, controlnet: network<ControlNetModel | MultiControlNetModel>('controlnet', ControlNetModel) },
+  ...stableDiffusion, components: { ...stableDiffusion.components, controlnet },
 };
 
 /** What Stable Diffusion XL is made of. */
@@ -76,4 +77,11 @@ export const stableDiffusionXL: Family<StableDiffusionXLComponents> = {
     forceZerosForEmptyPrompt: flag('force_zeros_for_empty_prompt'),
     requiresAestheticsScore: flag('requires_aesthetics_score'),
   },
+};
+
+/** The same, steered. */
+export type XLControlNetComponents = StableDiffusionXLComponents & Pick<ControlNetComponents, 'controlnet'>;
+
+export const controlledStableDiffusionXL: Family<XLControlNetComponents> = {
+  components: { ...stableDiffusionXL.components, controlnet },
 };

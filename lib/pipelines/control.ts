@@ -30,6 +30,12 @@ export const CONTROL_OPTIONS = Object.keys({
   controlnetConditioningScale: true, guessMode: true, controlGuidanceStart: true, controlGuidanceEnd: true,
 } satisfies Record<keyof ControlOptions, true>);
 
+/** A pipeline that something steers. */
+interface Steered {
+  readonly controlnet: ControlNets;
+  readonly vaeScaleFactor: number;
+}
+
 /** What a UNet is about to be told at a step. */
 export interface ControlInput {
   readonly sample: tf.Tensor;
@@ -66,7 +72,7 @@ export class Control {
    * @param scaleFactor the VAE's. @param name that of `images` among the options.
    * @throws TypeError, RangeError naming the option that does not fit.
    */
-  constructor(
+  private constructor(
     private readonly controlnet: ControlNets, private readonly scaleFactor: number,
     private readonly name: string, images: ControlImages, options: ControlOptions,
   ) {
@@ -97,6 +103,15 @@ export class Control {
       if (start >= end) throw new RangeError(`controlGuidanceStart: got ${start}, takes less than controlGuidanceEnd, ${end}`);
     });
     this.guessMode = (options.guessMode ?? false) || nets[0].config.global_pool_conditions;
+  }
+
+  /** Of options those that are not of ControlNets, and what these make. @throws as the constructor. */
+  static from<O extends ControlOptions>(
+    { controlnet, vaeScaleFactor }: Steered, name: string, images: ControlImages, options: O,
+  ): [Omit<O, keyof ControlOptions>, Control] {
+    const { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
+    const own = { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd };
+    return [others, new Control(controlnet, vaeScaleFactor, name, images, own)];
   }
 
   /** @throws RangeError unless there is one picture for all images, or one for each prompt. */

@@ -3,14 +3,17 @@ import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_mode
 import { pipelineClasses } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
+import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
 const classes = {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionControlNetPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
@@ -20,7 +23,8 @@ export { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForT
 export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {
-  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionControlNetPipeline,
+  StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

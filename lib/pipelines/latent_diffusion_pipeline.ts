@@ -3,8 +3,10 @@ import { denormalize, Image } from '../image/image.js';
 import type { AttentionSlice } from '../layers/attention.js';
 import type { TokenMergingOptions } from '../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
+import type { ControlNetModel } from '../models/controlnet.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import type { Model } from '../models/model.js';
+import type { MultiControlNetModel } from '../models/multi_controlnet.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateRequest } from './generate_options.js';
@@ -15,12 +17,14 @@ import { whichAreOn, type MemorySaver } from './out_of_memory.js';
 export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   abstract unet: UNet2DConditionModel;
   abstract vae: Autoencoder;
+  /** What steers the UNet, in pipelines that have something. */
+  controlnet?: ControlNetModel | MultiControlNetModel;
   protected deepCacheOptions?: Required<DeepCacheOptions>;
   private warnedOfNaN = false;
 
   /** The networks that run at each step. */
   protected get denoisers(): ReadonlyArray<Model<unknown>> {
-    return [this.unet];
+    return this.controlnet ? [this.unet, this.controlnet] : [this.unet];
   }
 
   /** Pixels per latent, along each side. */
@@ -72,9 +76,12 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   /**
    * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a
    * little less detail; see DeepCache. An approximation.
-   * @throws RangeError for numbers that do not fit the UNet.
+   * @throws RangeError for numbers that do not fit the UNet, Error where a ControlNet steers its deep layers.
    */
   enableDeepCache(options: DeepCacheOptions = {}): void {
+    if (this.controlnet) {
+      throw new Error('enableDeepCache: does not go together with a ControlNet, which steers the deep layers anew at each step');
+    }
     this.deepCacheOptions = checkDeepCache(options, this.unet.skipConnections);
   }
 

@@ -1,5 +1,4 @@
 import { checkOptionNames } from '../core/checks.js';
-import type { Model } from '../models/model.js';
 import { controlledStableDiffusion, type ControlNetComponents } from './components.js';
 import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlNets, type ControlOptions } from './control.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
@@ -19,7 +18,7 @@ const CONTROLNET_OPTIONS = [...OPTIONS, ...CONTROL_OPTIONS, 'image'];
  */
 export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline implements ControlNetComponents {
   static override readonly family = controlledStableDiffusion;
-  controlnet: ControlNets;
+  override controlnet: ControlNets;
 
   /** @throws TypeError for what is no ControlNet, such as a list of them. */
   constructor({ controlnet, ...components }: ControlNetComponents) {
@@ -37,20 +36,9 @@ export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline i
     prompt: string | string[] | undefined, options: ControlNetOptions<T>,
   ): Promise<GenerateOutput<T>> {
     checkOptionNames('generate', options, CONTROLNET_OPTIONS);
-    const { image, controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
-    const control = new Control(this.controlnet, this.vaeScaleFactor, 'image', image, {
-      controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd,
-    });
+    const { image, ...rest } = options;
+    const [others, control] = Control.from(this, 'image', image, rest);
     const { height = control.height, width = control.width } = others;
     return this.generateFromNoise<T>(prompt, { ...others, height, width }, control);
-  }
-
-  /** @throws Error, for what ControlNets add is new at each step. */
-  override enableDeepCache(): never {
-    throw new Error('enableDeepCache: does not go together with a ControlNet, which steers the deep layers anew at each step');
-  }
-
-  protected override get denoisers(): ReadonlyArray<Model<unknown>> {
-    return [...super.denoisers, this.controlnet];
   }
 }

@@ -1,6 +1,10 @@
 import { checkOptionNames } from '../core/checks.js';
-import { checkGenerateOptions } from './check_generate_options.js';
-import { img2ImgOptions, OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
+import { checkGenerateOptions, type Generating } from './check_generate_options.js';
+import type { DenoisingStart } from './denoise.js';
+import {
+  img2ImgOptions, OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType,
+} from './generate_options.js';
 import { checkStrength, checkTurns, lastTimesteps, startFromPictures, startingPictures, type ImageInput } from './image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
@@ -27,14 +31,20 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
     prompt: string | string[] | undefined, options: Img2ImgOptions<T>,
   ): Promise<GenerateOutput<T>> {
     checkOptionNames('generate', options, IMG2IMG_OPTIONS);
-    const { image, strength = 0.8, ...others } = options;
-    const pictures = startingPictures(this.vae, image);
-    const { count, height, width } = pictures;
-    const request = checkGenerateOptions(this, prompt, { ...others, height, width });
-    const { numInferenceSteps, latentShape } = request;
-    const left = checkStrength(strength, numInferenceSteps);
-    checkTurns('image', count, latentShape[0]);
-    return this.run({ ...request, strength }, scheduler =>
-      startFromPictures(pictures, request, scheduler, lastTimesteps(scheduler, numInferenceSteps, left)));
+    return this.run(...prepareImg2Img(this, prompt, options));
   }
+}
+
+/** What to make from pictures on, and where denoising starts. @throws as `generate` does. */
+export function prepareImg2Img(
+  pipe: Generating, prompt: string | string[] | undefined, options: Img2ImgOptions<OutputType>,
+): [GenerateRequest, (scheduler: Scheduler) => DenoisingStart] {
+  const { image, strength = 0.8, ...others } = options;
+  const pictures = startingPictures(pipe.vae, image);
+  const { count, height, width } = pictures;
+  const request = { ...checkGenerateOptions(pipe, prompt, { ...others, height, width }), strength };
+  const { numInferenceSteps, latentShape } = request;
+  const left = checkStrength(strength, numInferenceSteps);
+  checkTurns('image', count, latentShape[0]);
+  return [request, scheduler => startFromPictures(pictures, request, scheduler, lastTimesteps(scheduler, numInferenceSteps, left))];
 }

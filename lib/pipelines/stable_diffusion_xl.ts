@@ -10,6 +10,7 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { checkXLOptions } from './check_xl_options.js';
 import { stableDiffusionXL, type StableDiffusionXLComponents } from './components.js';
+import type { Control } from './control.js';
 import { timestepsUntil } from './denoising_range.js';
 import { encodePenultimate, repeatEach, type EncodedIds, type EncodeOptions } from './encode_prompt.js';
 import type { GenerateOutput, OutputType } from './generate_options.js';
@@ -75,11 +76,18 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
    */
   async generate<T extends OutputType = 'image'>(prompt?: string | string[], options: XLOptions<T> = {}): Promise<GenerateOutput<T>> {
     checkOptionNames('generate', options, XL_OPTIONS);
+    return this.generateFromNoise(prompt, options);
+  }
+
+  /** `generate`, for options whose names are checked; `control` is what steers besides. */
+  protected generateFromNoise<T extends OutputType>(
+    prompt: string | string[] | undefined, options: XLOptions<T>, control?: Control,
+  ): Promise<GenerateOutput<T>> {
     const request = checkXLOptions(this, prompt, options);
     return this.run(request, scheduler => ({
       latents: prepareLatents(request, scheduler),
       timesteps: timestepsUntil(scheduler, scheduler.timesteps, request.denoisingEnd),
-    }));
+    }), control);
   }
 
   /** The texts that guide, token by token and as a whole, for each image; with guidance, what to avoid first. */

@@ -4,12 +4,14 @@ import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
 import type { ControlImages, ControlNets } from '../../lib/pipelines/control.js';
-import { StableDiffusionControlNetPipeline, StableDiffusionPipeline } from '../../lib/pipelines/index.js';
+import {
+  StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
+} from '../../lib/pipelines/index.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
-import { commonOptions, goldenImages, seeded, TINY, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/controlnet.py. */
 interface Case extends Omit<PipelineCase, 'scheduler'> {
@@ -24,10 +26,14 @@ interface Case extends Omit<PipelineCase, 'scheduler'> {
 }
 
 const { tensors, meta } = loadGolden('pipelines/controlnet');
+const others = loadGolden('pipelines/controlnet_others');
 const FOLDERS = [0, 1].map(i => `spec/golden/pipelines/controlnet_${i}`);
 const close = { atol: 5e-4, rtol: 1e-4 };
 
-describeOnDevices('StableDiffusionControlNetPipeline', device => {
+/** What is given, so that defaults are where nothing is. */
+const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+describeOnDevices('Pipelines that ControlNets steer', device => {
   let nets: ControlNetModel[];
   let base: StableDiffusionPipeline;
   before(async () => {
@@ -58,6 +64,35 @@ describeOnDevices('StableDiffusionControlNetPipeline', device => {
         controlnetConditioningScale: options.scale, guessMode: options.guess_mode, controlGuidanceStart: options.start, controlGuidanceEnd: options.end,
       });
       expectClose(images, tensors[`${name}/out`], close);
+      return images;
+    }));
+  }
+
+  /** How a case steers. */
+  const steering = ({ scale, start, end, guess_mode }: Omit<Case, 'prompts'>) =>
+    ({ controlnetConditioningScale: scale, guessMode: guess_mode, controlGuidanceStart: start, controlGuidanceEnd: end });
+
+  for (const [name, options] of Object.entries(others.meta.img2img as Record<string, Omit<Case, 'scheduler'>>)) {
+    it(`goes on from a picture as diffusers does, ${name}: ${JSON.stringify(options)}`, () => expectNoLeak(async () => {
+      const pipe = new StableDiffusionControlNetImg2ImgPipeline({ ...base.components, controlnet: nets[0] });
+      pipe.setProgressBarConfig({ disable: true });
+      const [image, controlImage] = ['begun', `img2img/${name}/picture/0`].map(picture => goldenImages(others.tensors[picture])[0]);
+      const { images } = await pipe.generate(others.meta.prompt, { ...commonOptions(options), ...steering(options), image, controlImage, strength: options.strength });
+      expectClose(images, others.tensors[`img2img/${name}/out`], close);
+      return images;
+    }));
+  }
+
+  for (const [name, options] of Object.entries(others.meta.xl as Record<string, Omit<Case, 'scheduler'>>)) {
+    it(`draws what diffusers draws by SDXL, ${name}: ${JSON.stringify(options)}`, () => expectNoLeak(async () => {
+      const pipe = await StableDiffusionXLControlNetPipeline.fromPretrained(TINY_XL, {
+        device, compile: false, controlnet: await ControlNetModel.fromPretrained('spec/golden/pipelines/controlnet_xl'),
+      });
+      pipe.setProgressBarConfig({ disable: true });
+      const [image] = goldenImages(others.tensors[`xl/${name}/picture/0`]);
+      const { images } = await pipe.generate(others.meta.prompt, { ...defined(commonOptions(options)), ...steering(options), image });
+      expectClose(images, others.tensors[`xl/${name}/out`], close);
+      pipe.dispose();
       return images;
     }));
   }

@@ -4,7 +4,8 @@ import json
 import diffusers
 import numpy as np
 import torch
-from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (ControlNetModel, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,
+                       StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
 from safetensors import safe_open
 
 from generate import HERE, channels_last, save
@@ -98,6 +99,49 @@ def pictures():
     save("pipelines/controlnet", tensors, {"cases": cases})
 
 
+FROM_PICTURES = dict(
+    plain=dict(seeds=20, steps=5, strength=0.8), weak=dict(seeds=21, steps=6, strength=0.4, scale=1.0), window=dict(seeds=22, steps=6, strength=0.9, start=0.2, end=0.6, guess_mode=True),
+)
+XL_PICTURES = dict(
+    plain=dict(seeds=30, steps=4), guess=dict(seeds=31, steps=3, guess_mode=True), unguided=dict(seeds=32, steps=3, guidance_scale=1.0, scale=0.6),
+    wide=dict(seeds=33, steps=3, picture=(16, 24), start=0.3, end=0.9), batch=dict(seeds=[34, 35], steps=3, num_images_per_prompt=2),
+)
+
+
+def drawn(pipe, name, case, tensors, key="image", **more):
+    """Latents of a case, beside the picture that steers."""
+    steering = picture(case["steps"], *case.get("picture", (16, 16)))
+    tensors[f"{name}/picture/0"] = np.asarray(steering)[None]
+    options = {k: case[v] for k, v in dict(controlnet_conditioning_scale="scale", control_guidance_start="start", control_guidance_end="end").items() if v in case}
+    options |= {k: case[k] for k in ("guess_mode", "guidance_scale", "num_images_per_prompt", "strength") if k in case}
+    out = pipe(PROMPTS[0], **{key: steering}, num_inference_steps=case["steps"], generator=seeded(case["seeds"]), output_type="latent", **options, **more).images
+    tensors[f"{name}/out"] = channels_last(out)
+
+
+def other_pictures():
+    base = quiet(StableDiffusionPipeline.from_pretrained(TINY, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False))
+    net = ControlNetModel.from_pretrained(HERE / "pipelines/controlnet_0", torch_dtype=torch.float32)
+    pipe = quiet(StableDiffusionControlNetImg2ImgPipeline(
+        vae=base.vae, text_encoder=base.text_encoder, tokenizer=base.tokenizer, unet=base.unet, scheduler=base.scheduler,
+        controlnet=net, safety_checker=None, feature_extractor=None, requires_safety_checker=False))
+    tensors, begun = {}, picture(99, 16, 16)
+    tensors["begun"] = np.asarray(begun)[None]
+    for name, case in FROM_PICTURES.items():
+        drawn(pipe, f"img2img/{name}", case, tensors, "control_image", image=begun)
+    xl = StableDiffusionXLPipeline.from_pretrained(HERE / "pipelines/tiny_xl", torch_dtype=torch.float32, add_watermarker=False)
+    folder = HERE / "pipelines/controlnet_xl"
+    made(xl.unet, dict(conditioning_embedding_out_channels=(4, 8))).half().save_pretrained(folder)
+    pipe = StableDiffusionXLControlNetPipeline(
+        vae=xl.vae, text_encoder=xl.text_encoder, text_encoder_2=xl.text_encoder_2, tokenizer=xl.tokenizer, tokenizer_2=xl.tokenizer_2, unet=xl.unet,
+        scheduler=xl.scheduler, controlnet=ControlNetModel.from_pretrained(folder, torch_dtype=torch.float32), add_watermarker=False)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.check_inputs = lambda *args, **kwargs: None
+    for name, case in XL_PICTURES.items():
+        drawn(pipe, f"xl/{name}", case, tensors)
+    save("pipelines/controlnet_others", tensors, {"img2img": FROM_PICTURES, "xl": XL_PICTURES, "prompt": PROMPTS[0]})
+
+
 def generate():
     networks()
     pictures()
+    other_pictures()
