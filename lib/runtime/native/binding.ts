@@ -52,6 +52,8 @@ export interface Binding {
   runFunction(name: string, inputs: Int32Array, outputs: number, compiled: boolean): Metadata[];
   /** Makes machine code of a function by XLA, for inputs like these, on another thread, by a run whose results are dropped. */
   compileFunction(name: string, inputs: Int32Array, outputs: number): Promise<void>;
+  /** Whether oneDNN's convolutions are faster than TensorFlow's own on this processor, by TensorFlow's word. */
+  usesOneDnn(): boolean;
   /** Whether float32 products and convolutions may be computed in TF32, where a GPU has it. */
   allowTf32(allowed: boolean): void;
 }

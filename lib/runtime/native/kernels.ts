@@ -38,7 +38,7 @@ export function installKernels(backendName: string, backend: NativeBackend): voi
     ? ['_MklSoftmax', [type('T', TF.FLOAT), PLAIN_TENSORS]] : ['Softmax', [type('T', TF.FLOAT)]];
   replace('Softmax', ({ logits }) => tf.tidy(() => // which GPUs compute in float32 whatever it is of, but CPUs do not
     backend.narrow(backend.executeSingleOutput(...softmax, [backend.widen(logits)]), logits)));
-  if (context.has('_MklNativeConv2DWithBias')) {
+  if (backend.binding.usesOneDnn() && context.has('_MklNativeConv2DWithBias')) { // elsewhere it is slower, and minutes for 512 x 512 pixels
     replace('FusedConv2D', ({ x, filter, bias }, attrs, former) => {
       const halves = [x, filter, bias].some(each => each && isHalf(backend.dataOf(each.dataId).dtype)); // for which few processors have it
       return bias && attrs.activation === 'linear' && attrs.dataFormat === 'NHWC' && typeof attrs.pad !== 'number' && !halves

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { Conv2d } from '../../../lib/layers/conv2d.js';
 import { GroupNorm } from '../../../lib/layers/group_norm.js';
 import { silu } from '../../../lib/layers/activations.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
@@ -53,6 +54,14 @@ describeOnDevices('ops of the native backend', device => {
     unet.dispose();
     return [sample, encoderHiddenStates];
   }));
+
+  it("take oneDNN's convolution where TensorFlow does, on processors that are made for it", () => expectNoLeak(() => tf.tidy(() => {
+    const conv = new Conv2d(3, 5, { stride: 2, padding: [0, 1, 0, 1] });
+    const { ops } = watch(backend(), () => tf.dispose(conv.forward(tf.ones([1, 9, 8, 3]))));
+    assert.equal(ops.includes('_MklNativeConv2DWithBias'), !backend().onGpu && backend().binding.usesOneDnn());
+    conv.dispose();
+    return [];
+  })));
 
   it('keep small values that JavaScript makes: each is handed over once', () => {
     const { binding } = backend();

@@ -358,14 +358,27 @@ static napi_value CompileFunction(napi_env env, napi_callback_info info) {
   return promise;
 }
 
+/** A function of TensorFlow's that has no C name; null if this TensorFlow has it not. */
+template <typename F>
+static F Function(const char *name) {
+  return reinterpret_cast<F>(dlsym(dlopen("libtensorflow_framework.so.2", RTLD_LAZY | RTLD_NOLOAD), name));
+}
+
+/** usesOneDnn(): boolean, whether TensorFlow takes oneDNN's convolutions in graphs: on processors for which these are faster than its own. */
+static napi_value UsesOneDnn(napi_env env, napi_callback_info) {
+  auto *uses = Function<bool (*)()>("_ZN10tensorflow12IsMKLEnabledEv");
+  napi_value value;
+  napi_get_boolean(env, uses && uses(), &value);
+  return value;
+}
+
 /** allowTf32(allowed: boolean): whether float32 products and convolutions may round their inputs to 10 bits, on GPUs that are faster so. */
 static napi_value AllowTf32(napi_env env, napi_callback_info info) {
   napi_value arguments[1];
   Arguments(env, info, arguments);
   bool allowed = false;
   napi_get_value_bool(env, arguments[0], &allowed);
-  void *framework = dlopen("libtensorflow_framework.so.2", RTLD_LAZY | RTLD_NOLOAD);
-  auto *set = reinterpret_cast<void (*)(bool)>(dlsym(framework, "_ZN3tsl32enable_tensor_float_32_executionEb"));  // it has no C name
+  auto *set = Function<void (*)(bool)>("_ZN3tsl32enable_tensor_float_32_executionEb");
   if (set) set(allowed);
   else napi_throw_error(env, nullptr, "this TensorFlow has no switch for TF32");
   return nullptr;
@@ -383,6 +396,7 @@ static napi_value Init(napi_env env, napi_value exports) {
       {"removeFunction", nullptr, RemoveFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"runFunction", nullptr, RunFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"compileFunction", nullptr, CompileFunction, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"usesOneDnn", nullptr, UsesOneDnn, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"allowTf32", nullptr, AllowTf32, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
   napi_define_properties(env, exports, ARRAY_SIZE(properties), properties);
