@@ -138,7 +138,8 @@ export class Control {
     if (scales.every(scale => scale === 0)) return undefined;
     const { guessMode } = this;
     const half = guided && guessMode; // what to avoid is not steered then
-    const latents = tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, this.nets[0].config.in_channels]);
+    const { in_channels: channels } = this.nets[0].config;
+    const latents = sample.shape[3] === channels ? sample : tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, channels]); // a UNet may see more
     const told = { ...half ? withoutAvoided(conditions) : conditions, guessMode };
     const seen = half ? tf.split(latents, 2)[1] : latents;
     const pictures = this.pictures.map(picture => guided && !guessMode ? tf.concat([picture, picture]) : picture);
