@@ -4,6 +4,12 @@ import type { NativeBackend } from './native_backend.js';
 
 type Inputs = Record<string, tf.Tensor>;
 
+/**
+ * Up to how large an image oneDNN's convolution is as fast as TensorFlow's own on processors that it is not made for, with AVX2 alone: at
+ * 256 x 256 it takes three times as long, and from 512 x 512 on minutes.
+ */
+const MOST_PIXELS = 128 * 128;
+
 /** oneDNN's ops have one kernel for plain tensors, under this label, and others for its own layouts. */
 const PLAIN_TENSORS = text('_kernel', 'MklNameChangeOp');
 
@@ -38,10 +44,13 @@ export function installKernels(backendName: string, backend: NativeBackend): voi
     ? ['_MklSoftmax', [type('T', TF.FLOAT), PLAIN_TENSORS]] : ['Softmax', [type('T', TF.FLOAT)]];
   replace('Softmax', ({ logits }) => tf.tidy(() => // which GPUs compute in float32 whatever it is of, but CPUs do not
     backend.narrow(backend.executeSingleOutput(...softmax, [backend.widen(logits)]), logits)));
-  if (backend.binding.usesOneDnn() && context.has('_MklNativeConv2DWithBias')) { // elsewhere it is slower, and minutes for 512 x 512 pixels
+  if (context.has('_MklNativeConv2DWithBias')) {
+    const most = backend.binding.usesOneDnn() ? Infinity : MOST_PIXELS;
     replace('FusedConv2D', ({ x, filter, bias }, attrs, former) => {
       const halves = [x, filter, bias].some(each => each && isHalf(backend.dataOf(each.dataId).dtype)); // for which few processors have it
-      return bias && attrs.activation === 'linear' && attrs.dataFormat === 'NHWC' && typeof attrs.pad !== 'number' && !halves
+      const [, height, width] = x.shape;
+      const plain = attrs.activation === 'linear' && attrs.dataFormat === 'NHWC' && typeof attrs.pad !== 'number';
+      return bias && plain && !halves && height * width! <= most
         ? backend.executeSingleOutput('_MklNativeConv2DWithBias', [...convolution(attrs), PLAIN_TENSORS], [x, filter, bias])
         : former();
     });
