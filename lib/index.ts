@@ -11,7 +11,7 @@ export {
 export type {
   ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
 } from './pipelines/components.js';
-export type { ControlImages, ControlNets, ControlOptions } from './pipelines/control.js';
+export type { ControlImages, ControlOptions } from './pipelines/control.js';
 export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
 export type { ControlNetImg2ImgOptions } from './pipelines/stable_diffusion_controlnet_img2img.js';
 export type { XLControlNetOptions } from './pipelines/stable_diffusion_xl_controlnet.js';
@@ -57,7 +57,7 @@ export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } f
 export { ControlNetModel, type ControlConditions, type FromUnetOptions } from './models/controlnet.js';
 export type { ControlNetConfig } from './models/controlnet_config.js';
 export type { ControlNetOutput } from './models/controlnet_output.js';
-export { MultiControlNetModel, type MultiControlConditions } from './models/multi_controlnet.js';
+export { MultiControlNetModel, type ControlNets, type MultiControlConditions } from './models/multi_controlnet.js';
 export { UNet2DConditionModel } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';

@@ -6,6 +6,9 @@ import type { ControlNetOutput } from './controlnet_output.js';
 import { Model } from './model.js';
 import type { UNetConditions } from './unet_down_path.js';
 
+/** What steers a UNet: one ControlNet, or several together. */
+export type ControlNets = ControlNetModel | MultiControlNetModel;
+
 /** What each of several ControlNets is told, in their order. */
 export interface MultiControlConditions extends Pick<ControlConditions, 'guessMode'> {
   controlnetCond: readonly tf.Tensor[];

@@ -7,7 +7,7 @@ import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import { ControlNetModel } from '../models/controlnet.js';
-import type { MultiControlNetModel } from '../models/multi_controlnet.js';
+import type { ControlNets } from '../models/multi_controlnet.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -39,11 +39,10 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
 
 /** The same, steered. */
 export interface ControlNetComponents extends StableDiffusionComponents {
-  /** One ControlNet, or several that steer together. */
-  controlnet: ControlNetModel | MultiControlNetModel;
+  controlnet: ControlNets;
 }
 
-const controlnet = network<ControlNetModel | MultiControlNetModel>('controlnet', ControlNetModel);
+const controlnet = network<ControlNets>('controlnet', ControlNetModel);
 
 export const controlledStableDiffusion: Family<ControlNetComponents> = {
   ...stableDiffusion, components: { ...stableDiffusion.components, controlnet },

@@ -2,14 +2,12 @@ import * as tf from '@tensorflow/tfjs';
 import { show } from '../core/checks.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import type { ControlNetOutput } from '../models/controlnet_output.js';
-import { MultiControlNetModel } from '../models/multi_controlnet.js';
+import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
 import type { UNetConditions } from '../models/unet_down_path.js';
 import { checkNumber } from './check_generate_options.js';
+import { repeatEach } from './encode_prompt.js';
 import type { GenerateRequest } from './generate_options.js';
-import { checkImages, resizePixels, type ImageInput } from './image_input.js';
-
-/** What steers: one ControlNet, or several together. */
-export type ControlNets = ControlNetModel | MultiControlNetModel;
+import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from './image_input.js';
 
 /** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
 export type ControlImages = ImageInput | ImageInput[];
@@ -85,8 +83,7 @@ export class Control {
     }
     const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
     this.counts = sizes.map(({ count }) => count);
-    const whole = (length: number) => Math.max(scaleFactor, length - length % scaleFactor);
-    [this.height, this.width] = [whole(sizes[0].height), whole(sizes[0].width)];
+    [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, scaleFactor));
     const each = (option: keyof ControlOptions, value: number | number[], min?: number, max?: number) => {
       const list = Array.isArray(value) ? value : nets.map(() => value);
       if (list.length !== nets.length) {
@@ -126,9 +123,7 @@ export class Control {
     const { scaleFactor } = this;
     this.pictures = this.inputs.map((input, i) => tf.tidy(() => {
       const pixels = resizePixels(input, rows * scaleFactor, columns * scaleFactor);
-      if (this.counts[i] === 1) return tf.tile(pixels, [images, 1, 1, 1]);
-      const rowsOfEach = Array.from({ length: images }, (_, image) => Math.floor(image / numImagesPerPrompt));
-      return tf.gather(pixels, rowsOfEach);
+      return this.counts[i] === 1 ? inTurn(pixels, images) : repeatEach(pixels, numImagesPerPrompt);
     }));
   }
 

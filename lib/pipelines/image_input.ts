@@ -100,9 +100,14 @@ export function startingPictures(vae: Autoencoder, image: ImageInput): StartingP
   const { scaleFactor: factor, config: { latent_channels: channels } } = vae;
   const { count, ...size } = checkImages('image', image, [3, channels]);
   const latents = isTensor(image) && image.shape[3] !== 3 ? image : undefined;
-  const whole = (length: number) => latents ? length * factor : Math.max(factor, length - length % factor);
+  const whole = (length: number) => latents ? length * factor : wholeSide(length, factor);
   const [height, width] = [whole(size.height), whole(size.width)];
   return { count, height, width, latents: generator => latents?.clone() ?? drawLatents(vae, toPixels(image, height, width), generator) };
+}
+
+/** So many pixels as a picture's side becomes: rounded down to a multiple of the VAE's factor, once that at least. */
+export function wholeSide(pixels: number, factor: number): number {
+  return Math.max(factor, pixels - pixels % factor);
 }
 
 /** Where denoising starts from pictures: with as much noise on them as the first of `timesteps` has. */

@@ -3,10 +3,9 @@ import { denormalize, Image } from '../image/image.js';
 import type { AttentionSlice } from '../layers/attention.js';
 import type { TokenMergingOptions } from '../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
-import type { ControlNetModel } from '../models/controlnet.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import type { Model } from '../models/model.js';
-import type { MultiControlNetModel } from '../models/multi_controlnet.js';
+import type { ControlNets } from '../models/multi_controlnet.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateRequest } from './generate_options.js';
@@ -18,7 +17,7 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   abstract unet: UNet2DConditionModel;
   abstract vae: Autoencoder;
   /** What steers the UNet, in pipelines that have something. */
-  controlnet?: ControlNetModel | MultiControlNetModel;
+  controlnet?: ControlNets;
   protected deepCacheOptions?: Required<DeepCacheOptions>;
   private warnedOfNaN = false;
 

@@ -1,6 +1,7 @@
 import { checkOptionNames } from '../core/checks.js';
+import type { ControlNets } from '../models/multi_controlnet.js';
 import { controlledStableDiffusion, type ControlNetComponents } from './components.js';
-import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlNets, type ControlOptions } from './control.js';
+import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 

@@ -1,6 +1,7 @@
 import { checkOptionNames } from '../core/checks.js';
+import type { ControlNets } from '../models/multi_controlnet.js';
 import { controlledStableDiffusionXL, type XLControlNetComponents } from './components.js';
-import { checkControlNet, Control, CONTROL_OPTIONS, type ControlNets, type ControlOptions } from './control.js';
+import { checkControlNet, Control, CONTROL_OPTIONS, type ControlOptions } from './control.js';
 import type { GenerateOutput, OutputType } from './generate_options.js';
 import type { ControlNetOptions } from './stable_diffusion_controlnet.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';

@@ -2,8 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
-import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
-import type { ControlImages, ControlNets } from '../../lib/pipelines/control.js';
+import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
+import type { ControlImages } from '../../lib/pipelines/control.js';
 import {
   StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
 } from '../../lib/pipelines/index.js';

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import type { Attribute, Values } from './binding.js';
 import type { Shape } from './tensor_data.js';
 
@@ -70,7 +71,7 @@ const RULES: Readonly<Record<string, Rule | undefined>> = {
       if (!values) return undefined;
       const lengths = [...values as Int32Array];
       const given = lengths.reduce((product, length) => length < 0 ? product : product * length, 1);
-      return [lengths.map(length => length < 0 ? count(shape) / given : length)];
+      return [lengths.map(length => length < 0 ? tf.util.sizeFromShape(shape as number[]) / given : length)];
     },
   },
   Transpose: { inputs: 2, shapes: ([{ shape }, { values: axes }]) => axes && [[...axes as Int32Array].map(axis => shape[axis])] },
@@ -138,8 +139,4 @@ function broadcast(a: Shape, b: Shape): Shape | undefined {
 function axisOf(axes: Values, shape: Shape): number {
   const axis = axes[0] as number;
   return axis < 0 ? axis + shape.length : axis;
-}
-
-function count(shape: Shape): number {
-  return shape.reduce((product, length) => product * length, 1);
 }
