@@ -9,8 +9,11 @@ export const TENSORFLOW_VERSION = '2.21.0';
 export const TFJS_VERSION = '4.22.0';
 export const BINDING_PACKAGE = '@tensorflow/tfjs-node-gpu'; // its C++ sources are the same as those of tfjs-node
 
-/** Counts the changes of our addons and of what a build holds, since a build of before does not serve us. */
-export const BUILD_VERSION = 5;
+/** Counts the changes of what a build holds beside our addons, and of how they are compiled: a build of before does not serve us. */
+const BUILD_VERSION = 5;
+
+/** Names the addons' sources, of which a spec knows the digest: a build serves those alone that it was compiled from. */
+export const ADDONS_DIGEST = '732b123b';
 
 /** The global through which the JavaScript of a build, which lies outside node_modules, gets this process's one tfjs. */
 export const TFJS_SYMBOL = 'tfjs-diffusers.tf';
@@ -23,7 +26,7 @@ export function cacheFolder(): string {
 /** A folder of this name is complete: setup fills another one and renames it. */
 export function buildFolder(kind: NativeKind): string {
   const versions = `tensorflow-${TENSORFLOW_VERSION}-tfjs-${TFJS_VERSION}`;
-  return join(cacheFolder(), `${versions}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}`);
+  return join(cacheFolder(), `${versions}-${process.platform}-${process.arch}-${kind}-${BUILD_VERSION}-${ADDONS_DIGEST}`);
 }
 
 /** How the folders beside the builds of this machine's processes begin, whose numbers follow: setup removes those of the dead. */
