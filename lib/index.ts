@@ -3,7 +3,8 @@ export * as tf from '@tensorflow/tfjs';
 
 export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
@@ -14,7 +15,10 @@ export type {
 export type { ControlImages, ControlOptions } from './pipelines/control.js';
 export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
 export type { ControlNetImg2ImgOptions } from './pipelines/stable_diffusion_controlnet_img2img.js';
+export type { ControlNetInpaintOptions } from './pipelines/stable_diffusion_controlnet_inpaint.js';
 export type { XLControlNetOptions } from './pipelines/stable_diffusion_xl_controlnet.js';
+export type { XLControlNetImg2ImgOptions } from './pipelines/stable_diffusion_xl_controlnet_img2img.js';
+export type { XLControlNetInpaintOptions } from './pipelines/stable_diffusion_xl_controlnet_inpaint.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';

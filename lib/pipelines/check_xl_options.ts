@@ -6,7 +6,7 @@ import type { GenerateRequest, OutputType } from './generate_options.js';
 import type { Pair, XLImageOptions, XLOptions, XLRequest } from './xl_options.js';
 
 /** What makes pictures: options are checked against it. */
-interface XLGenerating extends Generating {
+export interface XLGenerating extends Generating {
   readonly textEncoder2: CLIPTextModelWithProjection;
   readonly forceZerosForEmptyPrompt: boolean;
   readonly requiresAestheticsScore: boolean;

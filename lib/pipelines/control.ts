@@ -8,6 +8,7 @@ import { checkNumber } from './check_generate_options.js';
 import { repeatEach } from './encode_prompt.js';
 import type { GenerateRequest } from './generate_options.js';
 import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from './image_input.js';
+import type { Crop } from './inpainting.js';
 
 /** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
 export type ControlImages = ImageInput | ImageInput[];
@@ -72,7 +73,7 @@ export class Control {
    */
   private constructor(
     private readonly controlnet: ControlNets, private readonly scaleFactor: number,
-    private readonly name: string, images: ControlImages, options: ControlOptions,
+    private readonly name: string, images: ControlImages, private readonly options: ControlOptions,
   ) {
     const nets = controlnet instanceof ControlNetModel ? [controlnet] : controlnet.nets;
     this.nets = nets;
@@ -109,6 +110,13 @@ export class Control {
     const { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
     const own = { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd };
     return [others, new Control(controlnet, vaeScaleFactor, name, images, own)];
+  }
+
+  /** The same for a part of the picture that is made. @throws as `crop` does. */
+  cropped(crop: Crop): Control {
+    const { name, inputs } = this;
+    const images = this.controlnet instanceof ControlNetModel ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
+    return new Control(this.controlnet, this.scaleFactor, name, images, this.options);
   }
 
   /** @throws RangeError unless there is one picture for all images, or one for each prompt. */

@@ -4,11 +4,17 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { StepOptions } from '../schedulers/types.js';
 import { startProgressBar, type ProgressBarConfig } from './progress_bar.js';
 
+/** The steps to take. */
+export interface DenoisingSteps {
+  timesteps: readonly number[];
+  /** How many there are with those that are left to another model, if any are: what steers for a share of the steps counts these. */
+  wholeSteps?: number;
+}
+
 /** Where denoising begins, and what it is led by besides the text. */
-export interface DenoisingStart {
+export interface DenoisingStart extends DenoisingSteps {
   /** Noisy latents, as strong as the first timestep has them. */
   latents: tf.Tensor;
-  timesteps: readonly number[];
   /** What the model sees behind the latents, in more channels. */
   condition?: tf.Tensor;
   /** Latents that stay where `mask` is 0, and the noise that they have until the end. */

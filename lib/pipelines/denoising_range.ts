@@ -1,5 +1,6 @@
 import { show } from '../core/checks.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
+import type { DenoisingSteps } from './denoise.js';
 
 /** Which part of the noise to take away, as shares of all of it: one model begins where another ended. */
 export interface DenoisingRange {
@@ -32,11 +33,12 @@ export function timestepsFrom(scheduler: Scheduler, denoisingStart: number): num
   return timesteps.slice(-left);
 }
 
-/** Those of `timesteps` until there. */
-export function timestepsUntil(scheduler: Scheduler, timesteps: readonly number[], denoisingEnd = 1): number[] {
-  if (denoisingEnd === 1) return [...timesteps];
+/** Those of `timesteps` until there, and how many there were. */
+export function timestepsUntil(scheduler: Scheduler, timesteps: readonly number[], denoisingEnd = 1): DenoisingSteps {
+  const wholeSteps = timesteps.length;
+  if (denoisingEnd === 1) return { timesteps, wholeSteps };
   const cutoff = trainedTimestep(scheduler, denoisingEnd);
-  return timesteps.slice(0, timesteps.filter(timestep => timestep >= cutoff).length);
+  return { timesteps: timesteps.slice(0, timesteps.filter(timestep => timestep >= cutoff).length), wholeSteps };
 }
 
 /** Of those that models are trained on, the one at which such a share of the noise is gone. */

@@ -97,7 +97,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       scheduler, numInferenceSteps, signal,
       endsWithOriginal: this.endsWithOriginal,
       stepOptions: { generator, eta, dtype: unet.weightDtype },
-      predict: this.predictor(text, timesteps.length, request, deepCache, control),
+      predict: this.predictor(text, start, request, deepCache, control),
       afterStep: async ({ index, timestep, latents }) => {
         if (detectAnomaly) {
           const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
@@ -111,17 +111,17 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
 
   /** What the UNet says of a sample, led by the texts and by what is told besides. */
   private predictor(
-    text: EncodedTexts, steps: number, request: GenerateRequest, deepCache?: DeepCache, steering?: Control,
+    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache, steering?: Control,
   ): DenoisingOptions['predict'] {
     const { guided, guidanceStop, guidanceScale, guidanceRescale, timeIds, latentShape: [images] } = request;
     const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
-    const guidedSteps = guided ? Math.floor(guidanceStop * steps) : 0;
+    const guidedSteps = guided ? Math.floor(guidanceStop * timesteps.length) : 0;
     const rows = (ids: readonly number[]) => Array<readonly number[]>(images).fill(ids);
     return (sample, timestep, index) => {
       const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
       const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => {
         const conditions = { encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond };
-        const control = steering?.add({ sample, timestep, index, steps, conditions, guided: index < guidedSteps });
+        const control = steering?.add({ sample, timestep, index, steps: wholeSteps, conditions, guided: index < guidedSteps });
         return this.unet.forward(sample, timestep, { ...conditions, control, deepCache });
       };
       const { wanted = [], avoided = [] } = timeIds ?? {};

@@ -4,16 +4,20 @@ import { pipelineClasses } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
+import { StableDiffusionControlNetInpaintPipeline } from './stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
+import { StableDiffusionXLControlNetImg2ImgPipeline } from './stable_diffusion_xl_controlnet_img2img.js';
+import { StableDiffusionXLControlNetInpaintPipeline } from './stable_diffusion_xl_controlnet_inpaint.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
 const classes = {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
@@ -24,7 +28,8 @@ export { DiffusionPipeline } from './diffusion_pipeline.js';
 export { pipelineClasses, type PipelineClass } from './registry.js';
 export {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline,
+  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
+  StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

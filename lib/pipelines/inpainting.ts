@@ -4,7 +4,7 @@ import { randn } from '../core/random.js';
 import { Image } from '../image/image.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { StableDiffusionComponents } from './components.js';
-import type { DenoisingStart } from './denoise.js';
+import type { DenoisingStart, DenoisingSteps } from './denoise.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
 import {
   checkImages, checkTurns, drawLatents, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
@@ -38,20 +38,25 @@ export const PAINTING_OPTIONS = Object.keys({
 } satisfies Record<keyof Painting, true>);
 
 /** What paints. */
-interface Painter extends Pick<StableDiffusionComponents, 'unet' | 'vae'> {
+export interface Painter extends Pick<StableDiffusionComponents, 'unet' | 'vae'> {
   readonly vaeScaleFactor: number;
 }
 
 /** Where the steps begin. */
 export interface PaintingSteps {
   /** Those to take; the scheduler's run begins there. */
-  readonly timesteps: (scheduler: Scheduler) => number[];
+  readonly timesteps: (scheduler: Scheduler) => DenoisingSteps;
   /** Whether noise is to be added to the picture, or it is latents with theirs. */
   readonly addsNoise?: boolean;
 }
 
-/** Makes pictures from where the function that it is given says. */
-type Run = (start: (scheduler: Scheduler) => DenoisingStart) => Promise<GenerateOutput<OutputType>>;
+/** Of a picture, which an option gives, the part that is worked on. @throws TypeError, RangeError unless it is as large as the whole. */
+export type Crop = (option: string, picture: ImageInput) => Image;
+
+/** Makes what is asked for from where the function that it is given says; a part of a picture, if `crop` is given. */
+export type Paint<R extends GenerateRequest> = (
+  request: R, start: (scheduler: Scheduler) => DenoisingStart, crop?: Crop,
+) => Promise<GenerateOutput<OutputType>>;
 
 /** How many channels the UNet may take: it may see the mask and what is around it. */
 export function paintingChannels({ vae }: Painter): number[] {
@@ -59,18 +64,21 @@ export function paintingChannels({ vae }: Painter): number[] {
   return [channels, 2 * channels + 1];
 }
 
-/** Paints, for a checked request, by `run`. @throws TypeError, RangeError for pictures and masks that do not fit, before any work. */
-export async function inpaint<T extends OutputType>(
-  painter: Painter, request: GenerateRequest, { paddingMaskCrop, ...painting }: Painting, steps: PaintingSteps, run: Run,
+/** Paints, for a checked request, by `paint`. @throws TypeError, RangeError for pictures and masks that do not fit, before any work. */
+export async function inpaint<T extends OutputType, R extends GenerateRequest>(
+  painter: Painter, request: R, { paddingMaskCrop, ...painting }: Painting, steps: PaintingSteps, paint: Paint<R>,
 ): Promise<GenerateOutput<T>> {
-  if (paddingMaskCrop === undefined) return run(preparePainting(painter, request, painting, steps)) as Promise<GenerateOutput<T>>;
+  if (paddingMaskCrop === undefined) return paint(request, preparePainting(painter, request, painting, steps)) as Promise<GenerateOutput<T>>;
   const { image, maskImage } = painting;
   const [, height, width] = request.latentShape.map(length => length * painter.vaeScaleFactor);
-  const [whole, mask] = checkCrop(image, maskImage, checkInteger('paddingMaskCrop', paddingMaskCrop, 0), request.outputType);
+  const where = `with paddingMaskCrop ${checkInteger('paddingMaskCrop', paddingMaskCrop, 0)}`;
+  const whole = checkPart('image', image, where);
+  const mask = checkPart('maskImage', maskImage, where, whole);
+  if (request.outputType !== 'image') throw new RangeError(`outputType: got ${show(request.outputType)}, takes 'image' ${where}`);
   const box = cropRegion(mask, width, height, paddingMaskCrop);
-  const [part, partMask] = [whole.toRgb(), mask].map(each => cropAndFill(each, box, width, height));
-  const start = preparePainting(painter, request, { ...painting, image: part, maskImage: partMask }, steps);
-  const { images } = await run(start) as GenerateOutput<'image'>;
+  const crop: Crop = (name, picture) => cropAndFill(checkPart(name, picture, where, whole), box, width, height);
+  const start = preparePainting(painter, request, { ...painting, image: crop('image', whole.toRgb()), maskImage: crop('maskImage', mask) }, steps);
+  const { images } = await paint(request, start, crop) as GenerateOutput<'image'>;
   return { images: images.map(made => overlay(made, whole, mask, box)) } as GenerateOutput<T>;
 }
 
@@ -100,10 +108,9 @@ function preparePainting(
     throw new RangeError(`maskImage: got ${masks} for ${count} of image, takes as many, or one of either`);
   }
 
-  return scheduler => tf.tidy(() => {
+  const startAt = (scheduler: Scheduler, timestep: number) => tf.tidy(() => {
     const generators = (pictures: tf.Tensor) => Array.isArray(generator) ? generator.slice(0, pictures.shape[0]) : generator;
     const draw = (pictures: tf.Tensor) => inTurn(drawLatents(vae, pictures, generators(pictures)), images);
-    const timesteps = choose(scheduler);
     const pixels = imageLatents ? undefined : toPixels(image, height, width);
     const mask = toMask(maskImage, height, width);
     const latentMask = inTurn(resizeNearest(mask, rows, columns), images);
@@ -112,31 +119,32 @@ function preparePainting(
     const original = seesMask && fromNoise ? undefined : pixels ? draw(pixels) : inTurn(imageLatents!, images);
     const noise = latents?.clone() ?? randn(latentShape, generator, dtype);
     const begin = fromNoise ? noise.mul(scheduler.initNoiseSigma)
-      : addsNoise ? scheduler.addNoise(original!, noise, timesteps[0])
+      : addsNoise ? scheduler.addNoise(original!, noise, timestep)
       : original!.clone();
     const around = maskedImageLatents ?? pixels?.mul(tf.sub(1, mask));
     const encoded = around?.shape[3] === channels;
     if (seesMask) {
-      return { timesteps, latents: begin, condition: tf.concat([latentMask, encoded ? inTurn(around, images) : draw(around!)], -1) };
+      return { latents: begin, condition: tf.concat([latentMask, encoded ? inTurn(around, images) : draw(around!)], -1) };
     }
     if (around && !encoded) { // what diffusers encodes for nothing
       skipLatents(vae, [around.shape[0], rows, columns, channels], generators(around));
     }
-    return { timesteps, latents: begin, known: { original: original!, noise, mask: latentMask } };
+    return { latents: begin, known: { original: original!, noise, mask: latentMask } };
   });
+  return scheduler => {
+    const steps = choose(scheduler);
+    return { ...steps, ...startAt(scheduler, steps.timesteps[0]) };
+  };
 }
 
-/** @throws TypeError or RangeError unless there is one picture, a mask of its size, and a picture to make. */
-function checkCrop(image: ImageInput, maskImage: ImageInput, padding: number, outputType: OutputType): [Image, Image] {
-  const where = `with paddingMaskCrop ${padding}`;
-  if (!(image instanceof Image)) throw new TypeError(`image: takes one Image ${where}, got ${show(image)}`);
-  if (!(maskImage instanceof Image)) throw new TypeError(`maskImage: takes one Image ${where}, got ${show(maskImage)}`);
-  if (image.width !== maskImage.width || image.height !== maskImage.height) {
-    const [got, takes] = [maskImage, image].map(({ width, height }) => `${width} x ${height}`);
-    throw new RangeError(`maskImage: got ${got} pixels, takes the image's ${takes} ${where}`);
+/** @throws TypeError, RangeError naming the option unless it is one picture, as large as another one if there is. */
+function checkPart(name: string, picture: ImageInput, where: string, whole = picture): Image {
+  if (!(picture instanceof Image)) throw new TypeError(`${name}: takes one Image ${where}, got ${show(picture)}`);
+  const { width, height } = whole as Image;
+  if (picture.width !== width || picture.height !== height) {
+    throw new RangeError(`${name}: got ${picture.width} x ${picture.height} pixels, takes the image's ${width} x ${height} ${where}`);
   }
-  if (outputType !== 'image') throw new RangeError(`outputType: got ${show(outputType)}, takes 'image' ${where}`);
-  return [image, maskImage];
+  return picture;
 }
 
 /** @throws RangeError unless it is latents, or pixels, for so many images or fewer to be taken in turn. */

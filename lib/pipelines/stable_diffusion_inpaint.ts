@@ -1,15 +1,15 @@
 import { checkOptionNames } from '../core/checks.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { checkGenerateOptions } from './check_generate_options.js';
-import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from './generate_options.js';
+import { checkGenerateOptions, type Generating } from './check_generate_options.js';
+import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import { checkStrength, lastTimesteps } from './image_input.js';
-import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting } from './inpainting.js';
+import { inpaint, PAINTING_OPTIONS, paintingChannels, type Paint, type Painter, type Painting } from './inpainting.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** Options of `generate`: those of the text-to-image pipeline, and a picture with the part of it that is to be made anew. */
 export interface InpaintOptions<T extends OutputType = 'image'> extends GenerateOptions<T>, Painting {}
 
-const INPAINT_OPTIONS = [...OPTIONS, ...PAINTING_OPTIONS];
+export const INPAINT_OPTIONS = [...OPTIONS, ...PAINTING_OPTIONS];
 
 /**
  * Inpainting: makes a part of a picture anew, along a prompt. With a UNet that was trained for it (it sees the mask and the rest of the
@@ -22,11 +22,17 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
     prompt: string | string[] | undefined, options: InpaintOptions<T>,
   ): Promise<GenerateOutput<T>> {
     checkOptionNames('generate', options, INPAINT_OPTIONS);
-    const { image, maskImage, strength = 1, paddingMaskCrop, maskedImageLatents, ...others } = options;
-    const request = { ...checkGenerateOptions(this, prompt, others, paintingChannels(this)), strength };
-    const left = checkStrength(strength, request.numInferenceSteps);
-    const steps = { timesteps: (scheduler: Scheduler) => lastTimesteps(scheduler, request.numInferenceSteps, left) };
-    const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };
-    return inpaint(this, request, painting, steps, start => this.run(request, start));
+    return paintAlong(this, prompt, options, (request, start) => this.run(request, start));
   }
+}
+
+/** Paints along a prompt by `paint`. @throws as `generate` does. */
+export async function paintAlong<T extends OutputType>(
+  pipe: Generating & Painter, prompt: string | string[] | undefined, options: InpaintOptions<T>, paint: Paint<GenerateRequest>,
+): Promise<GenerateOutput<T>> {
+  const { image, maskImage, strength = 1, paddingMaskCrop, maskedImageLatents, ...others } = options;
+  const request = { ...checkGenerateOptions(pipe, prompt, others, paintingChannels(pipe)), strength };
+  const left = checkStrength(strength, request.numInferenceSteps);
+  const steps = { timesteps: (scheduler: Scheduler) => ({ timesteps: lastTimesteps(scheduler, request.numInferenceSteps, left) }) };
+  return inpaint(pipe, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, paint);
 }

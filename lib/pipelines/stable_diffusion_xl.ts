@@ -85,8 +85,7 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
   ): Promise<GenerateOutput<T>> {
     const request = checkXLOptions(this, prompt, options);
     return this.run(request, scheduler => ({
-      latents: prepareLatents(request, scheduler),
-      timesteps: timestepsUntil(scheduler, scheduler.timesteps, request.denoisingEnd),
+      latents: prepareLatents(request, scheduler), ...timestepsUntil(scheduler, scheduler.timesteps, request.denoisingEnd),
     }), control);
   }
 

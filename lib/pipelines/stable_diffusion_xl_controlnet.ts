@@ -9,9 +9,9 @@ import { XL_OPTIONS, type XLOptions } from './xl_options.js';
 
 /** Options of `generate`: those of text to image, and pictures to steer by, whose size is the default. */
 export interface XLControlNetOptions<T extends OutputType = 'image'>
-  extends Omit<XLOptions<T>, 'denoisingEnd'>, ControlOptions, Pick<ControlNetOptions, 'image'> {}
+  extends XLOptions<T>, ControlOptions, Pick<ControlNetOptions, 'image'> {}
 
-const XL_CONTROLNET_OPTIONS = [...XL_OPTIONS.filter(option => option !== 'denoisingEnd'), ...CONTROL_OPTIONS, 'image'];
+const XL_CONTROLNET_OPTIONS = [...XL_OPTIONS, ...CONTROL_OPTIONS, 'image'];
 
 /**
  * Text to image by Stable Diffusion XL, steered by a picture through a ControlNet.

@@ -4,14 +4,15 @@ import json
 import diffusers
 import numpy as np
 import torch
-from diffusers import (ControlNetModel, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,
-                       StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
+from diffusers import (ControlNetModel, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
+                       StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetImg2ImgPipeline,
+                       StableDiffusionXLControlNetInpaintPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
 from safetensors import safe_open
 
 from generate import HERE, channels_last, save
 from parts.layers import randomize, weights
 from parts.models import conditions, x
-from parts.pipelines import TINY, picture, quiet, seeded
+from parts.pipelines import SECOND_UNET, TINY, mask, picture, quiet, seeded
 
 SMALL = dict(conditioning_embedding_out_channels=(4, 6, 8, 12))
 CASES = {
@@ -141,7 +142,54 @@ def other_pictures():
     save("pipelines/controlnet_others", tensors, {"img2img": FROM_PICTURES, "xl": XL_PICTURES, "prompt": PROMPTS[0]})
 
 
+# Pictures, masks and what steers are of `size`; `unet` with 9 channels sees the mask; `crop` works on a part alone, and gives pictures.
+EDITS = dict(
+    inpaint=dict(seeds=40, steps=4), inpaint_weak=dict(seeds=41, steps=5, strength=0.6, scale=1.0), inpaint_nine=dict(seeds=42, steps=3, unet="nine"),
+    inpaint_batch=dict(seeds=[43, 44], steps=3, num_images_per_prompt=2, guess_mode=True, size=(16, 24), start=0.2, end=0.8),
+    inpaint_two=dict(seeds=45, steps=3, nets=2, scale=[0.9, 0.3], guidance_scale=1.0), inpaint_crop=dict(seeds=46, steps=3, size=(40, 56), height=16, width=24, crop=4),
+    inpaint_crop_two=dict(seeds=47, steps=3, nets=2, size=(37, 51), height=16, width=16, crop=2, unet="nine"),
+    xl=dict(seeds=50, steps=4, end=0.6, denoising_end=0.7), xl_img2img=dict(seeds=51, steps=4), xl_img2img_scored=dict(seeds=[52, 53], steps=5, strength=0.5, scale=0.4, size=(16, 24), guess_mode=True,
+    num_images_per_prompt=2), xl_inpaint=dict(seeds=54, steps=4), xl_inpaint_nine=dict(seeds=55, steps=4, unet="nine", strength=0.7, guess_mode=True),
+    xl_inpaint_range=dict(seeds=56, steps=8, denoising_end=0.6, start=0.1, end=0.5), xl_inpaint_crop=dict(seeds=57, steps=3, size=(40, 56), height=24, width=16, crop=3),
+)
+
+
+def edits():
+    base = quiet(StableDiffusionPipeline.from_pretrained(TINY, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False))
+    xl = StableDiffusionXLPipeline.from_pretrained(HERE / "pipelines/tiny_xl", torch_dtype=torch.float32, add_watermarker=False)
+    net = lambda name: ControlNetModel.from_pretrained(HERE / f"pipelines/controlnet_{name}", torch_dtype=torch.float32)
+    unet = lambda folder: UNet2DConditionModel.from_pretrained(HERE / folder, torch_dtype=torch.float32)
+    nets, xl_net = [net(0), net(1)], net("xl")
+    nine, xl_nine = unet(SECOND_UNET), unet("pipelines/unet_xl_nine")
+    tensors = {}
+    for name, case in EDITS.items():
+        is_xl, paints, begins = name.startswith("xl"), "inpaint" in name, "img2img" in name
+        if is_xl:
+            Pipeline = StableDiffusionXLControlNetInpaintPipeline if paints else StableDiffusionXLControlNetImg2ImgPipeline if begins else StableDiffusionXLControlNetPipeline
+            parts = dict(xl.components, controlnet=xl_net, add_watermarker=False) | (dict(unet=xl_nine) if "unet" in case else {})
+            pipe = Pipeline(**parts)
+            pipe.set_progress_bar_config(disable=True)
+            pipe.check_inputs = lambda *args, **kwargs: None
+        else:
+            parts = dict(base.components, controlnet=nets if case.get("nets") == 2 else nets[0], requires_safety_checker=False) | (dict(unet=nine) if "unet" in case else {})
+            pipe = quiet(StableDiffusionControlNetInpaintPipeline(**parts))
+        size = case.get("size", (16, 16))
+        steering = [picture(60 + i, *size) for i in range(case.get("nets", 1))]
+        given = dict(picture=picture(7, *size), mask=mask(*size)) | {f"steering/{i}": each for i, each in enumerate(steering)}
+        tensors |= {f"{name}/{key}": np.asarray(each)[None] for key, each in given.items()}
+        options = {k: case[v] for k, v in dict(controlnet_conditioning_scale="scale", control_guidance_start="start", control_guidance_end="end", padding_mask_crop="crop").items() if v in case}
+        options |= {k: case[k] for k in ("guess_mode", "guidance_scale", "num_images_per_prompt", "strength", "height", "width", "denoising_end") if k in case}
+        control = steering if len(steering) > 1 else steering[0]
+        options |= dict(image=given["picture"], control_image=control) if paints or begins else dict(image=control)
+        if paints:
+            options["mask_image"] = given["mask"]
+        out = pipe(PROMPTS[0], num_inference_steps=case["steps"], generator=seeded(case["seeds"]), output_type="pil" if "crop" in case else "latent", **options).images
+        tensors[f"{name}/out"] = np.stack([np.asarray(each) for each in out]) if "crop" in case else channels_last(out)
+    save("pipelines/controlnet_edits", tensors, {"cases": EDITS, "prompt": PROMPTS[0]})
+
+
 def generate():
     networks()
     pictures()
     other_pictures()
+    edits()
