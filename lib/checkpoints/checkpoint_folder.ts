@@ -1,22 +1,24 @@
 import { brief, printable } from '../core/checks.js';
-import { parseJson } from '../core/json.js';
-import type { ByteSource } from '../files/byte_source.js';
-import { checkRelativePath, ModelFileError, type ModelFolder } from '../files/model_folder.js';
-import { torchToTfjs } from '../weights/layouts.js';
-import { byteSize, elementSizes } from '../weights/safetensors.js';
+import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
-import { safetensorsView, type Checkpoint, type CheckpointTensor } from './checkpoint.js';
+import type { Checkpoint } from './checkpoint.js';
 import { readClipMerges } from './clip_merges.js';
 import { CLIP_TOKENS, clipVocabulary } from './clip_vocabulary.js';
+import { findControlNet } from './controlnet_file.js';
 import { knownOf, type CheckpointOptions, type TextPart } from './generations.js';
 import { clipConfig, openClipConfig, vaeConfig } from './ldm_config.js';
 import { ldmPrefixes, openClipKeys, unetKey, vaeKey } from './ldm_keys.js';
 import { unetConfig } from './ldm_unet_config.js';
-import type { Shapes } from './shapes.js';
+import { below, renamed, shapesOf, slice, transposed, type Tensors } from './tensors.js';
+import { VirtualFolder } from './virtual_folder.js';
 
 export type { CheckpointOptions } from './generations.js';
 
-type Tensors = Map<string, CheckpointTensor>;
+/** What model_index.json says. */
+interface Index {
+  readonly _class_name: string;
+}
+
 type ReadMerges = () => Promise<string>;
 
 /** A text encoder of a checkpoint. */
@@ -26,8 +28,8 @@ interface FoundText {
 }
 
 /**
- * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its VAE alone, as the folder that diffusers would make of it:
- * configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
+ * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of a VAE or ControlNet alone, as the folder that diffusers would make of
+ * it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
  * @param readMerges gives CLIP's merges.txt, which is in no such file.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
@@ -37,6 +39,8 @@ export async function checkpointFolder(
   const { name, tensors } = checkpoint;
   try {
     if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return await pipelineFolder(checkpoint, options, readMerges);
+    const controlnet = findControlNet(tensors);
+    if (controlnet) return controlNetFolder(checkpoint, controlnet.weights, options.config ?? controlnet.config);
     const vae = below(tensors, tensors.has(`${ldmPrefixes.vae}encoder.conv_in.weight`) ? ldmPrefixes.vae : '');
     if (vae.has('encoder.down.0.block.0.conv1.weight')) return vaeFolder(checkpoint, vae);
   } catch (error) {
@@ -47,7 +51,8 @@ export async function checkpointFolder(
     if (options.config) return partFolder(checkpoint, options.config);
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
-  throw new ModelFileError(printable(`${name}: is no checkpoint of Stable Diffusion 1.x, 2.x or XL, nor of its VAE: it holds ${first}`));
+  const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x or XL, its VAE or a ControlNet';
+  throw new ModelFileError(printable(`${name}: holds ${first}, takes ${takes}`));
 }
 
 async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions, readMerges: ReadMerges): Promise<ModelFolder> {
@@ -84,9 +89,20 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
     const option = part.component === 'text_encoder' ? 'textEncoder' : 'textEncoder2';
     if (!encoder) missing[part.component] = `has no text encoder (${part.prefixes}); fromSingleFile takes one as the option ${option}`;
   }
+  const controlnet = findControlNet(tensors);
+  if (controlnet) {
+    Object.assign(files, steered(files['model_index.json'] as Index), { 'controlnet/config.json': controlnet.config });
+    weights['controlnet/diffusion_pytorch_model.safetensors'] = controlnet.weights;
+  }
   const words = bundledWords(tensors);
   if (words.size > 0) weights[BUNDLED_WORDS] = words;
   return new VirtualFolder(checkpoint, files, weights, missing);
+}
+
+/** The index of a checkpoint that holds a ControlNet beside the whole model, as the first ones did. */
+function steered(index: Index): Record<string, unknown> {
+  const className = index._class_name.replace(/^StableDiffusion(XL)?/, '$&ControlNet');
+  return { 'model_index.json': { ...index, _class_name: className, controlnet: ['diffusers', 'ControlNetModel'] } };
 }
 
 function tokenizerFiles({ tokenizer, padding }: TextPart, readMerges: ReadMerges): Record<string, unknown> {
@@ -108,6 +124,10 @@ function vaeFolder(checkpoint: Checkpoint, vae: Tensors): ModelFolder {
   return new VirtualFolder(checkpoint, { 'config.json': config }, {
     'diffusion_pytorch_model.safetensors': vaeWeights(vae, config.block_out_channels.length),
   });
+}
+
+function controlNetFolder(checkpoint: Checkpoint, weights: Tensors, config: object): ModelFolder {
+  return new VirtualFolder(checkpoint, { 'config.json': config }, { 'diffusion_pytorch_model.safetensors': weights });
 }
 
 /** A network by itself, as diffusers keeps it. Files of text encoders are named otherwise than those of the rest. */
@@ -158,84 +178,4 @@ function bundledWords(tensors: Tensors): Tensors {
     const word = bundledWord(key);
     return word === undefined ? [] : [[word, tensor] as const];
   }));
-}
-
-/** Part `i` of `parts` equal ones along the first axis. */
-function slice(tensor: CheckpointTensor, i: number, parts: number): CheckpointTensor {
-  const [rows, ...rest] = tensor.shape;
-  return {
-    dtype: tensor.dtype,
-    shape: [rows / parts, ...rest],
-    offset: tensor.offset === undefined ? undefined : tensor.offset + i * byteSize(tensor) / parts,
-    read: async source => {
-      const bytes = await tensor.read(source);
-      return bytes.subarray(i * bytes.length / parts, (i + 1) * bytes.length / parts);
-    },
-  };
-}
-
-/** A matrix with its axes exchanged. */
-function transposed(tensor: CheckpointTensor): CheckpointTensor {
-  const [rows, columns] = tensor.shape;
-  return {
-    dtype: tensor.dtype,
-    shape: [columns, rows],
-    read: async source => torchToTfjs(await tensor.read(source), elementSizes[tensor.dtype], tensor.shape, 'linear'),
-  };
-}
-
-/** The tensors whose names begin with the prefix, without it. */
-function below(tensors: Tensors, prefix: string): Tensors {
-  return new Map([...tensors].filter(([key]) => key.startsWith(prefix)).map(([key, tensor]) => [key.slice(prefix.length), tensor]));
-}
-
-function renamed(tensors: Tensors, rename: (key: string) => string): Tensors {
-  const result: Tensors = new Map();
-  for (const [key, tensor] of tensors) {
-    const name = rename(key);
-    if (result.has(name)) throw new RangeError(`${brief(key)}: another weight is called ${brief(name)} already`);
-    result.set(name, tensor);
-  }
-  return result;
-}
-
-function shapesOf(tensors: Tensors): Shapes {
-  return key => tensors.get(key)?.shape;
-}
-
-/** Texts (or values, as JSON, or what gives one) in memory and weights in a checkpoint; `missing` says of a component what is wrong. */
-class VirtualFolder implements ModelFolder {
-  readonly name: string;
-
-  constructor(
-    private readonly checkpoint: Checkpoint,
-    private readonly texts: Record<string, unknown>,
-    private readonly weights: Record<string, Tensors>,
-    private readonly missing: Record<string, string> = {},
-  ) {
-    this.name = checkpoint.name;
-  }
-
-  async has(path: string): Promise<boolean> {
-    const [component] = checkRelativePath(path).split('/');
-    if (Object.hasOwn(this.missing, component)) throw new ModelFileError(`${this.name}: ${this.missing[component]}`);
-    return Object.hasOwn(this.texts, path) || Object.hasOwn(this.weights, path);
-  }
-
-  async readJson(path: string): Promise<unknown> {
-    return parseJson(`${this.name}/${path}`, await this.readText(path));
-  }
-
-  async readText(path: string): Promise<string> {
-    if (!await this.has(path)) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
-    const text = this.texts[path];
-    const content: unknown = typeof text === 'function' ? await text() : text;
-    return typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`;
-  }
-
-  async open(path: string): Promise<ByteSource> {
-    if (Object.hasOwn(this.weights, path)) return safetensorsView(this.weights[path], await this.checkpoint.open());
-    const bytes = new TextEncoder().encode(await this.readText(path));
-    return { size: bytes.length, read: async (offset, length) => bytes.slice(offset, offset + length), close: async () => {} };
-  }
 }

@@ -200,8 +200,8 @@ describe('checkpointFolder', () => {
   const { shapes } = golden.sd1;
   const without = (prefix: string) => Object.fromEntries(Object.entries(shapes).filter(([key]) => !key.startsWith(prefix)));
   const refuses: Array<[string, Record<string, number[]>, RegExp]> = [
-    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: is no checkpoint of Stable Diffusion 1\.x, 2\.x or XL, nor of its VAE: it holds lora\.weight$/],
-    ['an empty file', {}, /it holds no tensor at all/],
+    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: holds lora\.weight, takes a checkpoint of Stable Diffusion 1\.x, 2\.x or XL, its VAE or a ControlNet$/],
+    ['an empty file', {}, /: holds no tensor at all/],
     ['a UNet without blocks', { 'model.diffusion_model.input_blocks.0.0.weight': [320, 4, 3, 3] }, /UNet: has no blocks or no attention/],
     ['other depths', { ...golden.xl.shapes, 'model.diffusion_model.middle_block.1.transformer_blocks.10.attn2.to_k.weight': [1280, 2048] }, /has 10 transformer blocks in the last level and 11 in the middle/],
     ['Playground 2.5', { ...golden.xl.shapes, edm_mean: [1, 4, 1, 1] }, /model\.ckpt: is Playground 2\.5, whose latents have a mean of their own: load its folder/],

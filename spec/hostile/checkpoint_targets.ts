@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
+import type { ModelFolder } from '../../lib/files/model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { matchWeights } from '../../lib/weights/load_weights.js';
 import { decodeTensor } from '../../lib/weights/safetensors.js';
@@ -21,6 +23,8 @@ export function checkpointTargets(): Target[] {
   const saved = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
   const shapes = ['sd1', 'sd2'].map(generation => Object.fromEntries(
     Object.entries<number[]>(saved[generation].shapes).filter(([key]) => !key.startsWith('model_ema'))));
+  const control = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/controlnet.json.gz')).toString());
+  const controlShapes = [...Object.values<{ shapes: object }>(control.files), ...Object.values<{ shapes: object }>(control.published)].map(({ shapes }) => shapes);
   return [
     { name: 'torch zip', isJson: false, seeds: [zip], read: readAll },
     { name: 'old torch file', isJson: false, seeds: [golden('checkpoints/legacy.bin')], read: readAll },
@@ -36,17 +40,30 @@ export function checkpointTargets(): Target[] {
     {
       name: 'single-file pipeline', isJson: true, seeds: shapes.map(json),
       read: async bytes => {
-        const entries = Object.entries(object(bytes));
-        if (!entries.every(([, shape]) => Array.isArray(shape) && shape.every(size => Number.isSafeInteger(size) && size >= 0))) throw new TypeError('shape'); // as the header's reader checks
-        const tensors = new Map(entries.map(([key, shape]) => [key, { dtype: 'F16' as const, shape, read: async () => new Uint8Array() }]));
-        const folder = await checkpointFolder({ name: 'file', tensors, metadata: {}, open: async () => bytesSource(new Uint8Array()) });
+        const folder = await folderOfShapes(bytes);
         for (const [subfolder, Network] of Object.entries(networks)) {
           const config = await folder.readJson(`${subfolder}/config.json`) as object;
           await matchWeights(subfolder, new Network(config).parameterSpecs(), await openWeightFiles(folder, { subfolder }));
         }
       },
     },
+    {
+      name: 'single-file ControlNet', isJson: true, seeds: controlShapes.map(json),
+      read: async bytes => {
+        const folder = await folderOfShapes(bytes);
+        const config = await folder.readJson('config.json') as object;
+        await matchWeights('controlnet', new ControlNetModel(config).parameterSpecs(), await openWeightFiles(folder));
+      },
+    },
   ];
+}
+
+/** Of a checkpoint with tensors of the shapes that a JSON says. */
+async function folderOfShapes(bytes: Uint8Array): Promise<ModelFolder> {
+  const entries = Object.entries(object(bytes));
+  if (!entries.every(([, shape]) => Array.isArray(shape) && shape.every(size => Number.isSafeInteger(size) && size >= 0))) throw new TypeError('shape'); // as the header's reader checks
+  const tensors = new Map(entries.map(([key, shape]) => [key, { dtype: 'F16' as const, shape, read: async () => new Uint8Array() }]));
+  return checkpointFolder({ name: 'file', tensors, metadata: {}, open: async () => bytesSource(new Uint8Array()) });
 }
 
 async function readAll(bytes: Uint8Array): Promise<void> {

@@ -1,10 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ByteSource } from '../../lib/files/byte_source.js';
 import { openCheckpointFile } from '../../lib/loading/open_checkpoint_file.js';
 import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
@@ -13,13 +11,12 @@ import { completeUNetConfig } from '../../lib/models/unet_2d_condition_config.js
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { readSafetensorsHeader } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { HubServer } from '../support/hub_server.js';
-import { DISTILLED, singleFile, singleFileGolden } from '../support/single_file.js';
+import { digestsOf, DISTILLED, shortHash, singleFile, singleFileGolden } from '../support/single_file.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
 const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
@@ -189,18 +186,6 @@ describeOnDevices('A single file', device => {
     assert.deepEqual(values[0], values[1], 'queries, keys and values are cut out of one tensor');
   });
 });
-
-const shortHash = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex').slice(0, 16);
-
-/** Of each tensor of a file of weights, which is closed then. */
-async function digestsOf(source: ByteSource): Promise<Record<string, string>> {
-  const found: Record<string, string> = {};
-  for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
-    if (!key.endsWith('position_ids')) found[key] = shortHash(await source.read(info.offset, info.byteLength));
-  }
-  await source.close();
-  return found;
-}
 
 /** As transformers names a text encoder's weights, with or without its prefix. */
 function shortened(digests: Record<string, string>): Record<string, string> {

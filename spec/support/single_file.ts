@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { byteSize, writeSafetensors } from '../../lib/weights/safetensors.js';
+import type { ByteSource } from '../../lib/files/byte_source.js';
+import { byteSize, readSafetensorsHeader, writeSafetensors } from '../../lib/weights/safetensors.js';
 
 type Shapes = Record<string, number[]>;
 
@@ -29,4 +31,16 @@ export async function singleFile(shapes: Shapes, without = /^$/): Promise<Uint8A
   const chunks: Uint8Array[] = [];
   for await (const chunk of writeSafetensors(tensors.filter(({ name }) => !without.test(name)), { format: 'pt' })) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+export const shortHash = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex').slice(0, 16);
+
+/** Of each tensor of a file of weights, which is closed then. */
+export async function digestsOf(source: ByteSource): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const [key, info] of (await readSafetensorsHeader(source)).tensors) {
+    if (!key.endsWith('position_ids')) found[key] = shortHash(await source.read(info.offset, info.byteLength));
+  }
+  await source.close();
+  return found;
 }
