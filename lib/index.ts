@@ -5,12 +5,14 @@ export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type {
-  ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
+  AdapterComponents, ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLAdapterComponents,
+  XLControlNetComponents,
 } from './pipelines/components.js';
 export type { ControlImages, ControlOptions } from './pipelines/control.js';
 export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
@@ -19,6 +21,9 @@ export type { ControlNetInpaintOptions } from './pipelines/stable_diffusion_cont
 export type { XLControlNetOptions } from './pipelines/stable_diffusion_xl_controlnet.js';
 export type { XLControlNetImg2ImgOptions } from './pipelines/stable_diffusion_xl_controlnet_img2img.js';
 export type { XLControlNetInpaintOptions } from './pipelines/stable_diffusion_xl_controlnet_inpaint.js';
+export type { AdapterOptions, AdapterRange } from './pipelines/adapter_steering.js';
+export type { AdapterPipelineOptions } from './pipelines/stable_diffusion_adapter.js';
+export type { XLAdapterPipelineOptions } from './pipelines/stable_diffusion_xl_adapter.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
@@ -62,7 +67,11 @@ export { ControlNetModel, type ControlConditions, type FromUnetOptions } from '.
 export type { ControlNetConfig } from './models/controlnet_config.js';
 export type { ControlNetOutput } from './models/controlnet_output.js';
 export { MultiControlNetModel, type ControlNets, type MultiControlConditions } from './models/multi_controlnet.js';
-export { UNet2DConditionModel } from './models/unet_2d_condition_model.js';
+export { T2IAdapter } from './models/t2i_adapter.js';
+export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
+export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
+export type { StateSize } from './models/unet_levels.js';
+export { UNet2DConditionModel, type UNetAdditions } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
 export { Model } from './models/model.js';

@@ -1,9 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import type { GraphOptions } from '../core/graph.js';
-import type { AttentionSlice } from '../layers/attention.js';
 import type { ControlConditions, ControlNetModel } from './controlnet.js';
 import type { ControlNetOutput } from './controlnet_output.js';
-import { Model } from './model.js';
+import { SeveralModels } from './several_models.js';
 import type { UNetConditions } from './unet_down_path.js';
 
 /** What steers a UNet: one ControlNet, or several together. */
@@ -20,14 +18,13 @@ export interface MultiControlConditions extends Pick<ControlConditions, 'guessMo
  * Several ControlNets that steer together: what they give is added up.
  * Equals diffusers' MultiControlNetModel.
  */
-export class MultiControlNetModel extends Model<object> {
+export class MultiControlNetModel extends SeveralModels<ControlNetModel> {
   static className = 'MultiControlNetModel';
 
   /** @throws TypeError for none. */
   constructor(readonly nets: readonly ControlNetModel[]) {
-    super({});
+    super('nets', nets);
     if (nets.length === 0) throw new TypeError('controlnet: got an empty list, takes at least one');
-    nets.forEach((net, i) => this.add(`nets.${i}`, net));
   }
 
   /** What to add to the states of a UNet that is told the same; undefined if none of them runs. */
@@ -42,22 +39,6 @@ export class MultiControlNetModel extends Model<object> {
       sum = sum ? addUp(sum, one) : one;
     });
     return sum;
-  }
-
-  override compile(options: GraphOptions | false = {}): void {
-    this.nets.forEach(net => net.compile(options));
-  }
-
-  override async compiled(): Promise<void> {
-    await Promise.all(this.nets.map(net => net.compiled()));
-  }
-
-  override setAttentionSlice(slice: AttentionSlice): void {
-    this.nets.forEach(net => net.setAttentionSlice(slice));
-  }
-
-  override async move(): Promise<void> {
-    for (const net of this.nets) await net.move();
   }
 }
 

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkShape } from '../core/checks.js';
+import { narrow } from '../core/precision.js';
 import { follow, type Step } from '../core/sequence.js';
 import type { AddedKVAttention } from '../layers/added_kv_attention.js';
 import type { Padding } from '../layers/conv2d.js';
@@ -37,6 +38,13 @@ const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates }: Bl
   ...attention ? [(state: tf.Tensor) => attention.forward(state, encoderHiddenStates)] : [],
 ];
 
+/** A state, and what is added to it from beside the UNet: of its size, one for all samples or one for each. */
+export function addResidual(state: tf.Tensor, residual: tf.Tensor): tf.Tensor {
+  const [batch, ...size] = state.shape;
+  checkShape('unet downIntrablockAdditionalResiduals', residual.shape, [residual.shape[0] === 1 ? 1 : batch, ...size]);
+  return tf.add(state, narrow(residual, state));
+}
+
 /**
  * Resnets, each followed by attention to the text if there is any, then a halving: by a convolution with some padding, or by a resnet.
  * - Weights below `resnets.N`, `attentions.N`, `downsamplers.0`.
@@ -60,11 +68,21 @@ export class DownBlock2D extends Block {
     }
   }
 
-  /** Every state that the way up joins, or the first `count` of them; the last one is the block's result. */
-  compute(x: tf.Tensor, conditions: BlockConditions, count = Infinity): tf.Tensor[] {
-    const states = this.layers.slice(0, count).map(layer => (x = follow(x, stepsOf(layer, conditions))));
-    if (this.downsampler && states.length < count) states.push(this.downsampler.forward(x, conditions.temb));
-    return states;
+  /** Whether its layers attend to the text. */
+  get attends(): boolean {
+    return this.layers.some(({ attention }) => attention !== undefined);
+  }
+
+  /**
+   * Every state that the way up joins, or the first `count` of them; the last one is the block's result.
+   * @param residual what is added to the state of the last layer that attends or, where none does, to the block's result.
+   */
+  compute(x: tf.Tensor, conditions: BlockConditions, count = Infinity, residual?: tf.Tensor): tf.Tensor[] {
+    const { layers, downsampler } = this;
+    const ways = layers.map(layer => stepsOf(layer, conditions));
+    if (downsampler) ways.push([state => downsampler.forward(state, conditions.temb)]);
+    if (residual) ways[(this.attends ? layers : ways).length - 1].push(state => addResidual(state, residual));
+    return ways.slice(0, count).map(steps => (x = follow(x, steps)));
   }
 }
 

@@ -13,8 +13,16 @@ import { completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condit
 import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
 import { upBlocks } from './unet_levels.js';
 
-/** What ControlNets add, as a graph takes it. */
-type TakenControl = { down: tf.Tensor[]; mid: tf.Tensor };
+/** What others add to the states on the way down. */
+export interface UNetAdditions {
+  /** What ControlNets add to the states that the way up joins, and to the middle's. */
+  control?: ControlNetOutput;
+  /** What T2I-Adapters add within each block, and to the middle's state: see T2IAdapter. One for all samples or one for each. */
+  downIntrablockAdditionalResiduals?: readonly tf.Tensor[];
+}
+
+/** The same, as a graph takes it. */
+type TakenAdditions = { control?: { down: tf.Tensor[]; mid: tf.Tensor }; residuals?: tf.Tensor[] };
 
 /**
  * The denoiser: a U-shaped network over the latents that attends to the text.
@@ -48,23 +56,28 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
    * What the scheduler's prediction type says (noise, velocity or sample), for noisy latents.
    * @param sample `[batch, height, width, in_channels]`, any height and width, but where resnets double them.
    * @param timestep one for all samples, or one for each.
-   * @param conditions see UNetConditions; `deepCache`: what to take from earlier timesteps; `control`: what ControlNets add to the states
-   *   that the way up joins, and to the middle's.
+   * @param conditions see UNetConditions and UNetAdditions; `deepCache`: what to take from earlier timesteps.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[],
-    { deepCache, control, ...conditions }: UNetConditions & { deepCache?: DeepCache; control?: ControlNetOutput },
+    {
+      deepCache, control, downIntrablockAdditionalResiduals: residuals, ...conditions
+    }: UNetConditions & UNetAdditions & { deepCache?: DeepCache },
   ): tf.Tensor {
-    const inputs = { ...this.takeInputs(sample, timestep, conditions), ...control && { control: this.takeControl(control, deepCache) } };
+    const inputs = {
+      ...this.takeInputs(sample, timestep, conditions),
+      ...control && { control: this.takeControl(control, deepCache) },
+      ...residuals && { residuals: [...residuals] },
+    };
     return deepCache ? this.predictWithCache(deepCache, [timestep].flat()[0], inputs) : this.graph('predict', this.predict, inputs);
   }
 
   /** Down, through the middle, and up again. */
-  private readonly predict = ({ control, ...inputs }: UNetInputs & { control?: TakenControl }): tf.Tensor => {
+  private readonly predict = ({ control, residuals, ...inputs }: UNetInputs & TakenAdditions): tf.Tensor => {
     const conditions = this.lead(inputs);
-    const skips = this.goDown(this.convIn.forward(inputs.sample), conditions);
-    const middle = this.goThroughMiddle(skips, conditions);
+    const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, Infinity, residuals);
+    const middle = this.goThroughMiddle(skips, conditions, residuals);
     if (!control) return this.finish(this.goUp(middle, skips, conditions));
     const { down, mid } = control;
     const led = [...skips.map((state, i) => tf.add(state, down[i])), tf.add(middle, mid)];
@@ -73,7 +86,9 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   };
 
   /** @throws RangeError for what is not of the states of this UNet. */
-  private takeControl({ downBlockResSamples: down, midBlockResSample: mid }: ControlNetOutput, deepCache?: DeepCache): TakenControl {
+  private takeControl(
+    { downBlockResSamples: down, midBlockResSample: mid }: ControlNetOutput, deepCache?: DeepCache,
+  ): TakenAdditions['control'] {
     if (deepCache) throw new RangeError('unet deepCache: does not go together with control, which is new at each step');
     if (down.length !== this.skipConnections) {
       throw new RangeError(`unet control: got ${down.length} states of the way down, takes ${this.skipConnections}: ` +
@@ -83,16 +98,16 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /** The deep part as it is now or was before, up to the last states that are joined, and anew what is around it. */
-  private predictWithCache(cache: DeepCache, timestep: number, inputs: UNetInputs): tf.Tensor {
+  private predictWithCache(cache: DeepCache, timestep: number, inputs: UNetInputs & Pick<TakenAdditions, 'residuals'>): tf.Tensor {
     const joins = Math.min(cache.branchId + 1, this.skipConnections);
     const deep = cache.features(timestep, inputs.sample.shape[0], () => this.graph(`deep ${joins}`, inputs => {
       const conditions = this.lead(inputs);
-      const skips = this.goDown(this.convIn.forward(inputs.sample), conditions);
-      return this.goUp(this.goThroughMiddle(skips, conditions), skips, conditions, 0, this.skipConnections - joins);
+      const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, Infinity, inputs.residuals);
+      return this.goUp(this.goThroughMiddle(skips, conditions, inputs.residuals), skips, conditions, 0, this.skipConnections - joins);
     }, inputs));
     return this.graph(`shallow ${joins}`, ({ deep, ...inputs }) => {
       const conditions = this.lead(inputs);
-      const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, joins);
+      const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, joins, inputs.residuals);
       return this.finish(this.goUp(deep.clone(), skips, conditions, this.skipConnections - joins));
     }, { deep, ...inputs });
   }

@@ -6,9 +6,9 @@ import { Embedding } from '../layers/embedding.js';
 import { Linear } from '../layers/linear.js';
 import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embedding.js';
 import { Model } from './model.js';
-import { DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
+import { addResidual, DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
 import type { UNetDownConfig } from './unet_2d_condition_config.js';
-import { downLevels, middleBlock, type UNetLevel } from './unet_levels.js';
+import { downLevels, middleBlock, type StateSize, type UNetLevel } from './unet_levels.js';
 
 /** What a prediction is led by. */
 export interface UNetConditions {
@@ -104,6 +104,12 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     return this.config.encoder_hid_dim ?? [this.config.cross_attention_dim].flat()[0];
   }
 
+  /** The states that something may be added to within each block, against the sample. */
+  get intrablockStates(): StateSize[] {
+    const last = this.levels.length - 1;
+    return this.levels.map(({ channels }, i) => ({ channels, scale: 2 ** (this.downBlocks[i].attends || i === last ? i : i + 1) }));
+  }
+
   /** Whether it has to be told the class of each sample. */
   get takesClasses(): boolean {
     return this.config.class_embed_type !== null || this.config.num_class_embeds !== null;
@@ -164,19 +170,33 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     };
   }
 
-  /** Every state on the way down that a way up joins, from what `conv_in` gives on; or the first `count` of them. */
-  protected goDown(first: tf.Tensor, conditions: BlockConditions, count = Infinity): tf.Tensor[] {
+  /**
+   * Every state on the way down that a way up joins, from what `conv_in` gives on; or the first `count` of them.
+   * @param residuals what is added within each of the first blocks.
+   */
+  protected goDown(
+    first: tf.Tensor, conditions: BlockConditions, count = Infinity, residuals: readonly tf.Tensor[] = [],
+  ): tf.Tensor[] {
     const states = [first];
-    for (const block of this.downBlocks) {
-      if (states.length < count) states.push(...block.forward(states.at(-1)!, conditions, count - states.length));
+    for (const [i, block] of this.downBlocks.entries()) {
+      if (states.length < count) states.push(...block.forward(states.at(-1)!, conditions, count - states.length, residuals[i]));
     }
     return states;
   }
 
-  /** What the middle makes of the last state. */
-  protected goThroughMiddle(states: readonly tf.Tensor[], conditions: BlockConditions): tf.Tensor {
+  /**
+   * What the middle makes of the last state.
+   * @param residuals one more than there are blocks on the way down is for the middle, if it is of its size.
+   */
+  protected goThroughMiddle(states: readonly tf.Tensor[], conditions: BlockConditions, residuals: readonly tf.Tensor[] = []): tf.Tensor {
     const last = states.at(-1)!;
-    return this.midBlock?.forward(last, conditions) ?? last.clone();
+    if (!this.midBlock) return last.clone();
+    const middle = this.midBlock.forward(last, conditions);
+    const residual = residuals[this.downBlocks.length];
+    if (!residual || !tf.util.arraysEqual(residual.shape.slice(1), middle.shape.slice(1))) return middle;
+    const sum = addResidual(middle, residual);
+    middle.dispose();
+    return sum;
   }
 
   private sinusoid(timesteps: readonly number[], features = this.config.block_out_channels[0]): tf.Tensor {

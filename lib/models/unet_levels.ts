@@ -48,6 +48,13 @@ export interface UNetLevel {
   readonly down: LevelBlock;
 }
 
+/** A state on the way down, of a UNet or beside it. */
+export interface StateSize {
+  readonly channels: number;
+  /** How many times smaller its height and width are than what the way begins with. */
+  readonly scale: number;
+}
+
 /** From the outermost to the innermost. @throws RangeError for a config that contradicts itself. */
 export function downLevels(config: UNetDownConfig): UNetLevel[] {
   const channels = config.block_out_channels;

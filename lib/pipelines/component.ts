@@ -4,6 +4,7 @@ import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { modelFiles, type WeightFilesOptions } from '../loading/weight_files.js';
 import type { LoadModelOptions } from '../models/load_model.js';
 import type { Model } from '../models/model.js';
+import { subfoldersOf } from '../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -41,6 +42,20 @@ export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model
     classNames: () => [...byName.keys()],
     files: ({ folder, subfolder, options }) => modelFiles(folder, { ...options, subfolder }),
     load: ({ folder, subfolder, className, options }) => byName.get(className)!.fromPretrained(folder, { ...options, subfolder }),
+  };
+}
+
+/** A network, or several as one, which lie side by side as diffusers saves them: in `subfolder`, `subfolder_1`, ... */
+export function oneOrSeveral<M>(
+  subfolder: string, One: NetworkClass<M & Model<unknown>>, Several: NetworkClass<M & Model<unknown>>,
+): Component<M> {
+  const either = network<M>(subfolder, One, Several);
+  return {
+    ...either,
+    async files(place) {
+      const each = place.className === One.className ? [subfolder] : await subfoldersOf(place.folder, subfolder);
+      return (await Promise.all(each.map(subfolder => either.files({ ...place, subfolder })))).flat();
+    },
   };
 }
 

@@ -7,11 +7,13 @@ import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import { ControlNetModel } from '../models/controlnet.js';
+import { MultiAdapter, type Adapters } from '../models/multi_adapter.js';
 import type { ControlNets } from '../models/multi_controlnet.js';
+import { T2IAdapter } from '../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { flag, network, scheduler, tokenizer, upcast, type Family } from './component.js';
+import { flag, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
 
 /** What Stable Diffusion 1.x and 2.x are made of. */
 export interface StableDiffusionComponents {
@@ -46,6 +48,17 @@ const controlnet = network<ControlNets>('controlnet', ControlNetModel);
 
 export const controlledStableDiffusion: Family<ControlNetComponents> = {
   ...stableDiffusion, components: { ...stableDiffusion.components, controlnet },
+};
+
+/** The same, steered by T2I-Adapters. */
+export interface AdapterComponents extends StableDiffusionComponents {
+  adapter: Adapters;
+}
+
+const adapter = oneOrSeveral<Adapters>('adapter', T2IAdapter, MultiAdapter);
+
+export const adaptedStableDiffusion: Family<AdapterComponents> = {
+  ...stableDiffusion, components: { ...stableDiffusion.components, adapter },
 };
 
 /** What Stable Diffusion XL is made of. */
@@ -83,4 +96,11 @@ export type XLControlNetComponents = StableDiffusionXLComponents & Pick<ControlN
 
 export const controlledStableDiffusionXL: Family<XLControlNetComponents> = {
   components: { ...stableDiffusionXL.components, controlnet },
+};
+
+/** The same, steered by T2I-Adapters. */
+export type XLAdapterComponents = StableDiffusionXLComponents & Pick<AdapterComponents, 'adapter'>;
+
+export const adaptedStableDiffusionXL: Family<XLAdapterComponents> = {
+  components: { ...stableDiffusionXL.components, adapter },
 };

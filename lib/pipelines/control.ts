@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { show } from '../core/checks.js';
 import { ControlNetModel } from '../models/controlnet.js';
-import type { ControlNetOutput } from '../models/controlnet_output.js';
 import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
+import type { UNetAdditions } from '../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../models/unet_down_path.js';
-import { checkNumber } from './check_generate_options.js';
 import { repeatEach } from './encode_prompt.js';
 import type { GenerateRequest } from './generate_options.js';
 import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from './image_input.js';
 import type { Crop } from './inpainting.js';
+import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from './steering.js';
 
 /** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
 export type ControlImages = ImageInput | ImageInput[];
@@ -35,17 +35,6 @@ interface Steered {
   readonly vaeScaleFactor: number;
 }
 
-/** What a UNet is about to be told at a step. */
-export interface ControlInput {
-  readonly sample: tf.Tensor;
-  readonly timestep: number;
-  readonly index: number;
-  readonly steps: number;
-  readonly conditions: UNetConditions;
-  /** Whether the first half is what to avoid. */
-  readonly guided: boolean;
-}
-
 /** @throws TypeError for what is none, with what to do. */
 export function checkControlNet(controlnet: unknown): void {
   if (controlnet instanceof ControlNetModel || controlnet instanceof MultiControlNetModel) return;
@@ -54,7 +43,7 @@ export function checkControlNet(controlnet: unknown): void {
 }
 
 /** Pictures to steer by, checked against the ControlNets. */
-export class Control {
+export class Control implements Steering {
   /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
   readonly height: number;
   readonly width: number;
@@ -77,25 +66,14 @@ export class Control {
   ) {
     const nets = controlnet instanceof ControlNetModel ? [controlnet] : controlnet.nets;
     this.nets = nets;
-    this.inputs = controlnet instanceof ControlNetModel ? [images as ImageInput] : images as ImageInput[];
-    if (!Array.isArray(this.inputs) || this.inputs.length !== nets.length) {
-      const got = Array.isArray(images) ? `a list of ${images.length}` : show(images);
-      throw new TypeError(`${name}: got ${got}, takes a list of ${nets.length}, one for each ControlNet`);
-    }
+    const networks = { count: nets.length, called: 'ControlNet' };
+    this.inputs = inputOfEach(name, images, controlnet instanceof ControlNetModel, networks);
     const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
     this.counts = sizes.map(({ count }) => count);
     [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, scaleFactor));
-    const each = (option: keyof ControlOptions, value: number | number[], min?: number, max?: number) => {
-      const list = Array.isArray(value) ? value : nets.map(() => value);
-      if (list.length !== nets.length) {
-        const takes = `a number, or a list of ${nets.length}, one for each ControlNet`;
-        throw new RangeError(`${option}: got a list of ${list.length}, takes ${takes}`);
-      }
-      return list.map(one => checkNumber(option, one, min, max));
-    };
-    this.scales = each('controlnetConditioningScale', options.controlnetConditioningScale ?? 1);
-    this.starts = each('controlGuidanceStart', options.controlGuidanceStart ?? 0, 0, 1);
-    this.ends = each('controlGuidanceEnd', options.controlGuidanceEnd ?? 1, 0, 1);
+    this.scales = numberOfEach('controlnetConditioningScale', options.controlnetConditioningScale ?? 1, networks);
+    this.starts = numberOfEach('controlGuidanceStart', options.controlGuidanceStart ?? 0, networks, 0, 1);
+    this.ends = numberOfEach('controlGuidanceEnd', options.controlGuidanceEnd ?? 1, networks, 0, 1);
     this.starts.forEach((start, i) => {
       const end = this.ends[i];
       if (start >= end) throw new RangeError(`controlGuidanceStart: got ${start}, takes less than controlGuidanceEnd, ${end}`);
@@ -119,11 +97,8 @@ export class Control {
     return new Control(this.controlnet, this.scaleFactor, name, images, this.options);
   }
 
-  /** @throws RangeError unless there is one picture for all images, or one for each prompt. */
-  check({ latentShape: [images], numImagesPerPrompt }: GenerateRequest): void {
-    const prompts = images / numImagesPerPrompt;
-    const wrong = this.counts.find(count => count !== 1 && count !== prompts);
-    if (wrong !== undefined) throw new RangeError(`${this.name}: got ${wrong} pictures, takes 1 or ${prompts}, one for each prompt`);
+  check(request: GenerateRequest): void {
+    checkCounts(this.name, this.counts, request);
   }
 
   /** Puts the pictures on the device, as large as what is made. */
@@ -135,10 +110,9 @@ export class Control {
     }));
   }
 
-  /** What is added to the UNet's states at a step, if anything is. In a tidy. */
-  add({ sample, timestep, index, steps, conditions, guided }: ControlInput): ControlNetOutput | undefined {
+  add({ sample, timestep, index, wholeSteps: steps, conditions, guided }: SteeringInput): UNetAdditions {
     const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
-    if (scales.every(scale => scale === 0)) return undefined;
+    if (scales.every(scale => scale === 0)) return {};
     const { guessMode } = this;
     const half = guided && guessMode; // what to avoid is not steered then
     const { in_channels: channels } = this.nets[0].config;
@@ -149,9 +123,10 @@ export class Control {
     const added = this.controlnet instanceof ControlNetModel
       ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
       : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
-    if (!half || !added) return added;
+    if (!half || !added) return { control: added };
     const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(state), state]);
-    return { downBlockResSamples: added.downBlockResSamples.map(afterNone), midBlockResSample: afterNone(added.midBlockResSample) };
+    const { downBlockResSamples: down, midBlockResSample: mid } = added;
+    return { control: { downBlockResSamples: down.map(afterNone), midBlockResSample: afterNone(mid) } };
   }
 
   /** Takes the pictures off the device. */

@@ -6,13 +6,13 @@ import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.j
 import type { AddedConditions } from '../models/unet_down_path.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import { AdaptablePipeline } from './adaptable_pipeline.js';
-import type { Control } from './control.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
 import { checkNumbers, helpForNetwork } from './not_a_number.js';
 import { explainOutOfMemory } from './out_of_memory.js';
+import type { Steering } from './steering.js';
 
 declare module './registry.js' {
   interface PipelineTypes {
@@ -48,13 +48,13 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
 
   /**
-   * All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. `control` is what
-   * steers besides the texts.
+   * All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. `steering` is
+   * what steers besides the texts.
    */
   protected async run<T extends OutputType>(
-    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart, control?: Control,
+    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart, steering?: Steering,
   ): Promise<GenerateOutput<T>> {
-    control?.check(request);
+    steering?.check(request);
     return this.runningWithLoras(request.loraScale, async () => {
       request.signal?.throwIfAborted();
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
@@ -62,17 +62,17 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
       const text = tf.tidy(() => this.encodePrompts(request));
       try {
-        control?.begin(request);
+        steering?.begin(request, (...networks) => this.makeReady(...networks));
         if (request.detectAnomaly) await this.checkText(text);
         this.makeReady(this.vae); // some starts encode pictures
         if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
-        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request, control);
+        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request, steering);
         this.makeReady(this.vae);
         const images = await this.toOutput(latents, request);
         return { images: Array.isArray(images) ? describeImages(images, request, this.scheduler) : images } as GenerateOutput<T>;
       } finally {
         tf.dispose(text);
-        control?.end();
+        steering?.end();
         scheduler.dispose();
       }
     }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
@@ -86,7 +86,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
 
   /** Latents without noise. */
   private async denoiseLatents(
-    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest, control?: Control,
+    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest, steering?: Steering,
   ): Promise<tf.Tensor> {
     const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
     const { unet } = this;
@@ -97,7 +97,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       scheduler, numInferenceSteps, signal,
       endsWithOriginal: this.endsWithOriginal,
       stepOptions: { generator, eta, dtype: unet.weightDtype },
-      predict: this.predictor(text, start, request, deepCache, control),
+      predict: this.predictor(text, start, request, deepCache, steering),
       afterStep: async ({ index, timestep, latents }) => {
         if (detectAnomaly) {
           const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
@@ -111,7 +111,8 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
 
   /** What the UNet says of a sample, led by the texts and by what is told besides. */
   private predictor(
-    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache, steering?: Control,
+    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache,
+    steering?: Steering,
   ): DenoisingOptions['predict'] {
     const { guided, guidanceStop, guidanceScale, guidanceRescale, timeIds, latentShape: [images] } = request;
     const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
@@ -121,8 +122,9 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
       const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => {
         const conditions = { encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond };
-        const control = steering?.add({ sample, timestep, index, steps: wholeSteps, conditions, guided: index < guidedSteps });
-        return this.unet.forward(sample, timestep, { ...conditions, control, deepCache });
+        const place = { timestep, index, steps: timesteps.length, wholeSteps };
+        const additions = steering?.add({ ...place, sample, conditions, guided: index < guidedSteps });
+        return this.unet.forward(sample, timestep, { ...conditions, ...additions, deepCache });
       };
       const { wanted = [], avoided = [] } = timeIds ?? {};
       return index < guidedSteps

@@ -71,13 +71,24 @@ export function resizePixels(input: ImageInput, height: number, width: number): 
     : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
 }
 
+/** As `resizePixels`, but how bright pictures are, `[images, height, width, 1]`; a tensor has one channel already. */
+export function resizeGrey(input: ImageInput, height: number, width: number): tf.Tensor {
+  return tf.tidy(() => isTensor(input)
+    ? resizeNearest(input, height, width)
+    : toPlanes([input].flat().map(image => toGrey(image.toRgb().resize(width, height).data)), height, width).div(255));
+}
+
 /** `[masks, height, width, 1]`: 1 where the mask is white, 0 where black, the nearer between. Equals the pipeline's mask_processor. */
 export function toMask(input: ImageInput, height: number, width: number): tf.Tensor {
   return tf.tidy(() => {
     if (isTensor(input)) return resizeNearest(input, height, width).greaterEqual(0.5).cast('float32');
-    const masks = [input].flat().map(mask => toGrey(mask.resize(width, height).data).map(value => value < 128 ? 0 : 1));
-    return tf.stack(masks.map(mask => tf.tensor3d(mask, [height, width, 1], 'float32')));
+    return toPlanes([input].flat().map(mask => toGrey(mask.resize(width, height).data).map(value => value < 128 ? 0 : 1)), height, width);
   });
+}
+
+/** `[planes, height, width, 1]`, of a byte a pixel. */
+function toPlanes(planes: readonly Uint8Array[], height: number, width: number): tf.Tensor {
+  return tf.stack(planes.map(plane => tf.tensor3d(plane, [height, width, 1], 'float32')));
 }
 
 /** The nearest pixel of each new one, as torch's interpolate counts them. */

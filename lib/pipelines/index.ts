@@ -2,12 +2,14 @@ import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
 import { pipelineClasses } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
+import { StableDiffusionAdapterPipeline } from './stable_diffusion_adapter.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from './stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { StableDiffusionXLAdapterPipeline } from './stable_diffusion_xl_adapter.js';
 import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLControlNetImg2ImgPipeline } from './stable_diffusion_xl_controlnet_img2img.js';
 import { StableDiffusionXLControlNetInpaintPipeline } from './stable_diffusion_xl_controlnet_inpaint.js';
@@ -18,6 +20,7 @@ const classes = {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
@@ -30,6 +33,7 @@ export {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

@@ -9,11 +9,11 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { checkGenerateOptions, checkScheduler } from './check_generate_options.js';
 import { stableDiffusion, type StableDiffusionComponents } from './components.js';
-import type { Control } from './control.js';
 import { correctScheduler, trainedSampleSize, warnOfSampleSize } from './correct_configs.js';
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import { GuidedPipeline, prepareLatents, type EncodedTexts } from './guided_pipeline.js';
+import type { Steering } from './steering.js';
 
 declare module './registry.js' {
   interface PipelineTypes {
@@ -82,12 +82,12 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
     return this.generateFromNoise(prompt, options);
   }
 
-  /** `generate`, for options whose names are checked; `control` is what steers besides. */
+  /** `generate`, for options whose names are checked; `steering` is what steers besides. */
   protected generateFromNoise<T extends OutputType>(
-    prompt: string | string[] | undefined, options: GenerateOptions<T>, control?: Control,
+    prompt: string | string[] | undefined, options: GenerateOptions<T>, steering?: Steering,
   ): Promise<GenerateOutput<T>> {
     const request = checkGenerateOptions(this, prompt, options);
-    return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }), control);
+    return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }), steering);
   }
 
   /** The text that guides: `[images, tokens, features]`, or with guidance `[2 * images, ...]`, what to avoid first. */

@@ -10,11 +10,11 @@ import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { checkXLOptions } from './check_xl_options.js';
 import { stableDiffusionXL, type StableDiffusionXLComponents } from './components.js';
-import type { Control } from './control.js';
 import { timestepsUntil } from './denoising_range.js';
 import { encodePenultimate, repeatEach, type EncodedIds, type EncodeOptions } from './encode_prompt.js';
 import type { GenerateOutput, OutputType } from './generate_options.js';
 import { GuidedPipeline, prepareLatents, type EncodedTexts } from './guided_pipeline.js';
+import type { Steering } from './steering.js';
 import { XL_OPTIONS, type XLOptions, type XLRequest } from './xl_options.js';
 
 type Whole = Required<EncodedIds>;
@@ -79,14 +79,14 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
     return this.generateFromNoise(prompt, options);
   }
 
-  /** `generate`, for options whose names are checked; `control` is what steers besides. */
+  /** `generate`, for options whose names are checked; `steering` is what steers besides. */
   protected generateFromNoise<T extends OutputType>(
-    prompt: string | string[] | undefined, options: XLOptions<T>, control?: Control,
+    prompt: string | string[] | undefined, options: XLOptions<T>, steering?: Steering,
   ): Promise<GenerateOutput<T>> {
     const request = checkXLOptions(this, prompt, options);
     return this.run(request, scheduler => ({
       latents: prepareLatents(request, scheduler), ...timestepsUntil(scheduler, scheduler.timesteps, request.denoisingEnd),
-    }), control);
+    }), steering);
   }
 
   /** The texts that guide, token by token and as a whole, for each image; with guidance, what to avoid first. */

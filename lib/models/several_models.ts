@@ -1,0 +1,91 @@
+import type { GraphOptions } from '../core/graph.js';
+import type { ModelFolder, ModelSource } from '../files/model_folder.js';
+import type { AttentionSlice } from '../layers/attention.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
+import type { OpenOptions } from '../loading/open_options.js';
+import type { WeightDtype } from '../weights/weight_reader.js';
+import type { LoadModelOptions } from './load_model.js';
+import { Model } from './model.js';
+
+/** Several networks of a kind that are used as one. */
+export abstract class SeveralModels<M extends Model<unknown>> extends Model<object> {
+  /** @param name what the networks' paths begin with. */
+  constructor(name: string, private readonly models: readonly M[]) {
+    super({});
+    models.forEach((model, i) => this.add(`${name}.${i}`, model));
+  }
+
+  override get weightDtype(): WeightDtype {
+    return this.models[0].weightDtype;
+  }
+
+  // Each does these by itself, for its own graphs' sake.
+
+  override compile(options: GraphOptions | false = {}): void {
+    this.models.forEach(model => model.compile(options));
+  }
+
+  override async compiled(): Promise<void> {
+    await Promise.all(this.models.map(model => model.compiled()));
+  }
+
+  override setAttentionSlice(slice: AttentionSlice): void {
+    this.models.forEach(model => model.setAttentionSlice(slice));
+  }
+
+  override release(): void {
+    this.models.forEach(model => model.release());
+  }
+
+  override releaseAfterUse(release: boolean): void {
+    this.models.forEach(model => model.releaseAfterUse(release));
+  }
+
+  override async offload(): Promise<void> {
+    for (const model of this.models) await model.offload();
+  }
+
+  override async move(): Promise<void> {
+    for (const model of this.models) await model.move();
+  }
+}
+
+type OneOfSeveral<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
+
+/** Where diffusers saves several networks: in `first`, `first_1`, `first_2`, ..., as far as there are any. */
+export async function subfoldersOf(folder: ModelFolder, first: string): Promise<string[]> {
+  const subfolders = [first];
+  while (await folder.has(`${first}_${subfolders.length}/config.json`)) subfolders.push(`${first}_${subfolders.length}`);
+  return subfolders;
+}
+
+/**
+ * Loads what `save_pretrained` of several networks wrote.
+ * @param source the folder that holds the first one's and the others beside it; or the path of the first one's, as in diffusers.
+ * @param usual the first one's name where `subfolder` says none.
+ */
+export async function loadSeveral<M extends Model<unknown>>(
+  One: OneOfSeveral<M>, usual: string, source: ModelSource, options: LoadModelOptions,
+): Promise<M[]> {
+  const { folder, first } = await findFirst(usual, source, options);
+  const models: M[] = [];
+  try {
+    for (const subfolder of await subfoldersOf(folder, first)) {
+      models.push(await One.fromPretrained(folder, { ...options, subfolder }) as unknown as M);
+    }
+    return models;
+  } catch (error) {
+    models.forEach(model => model.dispose());
+    throw error;
+  }
+}
+
+async function findFirst(
+  usual: string, source: ModelSource, { subfolder, ...options }: LoadModelOptions,
+): Promise<{ folder: ModelFolder; first: string }> {
+  const open = (source: ModelSource) => openModelFolder(source, options as OpenOptions);
+  const folder = await open(source);
+  const [, parent, name] = /^(.*?)([^/\\]+)[/\\]*$/.exec(typeof source === 'string' || source instanceof URL ? String(source) : '') ?? [];
+  if (subfolder || !name || !await folder.has('config.json')) return { folder, first: subfolder ?? usual };
+  return { folder: await open(parent || '.'), first: name };
+}
