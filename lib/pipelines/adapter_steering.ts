@@ -25,11 +25,13 @@ export interface AdapterOptions {
 /** The names of these options. */
 export const ADAPTER_OPTIONS = Object.keys({ image: true, adapterConditioningScale: true } satisfies Record<keyof AdapterOptions, true>);
 
-/** When they steer. */
+/** When they steer, in pipelines of SDXL. */
 export interface AdapterRange {
-  /** During which share of the steps, from the first one on: from 0 to 1 (default). */
+  /**
+   * During which share of the steps, from the first one on: from 0 to 1 (default). Where a scheduler takes more timesteps than steps, so
+   * many timesteps as that are steps, as in diffusers.
+   */
   adapterConditioningFactor?: number;
-  denoisingEnd?: number;
 }
 
 /** A pipeline that T2I-Adapters steer. */
@@ -55,10 +57,7 @@ export class AdapterSteering implements Steering {
   private readonly inputs: readonly ImageInput[];
   private readonly counts: readonly number[];
   private readonly scales: readonly number[];
-  private readonly factor: number;
-  private readonly endsEarly: boolean;
-  /** During how many steps they steer; undefined for as many as the factor says of those that there are. */
-  private steps?: number;
+  private numInferenceSteps = 0;
   /** For each image, or one for all. */
   private states: readonly tf.Tensor[] = [];
   /** The same with guidance. */
@@ -67,7 +66,7 @@ export class AdapterSteering implements Steering {
   /** @throws TypeError, RangeError naming the option that does not fit. */
   constructor(
     private readonly pipe: Adapted, { image, adapterConditioningScale: scale = 1 }: AdapterOptions,
-    { adapterConditioningFactor = 1, denoisingEnd = 1 }: AdapterRange = {},
+    private readonly range?: AdapterRange & { denoisingEnd?: number },
   ) {
     const { adapter, unet, vaeScaleFactor } = pipe;
     this.adapters = adapter instanceof T2IAdapter ? [adapter] : adapter.adapters;
@@ -79,8 +78,7 @@ export class AdapterSteering implements Steering {
     const unit = leastCommonMultiple(vaeScaleFactor, this.adapters[0].downscaleFactor);
     [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, unit));
     this.scales = numberOfEach('adapterConditioningScale', scale, networks);
-    this.factor = checkNumber('adapterConditioningFactor', adapterConditioningFactor, 0, 1);
-    this.endsEarly = denoisingEnd < 1;
+    checkNumber('adapterConditioningFactor', range?.adapterConditioningFactor ?? 1, 0, 1);
   }
 
   /** @throws RangeError unless there is one picture for all images, or one for each prompt, and the adapters take the size. */
@@ -97,9 +95,8 @@ export class AdapterSteering implements Steering {
   begin(request: GenerateRequest, makeReady: (...networks: Array<Model<unknown>>) => void): void {
     const { latentShape: [images, rows, columns], numInferenceSteps, guided } = request;
     const { pipe: { adapter, vaeScaleFactor }, inputs, counts, scales } = this;
-    // Of schedulers that take more timesteps than steps, diffusers counts the steps, unless it leaves out the last.
-    this.steps = this.endsEarly ? undefined : Math.floor(this.factor * numInferenceSteps);
-    if (this.steps === 0 || scales.every(scale => scale === 0)) return;
+    this.numInferenceSteps = numInferenceSteps;
+    if (this.range?.adapterConditioningFactor === 0 || scales.every(scale => scale === 0)) return;
     makeReady(adapter);
     const count = Math.max(...counts);
     const states = tf.tidy(() => {
@@ -118,8 +115,16 @@ export class AdapterSteering implements Steering {
 
   add({ index, steps, guided }: SteeringInput): UNetAdditions {
     const states = guided ? this.guidedStates : this.states;
-    if (states.length === 0 || index >= (this.steps ?? Math.floor(this.factor * steps))) return {};
+    if (states.length === 0 || index >= this.steered(steps)) return {};
     return { downIntrablockAdditionalResiduals: states };
+  }
+
+  /** How many of so many timesteps are steered. */
+  private steered(timesteps: number): number {
+    if (!this.range) return timesteps;
+    const { adapterConditioningFactor = 1, denoisingEnd = 1 } = this.range;
+    // Where a scheduler takes more timesteps than steps, diffusers counts the steps, unless it leaves out the last of them.
+    return Math.floor(adapterConditioningFactor * (denoisingEnd < 1 ? timesteps : this.numInferenceSteps));
   }
 
   end(): void {

@@ -4,6 +4,7 @@ import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import '../../lib/pipelines/index.js'; // which knows the classes
 import { loadPipeline } from '../../lib/pipelines/load_components.js';
@@ -24,6 +25,7 @@ export function configTargets(): Target[] {
     transformer_layers_per_block: [[1], 2], reverse_transformer_layers_per_block: [[2, 1], 1], cross_attention_norm: null, _diffusers_version: '0.6.0' };
   const xlUnet = { ...unet, addition_embed_type: 'text_time', addition_time_embed_dim: 4, projection_class_embeddings_input_dim: 36, transformer_layers_per_block: [1, 2] };
   const control = { conditioning_channels: 3, conditioning_embedding_out_channels: [4, 8], controlnet_conditioning_channel_order: 'bgr', global_pool_conditions: true };
+  const adapters = ['full_adapter', 'full_adapter_xl', 'light_adapter'].map(adapter_type => ({ in_channels: 1, channels: [4, 8, 8, 8], num_res_blocks: 1, downscale_factor: 4, adapter_type }));
   const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
     up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, shift_factor: -0.1, latents_mean: [0, -1, 2, 0.5] };
   const tinyVae = { encoder_block_out_channels: [8, 8], decoder_block_out_channels: [8, 8], num_encoder_blocks: [1, 2], num_decoder_blocks: [2, 1], act_fn: 'relu', scaling_factor: 1 };
@@ -54,6 +56,7 @@ export function configTargets(): Target[] {
     },
     { name: 'UNet config', isJson: true, seeds: [unet, otherUnet, xlUnet].map(json), read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
     { name: 'ControlNet config', isJson: true, seeds: [unet, xlUnet].map(each => json({ ...each, ...control })), read: bytes => void new ControlNetModel(object(bytes)).parameterSpecs() },
+    { name: 'T2I-Adapter config', isJson: true, seeds: adapters.map(json), read: bytes => void new T2IAdapter(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },

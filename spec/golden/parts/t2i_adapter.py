@@ -93,11 +93,11 @@ def saved(name, *configs):
 
 
 def drawn(pipe, nets, cases, prefix, tensors):
-    config = pipe.scheduler.config
+    usual = pipe.scheduler
     for name, case in cases.items():
         which = case.get("nets", "one")
         pipe.adapter = nets[which]
-        pipe.scheduler = getattr(diffusers, case["scheduler"]).from_config(config) if "scheduler" in case else type(pipe.scheduler).from_config(config)
+        pipe.scheduler = getattr(diffusers, case.get("scheduler", type(usual).__name__)).from_config(usual.config)
         height, width = case.get("picture", (16, 16))
         given = [[picture(10 * n + i, height, width) for i in range(case.get("pictures", 1))] for n in range(2 if which == "both" else 1)]
         if "grey" in case:
@@ -118,7 +118,6 @@ def drawn(pipe, nets, cases, prefix, tensors):
         if helper:
             helper.disable()
         tensors[f"{prefix}{name}/out"] = channels_last(out)
-    pipe.scheduler = type(pipe.scheduler).from_config(config)
 
 
 def pictures():
