@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { runExamples } from '../../docs/examples.js';
+import { Image } from '../../lib/image/image.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { refinerFolder, TINY_XL } from '../support/tiny_pipeline.js';
 
@@ -51,6 +52,17 @@ describe('Examples in the docs', () => {
       ...Object.fromEntries([50, 30, 25].map(steps => [`numInferenceSteps: ${steps}`, 'numInferenceSteps: 3'])),
     };
     for (const file of await runExamples('docs/families.md', folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
+  });
+
+  it('docs/beyond_the_prompt.md steers by a T2I-Adapter, with small models in the places of large ones', async () => {
+    const [, section] = /^## Steered by a T2I-Adapter\n(.*?)^## /ms.exec(readFileSync('docs/beyond_the_prompt.md', 'utf8'))!;
+    writeFileSync(join(folder(), 'section.md'), section);
+    await new Image(new Uint8Array(16 * 16 * 3).fill(99), 16, 16).save(join(folder(), 'sketch.png'));
+    const replace = {
+      'TencentARC/t2i-adapter-sketch-sdxl-1.0': resolve('spec/golden/pipelines/t2i/xl').replaceAll('\\', '/'),
+      'stabilityai/stable-diffusion-xl-base-1.0': resolve(TINY_XL).replaceAll('\\', '/'), "variant: 'fp16'": 'variant: undefined',
+    };
+    for (const file of await runExamples(join(folder(), 'section.md'), folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
   });
 
   it('docs/troubleshooting.md quotes what the library says', () => {
