@@ -1,7 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ControlConditions, ControlNetModel } from './controlnet.js';
+import type { ModelSource } from '../files/model_folder.js';
+import { ControlNetModel, type ControlConditions } from './controlnet.js';
 import type { ControlNetOutput } from './controlnet_output.js';
-import { SeveralModels } from './several_models.js';
+import type { LoadModelOptions, ModelClass } from './load_model.js';
+import type { Model } from './model.js';
+import { loadSeveral, SeveralModels } from './several_models.js';
 import type { UNetConditions } from './unet_down_path.js';
 
 /** What steers a UNet: one ControlNet, or several together. */
@@ -25,6 +28,18 @@ export class MultiControlNetModel extends SeveralModels<ControlNetModel> {
   constructor(readonly nets: readonly ControlNetModel[]) {
     super('nets', nets);
     if (nets.length === 0) throw new TypeError('controlnet: got an empty list, takes at least one');
+  }
+
+  /**
+   * Loads what diffusers' `save_pretrained` writes: `controlnet`, `controlnet_1`, `controlnet_2`, ... side by side.
+   * @param source the folder that they lie in, such as a pipeline's; or the path of the first one, as in `./mine/controlnet`.
+   * @param options `subfolder` is what the first one is called, by default `controlnet`.
+   * @throws as Model.fromPretrained.
+   */
+  static override async fromPretrained<M extends Model<unknown>>(
+    this: ModelClass<M>, source: ModelSource, options: LoadModelOptions = {},
+  ): Promise<M> {
+    return new this(await loadSeveral(ControlNetModel, 'controlnet', source, options) as never);
   }
 
   /** What to add to the states of a UNet that is told the same; undefined if none of them runs. */

@@ -8,7 +8,7 @@ import { CLIPTextModel } from '../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { MultiAdapter, type Adapters } from '../models/multi_adapter.js';
-import type { ControlNets } from '../models/multi_controlnet.js';
+import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
 import { T2IAdapter } from '../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
@@ -44,7 +44,7 @@ export interface ControlNetComponents extends StableDiffusionComponents {
   controlnet: ControlNets;
 }
 
-const controlnet = network<ControlNets>('controlnet', ControlNetModel);
+const controlnet = oneOrSeveral<ControlNets>('controlnet', ControlNetModel, MultiControlNetModel);
 
 export const controlledStableDiffusion: Family<ControlNetComponents> = {
   ...stableDiffusion, components: { ...stableDiffusion.components, controlnet },

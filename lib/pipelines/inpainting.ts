@@ -68,7 +68,9 @@ export function paintingChannels({ vae }: Painter): number[] {
 export async function inpaint<T extends OutputType, R extends GenerateRequest>(
   painter: Painter, request: R, { paddingMaskCrop, ...painting }: Painting, steps: PaintingSteps, paint: Paint<R>,
 ): Promise<GenerateOutput<T>> {
-  if (paddingMaskCrop === undefined) return paint(request, preparePainting(painter, request, painting, steps)) as Promise<GenerateOutput<T>>;
+  if (paddingMaskCrop === undefined) {
+    return paint(request, preparePainting(painter, request, painting, steps)) as Promise<GenerateOutput<T>>;
+  }
   const { image, maskImage } = painting;
   const [, height, width] = request.latentShape.map(length => length * painter.vaeScaleFactor);
   const where = `with paddingMaskCrop ${checkInteger('paddingMaskCrop', paddingMaskCrop, 0)}`;
@@ -77,7 +79,8 @@ export async function inpaint<T extends OutputType, R extends GenerateRequest>(
   if (request.outputType !== 'image') throw new RangeError(`outputType: got ${show(request.outputType)}, takes 'image' ${where}`);
   const box = cropRegion(mask, width, height, paddingMaskCrop);
   const crop: Crop = (name, picture) => cropAndFill(checkPart(name, picture, where, whole), box, width, height);
-  const start = preparePainting(painter, request, { ...painting, image: crop('image', whole.toRgb()), maskImage: crop('maskImage', mask) }, steps);
+  const part = { ...painting, image: crop('image', whole.toRgb()), maskImage: crop('maskImage', mask) };
+  const start = preparePainting(painter, request, part, steps);
   const { images } = await paint(request, start, crop) as GenerateOutput<'image'>;
   return { images: images.map(made => overlay(made, whole, mask, box)) } as GenerateOutput<T>;
 }

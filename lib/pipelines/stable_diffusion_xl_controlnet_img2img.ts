@@ -5,7 +5,10 @@ import type { ControlNetImg2ImgOptions } from './stable_diffusion_controlnet_img
 import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
 import { prepareXLImg2Img, XL_IMG2IMG_OPTIONS, type XLImg2ImgOptions } from './stable_diffusion_xl_img2img.js';
 
-/** Options of `generate`: those of image to image, and pictures to steer by. `strength` and `controlnetConditioningScale` are 0.8 by default. */
+/**
+ * Options of `generate`: those of image to image, and pictures to steer by. Both `strength` and `controlnetConditioningScale` are 0.8 by
+ * default.
+ */
 export interface XLControlNetImg2ImgOptions<T extends OutputType = 'image'>
   extends Omit<XLImg2ImgOptions<T>, 'denoisingStart' | 'denoisingEnd'>, ControlOptions, Pick<ControlNetImg2ImgOptions, 'controlImage'> {}
 

@@ -1,16 +1,19 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
 import type { ControlImages } from '../../lib/pipelines/control.js';
 import {
-  StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
+  DiffusionPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
 } from '../../lib/pipelines/index.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/controlnet.py. */
@@ -34,6 +37,7 @@ const close = { atol: 5e-4, rtol: 1e-4 };
 const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 describeOnDevices('Pipelines that ControlNets steer', device => {
+  const folder = temporaryFolder();
   let nets: ControlNetModel[];
   let base: StableDiffusionPipeline;
   before(async () => {
@@ -120,6 +124,29 @@ describeOnDevices('Pipelines that ControlNets steer', device => {
       }
       loaded.dispose();
     }
+    return expected;
+  }));
+
+  it('opens a folder with several ControlNets, as diffusers saves them', () => expectNoLeak(async () => {
+    const path = join(folder(), 'two');
+    cpSync(TINY, path, { recursive: true });
+    FOLDERS.forEach((from, i) => cpSync(from, join(path, i === 0 ? 'controlnet' : `controlnet_${i}`), { recursive: true }));
+    const index = JSON.parse(readFileSync(join(path, 'model_index.json'), 'utf8')) as object;
+    const controlnet = ['diffusers.pipelines.controlnet', 'MultiControlNetModel'];
+    writeFileSync(join(path, 'model_index.json'), JSON.stringify({ ...index, _class_name: 'StableDiffusionControlNetPipeline', controlnet }));
+    const loaded = await DiffusionPipeline.fromPretrained(path, { device, compile: false }) as unknown as StableDiffusionControlNetPipeline;
+    const alone = await MultiControlNetModel.fromPretrained(join(path, 'controlnet'));
+    loaded.setProgressBarConfig({ disable: true });
+    const draw = (pipe: StableDiffusionControlNetPipeline) => pipe.generate('a star', {
+      image: [pictureOf(1), pictureOf(2)], numInferenceSteps: 2, generator: seeded(1), outputType: 'latent',
+    });
+    const { images: expected } = await draw(pipeline(new MultiControlNetModel(nets)));
+    for (const pipe of [loaded, pipeline(alone)]) {
+      const { images } = await draw(pipe);
+      expectClose(images, { shape: expected.shape, data: expected.dataSync() }, close);
+      images.dispose();
+    }
+    [loaded, alone].forEach(each => each.dispose());
     return expected;
   }));
 
