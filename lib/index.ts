@@ -63,6 +63,9 @@ export type { Autoencoder } from './models/autoencoder.js';
 export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
+export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './models/clip_image_processor.js';
+export type { CLIPVisionConfig } from './models/clip_vision_config.js';
+export { CLIPVisionModelWithProjection, type CLIPVisionModelOutput } from './models/clip_vision_model.js';
 export { ControlNetModel, type ControlConditions, type FromUnetOptions } from './models/controlnet.js';
 export type { ControlNetConfig } from './models/controlnet_config.js';
 export type { ControlNetOutput } from './models/controlnet_output.js';
@@ -83,6 +86,7 @@ export { convertModel, PickleError, type ConvertOptions } from '../weights-conve
 
 export { Image, type ReadOptions } from './image/image.js';
 export type { Box, Pixels } from './image/pixels.js';
+export type { ResizeFilter } from './image/resize.js';
 export { ImageError } from './image/image_error.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';

@@ -9,7 +9,7 @@ import { cropPixels, type Box, type Pixels } from './pixels.js';
 import { decodePixels, encodePixels } from './png.js';
 import { readChunks } from './png_chunks.js';
 import { addTexts, readOrientation } from './png_text.js';
-import { resizePixels } from './resize.js';
+import { resizePixels, type ResizeFilter } from './resize.js';
 
 /** How pictures of strangers are read. */
 export interface ReadOptions {
@@ -138,13 +138,13 @@ export class Image {
   }
 
   /**
-   * The picture in another size, by Lanczos' filter. Equals Pillow's Image.resize with LANCZOS, also where the file that it was read from
-   * was transparent (colours weigh as much as they are seen) or had a palette or black and white alone (the nearest pixels are taken).
+   * The picture in another size. Equals Pillow's Image.resize with LANCZOS (or BICUBIC), also where the file that it was read from was
+   * transparent (colours weigh as much as they are seen) or had a palette or black and white alone (the nearest pixels are taken).
    */
-  resize(width: number, height: number): Image {
+  resize(width: number, height: number, filter: ResizeFilter = 'lanczos'): Image {
     checkInteger('width', width, 1);
     checkInteger('height', height, 1);
-    return Image.of(resizePixels(this.pixels, width, height));
+    return Image.of(resizePixels(this.pixels, width, height, filter));
   }
 
   /** A part of the picture. Equals Pillow's Image.crop. @throws RangeError for a box that is not within it. */

@@ -1,18 +1,26 @@
 import type { Pixels } from './pixels.js';
 
-const LOBES = 3;
+/** A filter of Pillow's: `lobes` is how many pixels of the larger picture it reaches to each side. */
+const FILTERS = {
+  lanczos: { lobes: 3, share: lanczos },
+  bicubic: { lobes: 2, share: bicubic },
+};
+
+/** How a picture is scaled: `lanczos`, Lanczos' filter of three lobes, or `bicubic`, which blurs a little more. */
+export type ResizeFilter = keyof typeof FILTERS;
+
 const PRECISION = 2 ** 22; // of the weights, which are whole numbers of this
 
 /**
- * Scales a picture as Pillow's Image.resize with LANCZOS does, byte for byte, which is how diffusers resizes: by the filter of three lobes;
- * colours of what is not opaque weigh as much as they are seen; of a palette or of black and white it takes the nearest pixels.
+ * Scales a picture as Pillow's Image.resize does, byte for byte, with LANCZOS as diffusers or BICUBIC as transformers: colours of what is
+ * not opaque weigh as much as they are seen; of a palette or of black and white it takes the nearest pixels.
  */
-export function resizePixels(pixels: Pixels, width: number, height: number): Pixels {
+export function resizePixels(pixels: Pixels, width: number, height: number, filter: ResizeFilter = 'lanczos'): Pixels {
   if (width === pixels.width && height === pixels.height) return pixels;
   if (pixels.indexed) return resizeNearest(pixels, width, height);
   const { data, alpha, ...size } = pixels;
-  if (!alpha) return { data: resizeLanczos({ data, ...size, samples: 3 }, width, height), width, height };
-  const planes = resizeLanczos({ data: multiplyByAlpha(data, alpha), ...size, samples: 4 }, width, height);
+  if (!alpha) return { data: resizeSamples({ data, ...size, samples: 3 }, width, height, filter), width, height };
+  const planes = resizeSamples({ data: multiplyByAlpha(data, alpha), ...size, samples: 4 }, width, height, filter);
   return { ...divideByAlpha(planes), width, height };
 }
 
@@ -25,15 +33,15 @@ interface Samples {
   readonly samples: number;
 }
 
-/** Lanczos along rows and along columns, each rounded to bytes. Which comes first is as in Pillow 13; before, it always was rows. */
-function resizeLanczos({ data, width, height, samples }: Samples, newWidth: number, newHeight: number): Uint8Array {
+/** The filter along rows and along columns, each rounded to bytes. Which comes first is as in Pillow 13; before, it always was rows. */
+function resizeSamples({ data, width, height, samples }: Samples, newWidth: number, newHeight: number, filter: ResizeFilter): Uint8Array {
   const scaleRows = (from: Uint8Array, count: number) => {
     if (newWidth === width) return from;
-    return resample(from, { count, step: width * samples }, { size: width, step: samples }, newWidth, samples);
+    return resample(from, { count, step: width * samples }, { size: width, step: samples, filter }, newWidth, samples);
   };
   const scaleColumns = (from: Uint8Array, count: number) => {
     if (newHeight === height) return from;
-    return resample(from, { count, step: samples }, { size: height, step: count * samples }, newHeight, samples);
+    return resample(from, { count, step: samples }, { size: height, step: count * samples, filter }, newHeight, samples);
   };
   const columnsFirst = newHeight < height && height - newHeight > 2 * (width - newWidth);
   return columnsFirst ? scaleRows(scaleColumns(data, width), newHeight) : scaleColumns(scaleRows(data, height), newWidth);
@@ -41,13 +49,14 @@ function resizeLanczos({ data, width, height, samples }: Samples, newWidth: numb
 
 /** Scales along one axis: `lines.count` lines of `axis.size` pixels, which are `axis.step` bytes apart. */
 function resample(
-  data: Uint8Array, lines: { count: number; step: number }, axis: { size: number; step: number }, newSize: number, samples: number,
+  data: Uint8Array, lines: { count: number; step: number }, axis: { size: number; step: number; filter: ResizeFilter },
+  newSize: number, samples: number,
 ): Uint8Array {
   const along = axis.step === samples; // lines are rows
   const out = new Uint8Array(lines.count * newSize * samples);
   const outLine = along ? newSize * samples : samples;
   const outStep = along ? samples : lines.count * samples;
-  lanczosWeights(axis.size, newSize).forEach(({ first, weights }, at) => {
+  weightsOf(axis.filter, axis.size, newSize).forEach(({ first, weights }, at) => {
     for (let line = 0; line < lines.count; line++) {
       for (let sample = 0; sample < samples; sample++) {
         let sum = PRECISION / 2;
@@ -64,21 +73,29 @@ function resample(
 }
 
 /** Which pixels make each new one, and with what shares. */
-function lanczosWeights(size: number, newSize: number): Array<{ first: number; weights: number[] }> {
+function weightsOf(filter: ResizeFilter, size: number, newSize: number): Array<{ first: number; weights: number[] }> {
+  const { lobes, share } = FILTERS[filter];
   const scale = size / newSize;
   const stretch = Math.max(1, scale);
   return Array.from({ length: newSize }, (_, at) => {
     const center = (at + 0.5) * scale;
-    const first = Math.max(0, Math.trunc(center - LOBES * stretch + 0.5));
-    const end = Math.min(size, Math.trunc(center + LOBES * stretch + 0.5));
-    const values = Array.from({ length: end - first }, (_, i) => lanczos((first + i - center + 0.5) * (1 / stretch)));
+    const first = Math.max(0, Math.trunc(center - lobes * stretch + 0.5));
+    const end = Math.min(size, Math.trunc(center + lobes * stretch + 0.5));
+    const values = Array.from({ length: end - first }, (_, i) => share((first + i - center + 0.5) * (1 / stretch)));
     const sum = values.reduce((total, value) => total + value, 0);
     return { first, weights: values.map(value => roundAway(value / sum * PRECISION)) };
   });
 }
 
 function lanczos(x: number): number {
-  return Math.abs(x) < LOBES ? sinc(x) * sinc(x / LOBES) : 0;
+  return Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
+
+/** Keys' cubic convolution with a slope of -0.5. */
+function bicubic(x: number): number {
+  const at = Math.abs(x);
+  if (at < 1) return (1.5 * at - 2.5) * at * at + 1;
+  return at < 2 ? (((at - 5) * at + 8) * at - 4) * -0.5 : 0;
 }
 
 function sinc(x: number): number {

@@ -1,13 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
-import { Block } from '../core/block.js';
 import { checkShape } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { widen } from '../core/precision.js';
-import { type Activation, getActivation } from '../layers/activations.js';
 import { Embedding } from '../layers/embedding.js';
 import { LayerNorm } from '../layers/layer_norm.js';
-import { Linear } from '../layers/linear.js';
-import { causalMask, scaledDotProductAttention } from '../layers/scaled_dot_product_attention.js';
+import { causalMask } from '../layers/scaled_dot_product_attention.js';
+import { CLIPEncoderLayer } from './clip_encoder_layer.js';
 import { LAYERS, mergeConfig, real, text, whole, type ConfigKeys } from './config.js';
 import { Model } from './model.js';
 
@@ -71,7 +69,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
     const { vocab_size, hidden_size, num_hidden_layers, max_position_embeddings, layer_norm_eps } = this.config;
     this.tokenEmbedding = this.add('embeddings.token_embedding', new Embedding(vocab_size, hidden_size));
     this.positionEmbedding = this.add('embeddings.position_embedding', new Embedding(max_position_embeddings, hidden_size));
-    this.layers = this.addList('encoder.layers', num_hidden_layers, () => new CLIPEncoderLayer(this.config));
+    this.layers = this.addList('encoder.layers', num_hidden_layers, () => new CLIPEncoderLayer('text encoder config', this.config));
     this.finalLayerNorm = this.add('final_layer_norm', new LayerNorm(hidden_size, layer_norm_eps));
   }
 
@@ -122,52 +120,4 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
 function completeConfig(config: object): CLIPTextConfig {
   const { text_config: nested } = config as { text_config?: unknown };
   return isObject(nested) ? mergeConfig('text encoder config', NESTED_KEYS, nested) : mergeConfig('text encoder config', KEYS, config);
-}
-
-/** Equals transformers' CLIPEncoderLayer: attention to the tokens so far and an MLP, each normalized before and added after. */
-class CLIPEncoderLayer extends Block {
-  static className = 'CLIPEncoderLayer';
-  private readonly layerNorm1: LayerNorm;
-  private readonly selfAttn: CLIPAttention;
-  private readonly layerNorm2: LayerNorm;
-  private readonly fc1: Linear;
-  private readonly fc2: Linear;
-  private readonly activation: Activation;
-
-  constructor({ hidden_size, intermediate_size, num_attention_heads, hidden_act, layer_norm_eps }: CLIPTextConfig) {
-    super();
-    this.layerNorm1 = this.add('layer_norm1', new LayerNorm(hidden_size, layer_norm_eps));
-    this.selfAttn = this.add('self_attn', new CLIPAttention(hidden_size, num_attention_heads));
-    this.layerNorm2 = this.add('layer_norm2', new LayerNorm(hidden_size, layer_norm_eps));
-    this.fc1 = this.add('mlp.fc1', new Linear(hidden_size, intermediate_size));
-    this.fc2 = this.add('mlp.fc2', new Linear(intermediate_size, hidden_size));
-    this.activation = getActivation('text encoder config: hidden_act', hidden_act);
-  }
-
-  compute(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-    x = tf.add(x, this.selfAttn.forward(this.layerNorm1.forward(x), mask));
-    return tf.add(x, this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(x)))));
-  }
-}
-
-/** Equals transformers' CLIPAttention, which names its projections otherwise than diffusers' Attention. */
-class CLIPAttention extends Block {
-  static className = 'CLIPAttention';
-  private readonly qProj: Linear;
-  private readonly kProj: Linear;
-  private readonly vProj: Linear;
-  private readonly outProj: Linear;
-
-  constructor(features: number, private readonly heads: number) {
-    super();
-    this.qProj = this.add('q_proj', new Linear(features, features));
-    this.kProj = this.add('k_proj', new Linear(features, features));
-    this.vProj = this.add('v_proj', new Linear(features, features));
-    this.outProj = this.add('out_proj', new Linear(features, features));
-  }
-
-  compute(x: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-    const [query, key, value] = [this.qProj, this.kProj, this.vProj].map(projection => projection.forward(x));
-    return this.outProj.forward(scaledDotProductAttention(query, key, value, { heads: this.heads, mask }));
-  }
 }

@@ -3,6 +3,8 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
+import { CLIPImageProcessor } from '../../lib/models/clip_image_processor.js';
+import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -30,6 +32,8 @@ export function configTargets(): Target[] {
     up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, shift_factor: -0.1, latents_mean: [0, -1, 2, 0.5] };
   const tinyVae = { encoder_block_out_channels: [8, 8], decoder_block_out_channels: [8, 8], num_encoder_blocks: [1, 2], num_decoder_blocks: [2, 1], act_fn: 'relu', scaling_factor: 1 };
   const text = { vocab_size: 30, hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, max_position_embeddings: 7, hidden_act: 'gelu' };
+  const vision = { hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, image_size: 8, patch_size: 3, projection_dim: 4, hidden_act: 'gelu' };
+  const processor = { do_resize: true, size: { shortest_edge: 9 }, resample: 3, crop_size: { height: 8, width: 7 }, image_mean: [0.1, 0.2, 0.3], image_std: [1, 2, 3], rescale_factor: 0.1 };
   return [
     {
       name: 'model_index.json', isJson: true, seeds: [new Uint8Array(readFileSync('models/shapes/model_index.json'))],
@@ -60,5 +64,7 @@ export function configTargets(): Target[] {
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },
+    { name: 'image encoder config', isJson: true, seeds: [json(vision)], read: bytes => void new CLIPVisionModelWithProjection(object(bytes)).parameterSpecs() },
+    { name: 'image processor config', isJson: true, seeds: [json(processor), json({ size: 9, crop_size: 8 })], read: bytes => void new CLIPImageProcessor(object(bytes)) },
   ];
 }
