@@ -74,6 +74,7 @@ export { T2IAdapter } from './models/t2i_adapter.js';
 export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
+export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
 export { UNet2DConditionModel, type UNetAdditions } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
@@ -116,7 +117,7 @@ export type { ParameterChange, ParameterLayout, ParameterSpec } from './core/par
 export type { StoredValue } from './core/stored_value.js';
 export { gelu, geluTanh, mish, quickGelu, silu, type Activation } from './layers/activations.js';
 export { AddedKVAttention, type AddedKVAttentionConfig } from './layers/added_kv_attention.js';
-export { Attention, MultiHeadAttention, SpatialAttention, type AttentionConfig, type AttentionSlice } from './layers/attention.js';
+export { Attention, SpatialAttention, type AttentionConfig } from './layers/attention.js';
 export { BasicTransformerBlock, type BasicTransformerBlockConfig } from './layers/basic_transformer_block.js';
 export { Conv2d, type Conv2dOptions, type Padding } from './layers/conv2d.js';
 export { Downsample2D } from './layers/downsample_2d.js';
@@ -124,7 +125,12 @@ export { Embedding } from './layers/embedding.js';
 export { FeedForward } from './layers/feed_forward.js';
 export { GroupNorm } from './layers/group_norm.js';
 export { LayerNorm } from './layers/layer_norm.js';
+export {
+  ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection, type ImageProjectionConfig,
+} from './layers/image_projection.js';
+export { IPAdapterAttention, type ImagePrompts, type ScaledImagePrompts } from './layers/ip_adapter_attention.js';
 export { Linear } from './layers/linear.js';
+export { MultiHeadAttention, type AttentionSlice } from './layers/multi_head_attention.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
 export type { TokenMergingOptions } from './layers/token_merging.js';
 export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';

@@ -38,7 +38,7 @@ export function scalesOfNetworks(
   checkKeys(name, scale, networks);
   const { unet = 1, text_encoder: first = 1, textEncoder = first, text_encoder_2: second = 1, textEncoder2 = second } = scale;
   return {
-    unet: isObject(unet) ? byBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),
+    unet: isObject(unet) ? scaleByBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),
     text_encoder: always(`${name}.textEncoder`, textEncoder),
     text_encoder_2: always(`${name}.textEncoder2`, textEncoder2),
   };
@@ -55,18 +55,23 @@ function always(name: string, scale: unknown): ScaleOfPath {
   return () => checked;
 }
 
-function byBlock(name: string, scales: BlockScales, paths: Iterable<string>): ScaleOfPath {
+/**
+ * What scales by blocks are for each parameter or attention of a UNet.
+ * @param otherwise what they are where nothing is said of a block with attentions.
+ * @throws RangeError for what is no number, or for a block that does not exist.
+ */
+export function scaleByBlock(name: string, scales: BlockScales, paths: Iterable<string>, otherwise = 1): ScaleOfPath {
   checkKeys(name, scales, ['down', 'mid', 'up']);
-  const known = new Map<string, readonly number[]>([['mid_block', perAttention(`${name}.mid`, scales.mid ?? 1, 1)]]);
+  const known = new Map<string, readonly number[]>([['mid_block', perAttention(`${name}.mid`, scales.mid ?? otherwise, 1)]]);
   const attentions = countAttentions(paths);
   for (const side of ['down', 'up'] as const) {
     const blocks = [...attentions].filter(([block]) => block.startsWith(side))
       .map(([block, count]) => ({ block, count, key: block.replace(/^.*\./, 'block_') }));
-    const scale = scales[side] ?? 1;
+    const scale = scales[side] ?? otherwise;
     if (isObject(scale)) checkKeys(`${name}.${side}`, scale, blocks.map(({ key }) => key));
     for (const { block, count, key } of blocks) {
       const where = `${name}.${side}`;
-      known.set(block, isObject(scale) ? perAttention(`${where}.${key}`, scale[key] ?? 1, count) : perAttention(where, scale, count));
+      known.set(block, isObject(scale) ? perAttention(`${where}.${key}`, scale[key] ?? otherwise, count) : perAttention(where, scale, count));
     }
   }
   return path => {

@@ -25,6 +25,7 @@ export interface CheckpointContent {
 
 const maxPickleLength = 32_000_000;
 const maxZipEntries = 100_000;
+const IP_ADAPTER_PARTS = ['image_proj', 'ip_adapter'];
 const legacyMagic = 119547037146038801333356n;
 
 /**
@@ -146,7 +147,7 @@ function collect(value: unknown, fileSize: number, storageOffset: (storage: Stor
 
 /**
  * The tensors of a state dict, or of the one under the key `state_dict`, as diffusers looks for it, or `string_to_param`, as learned words
- * have; a tensor alone is called `*`, as there.
+ * have; a tensor alone is called `*`, as there. Those of an IP-Adapter's two dictionaries are called as in its safetensors files.
  */
 function tensorRefs(value: unknown): Map<string, TensorRef> {
   const dictionary = (each: unknown) => each instanceof ParameterDict ? each.parameters : each;
@@ -157,7 +158,14 @@ function tensorRefs(value: unknown): Map<string, TensorRef> {
   if (value instanceof TensorRef) return new Map([['*', value]]);
   if (!(value instanceof Map)) throw new PickleError('holds no dictionary of tensors');
   const tensors = new Map<string, TensorRef>();
-  for (const [name, ref] of value) if (typeof name === 'string' && ref instanceof TensorRef) tensors.set(name, ref);
+  const collect = (prefix: string, dictionary: Map<unknown, unknown>) => {
+    for (const [name, ref] of dictionary) if (typeof name === 'string' && ref instanceof TensorRef) tensors.set(prefix + name, ref);
+  };
+  collect('', value);
+  for (const part of IP_ADAPTER_PARTS) {
+    const nested = dictionary(value.get(part));
+    if (nested instanceof Map) collect(`${part}.`, nested);
+  }
   return tensors;
 }
 

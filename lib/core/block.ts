@@ -34,7 +34,14 @@ export abstract class Block extends tf.layers.Layer {
   protected add<T extends Block>(name: string, child: T): T {
     if (this.children.has(name)) throw new Error(`${this.constructor.name}: has a child '${name}' already`);
     this.children.set(name, child);
+    if (this.releasing) child.releaseAfterUse(true);
     return child;
+  }
+
+  /** Lets go of the child of that name, and disposes it. */
+  protected drop(name: string): void {
+    this.children.get(name)!.dispose();
+    this.children.delete(name);
   }
 
   /** Adopts `count` children as `name.0`, `name.1`, ... */

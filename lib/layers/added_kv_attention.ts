@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { MultiHeadAttention } from './attention.js';
 import { GroupNorm } from './group_norm.js';
 import { LayerNorm } from './layer_norm.js';
 import { Linear } from './linear.js';
+import { MultiHeadAttention } from './multi_head_attention.js';
 
 export interface AddedKVAttentionConfig {
   /** Of the image. */

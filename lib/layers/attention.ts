@@ -1,12 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { Block } from '../core/block.js';
-import { checkInteger } from '../core/checks.js';
 import { GroupNorm } from './group_norm.js';
+import { IPAdapterAttention, type ScaledImagePrompts } from './ip_adapter_attention.js';
 import { Linear } from './linear.js';
-import { defaultScoreBytes, scaledDotProductAttention } from './scaled_dot_product_attention.js';
-
-/** How many heads are attended to at once: half, one, a number, or (null) as many as is fastest. */
-export type AttentionSlice = 'auto' | 'max' | number | null;
+import { MultiHeadAttention } from './multi_head_attention.js';
 
 export interface AttentionConfig {
   /** Features of the queries and of the result. */
@@ -14,43 +10,19 @@ export interface AttentionConfig {
   /** Features of the context that keys and values come from. Default: `queryDim` (self-attention). */
   contextDim?: number;
   heads: number;
+  /** Features of all heads together. Default: `queryDim`. */
+  innerDim?: number;
   /** Whether to_q, to_k and to_v have biases. */
   bias?: boolean;
-}
-
-/** Attention of several heads, which can be taken in smaller chunks. */
-export abstract class MultiHeadAttention extends Block {
-  private slice: AttentionSlice = null;
-
-  constructor(readonly heads: number) {
-    super();
-  }
-
-  /**
-   * Trades speed for memory: fewer heads, and half of the scores, at once.
-   * @throws RangeError unless a number is from 1 to the number of heads.
-   */
-  setSlice(slice: AttentionSlice): void {
-    if (typeof slice === 'number') checkInteger('attention slice (heads at once)', slice, 1, this.heads);
-    this.slice = slice;
-  }
-
-  protected attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor): tf.Tensor {
-    return scaledDotProductAttention(query, key, value, { heads: this.heads, ...this.limits() });
-  }
-
-  private limits(): { maxHeads?: number; maxScoreBytes?: number } {
-    if (this.slice === null) return {};
-    const maxHeads = this.slice === 'max' ? 1 : this.slice === 'auto' ? Math.max(1, this.heads >> 1) : this.slice;
-    return { maxHeads, maxScoreBytes: defaultScoreBytes() / 2 };
-  }
+  /** Whether to_out.0 has a bias, as it has by default. */
+  outBias?: boolean;
 }
 
 /**
  * Multi-head attention.
  * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
- * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`.
- * Equals diffusers' Attention with AttnProcessor2_0.
+ * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`; of IP-Adapters below `processor`.
+ * Equals diffusers' Attention with AttnProcessor2_0, or with IPAdapterAttnProcessor2_0.
  */
 export class Attention extends MultiHeadAttention {
   static className = 'Attention';
@@ -58,18 +30,37 @@ export class Attention extends MultiHeadAttention {
   private readonly toK: Linear;
   private readonly toV: Linear;
   private readonly toOut: Linear;
+  /** What attends to pictures besides, if anything does. */
+  private ipAdapters?: IPAdapterAttention;
 
-  constructor({ queryDim, contextDim = queryDim, heads, bias = false }: AttentionConfig) {
+  constructor(private readonly dims: AttentionConfig) {
+    const { queryDim, contextDim = queryDim, heads, innerDim = queryDim, bias = false, outBias = true } = dims;
     super(heads);
-    if (queryDim % heads !== 0) throw new RangeError(`Attention: ${queryDim} features do not divide into ${heads} heads`);
-    this.toQ = this.add('to_q', new Linear(queryDim, queryDim, { bias }));
-    this.toK = this.add('to_k', new Linear(contextDim, queryDim, { bias }));
-    this.toV = this.add('to_v', new Linear(contextDim, queryDim, { bias }));
-    this.toOut = this.add('to_out.0', new Linear(queryDim, queryDim));
+    if (innerDim % heads !== 0) throw new RangeError(`Attention: ${innerDim} features do not divide into ${heads} heads`);
+    this.toQ = this.add('to_q', new Linear(queryDim, innerDim, { bias }));
+    this.toK = this.add('to_k', new Linear(contextDim, innerDim, { bias }));
+    this.toV = this.add('to_v', new Linear(contextDim, innerDim, { bias }));
+    this.toOut = this.add('to_out.0', new Linear(innerDim, queryDim, { bias: outBias }));
   }
 
-  compute(x: tf.Tensor, context: tf.Tensor = x): tf.Tensor {
-    return this.toOut.forward(this.attend(this.toQ.forward(x), this.toK.forward(context), this.toV.forward(context)));
+  /** Keys and values of so many IP-Adapters that fit here, without weights. */
+  newIPAdapters(adapters: number): IPAdapterAttention {
+    const { queryDim, contextDim = queryDim, heads } = this.dims;
+    return new IPAdapterAttention({ queryDim, contextDim, heads }, adapters);
+  }
+
+  /** Attends by these to pictures as well, in the place of others, which are disposed; or no longer. */
+  setIPAdapters(adapters?: IPAdapterAttention): void {
+    if (this.ipAdapters) this.drop('processor');
+    this.ipAdapters = adapters && this.add('processor', adapters);
+  }
+
+  /** @param images pictures to attend to besides, where there are IP-Adapters. */
+  compute(x: tf.Tensor, context: tf.Tensor = x, images?: ScaledImagePrompts): tf.Tensor {
+    const query = this.toQ.forward(x);
+    const attended = this.attend(query, this.toK.forward(context), this.toV.forward(context));
+    const added = images && this.ipAdapters?.forward(query, images);
+    return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended);
   }
 }
 
@@ -93,11 +84,4 @@ export class SpatialAttention extends Attention {
     const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width, channels]);
     return tf.add(tf.reshape(super.compute(tokens), x.shape), x);
   }
-}
-
-/** Sets the slice of every attention layer below `root`. */
-export function setAttentionSlice(root: Block, slice: AttentionSlice): void {
-  const layers = [...root.descendants()].filter(block => block instanceof MultiHeadAttention);
-  if (typeof slice === 'number') checkInteger('attention slice (heads at once)', slice, 1, Math.min(...layers.map(layer => layer.heads)));
-  layers.forEach(layer => layer.setSlice(slice));
 }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { Attention } from './attention.js';
 import { FeedForward } from './feed_forward.js';
+import type { ScaledImagePrompts } from './ip_adapter_attention.js';
 import { LayerNorm } from './layer_norm.js';
 import { matchTokens, type TokenMergingOptions } from './token_merging.js';
 
@@ -27,7 +28,8 @@ export class BasicTransformerBlock extends Block {
   private readonly norm1: LayerNorm;
   private readonly attn1: Attention;
   private readonly norm2: LayerNorm;
-  private readonly attn2: Attention;
+  /** To the text. */
+  readonly attn2: Attention;
   private readonly norm3: LayerNorm;
   private readonly ff: FeedForward;
   private readonly onlyCrossAttention: boolean;
@@ -43,15 +45,19 @@ export class BasicTransformerBlock extends Block {
     this.ff = this.add('ff', new FeedForward(dim));
   }
 
-  /** @param size height and width of the image that the tokens are of, by which they can be merged. */
-  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number]): tf.Tensor {
+  /**
+   * @param size height and width of the image that the tokens are of, by which they can be merged.
+   * @param images pictures that attn2 attends to besides.
+   */
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number], images?: ScaledImagePrompts): tf.Tensor {
     const { merging } = this;
     const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
     const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
       match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
     const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
     x = tf.add(x, onMerged(merging?.mergeAttn, this.norm1.forward(x), tokens => this.attn1.forward(tokens, context)));
-    x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x), tokens => this.attn2.forward(tokens, encoderHiddenStates)));
+    x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x),
+      tokens => this.attn2.forward(tokens, encoderHiddenStates, images)));
     return tf.add(x, onMerged(merging?.mergeMlp, this.norm3.forward(x), tokens => this.ff.forward(tokens)));
   }
 }

@@ -3,6 +3,7 @@ import { Block } from '../core/block.js';
 import { follow } from '../core/sequence.js';
 import { BasicTransformerBlock } from './basic_transformer_block.js';
 import { GroupNorm } from './group_norm.js';
+import type { ScaledImagePrompts } from './ip_adapter_attention.js';
 import { Linear } from './linear.js';
 
 export interface Transformer2DConfig {
@@ -37,10 +38,12 @@ export class Transformer2DModel extends Block {
     this.projOut = this.add('proj_out', new Linear(channels, channels));
   }
 
-  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor): tf.Tensor {
+  /** @param images pictures to attend to besides, see Attention. */
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, images?: ScaledImagePrompts): tf.Tensor {
     const [batch, height, width, channels] = x.shape;
     const tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
-    const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, [height, width!])));
+    const size = [height, width!] as const;
+    const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, size, images)));
     return tf.add(tf.reshape(this.projOut.forward(transformed), x.shape), x);
   }
 }

@@ -18,7 +18,8 @@ const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytor
 
 /** All of them, safetensors first; of each kind the likely one of such a folder first, so that a server is hardly asked for the other. */
 function weightNames(subfolder = ''): typeof diffusersNames {
-  const [likely, other] = /(^|\/)(text_encoder|image_encoder|safety_checker)/.test(subfolder) ? [transformersNames, diffusersNames] : [diffusersNames, transformersNames];
+  const ofTransformers = /(^|\/)(text_encoder|image_encoder|safety_checker)/.test(subfolder);
+  const [likely, other] = ofTransformers ? [transformersNames, diffusersNames] : [diffusersNames, transformersNames];
   return likely.flatMap((name, i) => [name, other[i]]);
 }
 

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { canCompile, GraphCache, mapTensors, type GraphBody, type GraphOptions } from '../core/graph.js';
 import type { ModelSource } from '../files/model_folder.js';
-import { type AttentionSlice, setAttentionSlice } from '../layers/attention.js';
+import { type AttentionSlice, setAttentionSlice } from '../layers/multi_head_attention.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
 import { loadModel, type LoadModelOptions, type ModelClass } from './load_model.js';
 

@@ -1,6 +1,6 @@
 import type { GraphOptions } from '../core/graph.js';
 import type { ModelFolder, ModelSource } from '../files/model_folder.js';
-import type { AttentionSlice } from '../layers/attention.js';
+import type { AttentionSlice } from '../layers/multi_head_attention.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type { OpenOptions } from '../loading/open_options.js';
 import type { WeightDtype } from '../weights/weight_reader.js';

@@ -6,8 +6,9 @@ import { follow, type Step } from '../core/sequence.js';
 import type { AddedKVAttention } from '../layers/added_kv_attention.js';
 import type { Padding } from '../layers/conv2d.js';
 import { Downsample2D } from '../layers/downsample_2d.js';
+import type { ScaledImagePrompts } from '../layers/ip_adapter_attention.js';
 import { ResnetBlock2D, type ResnetBlock2DConfig } from '../layers/resnet_block_2d.js';
-import type { Transformer2DModel } from '../layers/transformer_2d.js';
+import { Transformer2DModel } from '../layers/transformer_2d.js';
 import { Upsample2D } from '../layers/upsample_2d.js';
 
 /** What attends to the text. */
@@ -25,6 +26,8 @@ export interface BlockConditions {
   readonly temb: tf.Tensor;
   /** `[batch, tokens, cross_attention_dim]` */
   readonly encoderHiddenStates: tf.Tensor;
+  /** Pictures to attend to besides, where there are IP-Adapters. */
+  readonly images?: ScaledImagePrompts;
 }
 
 /** A resnet, and what follows it. */
@@ -33,9 +36,10 @@ interface Layer {
   readonly attention?: TextAttention;
 }
 
-const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates }: BlockConditions): Step[] => [
+const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates, images }: BlockConditions): Step[] => [
   state => resnet.forward(state, temb),
-  ...attention ? [(state: tf.Tensor) => attention.forward(state, encoderHiddenStates)] : [],
+  ...attention ? [(state: tf.Tensor) => attention instanceof Transformer2DModel
+    ? attention.forward(state, encoderHiddenStates, images) : attention.forward(state, encoderHiddenStates)] : [],
 ];
 
 /** A state, and what is added to it from beside the UNet: of its size, one for all samples or one for each. */
@@ -83,6 +87,14 @@ export class DownBlock2D extends Block {
     if (downsampler) ways.push([state => downsampler.forward(state, conditions.temb)]);
     if (residual) ways[(this.attends ? layers : ways).length - 1].push(state => addResidual(state, residual));
     return ways.slice(0, count).map(steps => (x = follow(x, steps)));
+  }
+
+  /** Height and width of its result, of a picture of so many pixels. */
+  resultSize([height, width]: readonly [number, number]): [number, number] {
+    const { downsampler } = this;
+    if (!downsampler) return [height, width];
+    if (downsampler instanceof ResnetBlock2D) return [height >> 1, width >> 1];
+    return (downsampler.computeOutputShape([1, height, width, 1]) as number[]).slice(1, 3) as [number, number];
   }
 }
 

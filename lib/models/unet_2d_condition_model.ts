@@ -1,13 +1,20 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Block } from '../core/block.js';
+import { checkShape, show } from '../core/checks.js';
 import { widen } from '../core/precision.js';
 import { follow } from '../core/sequence.js';
+import { AddedKVAttention } from '../layers/added_kv_attention.js';
+import type { Attention } from '../layers/attention.js';
 import { BasicTransformerBlock } from '../layers/basic_transformer_block.js';
 import { Conv2d } from '../layers/conv2d.js';
 import { GroupNorm } from '../layers/group_norm.js';
+import type { ImageProjectionConfig } from '../layers/image_projection.js';
+import type { ImagePrompts, ScaledImagePrompts } from '../layers/ip_adapter_attention.js';
 import { checkTokenMerging, type TokenMergingOptions } from '../layers/token_merging.js';
 import type { ControlNetOutput } from './controlnet_output.js';
 import type { DeepCache } from './deep_cache.js';
+import { downsampleMasks } from './ip_adapter_masks.js';
+import { IPAdapters, type IPAdapterScale } from './ip_adapters.js';
 import { UpBlock2D, type BlockConditions } from './unet_2d_blocks.js';
 import { completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
 import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
@@ -24,6 +31,9 @@ export interface UNetAdditions {
 /** The same, as a graph takes it. */
 type TakenAdditions = { control?: { down: tf.Tensor[]; mid: tf.Tensor }; residuals?: tf.Tensor[] };
 
+/** All that it is given, as a graph takes it. */
+type Inputs = UNetInputs & TakenAdditions & { images?: ScaledImagePrompts };
+
 /**
  * The denoiser: a U-shaped network over the latents that attends to the text.
  * Equals diffusers' UNet2DConditionModel for every SD1.x, SD2.x and SDXL config, and many others (arXiv:2112.10752).
@@ -35,6 +45,8 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   private readonly upBlocks: readonly UpBlock2D[];
   private readonly convNormOut: GroupNorm;
   private readonly convOut: Conv2d;
+  /** What lets it attend to pictures, if anything does. */
+  private adapters?: IPAdapters;
 
   constructor(config: Partial<UNet2DConditionConfig> = {}) {
     super(completeUNetConfig(config));
@@ -56,26 +68,28 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
    * What the scheduler's prediction type says (noise, velocity or sample), for noisy latents.
    * @param sample `[batch, height, width, in_channels]`, any height and width, but where resnets double them.
    * @param timestep one for all samples, or one for each.
-   * @param conditions see UNetConditions and UNetAdditions; `deepCache`: what to take from earlier timesteps.
+   * @param conditions see UNetConditions and UNetAdditions; `deepCache`: what to take from earlier timesteps; `imagePrompts`: pictures to
+   *   attend to, where there are IP-Adapters, as `projectImages` gives them.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[],
     {
-      deepCache, control, downIntrablockAdditionalResiduals: residuals, ...conditions
-    }: UNetConditions & UNetAdditions & { deepCache?: DeepCache },
+      deepCache, control, downIntrablockAdditionalResiduals: residuals, imagePrompts, ...conditions
+    }: UNetConditions & UNetAdditions & { deepCache?: DeepCache; imagePrompts?: ImagePrompts },
   ): tf.Tensor {
     const inputs = {
       ...this.takeInputs(sample, timestep, conditions),
       ...control && { control: this.takeControl(control, deepCache) },
       ...residuals && { residuals: [...residuals] },
+      ...imagePrompts && { images: this.takeImages(imagePrompts, sample.shape[0]) },
     };
     return deepCache ? this.predictWithCache(deepCache, [timestep].flat()[0], inputs) : this.graph('predict', this.predict, inputs);
   }
 
   /** Down, through the middle, and up again. */
-  private readonly predict = ({ control, residuals, ...inputs }: UNetInputs & TakenAdditions): tf.Tensor => {
-    const conditions = this.lead(inputs);
+  private readonly predict = ({ control, residuals, ...inputs }: Inputs): tf.Tensor => {
+    const conditions = this.leadAll(inputs);
     const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, Infinity, residuals);
     const middle = this.goThroughMiddle(skips, conditions, residuals);
     if (!control) return this.finish(this.goUp(middle, skips, conditions));
@@ -84,6 +98,11 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     tf.dispose([...skips, middle]);
     return this.finish(this.goUp(led.pop()!, led, conditions));
   };
+
+  /** What all blocks are told, the pictures to attend to among it. */
+  private leadAll({ images, ...inputs }: Inputs): BlockConditions {
+    return { ...this.lead(inputs), images };
+  }
 
   /** @throws RangeError for what is not of the states of this UNet. */
   private takeControl(
@@ -98,15 +117,15 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /** The deep part as it is now or was before, up to the last states that are joined, and anew what is around it. */
-  private predictWithCache(cache: DeepCache, timestep: number, inputs: UNetInputs & Pick<TakenAdditions, 'residuals'>): tf.Tensor {
+  private predictWithCache(cache: DeepCache, timestep: number, inputs: Inputs): tf.Tensor {
     const joins = Math.min(cache.branchId + 1, this.skipConnections);
     const deep = cache.features(timestep, inputs.sample.shape[0], () => this.graph(`deep ${joins}`, inputs => {
-      const conditions = this.lead(inputs);
+      const conditions = this.leadAll(inputs);
       const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, Infinity, inputs.residuals);
       return this.goUp(this.goThroughMiddle(skips, conditions, inputs.residuals), skips, conditions, 0, this.skipConnections - joins);
     }, inputs));
     return this.graph(`shallow ${joins}`, ({ deep, ...inputs }) => {
-      const conditions = this.lead(inputs);
+      const conditions = this.leadAll(inputs);
       const skips = this.goDown(this.convIn.forward(inputs.sample), conditions, joins, inputs.residuals);
       return this.finish(this.goUp(deep.clone(), skips, conditions, this.skipConnections - joins));
     }, { deep, ...inputs });
@@ -146,7 +165,100 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     set(this.midBlock, deepest);
   }
 
+  /** Whether attentions to the text see tokens merged. */
+  get mergesCrossAttention(): boolean {
+    return [...this.descendants()].some(block => block instanceof BasicTransformerBlock && block.merging?.mergeCrossattn === true);
+  }
+
+  /** What lets it attend to pictures, if anything does. */
+  get ipAdapters(): IPAdapters | undefined {
+    return this.adapters;
+  }
+
+  /**
+   * IP-Adapters that fit this UNet, without weights; `setIPAdapters` then makes it use them.
+   * @throws RangeError for a UNet without attentions that could.
+   */
+  newIPAdapters(configs: readonly ImageProjectionConfig[]): IPAdapters {
+    const attentions = this.textAttentions;
+    const refuse = (what: string) => { throw new RangeError(`${what}, with which no IP-Adapter goes together`); };
+    const { encoder_hid_dim: projected } = this.config;
+    if (projected !== null) refuse(`unet: encoder_hid_dim: got ${show(projected)}`);
+    const strange = [...this.namedDescendants()].find(([, block]) => block instanceof AddedKVAttention)?.[0];
+    if (strange) refuse(`unet: ${strange} attends to text and picture at once`);
+    if (attentions.size === 0) refuse('unet: got one that attends to no text');
+    return new IPAdapters(attentions, configs);
+  }
+
+  /** Attends by these to pictures as well, in the place of earlier ones, which are disposed; or no longer. */
+  setIPAdapters(adapters?: IPAdapters): void {
+    this.graphs?.clear();
+    const { adapters: old } = this;
+    old?.projections.forEach((_, i) => this.drop(projectionPath(i)));
+    adapters?.projections.forEach((projection, i) => this.add(projectionPath(i), projection));
+    for (const [path, attention] of this.textAttentions) attention.setIPAdapters(adapters?.attentions.get(path));
+    this.adapters = adapters;
+    if (this.attentionSlice !== null) this.setAttentionSlice(this.attentionSlice);
+  }
+
+  /** How strongly the IP-Adapters act. Where one acts not at all, nothing is computed for it. */
+  setIPAdapterScales(scaleOf: IPAdapterScale): void {
+    if (this.adapters?.setScales(scaleOf)) this.graphs?.clear();
+  }
+
+  /**
+   * Pictures to attend to, for as many predictions as there are; the caller disposes them.
+   * @param embeds see IPAdapters.
+   * @param masks of each adapter where its pictures count, `[pictures, height, width]`; undefined for everywhere.
+   * @param size height and width of the latents, where there are masks.
+   */
+  projectImages(
+    embeds: readonly tf.Tensor[], masks: ReadonlyArray<tf.Tensor | undefined> = [], size: [number, number] = [1, 1],
+  ): ImagePrompts {
+    const { adapters } = this;
+    if (!adapters || adapters.projections.length !== embeds.length) {
+      throw new RangeError(`unet imageEmbeds: got ${embeds.length}, takes ${adapters?.projections.length ?? 0}, one for each IP-Adapter`);
+    }
+    return tf.tidy(() => {
+      const states = this.graphOf('images', embeds => adapters.forward(embeds), [...embeds]);
+      return { states, ...masks.some(mask => mask) && { masks: masks.map(mask => mask && this.masksBySize(mask, size)) } };
+    });
+  }
+
+  /** A mask for each number of pixels that attentions see of latents of that size. */
+  private masksBySize(masks: tf.Tensor, size: [number, number]): Record<number, tf.Tensor> {
+    const queries = new Set<number>();
+    for (const block of this.downBlocks) {
+      queries.add(size[0] * size[1]);
+      size = block.resultSize(size);
+    }
+    return Object.fromEntries([...queries.add(size[0] * size[1])].map(count => [count, downsampleMasks(masks, count)]));
+  }
+
+  /** @throws RangeError for pictures of other adapters, or of another batch. */
+  private takeImages({ states, masks }: ImagePrompts, batch: number): ScaledImagePrompts {
+    const { adapters } = this;
+    if (!adapters || states.length !== adapters.projections.length) {
+      const takes = adapters ? `pictures of ${adapters.projections.length} IP-Adapters` : 'none without IP-Adapters';
+      throw new RangeError(`unet imagePrompts: got pictures of ${states.length} IP-Adapters, takes ${takes}`);
+    }
+    states.forEach(state => checkShape('unet imagePrompts.states', state.shape, [batch, null, null, this.textFeatures]));
+    return { states, scales: adapters.scaleTensor(), ...masks && { masks } };
+  }
+
+  /** Attentions to the text by their paths, as adapters' files number them: of the way down, the way up, and the middle. */
+  get textAttentions(): ReadonlyMap<string, Attention> {
+    const found = [...this.namedDescendants()].flatMap(([path, block]) =>
+      block instanceof BasicTransformerBlock ? [[`${path}.attn2`, block.attn2] as const] : []);
+    const inMiddle = ([path]: readonly [string, Attention]) => path.startsWith('mid_block.');
+    return new Map([...found.filter(entry => !inMiddle(entry)), ...found.filter(inMiddle)]);
+  }
+
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
     return [...(super.computeOutputShape(inputShape) as tf.Shape).slice(0, 3), this.config.out_channels];
   }
+}
+
+function projectionPath(adapter: number): string {
+  return `encoder_hid_proj.image_projection_layers.${adapter}`;
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { denormalize, Image } from '../image/image.js';
-import type { AttentionSlice } from '../layers/attention.js';
+import type { AttentionSlice } from '../layers/multi_head_attention.js';
 import type { TokenMergingOptions } from '../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
