@@ -11,7 +11,7 @@ export {
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type {
-  AdapterComponents, ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLAdapterComponents,
+  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLAdapterComponents,
   XLControlNetComponents,
 } from './pipelines/components.js';
 export type { ControlImages, ControlOptions } from './pipelines/control.js';
@@ -43,6 +43,8 @@ export {
 export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
+export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/image_prompt_pipeline.js';
+export type { ImagePrompt, ImagePromptOptions } from './pipelines/image_prompts.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';

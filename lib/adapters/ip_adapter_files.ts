@@ -13,11 +13,11 @@ type Tensors = ReadonlyMap<string, CheckpointTensor>;
 const MAX_LAYERS = 64;
 
 /**
- * IP-Adapters of files, with weights like the UNet's, for its `setIPAdapters`.
+ * IP-Adapters of files, with weights like the UNet's, for its `setIpAdapters`.
  * @param offload whether to leave the weights off the device until they are used.
  * @throws WeightsError for a file of another kind, or for another UNet.
  */
-export async function loadIPAdapters(
+export async function loadIpAdapters(
   unet: UNet2DConditionModel, checkpoints: readonly Checkpoint[], offload: boolean,
 ): Promise<IPAdapters> {
   const configs = checkpoints.map(checkpoint => projectionConfig(checkpoint));
@@ -26,7 +26,7 @@ export async function loadIPAdapters(
     ...projectionTensors(checkpoint, configs[i], `encoder_hid_proj.image_projection_layers.${i}.`),
     ...attentionTensors(checkpoint, paths, i),
   ]));
-  const adapters = unet.newIPAdapters(configs);
+  const adapters = unet.newIpAdapters(configs);
   const files: WeightFile[] = [];
   try {
     for (const [i, { name, open }] of checkpoints.entries()) files.push({ name, source: safetensorsView(renamed[i], await open()) });

@@ -71,7 +71,8 @@ export function scaleByBlock(name: string, scales: BlockScales, paths: Iterable<
     if (isObject(scale)) checkKeys(`${name}.${side}`, scale, blocks.map(({ key }) => key));
     for (const { block, count, key } of blocks) {
       const where = `${name}.${side}`;
-      known.set(block, isObject(scale) ? perAttention(`${where}.${key}`, scale[key] ?? otherwise, count) : perAttention(where, scale, count));
+      const own = isObject(scale) ? perAttention(`${where}.${key}`, scale[key] ?? otherwise, count) : perAttention(where, scale, count);
+      known.set(block, own);
     }
   }
   return path => {

@@ -44,13 +44,13 @@ export class Attention extends MultiHeadAttention {
   }
 
   /** Keys and values of so many IP-Adapters that fit here, without weights. */
-  newIPAdapters(adapters: number): IPAdapterAttention {
+  newIpAdapters(adapters: number): IPAdapterAttention {
     const { queryDim, contextDim = queryDim, heads } = this.dims;
     return new IPAdapterAttention({ queryDim, contextDim, heads }, adapters);
   }
 
   /** Attends by these to pictures as well, in the place of others, which are disposed; or no longer. */
-  setIPAdapters(adapters?: IPAdapterAttention): void {
+  setIpAdapters(adapters?: IPAdapterAttention): void {
     if (this.ipAdapters) this.drop('processor');
     this.ipAdapters = adapters && this.add('processor', adapters);
   }

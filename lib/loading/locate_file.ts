@@ -20,5 +20,6 @@ export async function locateFile(
     return { folder, path };
   }
   if (file) throw new ModelFileError(`${name as string}: there is no such file`);
+  if (names.length === 0) throw new ModelFileError(`${folder.name}: takes a weightName, which says which file it is`);
   throw new ModelFileError(`${folder.name}: has no ${names.join(' or ')}${names === usual ? '; say which file it is by weightName' : ''}`);
 }

@@ -28,7 +28,7 @@ export class IPAdapters extends Block {
     super();
     this.projections = this.addList('encoder_hid_proj.image_projection_layers', configs.length, i => imageProjection(configs[i]));
     this.attentions = new Map([...attentions].map(([path, attention]) =>
-      [path, this.add(`${path}.processor`, attention.newIPAdapters(configs.length))]));
+      [path, this.add(`${path}.processor`, attention.newIpAdapters(configs.length))]));
     this.setScales(() => 1);
   }
 

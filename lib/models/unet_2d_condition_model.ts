@@ -176,10 +176,10 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /**
-   * IP-Adapters that fit this UNet, without weights; `setIPAdapters` then makes it use them.
+   * IP-Adapters that fit this UNet, without weights; `setIpAdapters` then makes it use them.
    * @throws RangeError for a UNet without attentions that could.
    */
-  newIPAdapters(configs: readonly ImageProjectionConfig[]): IPAdapters {
+  newIpAdapters(configs: readonly ImageProjectionConfig[]): IPAdapters {
     const attentions = this.textAttentions;
     const refuse = (what: string) => { throw new RangeError(`${what}, with which no IP-Adapter goes together`); };
     const { encoder_hid_dim: projected } = this.config;
@@ -191,18 +191,18 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /** Attends by these to pictures as well, in the place of earlier ones, which are disposed; or no longer. */
-  setIPAdapters(adapters?: IPAdapters): void {
+  setIpAdapters(adapters?: IPAdapters): void {
     this.graphs?.clear();
     const { adapters: old } = this;
     old?.projections.forEach((_, i) => this.drop(projectionPath(i)));
     adapters?.projections.forEach((projection, i) => this.add(projectionPath(i), projection));
-    for (const [path, attention] of this.textAttentions) attention.setIPAdapters(adapters?.attentions.get(path));
+    for (const [path, attention] of this.textAttentions) attention.setIpAdapters(adapters?.attentions.get(path));
     this.adapters = adapters;
     if (this.attentionSlice !== null) this.setAttentionSlice(this.attentionSlice);
   }
 
   /** How strongly the IP-Adapters act. Where one acts not at all, nothing is computed for it. */
-  setIPAdapterScales(scaleOf: IPAdapterScale): void {
+  setIpAdapterScales(scaleOf: IPAdapterScale): void {
     if (this.adapters?.setScales(scaleOf)) this.graphs?.clear();
   }
 
@@ -220,7 +220,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
       throw new RangeError(`unet imageEmbeds: got ${embeds.length}, takes ${adapters?.projections.length ?? 0}, one for each IP-Adapter`);
     }
     return tf.tidy(() => {
-      const states = this.graphOf('images', embeds => adapters.forward(embeds), [...embeds]);
+      const states = adapters.forward(embeds); // once for a picture, so that no graph pays
       return { states, ...masks.some(mask => mask) && { masks: masks.map(mask => mask && this.masksBySize(mask, size)) } };
     });
   }

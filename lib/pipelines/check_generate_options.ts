@@ -8,9 +8,10 @@ import type { Steps } from '../schedulers/steps.js';
 import { checkMemory } from './check_memory.js';
 import type { StableDiffusionComponents } from './components.js';
 import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
+import { checkImagePrompts, type ImageReader } from './image_prompts.js';
 
 /** What makes pictures: options are checked against it. */
-export interface Generating extends Pick<StableDiffusionComponents, 'unet' | 'vae' | 'scheduler'> {
+export interface Generating extends Pick<StableDiffusionComponents, 'vae' | 'scheduler'>, ImageReader {
   readonly familyName: string;
   readonly promptEncoders: readonly PromptEncoder[];
   readonly vaeScaleFactor: number;
@@ -93,9 +94,10 @@ export function checkGenerateOptions(
   if (Array.isArray(generator) && generator.length !== images) {
     throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
   }
+  const guided = guidanceScale > 1 && !unet.takesGuidance; // those that know the scale need no second prediction
   return {
-    prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale,
-    guided: guidanceScale > 1 && !unet.takesGuidance, // those that know the scale need no second prediction
+    prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale, guided,
+    imagePrompts: checkImagePrompts(pipe, options, guided),
     guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
     guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),

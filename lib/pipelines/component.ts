@@ -3,6 +3,7 @@ import { isObject } from '../core/json.js';
 import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { modelFiles, type WeightFilesOptions } from '../loading/weight_files.js';
 import type { LoadModelOptions } from '../models/load_model.js';
+import { CLIPImageProcessor } from '../models/clip_image_processor.js';
 import type { Model } from '../models/model.js';
 import { subfoldersOf } from '../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../schedulers/index.js';
@@ -30,6 +31,8 @@ export interface Component<T> {
   load(place: ComponentPlace): Promise<T>;
   /** Whether a pipeline can be without it. */
   readonly optional?: boolean;
+  /** What model_index.json calls the component without which this one is of no use, and is not loaded. */
+  readonly serves?: string;
 }
 
 type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
@@ -81,6 +84,18 @@ export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
     classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
     files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
+  };
+}
+
+/** What makes of pictures what CLIP's image encoder sees, where a pipeline has one. */
+export function imageProcessor(subfolder = 'feature_extractor'): Component<CLIPImageProcessor> {
+  return {
+    subfolder,
+    optional: true,
+    serves: 'image_encoder',
+    classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
+    files: () => [`${subfolder}/preprocessor_config.json`],
+    load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),
   };
 }
 

@@ -4,8 +4,10 @@ import { readStateDict } from '../loading/state_dict.js';
 import type { Autoencoder } from '../models/autoencoder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../models/autoencoder_tiny.js';
+import { CLIPImageProcessor } from '../models/clip_image_processor.js';
 import { CLIPTextModel } from '../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
+import { CLIPVisionModelWithProjection } from '../models/clip_vision_model.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { MultiAdapter, type Adapters } from '../models/multi_adapter.js';
 import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
@@ -13,10 +15,21 @@ import { T2IAdapter } from '../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { flag, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
+import { flag, imageProcessor, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
+
+/** What reads pictures for IP-Adapters. */
+export interface ImageComponents {
+  imageEncoder?: CLIPVisionModelWithProjection;
+  featureExtractor?: CLIPImageProcessor;
+}
+
+const images: Family<ImageComponents>['components'] = {
+  imageEncoder: { ...network('image_encoder', CLIPVisionModelWithProjection), optional: true },
+  featureExtractor: imageProcessor(),
+};
 
 /** What Stable Diffusion 1.x and 2.x are made of. */
-export interface StableDiffusionComponents {
+export interface StableDiffusionComponents extends ImageComponents {
   vae: Autoencoder;
   textEncoder: CLIPTextModel;
   tokenizer: CLIPTokenizer;
@@ -31,6 +44,7 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
     textEncoder: network('text_encoder', CLIPTextModel, CLIPTextModelWithProjection),
     unet: network('unet', UNet2DConditionModel),
     vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
+    ...images,
   },
   async takeExtras(components, folder, given) {
     if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
@@ -62,7 +76,7 @@ export const adaptedStableDiffusion: Family<AdapterComponents> = {
 };
 
 /** What Stable Diffusion XL is made of. */
-export interface StableDiffusionXLComponents {
+export interface StableDiffusionXLComponents extends ImageComponents {
   vae: Autoencoder;
   /** The first text encoder, and its tokenizer: a refiner has only the second. */
   textEncoder?: CLIPTextModel;
@@ -86,6 +100,7 @@ export const stableDiffusionXL: Family<StableDiffusionXLComponents> = {
     textEncoder2: network('text_encoder_2', CLIPTextModelWithProjection),
     unet: network('unet', UNet2DConditionModel),
     vae: upcast(network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny)),
+    ...images,
     forceZerosForEmptyPrompt: flag('force_zeros_for_empty_prompt'),
     requiresAestheticsScore: flag('requires_aesthetics_score'),
   },

@@ -156,6 +156,11 @@ export abstract class DiffusionPipeline {
     this.networks.forEach(network => network.dispose());
   }
 
+  /** Lets a network that the pipeline gets later run as the others do; offloading comes with the next work. */
+  protected joinIn(network: Model<unknown>): void {
+    if (this.compileOptions) network.compile(this.compileOptions);
+  }
+
   /** Before `networks` run: work elsewhere may have changed the device; with enableModelCpuOffload, the other networks leave it. */
   protected makeReady(...networks: ReadonlyArray<Model<unknown>>): void {
     this.resume();

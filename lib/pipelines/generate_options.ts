@@ -3,12 +3,13 @@ import type { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
 import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
+import type { ImagePromptOptions, ImagePromptRequest } from './image_prompts.js';
 import type { AnyGuidedPipeline } from './registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
 
 /** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
-export interface GenerateOptions<T extends OutputType = 'image'> {
+export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePromptOptions {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
   /** 50 by default. */
@@ -66,7 +67,7 @@ export const OPTIONS = Object.keys({
   negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true,
   height: true, width: true, numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true,
   guidanceRescale: true, clipSkip: true, crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true,
-  detectAnomaly: true, signal: true, whenBusy: true,
+  detectAnomaly: true, signal: true, whenBusy: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
 /** Those of a pipeline whose size and latents are a picture's, of those that make them of nothing. */
@@ -91,6 +92,8 @@ export interface GenerateRequest {
   negativePromptEmbeds?: tf.Tensor;
   /** Numbers that the UNet is told besides, for what to make and for what to avoid. */
   timeIds?: { wanted: readonly number[]; avoided: readonly number[] };
+  /** Pictures that lead besides the texts. */
+  imagePrompts?: ImagePromptRequest;
   numImagesPerPrompt: number;
   /** For the scheduler. */
   steps: Steps;

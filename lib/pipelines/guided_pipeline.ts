@@ -2,14 +2,16 @@ import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
 import { DeepCache } from '../models/deep_cache.js';
+import type { ImagePrompts } from '../layers/ip_adapter_attention.js';
 import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
 import type { AddedConditions } from '../models/unet_down_path.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { AdaptablePipeline } from './adaptable_pipeline.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
 import { guide } from './guidance.js';
+import { ImagePromptPipeline } from './image_prompt_pipeline.js';
+import { encodeImagePrompts } from './image_prompts.js';
 import { checkNumbers, helpForNetwork } from './not_a_number.js';
 import { explainOutOfMemory } from './out_of_memory.js';
 import type { Steering } from './steering.js';
@@ -26,10 +28,12 @@ export type EncodedTexts = {
   encoderHiddenStates: tf.Tensor;
   /** Each as a whole, where the UNet is told that: `[texts, features]`. */
   textEmbeds?: tf.Tensor;
+  /** Pictures that lead besides them. */
+  imagePrompts?: ImagePrompts;
 };
 
 /** A pipeline whose UNet is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
-export abstract class GuidedPipeline extends AdaptablePipeline {
+export abstract class GuidedPipeline extends ImagePromptPipeline {
   abstract scheduler: Scheduler;
   /** What the names of the family's pipelines begin with. */
   abstract readonly familyName: string;
@@ -60,7 +64,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
-      const text = tf.tidy(() => this.encodePrompts(request));
+      const text = tf.tidy(() => ({ ...this.encodePrompts(request), ...this.encodeImages(request) }));
       try {
         steering?.begin(request, (...networks) => this.makeReady(...networks));
         if (request.detectAnomaly) await this.checkText(text);
@@ -76,6 +80,12 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
         scheduler.dispose();
       }
     }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
+  }
+
+  private encodeImages({ imagePrompts, guided, latentShape }: GenerateRequest): Pick<EncodedTexts, 'imagePrompts'> {
+    if (!imagePrompts) return {};
+    this.makeReady(...this.imageEncoder ? [this.imageEncoder] : []);
+    return { imagePrompts: encodeImagePrompts(this, imagePrompts, guided, latentShape, this.vaeScaleFactor) };
   }
 
   private async checkText({ encoderHiddenStates, textEmbeds }: EncodedTexts): Promise<void> {
@@ -120,11 +130,12 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
     const rows = (ids: readonly number[]) => Array<readonly number[]>(images).fill(ids);
     return (sample, timestep, index) => {
       const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
-      const predict = (sample: tf.Tensor, { encoderHiddenStates, textEmbeds }: EncodedTexts, ids: AddedConditions['timeIds']) => {
+      const predict = (sample: tf.Tensor, text: EncodedTexts, ids: AddedConditions['timeIds']) => {
+        const { encoderHiddenStates, textEmbeds, imagePrompts } = text;
         const conditions = { encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond };
         const place = { timestep, index, steps: timesteps.length, wholeSteps };
         const additions = steering?.add({ ...place, sample, conditions, guided: index < guidedSteps });
-        return this.unet.forward(sample, timestep, { ...conditions, ...additions, deepCache });
+        return this.unet.forward(sample, timestep, { ...conditions, ...additions, imagePrompts, deepCache });
       };
       const { wanted = [], avoided = [] } = timeIds ?? {};
       return index < guidedSteps
@@ -135,8 +146,12 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
 }
 
 /** Of texts to avoid and texts to follow, the latter. */
-function withoutAvoided({ encoderHiddenStates, textEmbeds }: EncodedTexts): EncodedTexts {
-  return { encoderHiddenStates: tf.split(encoderHiddenStates, 2)[1], textEmbeds: textEmbeds && tf.split(textEmbeds, 2)[1] };
+function withoutAvoided({ encoderHiddenStates, textEmbeds, imagePrompts }: EncodedTexts): EncodedTexts {
+  const wanted = (x: tf.Tensor) => tf.split(x, 2)[1];
+  return {
+    encoderHiddenStates: wanted(encoderHiddenStates), textEmbeds: textEmbeds && wanted(textEmbeds),
+    imagePrompts: imagePrompts && { ...imagePrompts, states: imagePrompts.states.map(wanted) },
+  };
 }
 
 /** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */

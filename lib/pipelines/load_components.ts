@@ -85,8 +85,8 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
 }
 
 /** Whether a component is one that may be missing, and is. */
-function isLeftOut({ optional, subfolder }: Component<unknown>, index: Record<string, unknown>): boolean {
-  return optional === true && className(index[subfolder]) == null;
+function isLeftOut({ optional, subfolder, serves = subfolder }: Component<unknown>, index: Record<string, unknown>): boolean {
+  return optional === true && [subfolder, serves].some(name => className(index[name]) == null);
 }
 
 /** @throws RangeError for a class that the component cannot be of. */

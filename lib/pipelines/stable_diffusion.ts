@@ -34,7 +34,7 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
   scheduler: Scheduler;
   readonly familyName: string = 'StableDiffusion';
 
-  constructor({ vae, textEncoder, tokenizer, unet, scheduler }: StableDiffusionComponents) {
+  constructor({ vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor }: StableDiffusionComponents) {
     super();
     checkScheduler(scheduler);
     this.vae = vae;
@@ -42,6 +42,8 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
     this.tokenizer = tokenizer;
     this.unet = unet;
     this.scheduler = scheduler;
+    this.imageEncoder = imageEncoder;
+    this.featureExtractor = featureExtractor;
     this.correctConfigs();
   }
 
@@ -67,8 +69,8 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
 
   /** What the pipeline is made of; another pipeline can be made of the same. */
   get components(): StableDiffusionComponents {
-    const { vae, textEncoder, tokenizer, unet, scheduler } = this;
-    return { vae, textEncoder, tokenizer, unet, scheduler };
+    const { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor } = this;
+    return { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor };
   }
 
   /**

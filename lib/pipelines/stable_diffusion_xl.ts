@@ -45,6 +45,8 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
     this.tokenizer2 = components.tokenizer2;
     this.unet = components.unet;
     this.scheduler = components.scheduler;
+    this.imageEncoder = components.imageEncoder;
+    this.featureExtractor = components.featureExtractor;
     this.forceZerosForEmptyPrompt = components.forceZerosForEmptyPrompt ?? true;
     this.requiresAestheticsScore = components.requiresAestheticsScore ?? false;
   }
@@ -60,8 +62,11 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
   /** What the pipeline is made of; another pipeline can be made of the same. */
   get components(): StableDiffusionXLComponents {
     const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler } = this;
-    const { forceZerosForEmptyPrompt, requiresAestheticsScore } = this;
-    return { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler, forceZerosForEmptyPrompt, requiresAestheticsScore };
+    const { imageEncoder, featureExtractor, forceZerosForEmptyPrompt, requiresAestheticsScore } = this;
+    return {
+      vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler, imageEncoder, featureExtractor, forceZerosForEmptyPrompt,
+      requiresAestheticsScore,
+    };
   }
 
   override get promptEncoders(): readonly PromptEncoder[] {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { loadIPAdapters, projectionConfig } from '../../lib/adapters/ip_adapter_files.js';
+import { loadIpAdapters, projectionConfig } from '../../lib/adapters/ip_adapter_files.js';
 import { scaleByBlock, type BlockScales } from '../../lib/adapters/lora_scale.js';
 import { readCheckpoint, type Checkpoint } from '../../lib/checkpoints/checkpoint.js';
 import { IPAdapterFullImageProjection, IPAdapterPlusImageProjection, ImageProjection } from '../../lib/layers/image_projection.js';
@@ -41,7 +41,7 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
         const golden = loadGolden(`models/ip_adapter_${name}`);
         const kinds = golden.meta.kinds as string[];
         const unet = unetOf(golden.meta.unet);
-        unet.setIPAdapters(await loadIPAdapters(unet, await Promise.all(kinds.map((_, i) => fileOf(`${name}_${i}`))), false));
+        unet.setIpAdapters(await loadIpAdapters(unet, await Promise.all(kinds.map((_, i) => fileOf(`${name}_${i}`))), false));
         if (compiled) unet.compile();
         tf.tidy(() => {
           for (const [run, { scale, masks }] of (golden.meta.runs as Run[]).entries()) {
@@ -49,7 +49,7 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
             const each = (what: string) => kinds.map((_, i) => goldenTensor(golden, `${run}/${what}/${i}`));
             const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `${run}/${input}`));
             const byBlock = typeof scale === 'number' || Array.isArray(scale) ? () => scale : scaleByBlock('scale', scale, unet.textAttentions.keys(), 0);
-            unet.setIPAdapterScales(byBlock);
+            unet.setIpAdapterScales(byBlock);
             for (let call = 0; call < (compiled ? 2 : 1); call++) { // recorded, then called
               const imagePrompts = unet.projectImages(each('embeds'), masks ? each('mask') : undefined, sample.shape.slice(1, 3) as [number, number]);
               imagePrompts.states.forEach((state, i) => expectClose(state, golden.tensors[`${run}/tokens/${i}`], close));
@@ -72,7 +72,7 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
     const golden = loadGolden('models/ip_adapter_many');
     const [unet, plain] = [unetOf('sd2'), unetOf('sd2')];
     unet.setAttentionSlice('max');
-    const load = async () => unet.setIPAdapters(await loadIPAdapters(unet, await Promise.all([0, 1, 2].map(i => fileOf(`many_${i}`))), false));
+    const load = async () => unet.setIpAdapters(await loadIpAdapters(unet, await Promise.all([0, 1, 2].map(i => fileOf(`many_${i}`))), false));
     await load();
     await load(); // in their own place
     const paths = [...unet.parameterSpecs().keys()];
@@ -82,7 +82,7 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
       const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `0/${input}`));
       const imagePrompts = unet.projectImages([0, 1, 2].map(i => goldenTensor(golden, `0/embeds/${i}`)));
       expectClose(unet.forward(sample, 500, { encoderHiddenStates, imagePrompts }), golden.tensors['0/out'], close);
-      unet.setIPAdapters();
+      unet.setIpAdapters();
       unet.setAttentionSlice(null);
       assert.deepEqual(unet.forward(sample, 500, { encoderHiddenStates }).dataSync(), plain.forward(sample, 500, { encoderHiddenStates }).dataSync());
       assert.throws(() => unet.forward(sample, 500, { encoderHiddenStates, imagePrompts }), /unet imagePrompts: got pictures of 3 IP-Adapters, takes none without IP-Adapters/);
@@ -95,11 +95,11 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
   it('leaves out what acts not at all', () => expectNoLeak(async () => {
     const golden = loadGolden('models/ip_adapter_sd2');
     const unet = unetOf('sd2');
-    unet.setIPAdapters(await loadIPAdapters(unet, [await fileOf('sd2_0')], false));
+    unet.setIpAdapters(await loadIpAdapters(unet, [await fileOf('sd2_0')], false));
     tf.tidy(() => {
       const [sample, encoderHiddenStates] = ['sample', 'encoderHiddenStates'].map(input => goldenTensor(golden, `0/${input}`));
       const imagePrompts = unet.projectImages([goldenTensor(golden, '0/embeds/0')]);
-      unet.setIPAdapterScales(() => 0);
+      unet.setIpAdapterScales(() => 0);
       assert.deepEqual(unet.forward(sample, 500, { encoderHiddenStates, imagePrompts }).dataSync(), unet.forward(sample, 500, { encoderHiddenStates }).dataSync());
     });
     unet.dispose();
@@ -111,18 +111,18 @@ describeOnDevices('A UNet with IP-Adapters equals diffusers', () => {
     const spoilt = async (change: (tensors: Checkpoint['tensors']) => void) => {
       const file = await fileOf('many_0');
       change(file.tensors);
-      return loadIPAdapters(sd2, [file], false);
+      return loadIpAdapters(sd2, [file], false);
     };
-    await assert.rejects(loadIPAdapters(xl, [await fileOf('sd2_0')], false), /sd2_0: is for another UNet: it has 16 attentions, takes 18/);
+    await assert.rejects(loadIpAdapters(xl, [await fileOf('sd2_0')], false), /sd2_0: is for another UNet: it has 16 attentions, takes 18/);
     await assert.rejects(spoilt(tensors => tensors.delete('ip_adapter.1.to_k_ip.weight')), /missing .*attn2\.processor\.to_k_ip\.0\.weight/);
     await assert.rejects(spoilt(tensors => tensors.delete('image_proj.latents')), /is no IP-Adapter: it holds/);
     await assert.rejects(spoilt(tensors => tensors.delete('image_proj.proj_in.weight')), /is no whole IP-Adapter: image_proj\.proj_in\.weight is missing/);
     await assert.rejects(spoilt(tensors => tensors.set('image_proj.perceiver_resampler.proj_in.weight', tensors.get('image_proj.latents')!)), /is an IP-Adapter FaceID, which takes embeddings of faces/);
     await assert.rejects(spoilt(tensors => tensors.set('ip_adapter.1.to_k_lora.down.weight', tensors.get('image_proj.latents')!)), /unexpected ip_adapter\.1\.to_k_lora\.down\.weight/);
     const simple = unetOf('simple');
-    assert.throws(() => simple.newIPAdapters([]), /attends to text and picture at once, with which no IP-Adapter goes together/);
+    assert.throws(() => simple.newIpAdapters([]), /attends to text and picture at once, with which no IP-Adapter goes together/);
     const projected = unetOf('text_projection');
-    assert.throws(() => projected.newIPAdapters([]), /unet: encoder_hid_dim: got \d+, with which no IP-Adapter goes together/);
+    assert.throws(() => projected.newIpAdapters([]), /unet: encoder_hid_dim: got \d+, with which no IP-Adapter goes together/);
     [sd2, xl, simple, projected].forEach(unet => unet.dispose());
     return [];
   }));

@@ -1,12 +1,18 @@
 """IP-Adapters with random weights in the layout of their original files, what UNets make with them, and pipelines."""
+import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import (ControlNetModel, LCMScheduler, LatentConsistencyModelPipeline, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline,
+                       StableDiffusionInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
 from diffusers.image_processor import IPAdapterMaskProcessor
 from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from generate import HERE, channels_last, save
 from parts.controlnet import golden_unet
+from parts.layers import randomize
 from parts.models import conditions, x
+from parts.pipelines import TINY, UNET, mask, picture, quiet, seeded
 
 FULL_STATES = 5
 # of image projections: features of what they read are the image encoder's
@@ -105,6 +111,101 @@ def masks():
     save("models/ip_adapter_masks", tensors, {"queries": [queries for _, _, queries in cases]})
 
 
+FOLDER = HERE / "pipelines/ip_adapter"
+VISION = dict(hidden_size=HIDDEN, intermediate_size=20, num_hidden_layers=3, num_attention_heads=2, image_size=12, patch_size=5, projection_dim=EMBEDS)
+PROMPTS = ["a red star on a road", "an on at"]
+BASE, MASKED = dict(files=["base.bin"]), dict(files=["base.bin"], pictures=[[1, 2]], masks=True)
+# files: of the adapters; pictures: for each adapter the seed of one, or of several that count together; embeds: made up instead
+CASES = {
+    "text": dict(
+        base=dict(BASE, seeds=0, steps=4), unguided=dict(BASE, seeds=1, steps=4, guidance_scale=1.0), scaled=dict(BASE, seeds=2, steps=3, scale=0.4),
+        two_pictures=dict(BASE, seeds=3, steps=3, pictures=[[1, 2]]), plus=dict(files=["plus.safetensors"], seeds=4, steps=4, pictures=[5]),
+        plus_unguided=dict(files=["plus.safetensors"], seeds=5, steps=3, guidance_scale=1.0), full=dict(files=["full.bin"], seeds=6, steps=3),
+        several=dict(files=["base.bin", "plus.safetensors"], seeds=7, steps=4, pictures=[3, [4, 5]], scale=[0.6, 0.9]),
+        blocks=dict(BASE, seeds=8, steps=4, scale={"up": {"block_1": [0.0, 1.5]}}), all_blocks=dict(BASE, seeds=9, steps=3, scale={"down": 0.5, "mid": 0.7, "up": {"block_1": [1.2]}}),
+        each_its_blocks=dict(files=["base.bin", "full.bin"], seeds=10, steps=3, pictures=[1, 2], scale=[{"down": 1.0}, {"up": {"block_1": [1.0, 0.0]}}]),
+        embeds=dict(BASE, seeds=11, steps=3, embeds=2), plus_embeds=dict(files=["plus.safetensors"], seeds=12, steps=3, embeds=1, guidance_scale=1.0),
+        masks=dict(MASKED, seeds=13, steps=4), masks_scaled=dict(MASKED, seeds=14, steps=3, scale=[[0.5, 1.3]], size=(24, 16)),
+        batch=dict(BASE, seeds=[15, 16, 17, 18], steps=3, prompts=2, num_images_per_prompt=2)),
+    "img2img": dict(base=dict(BASE, seeds=20, steps=4, strength=0.6), several=dict(files=["full.bin", "base.bin"], seeds=21, steps=4, pictures=[1, 2], strength=0.8, guidance_scale=1.0)),
+    "inpaint": dict(plus=dict(files=["plus.safetensors"], seeds=22, steps=4)),
+    "controlnet": dict(base=dict(BASE, seeds=23, steps=3)),
+    "lcm": dict(base=dict(BASE, seeds=24, steps=3)),
+    "xl": dict(
+        base=dict(files=["xl_base.safetensors"], seeds=30, steps=4, scale=0.8), plus=dict(files=["xl_plus.bin"], seeds=31, steps=3, pictures=[[3, 4]]),
+        unguided=dict(files=["xl_plus.bin"], seeds=32, steps=3, guidance_scale=1.0, pictures=[7]), style=dict(files=["xl_base.safetensors"], seeds=33, steps=4, scale={"up": {"block_0": [0.0, 1.0]}}),
+        masks=dict(files=["xl_base.safetensors"], seeds=34, steps=3, pictures=[[1, 2]], masks=True)),
+    "xl_img2img": dict(base=dict(files=["xl_base.safetensors"], seeds=35, steps=4, strength=0.7)),
+}
+
+
+def files(unet, xl):
+    """Adapters for the tiny pipelines, as their authors save such, and the image encoder."""
+    for prefix, each, names in (("", unet, ("base.bin", "plus.safetensors", "full.bin")), ("xl_", xl, ("base.safetensors", "plus.bin"))):
+        for name in names:
+            kind, end = name.split(".")
+            state = adapter(each, kind, EMBEDS, HIDDEN)
+            save_file(flat(state), FOLDER / f"{prefix}{name}") if end == "safetensors" else torch.save(state, FOLDER / f"{prefix}{name}")
+
+
+def pipelines():
+    FOLDER.mkdir(exist_ok=True)
+    randomize(CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION))).half().save_pretrained(FOLDER / "image_encoder")
+    options = dict(torch_dtype=torch.float32)
+    base = StableDiffusionPipeline.from_pretrained(TINY, **options, safety_checker=None, requires_safety_checker=False)
+    xl = StableDiffusionXLPipeline.from_pretrained(HERE / "pipelines/tiny_xl", **options, add_watermarker=False)
+    files(base.unet, xl.unet)
+    net = ControlNetModel.from_pretrained(HERE / "pipelines/controlnet_0", **options)
+    told = UNet2DConditionModel(**UNET, time_cond_proj_dim=10)  # the same, told the guidance
+    told.load_state_dict(dict(base.unet.state_dict(), **{"time_embedding.cond_proj.weight": torch.full((8, 10), 0.1)}))
+    lcm = dict(unet=told, scheduler=LCMScheduler.from_config(base.scheduler.config))
+    more = dict(requires_safety_checker=False)
+    pipes = {
+        "text": base, "img2img": StableDiffusionImg2ImgPipeline(**base.components, **more), "inpaint": StableDiffusionInpaintPipeline(**base.components, **more),
+        "controlnet": StableDiffusionControlNetPipeline(**base.components, controlnet=net, **more), "lcm": LatentConsistencyModelPipeline(**dict(base.components, **lcm), **more),
+        "xl": xl, "xl_img2img": StableDiffusionXLImg2ImgPipeline(**xl.components),
+    }
+    tensors = {"begun": np.asarray(picture(99, 16, 16))[None], "mask": np.asarray(mask(16, 16))[None]}
+    for family, cases in CASES.items():
+        torch.manual_seed(0)
+        pipe = quiet(pipes[family])
+        pipe.register_modules(feature_extractor=CLIPImageProcessorPil(size=VISION["image_size"], crop_size=VISION["image_size"]))
+        for name, case in cases.items():
+            pipe.load_ip_adapter(str(FOLDER), subfolder="", weight_name=case["files"])
+            if "scale" in case:
+                pipe.set_ip_adapter_scale(case["scale"])
+            tensors[f"{family}/{name}/out"] = channels_last(drawn(pipe, family, case, tensors, f"{family}/{name}"))
+            pipe.unload_ip_adapter()
+            pipe.register_modules(feature_extractor=CLIPImageProcessorPil(size=VISION["image_size"], crop_size=VISION["image_size"]))
+    save("pipelines/ip_adapter", tensors, {"cases": CASES, "prompts": PROMPTS})
+
+
+def drawn(pipe, family, case, tensors, name):
+    height, width = case.get("size", (16, 16))
+    kwargs = {k: case[k] for k in ("guidance_scale", "num_images_per_prompt", "strength") if k in case}
+    seeds = case.get("pictures", [1] * len(case["files"]))
+    if "embeds" in case:
+        states = () if case["files"][0].startswith("base") else (5, HIDDEN)
+        embeds = torch.randn(1 if case.get("guidance_scale") == 1 else 2, case["embeds"], *(states or (EMBEDS,)))
+        tensors[f"{name}/embeds"] = embeds
+        kwargs["ip_adapter_image_embeds"] = [embeds]
+    else:
+        kwargs["ip_adapter_image"] = [[picture(each, 17, 23) for each in seed] if isinstance(seed, list) else picture(seed, 31, 13) for seed in seeds]
+    if case.get("masks"):
+        given = [mask(height, width), mask(height, width).rotate(180)]
+        tensors[f"{name}/masks"] = np.stack([np.asarray(each) for each in given])
+        kwargs["cross_attention_kwargs"] = {"ip_adapter_masks": [IPAdapterMaskProcessor(vae_scale_factor=2).preprocess(given, height=height, width=width).permute(1, 0, 2, 3)]}
+    if family in ("img2img", "inpaint", "xl_img2img", "controlnet"):
+        kwargs["image"] = picture(99, 16, 16)
+    if family == "inpaint":
+        kwargs["mask_image"] = mask(16, 16)
+    if "size" in case:
+        kwargs |= dict(height=height, width=width)
+    return pipe(PROMPTS[: case.get("prompts", 1)], num_inference_steps=case["steps"], generator=seeded(case["seeds"]), output_type="latent", **kwargs).images
+
+
+@torch.no_grad()
 def generate():
     networks()
     masks()
+    pipelines()
