@@ -44,7 +44,7 @@ export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/image_input.js';
 export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/image_prompt_pipeline.js';
-export type { ImagePrompt, ImagePromptOptions } from './pipelines/image_prompts.js';
+export type { ImagePrompt, ImagePromptOptions } from './pipelines/image_prompt_options.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
@@ -68,6 +68,7 @@ export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } f
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './models/clip_image_processor.js';
 export type { CLIPVisionConfig } from './models/clip_vision_config.js';
 export { CLIPVisionModelWithProjection, type CLIPVisionModelOutput } from './models/clip_vision_model.js';
+export { StableDiffusionSafetyChecker, type SafetyCheckerConfig, type SafetyCheckerOutput } from './models/safety_checker.js';
 export { ControlNetModel, type ControlConditions, type FromUnetOptions } from './models/controlnet.js';
 export type { ControlNetConfig } from './models/controlnet_config.js';
 export type { ControlNetOutput } from './models/controlnet_output.js';

@@ -31,8 +31,10 @@ export interface Component<T> {
   load(place: ComponentPlace): Promise<T>;
   /** Whether a pipeline can be without it. */
   readonly optional?: boolean;
-  /** What model_index.json calls the component without which this one is of no use, and is not loaded. */
-  readonly serves?: string;
+  /** Whether it is not loaded unless the option of its name is true. */
+  readonly onlyIfAsked?: boolean;
+  /** The names of components without all of which this one is of no use, and not loaded. */
+  readonly serves?: readonly string[];
 }
 
 type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
@@ -88,11 +90,11 @@ export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
 }
 
 /** What makes of pictures what CLIP's image encoder sees, where a pipeline has one. */
-export function imageProcessor(subfolder = 'feature_extractor'): Component<CLIPImageProcessor> {
+export function imageProcessor(serves: readonly string[], subfolder = 'feature_extractor'): Component<CLIPImageProcessor> {
   return {
     subfolder,
     optional: true,
-    serves: 'image_encoder',
+    serves,
     classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
     files: () => [`${subfolder}/preprocessor_config.json`],
     load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),

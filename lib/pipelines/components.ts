@@ -11,6 +11,7 @@ import { CLIPVisionModelWithProjection } from '../models/clip_vision_model.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { MultiAdapter, type Adapters } from '../models/multi_adapter.js';
 import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
+import { StableDiffusionSafetyChecker } from '../models/safety_checker.js';
 import { T2IAdapter } from '../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
@@ -25,7 +26,7 @@ export interface ImageComponents {
 
 const images: Family<ImageComponents>['components'] = {
   imageEncoder: { ...network('image_encoder', CLIPVisionModelWithProjection), optional: true },
-  featureExtractor: imageProcessor(),
+  featureExtractor: imageProcessor(['imageEncoder', 'safetyChecker']),
 };
 
 /** What Stable Diffusion 1.x and 2.x are made of. */
@@ -35,6 +36,8 @@ export interface StableDiffusionComponents extends ImageComponents {
   tokenizer: CLIPTokenizer;
   unet: UNet2DConditionModel;
   scheduler: Scheduler;
+  /** What pictures are checked by before they are given, if anything does; `fromPretrained` loads the folder's for `true`. */
+  safetyChecker?: StableDiffusionSafetyChecker;
 }
 
 export const stableDiffusion: Family<StableDiffusionComponents> = {
@@ -45,6 +48,7 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
     unet: network('unet', UNet2DConditionModel),
     vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
     ...images,
+    safetyChecker: { ...network('safety_checker', StableDiffusionSafetyChecker), optional: true, onlyIfAsked: true },
   },
   async takeExtras(components, folder, given) {
     if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is

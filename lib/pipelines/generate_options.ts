@@ -3,7 +3,7 @@ import type { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
 import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
-import type { ImagePromptOptions, ImagePromptRequest } from './image_prompts.js';
+import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_options.js';
 import type { AnyGuidedPipeline } from './registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
@@ -82,6 +82,8 @@ export type StepCallback = (
 /** What `generate` gives: images, or a tensor that is then the caller's. */
 export interface GenerateOutput<T extends OutputType = 'image'> {
   images: T extends 'image' ? Image[] : tf.Tensor4D;
+  /** Whether each of them may not be safe for work, and is black: where there is a safetyChecker. */
+  nsfwContentDetected?: boolean[];
 }
 
 /** What `generate` was asked for: checked, with every default filled in. */

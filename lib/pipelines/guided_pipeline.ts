@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { randn } from '../core/random.js';
 import { getGuidanceScaleEmbedding } from '../layers/timestep_embedding.js';
 import { DeepCache } from '../models/deep_cache.js';
+import type { Image } from '../image/image.js';
 import type { ImagePrompts } from '../layers/ip_adapter_attention.js';
 import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
 import type { AddedConditions } from '../models/unet_down_path.js';
@@ -14,6 +15,7 @@ import { ImagePromptPipeline } from './image_prompt_pipeline.js';
 import { encodeImagePrompts } from './image_prompts.js';
 import { checkNumbers, helpForNetwork } from './not_a_number.js';
 import { explainOutOfMemory } from './out_of_memory.js';
+import type { CheckedPictures } from './safety.js';
 import type { Steering } from './steering.js';
 
 declare module './registry.js' {
@@ -72,8 +74,10 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
         if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
         const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request, steering);
         this.makeReady(this.vae);
-        const images = await this.toOutput(latents, request);
-        return { images: Array.isArray(images) ? describeImages(images, request, this.scheduler) : images } as GenerateOutput<T>;
+        const made = await this.toOutput(latents, request);
+        const { images, ...others } = await this.check?.(made, request) ?? { images: made };
+        const described = Array.isArray(images) ? describeImages(images, request, this.scheduler) : images;
+        return { images: described, ...others } as GenerateOutput<T>;
       } finally {
         tf.dispose(text);
         steering?.end();
@@ -81,6 +85,9 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       }
     }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
   }
+
+  /** Looks at what was made before it is given, where something does. */
+  protected check?(images: Image[] | tf.Tensor, request: GenerateRequest): Promise<CheckedPictures>;
 
   private encodeImages({ imagePrompts, guided, latentShape }: GenerateRequest): Pick<EncodedTexts, 'imagePrompts'> {
     if (!imagePrompts) return {};

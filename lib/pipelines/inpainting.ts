@@ -81,8 +81,8 @@ export async function inpaint<T extends OutputType, R extends GenerateRequest>(
   const crop: Crop = (name, picture) => cropAndFill(checkPart(name, picture, where, whole), box, width, height);
   const part = { ...painting, image: crop('image', whole.toRgb()), maskImage: crop('maskImage', mask) };
   const start = preparePainting(painter, request, part, steps);
-  const { images } = await paint(request, start, crop) as GenerateOutput<'image'>;
-  return { images: images.map(made => overlay(made, whole, mask, box)) } as GenerateOutput<T>;
+  const { images, ...others } = await paint(request, start, crop) as GenerateOutput<'image'>;
+  return { ...others, images: images.map(made => overlay(made, whole, mask, box)) } as GenerateOutput<T>;
 }
 
 /** Checks pictures that are taken as a whole, and says where painting on them starts. */

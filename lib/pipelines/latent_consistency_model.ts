@@ -22,7 +22,7 @@ export const LCM_OPTIONS: readonly string[] = [
 
 /**
  * Text to image in a few steps, by a model that was distilled with its guidance (arXiv:2310.04378): its UNet has a time_cond_proj_dim.
- * Equals diffusers' LatentConsistencyModelPipeline without safety checker.
+ * Equals diffusers' LatentConsistencyModelPipeline.
  */
 export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
   protected override readonly endsWithOriginal = true;

@@ -14,7 +14,7 @@ const OPTIONS = img2ImgOptions(LCM_OPTIONS);
 
 /**
  * Image to image by a latent consistency model: `numInferenceSteps` of the last `strength` of the steps that it was distilled for.
- * Equals diffusers' LatentConsistencyModelImg2ImgPipeline without safety checker.
+ * Equals diffusers' LatentConsistencyModelImg2ImgPipeline.
  */
 export class LatentConsistencyModelImg2ImgPipeline extends LatentConsistencyModelPipeline {
   /** Makes images of a picture and prompts. Throws as StableDiffusionPipeline.generate does. */

@@ -37,12 +37,17 @@ const OPTIONS = Object.keys({
 /** What diffusers calls otherwise, or needs. */
 const OF_DIFFUSERS = {
   torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device',
-  safety_checker: 'no picture is checked', requires_safety_checker: 'no picture is checked', feature_extractor: 'no picture is checked',
+  requires_safety_checker: 'pictures are checked where there is a safetyChecker',
   low_cpu_mem_usage: 'weights never take twice their size',
 };
 
-/** Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. */
-export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = Partial<C> & LoadPipelineOptions;
+/**
+ * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. Its safety checker is loaded for
+ * `safetyChecker: true` alone.
+ */
+export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = LoadPipelineOptions & {
+  [Name in keyof C]?: Name extends 'safetyChecker' ? C[Name] | boolean : C[Name];
+};
 
 /**
  * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names,
@@ -60,10 +65,19 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   const Class = Pipeline ?? pipelineClass(index._class_name, `${path}: _class_name`);
   const { components: table, takeExtras } = Class.family;
   checkOptionNames('fromPretrained', options, [...OPTIONS, ...Object.keys(table)], OF_DIFFUSERS);
-  const given = Object.fromEntries(Object.entries(options).filter(([name, value]) => Object.hasOwn(table, name) && value !== undefined));
+  const isGiven = ([name, value]: [string, unknown]) =>
+    Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean');
+  const given = Object.fromEntries(Object.entries(options).filter(isGiven));
 
   // Every class is known, and every file, before anything large is fetched.
-  const missing = Object.entries(table).filter(([name, component]) => given[name] === undefined && !isLeftOut(component, index));
+  const isWanted = (name: string): boolean => {
+    const { optional, subfolder, onlyIfAsked, serves } = table[name];
+    const isThere = className(index[subfolder]) != null;
+    const isAsked = !onlyIfAsked || (options as Record<string, unknown>)[name] === true;
+    if (onlyIfAsked && isAsked && !isThere) throw new ModelFileError(`${path}: ${subfolder}: there is none; ${name} takes a loaded one`);
+    return !optional || (isThere && isAsked && (serves?.some(other => given[other] !== undefined || isWanted(other)) ?? true));
+  };
+  const missing = Object.entries(table).filter(([name]) => given[name] === undefined && isWanted(name));
   const parts = missing.map(([name, component]) => ({ name, component, place: placeOf(component, folder, index, options) }));
   const files: string[] = [];
   for (const { component, place } of parts) files.push(...await component.files(place));
@@ -82,11 +96,6 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
     for (const { name } of parts) if (components[name] instanceof Model) components[name].dispose();
     throw error;
   }
-}
-
-/** Whether a component is one that may be missing, and is. */
-function isLeftOut({ optional, subfolder, serves = subfolder }: Component<unknown>, index: Record<string, unknown>): boolean {
-  return optional === true && [subfolder, serves].some(name => className(index[name]) == null);
 }
 
 /** @throws RangeError for a class that the component cannot be of. */

@@ -1,9 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import { checkOptionNames } from '../core/checks.js';
+import type { Image } from '../image/image.js';
 import type { Autoencoder } from '../models/autoencoder.js';
+import { CLIPImageProcessor } from '../models/clip_image_processor.js';
 import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
+import type { StableDiffusionSafetyChecker } from '../models/safety_checker.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
@@ -13,6 +16,7 @@ import { correctScheduler, trainedSampleSize, warnOfSampleSize } from './correct
 import { encodePrompt, repeatEach } from './encode_prompt.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from './generate_options.js';
 import { GuidedPipeline, prepareLatents, type EncodedTexts } from './guided_pipeline.js';
+import { hideUnsafe, type CheckedPictures } from './safety.js';
 import type { Steering } from './steering.js';
 
 declare module './registry.js' {
@@ -23,7 +27,7 @@ declare module './registry.js' {
 
 /**
  * Text to image by latent diffusion (arXiv:2112.10752).
- * Equals diffusers' StableDiffusionPipeline without safety checker.
+ * Equals diffusers' StableDiffusionPipeline, which has a safety checker only if it is given one.
  */
 export class StableDiffusionPipeline extends GuidedPipeline implements StableDiffusionComponents {
   static readonly family = stableDiffusion;
@@ -32,10 +36,12 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
   tokenizer: CLIPTokenizer;
   unet: UNet2DConditionModel;
   scheduler: Scheduler;
+  safetyChecker?: StableDiffusionSafetyChecker;
   readonly familyName: string = 'StableDiffusion';
 
-  constructor({ vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor }: StableDiffusionComponents) {
+  constructor(components: StableDiffusionComponents) {
     super();
+    const { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor, safetyChecker } = components;
     checkScheduler(scheduler);
     this.vae = vae;
     this.textEncoder = textEncoder;
@@ -44,6 +50,7 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
     this.scheduler = scheduler;
     this.imageEncoder = imageEncoder;
     this.featureExtractor = featureExtractor;
+    this.safetyChecker = safetyChecker;
     this.correctConfigs();
   }
 
@@ -69,8 +76,8 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
 
   /** What the pipeline is made of; another pipeline can be made of the same. */
   get components(): StableDiffusionComponents {
-    const { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor } = this;
-    return { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor };
+    const { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor, safetyChecker } = this;
+    return { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor, safetyChecker };
   }
 
   /**
@@ -90,6 +97,16 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
   ): Promise<GenerateOutput<T>> {
     const request = checkGenerateOptions(this, prompt, options);
     return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }), steering);
+  }
+
+  /** Makes pictures black that the safety checker, if there is one, detects. */
+  protected override async check(images: Image[] | tf.Tensor, { outputType }: GenerateRequest): Promise<CheckedPictures> {
+    const { safetyChecker } = this;
+    if (!safetyChecker || outputType === 'latent') return { images };
+    this.makeReady(safetyChecker);
+    const { image_size: size } = safetyChecker.config.vision_config;
+    this.featureExtractor ??= new CLIPImageProcessor({ size, crop_size: size });
+    return hideUnsafe({ safetyChecker, featureExtractor: this.featureExtractor }, images);
   }
 
   /** The text that guides: `[images, tokens, features]`, or with guidance `[2 * images, ...]`, what to avoid first. */

@@ -15,7 +15,7 @@ const CONTROLNET_OPTIONS = [...OPTIONS, ...CONTROL_OPTIONS, 'image'];
 
 /**
  * Text to image, steered by a picture through a ControlNet (arXiv:2302.05543).
- * Equals diffusers' StableDiffusionControlNetPipeline without safety checker.
+ * Equals diffusers' StableDiffusionControlNetPipeline.
  */
 export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline implements ControlNetComponents {
   static override readonly family = controlledStableDiffusion;

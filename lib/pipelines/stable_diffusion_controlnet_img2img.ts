@@ -14,7 +14,7 @@ const CONTROLNET_IMG2IMG_OPTIONS = [...img2ImgOptions(OPTIONS), ...CONTROL_OPTIO
 
 /**
  * Image to image, steered by another picture through a ControlNet.
- * Equals diffusers' StableDiffusionControlNetImg2ImgPipeline without safety checker.
+ * Equals diffusers' StableDiffusionControlNetImg2ImgPipeline.
  */
 export class StableDiffusionControlNetImg2ImgPipeline extends StableDiffusionControlNetPipeline {
   /** Makes images of a picture, prompts and pictures to steer by. Throws as StableDiffusionPipeline.generate does. */

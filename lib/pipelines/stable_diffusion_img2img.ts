@@ -23,7 +23,7 @@ const IMG2IMG_OPTIONS = img2ImgOptions(OPTIONS);
 
 /**
  * Image to image: denoises a picture that noise was added to, along a prompt (SDEdit, arXiv:2108.01073).
- * Equals diffusers' StableDiffusionImg2ImgPipeline without safety checker.
+ * Equals diffusers' StableDiffusionImg2ImgPipeline.
  */
 export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
   /** Makes images of a picture and prompts. Throws as StableDiffusionPipeline.generate does. */

@@ -14,7 +14,7 @@ export const INPAINT_OPTIONS = [...OPTIONS, ...PAINTING_OPTIONS];
 /**
  * Inpainting: makes a part of a picture anew, along a prompt. With a UNet that was trained for it (it sees the mask and the rest of the
  * picture in 5 more channels) as with any other (after each step, the rest is put back).
- * Equals diffusers' StableDiffusionInpaintPipeline without safety checker.
+ * Equals diffusers' StableDiffusionInpaintPipeline.
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
   /** Makes images of a picture, a mask and prompts. Throws as StableDiffusionPipeline.generate does. */

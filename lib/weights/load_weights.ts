@@ -99,7 +99,8 @@ async function readHeader({ name, source }: WeightFile): Promise<SafetensorsHead
 /** The path of the parameter that a file calls `key`, or undefined. */
 function parameterPath(key: string, specs: Map<string, ParameterSpec>): string | undefined {
   const attention = key.replace(/\.(query|key|value|proj_attn)\.(?=weight$|bias$)/, (_, name: string) => `.${oldAttentionNames[name]}.`);
-  return [key, key.replace(/^text_model\./, ''), `text_model.${key}`, attention].find(path => specs.has(path));
+  const inner = key.replace(/^(text_model\.|vision_model\.(?=vision_model\.))/, '');
+  return [key, inner, `text_model.${key}`, attention].find(path => specs.has(path));
 }
 
 const oldAttentionNames: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' };

@@ -6,6 +6,7 @@ import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_wi
 import { CLIPImageProcessor } from '../../lib/models/clip_image_processor.js';
 import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import '../../lib/pipelines/index.js'; // which knows the classes
@@ -65,6 +66,7 @@ export function configTargets(): Target[] {
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },
     { name: 'image encoder config', isJson: true, seeds: [json(vision)], read: bytes => void new CLIPVisionModelWithProjection(object(bytes)).parameterSpecs() },
+    { name: 'safety checker config', isJson: true, seeds: [json({ vision_config: vision, projection_dim: 6 })], read: bytes => void new StableDiffusionSafetyChecker(object(bytes)).parameterSpecs() },
     { name: 'image processor config', isJson: true, seeds: [json(processor), json({ size: 9, crop_size: 8 })], read: bytes => void new CLIPImageProcessor(object(bytes)) },
   ];
 }

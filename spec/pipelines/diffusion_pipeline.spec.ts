@@ -108,7 +108,7 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
       assert.equal(pipe.vae, vae);
       assert.equal(pipe.scheduler, scheduler);
       const other = new StableDiffusionPipeline(pipe.components);
-      assert.deepEqual(Object.keys(other.components), ['vae', 'textEncoder', 'tokenizer', 'unet', 'scheduler']);
+      assert.deepEqual(Object.keys(other.components), ['vae', 'textEncoder', 'tokenizer', 'unet', 'scheduler', 'imageEncoder', 'featureExtractor', 'safetyChecker']);
       const [one] = (await pipe.generate('a red circle', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) })).images;
       const [two] = (await other.generate('a red circle', { numInferenceSteps: 2, generator: new Generator().manualSeed(1) })).images;
       assert.deepEqual(one, two);
@@ -230,8 +230,8 @@ describe('DiffusionPipeline', () => {
     await assert.rejects(load({ torch_dtype: 'float16' }), /^TypeError: fromPretrained: there is no option 'torch_dtype': it is called dtype here; takes device, /);
     await assert.rejects(load({ use_safetensors: true }), /there is no option 'use_safetensors': it is called useSafetensors here;/);
     await assert.rejects(load({ text_encoder: null }), /there is no option 'text_encoder': it is called textEncoder here;/);
-    await assert.rejects(load({ safety_checker: null }), /there is no option 'safety_checker': no picture is checked;/);
-    await assert.rejects(load({ magic: 1 }), /there is no option 'magic'; takes device, dtype, .*, unet, vae$/);
+    await assert.rejects(load({ safety_checker: null }), /there is no option 'safety_checker': it is called safetyChecker here;/);
+    await assert.rejects(load({ magic: 1 }), /there is no option 'magic'; takes device, dtype, .*, unet, vae, imageEncoder, featureExtractor, safetyChecker$/);
     await assert.rejects(UNet2DConditionModel.fromPretrained(DEMO_MODEL, { torchDtype: 'float16' } as never), /'torchDtype': it is called dtype here;/);
   });
 

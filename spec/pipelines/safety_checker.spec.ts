@@ -1,0 +1,127 @@
+import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Image } from '../../lib/image/image.js';
+import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
+import { StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline } from '../../lib/pipelines/index.js';
+import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
+import { commonOptions, goldenImages, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { captureWarnings } from '../support/warnings.js';
+import { goldenTensor, setTorchWeights } from '../support/weights.js';
+
+const FOLDER = 'spec/golden/pipelines/safety_checker';
+const golden = loadGolden('models/safety_checker');
+const { tensors, meta } = golden;
+
+interface Case extends PipelineCase {
+  prompts?: number;
+  detected: boolean[];
+}
+
+describeOnDevices('StableDiffusionSafetyChecker', device => {
+  const temporary = temporaryFolder();
+  const make = () => {
+    const checker = new StableDiffusionSafetyChecker(meta.config);
+    setTorchWeights(checker, golden, 'weights/');
+    return checker;
+  };
+
+  for (const compiled of [false, true]) {
+    it(`detects what diffusers detects${compiled ? ', as a graph' : ''}`, () => expectNoLeak(async () => {
+      const checker = make();
+      if (compiled) checker.compile();
+      const pixels = goldenTensor(golden, 'pixels');
+      for (let call = 0; call < (compiled ? 2 : 1); call++) {
+        tf.tidy(() => {
+          const { concepts, specialCare } = checker.forward(pixels);
+          expectClose(concepts, tensors.concepts);
+          expectClose(specialCare, tensors.special);
+        });
+        assert.deepEqual(await checker.detect(pixels), meta.detected);
+      }
+      checker.setParameter('special_care_embeds_weights', tf.fill([3], 2));
+      assert.notDeepEqual(await checker.detect(pixels), meta.detected, 'no picture is detected for the care that it calls for');
+      checker.dispose();
+      return pixels;
+    }));
+  }
+
+  const draw = async (pipe: StableDiffusionPipeline, { prompts = 0, detected, ...options }: Case, outputType: 'image' | 'tensor' | 'latent' = 'image') => {
+    pipe.setProgressBarConfig({ disable: true });
+    const [first] = meta.prompts as string[];
+    const count = Array.isArray(options.seeds) ? options.seeds.length : 1;
+    const texts = prompts ? (meta.prompts as string[]).slice(0, prompts) : Array<string>(count).fill(first);
+    const from = options.strength === undefined ? {} : { image: goldenImages(tensors.begun), strength: options.strength };
+    const given = Object.fromEntries(Object.entries({ ...commonOptions(options), ...from, outputType }).filter(([, value]) => value !== undefined));
+    return pipe.generate(texts, given as never) as Promise<{ images: Image[] | tf.Tensor; nsfwContentDetected?: boolean[] }>;
+  };
+
+  for (const [name, options] of Object.entries(meta.cases as Record<string, Case>)) {
+    it(`hides in pipelines what diffusers hides, ${name}`, () => expectNoLeak(async () => {
+      const safetyChecker = await StableDiffusionSafetyChecker.fromPretrained(FOLDER);
+      const Pipeline = options.strength === undefined ? StableDiffusionPipeline : StableDiffusionImg2ImgPipeline;
+      const pipe = await Pipeline.fromPretrained(TINY, { device, safetyChecker });
+      const warnings = await captureWarnings(async () => {
+        const { images, nsfwContentDetected } = await draw(pipe, options);
+        assert.deepEqual(nsfwContentDetected, options.detected);
+        goldenImages(tensors[`${name}/images`]).forEach((expected, i) => {
+          const { data } = (images as Image[])[i];
+          assert.ok(data.every((byte, at) => Math.abs(byte - expected.data[at]) <= 2), `picture ${i}`);
+        });
+        const { images: pixels, nsfwContentDetected: again } = await draw(pipe, options, 'tensor');
+        assert.deepEqual(again, options.detected);
+        tf.tidy(() => expectClose(tf.mul(pixels as tf.Tensor, 255), tensors[`${name}/images`], { atol: 2, rtol: 0 }));
+        tf.dispose(pixels as tf.Tensor);
+      });
+      const count = options.detected.filter(Boolean).length;
+      assert.deepEqual(warnings.filter(warning => /not be safe/.test(warning)).length, count ? 2 : 0);
+      const { images, nsfwContentDetected } = await draw(pipe, options, 'latent'); // these are not looked at, as in diffusers
+      assert.equal(nsfwContentDetected, undefined);
+      pipe.dispose();
+      return images as tf.Tensor;
+    }));
+  }
+
+  it('is off unless asked for, and loaded where it is', () => expectNoLeak(async () => {
+    const folder = join(temporary(), 'model');
+    cpSync(TINY, folder, { recursive: true });
+    cpSync(FOLDER, join(folder, 'safety_checker'), { recursive: true });
+    cpSync(FOLDER, join(folder, 'feature_extractor'), { recursive: true });
+    writeFileSync(join(folder, 'feature_extractor/preprocessor_config.json'), JSON.stringify({ size: 14, crop_size: 12 }));
+    const index = JSON.parse(readFileSync(join(folder, 'model_index.json'), 'utf8'));
+    writeFileSync(join(folder, 'model_index.json'), JSON.stringify({
+      ...index, safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'], feature_extractor: ['transformers', 'CLIPFeatureExtractor'],
+    }));
+    for (const options of [{}, { safetyChecker: false }]) {
+      const pipe = await StableDiffusionPipeline.fromPretrained(folder, { device, ...options });
+      assert.deepEqual([pipe.safetyChecker, pipe.featureExtractor], [undefined, undefined]);
+      pipe.dispose();
+    }
+    const pipe = await StableDiffusionPipeline.fromPretrained(folder, { device, safetyChecker: true, cpuOffload: 'model' });
+    assert.deepEqual(pipe.featureExtractor!.config.size, { shortest_edge: 14 });
+    const { two } = meta.cases as Record<string, Case>;
+    await captureWarnings(async () => assert.equal((await draw(pipe, two)).nsfwContentDetected!.length, 2));
+    const other = new StableDiffusionImg2ImgPipeline(pipe.components);
+    assert.equal(other.safetyChecker, pipe.safetyChecker);
+    pipe.dispose();
+    await assert.rejects(StableDiffusionPipeline.fromPretrained(TINY, { device, safetyChecker: true }), /model_index\.json: safety_checker: there is none; safetyChecker takes a loaded one/);
+    await assert.rejects(StableDiffusionXLPipeline.fromPretrained(TINY_XL, { device, safetyChecker: true } as never), /there is no option 'safetyChecker'/);
+    return [];
+  }));
+
+  it('says what does not fit', () => tf.tidy(() => {
+    const refused: Array<[object, RegExp]> = [
+      [{ vision_config: 'x' }, /safety checker config: vision_config: got 'x', takes an object/],
+      [{ vision_config: { patch_size: 0 } }, /safety checker config: vision_config: patch_size: got 0/],
+      [{ projection_dim: 0.5 }, /safety checker config: projection_dim: got 0\.5/],
+    ];
+    for (const [config, message] of refused) assert.throws(() => new StableDiffusionSafetyChecker(config), message);
+    const checker = make();
+    assert.throws(() => checker.forward(tf.zeros([1, 12, 13, 3])), /safety checker pixels: got shape \[1, 12, 13, 3\], takes \[\*, 12, 12, 3\]/);
+    checker.dispose();
+  }));
+});
