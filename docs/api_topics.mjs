@@ -3,7 +3,7 @@ import { Comment, CommentTag, Converter } from 'typedoc';
 /** The topics of the reference in their order, each with the places in the code that it takes; the first that fits counts. */
 const TOPICS = {
   Errors: /Error$/,
-  'Prompts, LoRA and learned words': /lib\/adapters\/|\/(weighted_prompt|prompt_weights|adaptable_pipeline)\.ts:/,
+  'Prompts, LoRA and learned words': /lib\/adapters\/|\/(weighted_prompt|prompt_weights|adaptable_pipeline|image_prompt_\w+)\.ts:/,
   Pictures: /lib\/image\/|\/(latents_preview|image_input)\.ts:/,
   Pipelines: /lib\/(pipelines|worker)\//,
   Schedulers: /lib\/schedulers\//,

@@ -129,7 +129,7 @@ export { FeedForward } from './layers/feed_forward.js';
 export { GroupNorm } from './layers/group_norm.js';
 export { LayerNorm } from './layers/layer_norm.js';
 export {
-  ImageProjection, IPAdapterFullImageProjection, IPAdapterPlusImageProjection, type ImageProjectionConfig,
+  ImageProjection, ImageTokens, IPAdapterFullImageProjection, IPAdapterPlusImageProjection, type ImageProjectionConfig,
 } from './layers/image_projection.js';
 export { IPAdapterAttention, type ImagePrompts, type ScaledImagePrompts } from './layers/ip_adapter_attention.js';
 export { Linear } from './layers/linear.js';

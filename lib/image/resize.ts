@@ -1,13 +1,13 @@
 import type { Pixels } from './pixels.js';
 
-/** A filter of Pillow's: `lobes` is how many pixels of the larger picture it reaches to each side. */
-const FILTERS = {
+/** How a picture is scaled: `lanczos`, Lanczos' filter of three lobes, or `bicubic`, which blurs a little more. */
+export type ResizeFilter = 'lanczos' | 'bicubic';
+
+/** Filters of Pillow's: `lobes` is how many pixels of the larger picture each reaches to either side. */
+const FILTERS: Record<ResizeFilter, { lobes: number; share: (x: number) => number }> = {
   lanczos: { lobes: 3, share: lanczos },
   bicubic: { lobes: 2, share: bicubic },
 };
-
-/** How a picture is scaled: `lanczos`, Lanczos' filter of three lobes, or `bicubic`, which blurs a little more. */
-export type ResizeFilter = keyof typeof FILTERS;
 
 const PRECISION = 2 ** 22; // of the weights, which are whole numbers of this
 

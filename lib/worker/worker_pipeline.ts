@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
+import type { StableDiffusionComponents } from '../pipelines/components.js';
 import type { ModelDescription } from '../pipelines/describe_model.js';
 import type { FromPretrainedOptions } from '../pipelines/load_components.js';
 import { LatentsPreview } from '../pipelines/latents_preview.js';
@@ -45,7 +46,9 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
 };
 
 /** Options of `createWorkerPipeline`: those of `fromPretrained`, of components the scheduler alone, and the class. */
-export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, 'unet' | 'vae' | 'textEncoder' | 'tokenizer'> {
+export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, Exclude<keyof StableDiffusionComponents, 'scheduler'>> {
+  /** Whether the model's own safety checker is loaded. */
+  safetyChecker?: boolean;
   /** The class, as in 'StableDiffusionImg2ImgPipeline'; by default the one that the model names. */
   pipeline?: string;
   /** Whether what the pipeline prints is dropped: warnings may quote prompts. */

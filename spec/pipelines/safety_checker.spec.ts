@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline } from '../../lib/pipelines/index.js';
+import { readSafetensors, writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
+import { MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { commonOptions, goldenImages, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
@@ -50,7 +52,7 @@ describeOnDevices('StableDiffusionSafetyChecker', device => {
     }));
   }
 
-  const draw = async (pipe: StableDiffusionPipeline, { prompts = 0, detected, ...options }: Case, outputType: 'image' | 'tensor' | 'latent' = 'image') => {
+  const draw = async (pipe: StableDiffusionPipeline, { prompts = 0, ...options }: Omit<Case, 'detected'>, outputType: 'image' | 'tensor' | 'latent' = 'image') => {
     pipe.setProgressBarConfig({ disable: true });
     const [first] = meta.prompts as string[];
     const count = Array.isArray(options.seeds) ? options.seeds.length : 1;
@@ -110,6 +112,25 @@ describeOnDevices('StableDiffusionSafetyChecker', device => {
     pipe.dispose();
     await assert.rejects(StableDiffusionPipeline.fromPretrained(TINY, { device, safetyChecker: true }), /model_index\.json: safety_checker: there is none; safetyChecker takes a loaded one/);
     await assert.rejects(StableDiffusionXLPipeline.fromPretrained(TINY_XL, { device, safetyChecker: true } as never), /there is no option 'safetyChecker'/);
+    return [];
+  }));
+
+  it('reads files in which the names of its vision model are doubled, as transformers wrote them before', () => expectNoLeak(async () => {
+    const { tensors: found } = readSafetensors(readFileSync(`${FOLDER}/model.safetensors`));
+    const chunks: Uint8Array[] = [];
+    const named = Object.entries(found).map(([name, { shape, data }]) =>
+      ({ name: name.replace(/^vision_model/, 'vision_model.vision_model'), dtype: 'F32' as const, shape, bytes: () => new Uint8Array(Float32Array.from(data).buffer) }));
+    const ids = { name: 'vision_model.vision_model.embeddings.position_ids', dtype: 'I64' as const, shape: [1, 5], bytes: () => new Uint8Array(40) };
+    for await (const chunk of writeSafetensors([...named, ids], { format: 'pt' })) chunks.push(chunk);
+    const checker = await StableDiffusionSafetyChecker.fromPretrained(new MemoryFolder({
+      'config.json': new Uint8Array(readFileSync(`${FOLDER}/config.json`)), 'model.safetensors': new Uint8Array(Buffer.concat(chunks)),
+    }));
+    const known = await StableDiffusionSafetyChecker.fromPretrained(FOLDER);
+    tf.tidy(() => {
+      const pixels = goldenTensor(golden, 'pixels');
+      assert.deepEqual(checker.forward(pixels).concepts.dataSync(), known.forward(pixels).concepts.dataSync());
+    });
+    [checker, known].forEach(each => each.dispose());
     return [];
   }));
 
