@@ -12,7 +12,7 @@ const ALL_OPTIONS = [...OPTIONS, ...ADAPTER_OPTIONS];
 
 /**
  * Text to image, steered by a picture through a T2I-Adapter (arXiv:2302.08453).
- * Equals diffusers' StableDiffusionAdapterPipeline without safety checker.
+ * Equals diffusers' StableDiffusionAdapterPipeline.
  */
 export class StableDiffusionAdapterPipeline extends StableDiffusionPipeline implements AdapterComponents {
   static override readonly family = adaptedStableDiffusion;

@@ -18,7 +18,7 @@ const CONTROLNET_INPAINT_OPTIONS = [...INPAINT_OPTIONS, ...CONTROL_OPTIONS, 'con
 
 /**
  * Inpainting, steered by another picture through a ControlNet.
- * Equals diffusers' StableDiffusionControlNetInpaintPipeline without safety checker.
+ * Equals diffusers' StableDiffusionControlNetInpaintPipeline.
  */
 export class StableDiffusionControlNetInpaintPipeline extends StableDiffusionControlNetPipeline {
   /** Makes images of a picture, a mask, prompts and pictures to steer by. Throws as StableDiffusionPipeline.generate does. */
