@@ -94,6 +94,7 @@ export type { ResizeFilter } from './image/resize.js';
 export { ImageError } from './image/image_error.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
+export { cannyEdges, scribble, type CannyOptions, type ScribbleOptions } from './image/edges.js';
 export { LatentsPreview } from './pipelines/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { FLOAT_DTYPES, type FloatDtype } from './core/float16.js';

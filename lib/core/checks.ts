@@ -31,6 +31,15 @@ export function checkInteger(name: string, value: number, min: number, max = Num
   return value;
 }
 
+/** @throws RangeError unless `value` is a finite number within [min, max]. */
+export function checkNumber(name: string, value: number, min = -Infinity, max = Infinity): number {
+  if (!Number.isFinite(value) || value < min || value > max) {
+    const range = min === -Infinity ? '' : max === Infinity ? `, ${min} or more` : ` from ${min} to ${max}`;
+    throw new RangeError(`${name}: got ${show(value)}, takes a number${range}`);
+  }
+  return value;
+}
+
 /** @throws TypeError for an option that is none of `names`; one that Python writes `so_or_so` is told by the name that it has here. */
 export function checkOptionNames(
   what: string, options: object, names: readonly string[], others: Readonly<Record<string, string>> = {},

@@ -1,5 +1,5 @@
 import type { PromptEncoder } from '../adapters/learned_words.js';
-import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
+import { checkInteger, checkNumber, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
 import type { Device } from '../runtime/devices.js';
@@ -144,11 +144,4 @@ function checkSide(name: string, pixels: number, factor: number): number {
   checkInteger(name, pixels, 1);
   if (pixels % factor !== 0) throw new RangeError(`${name}: got ${pixels}, takes a number of pixels divisible by ${factor}`);
   return pixels;
-}
-
-export function checkNumber(name: string, value: number, min = -Infinity, max = Infinity): number {
-  if (!Number.isFinite(value) || value < min || value > max) {
-    throw new RangeError(`${name}: got ${show(value)}, takes a number${min === -Infinity ? '' : ` from ${min} to ${max}`}`);
-  }
-  return value;
 }

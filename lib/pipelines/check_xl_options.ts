@@ -1,6 +1,6 @@
-import { checkInteger, checkShape, show } from '../core/checks.js';
+import { checkInteger, checkNumber, checkShape, show } from '../core/checks.js';
 import type { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
-import { checkGenerateOptions, checkNumber, checkTexts, type Generating } from './check_generate_options.js';
+import { checkGenerateOptions, checkTexts, type Generating } from './check_generate_options.js';
 import { checkDenoisingRange } from './denoising_range.js';
 import type { GenerateRequest, OutputType } from './generate_options.js';
 import type { Pair, XLImageOptions, XLOptions, XLRequest } from './xl_options.js';

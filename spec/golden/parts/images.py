@@ -1,16 +1,16 @@
 """Whole images of the demo model: every option of the pipeline, by diffusers on the same weights."""
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import (AutoencoderKL, DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler,
-                       PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel)
-from safetensors import safe_open
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, PNDMScheduler
 
 from generate import channels_last, save
 
-MODEL = Path(__file__).parents[3] / "models" / "shapes"
+sys.path.append(str(Path(__file__).parents[3] / "models" / "training"))
+import bundled
+from bundled import load
 
 SCHEDULERS = {"PNDMScheduler": PNDMScheduler, "DDIMScheduler": DDIMScheduler, "DPMSolverMultistepScheduler": DPMSolverMultistepScheduler,
               "EulerDiscreteScheduler": EulerDiscreteScheduler, "EulerAncestralDiscreteScheduler": EulerAncestralDiscreteScheduler}
@@ -51,32 +51,8 @@ CASES = {
 }
 
 
-def state_dict(model, file):
-    """Our layout -> torch's: linear weights, 1x1 convolutions among them, are stored [in, out], convolutions [height, width, in, out]."""
-    with safe_open(file, "pt") as f:
-        tensors = {k: f.get_tensor(k).float() for k in f.keys()}
-        assert f.metadata()["format"] == "tfjs"
-    for name, module in model.named_modules():
-        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
-            ours = tensors[f"{name}.weight"]
-            tensors[f"{name}.weight"] = (ours.T if ours.ndim == 2 else ours.permute(3, 2, 0, 1)).reshape(module.weight.shape)
-    return tensors
-
-
-def load(network, subfolder):
-    config = CLIPTextConfig.from_pretrained(MODEL / subfolder) if network is CLIPTextModel else network.load_config(MODEL / subfolder)
-    model = network(config) if network is CLIPTextModel else network.from_config(config)
-    (file,) = (MODEL / subfolder).glob("*.safetensors")
-    model.load_state_dict(state_dict(model, file))
-    return model.eval()
-
-
 def pipeline():
-    pipe = StableDiffusionPipeline(
-        vae=load(AutoencoderKL, "vae"), unet=load(UNet2DConditionModel, "unet"), text_encoder=load(CLIPTextModel, "text_encoder"),
-        tokenizer=CLIPTokenizer.from_pretrained(MODEL / "tokenizer"), scheduler=PNDMScheduler.from_pretrained(MODEL / "scheduler"),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = bundled.pipeline()
     pipe.text_encoder.__dict__["text_model"] = pipe.text_encoder  # where clip_skip looks for the norm, and transformers 5 has it no more
     pipe.check_inputs = lambda *args, **kwargs: None  # it asks for multiples of 8, also where the VAE's factor is 4
     return pipe
