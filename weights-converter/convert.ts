@@ -14,6 +14,7 @@ import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
+import { ControlNetModel } from '../lib/models/controlnet.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
@@ -35,7 +36,8 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
 }
 
 const networks = {
-  CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, AutoencoderKL, AutoencoderTiny,
+  CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel,
+  AutoencoderKL, AutoencoderTiny,
 };
 type NetworkName = keyof typeof networks;
 

@@ -4,7 +4,8 @@ import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
-import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from '../pipelines/auto_pipeline.js';
+import { ControlNetModel } from '../models/controlnet.js';
+import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto_pipeline.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
@@ -58,8 +59,10 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
-  const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : undefined; // of the model's family
-  const how = { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal };
+  const controlnet = options.controlnet ? await ControlNetModel.fromPretrained(options.controlnet, { dtype, signal }) : undefined;
+  const Steered = controlnet && AutoPipelineForText2Image;
+  const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
+  const how = { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet };
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }
 

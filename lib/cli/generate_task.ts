@@ -1,7 +1,9 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Generator } from '../core/random.js';
+import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
+import type { ControlNetImg2ImgOptions } from '../pipelines/stable_diffusion_controlnet_img2img.js';
 import type { InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
 import type { Device } from '../runtime/devices.js';
 import { UsageError } from './usage_error.js';
@@ -21,6 +23,10 @@ export interface GenerateCommandOptions {
   image?: string;
   mask?: string;
   strength?: number;
+  controlnet?: string;
+  controlImage?: string;
+  canny?: boolean;
+  controlnetScale?: number;
   lora?: string[];
   loraScale?: number;
   /** `token=source` each. */
@@ -49,8 +55,10 @@ export interface GenerateTask {
   count: number;
   /** That of the first picture. */
   seed: bigint;
-  /** What to begin from besides noise. */
-  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'>>;
+  /** What to begin from besides noise, and to steer by. */
+  start: Partial<
+    Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'> & Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlnetConditioningScale'>
+  >;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
@@ -79,6 +87,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
+  checkControl(given);
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
@@ -87,10 +96,30 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   };
 }
 
-/** What to begin from besides noise. */
-async function readStart({ image, mask, strength }: GenerateCommandOptions): Promise<GenerateTask['start']> {
-  if (!image) return {};
-  return { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength };
+/** @throws UsageError for options of ControlNets that lack another, or go with what none steers. */
+function checkControl({ controlnet, controlImage, canny, controlnetScale, mask }: GenerateCommandOptions): void {
+  if (controlnet && !controlImage) throw new UsageError('--controlnet: takes --control-image too');
+  const [alone] = Object.entries({ '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale })
+    .filter(([, value]) => value !== undefined && !controlnet);
+  if (alone) throw new UsageError(`${alone[0]}: takes --controlnet too`);
+  if (controlnet && mask) throw new UsageError('--controlnet: does not go with --mask');
+}
+
+/** What to begin from besides noise, and to steer by. */
+async function readStart(options: GenerateCommandOptions): Promise<GenerateTask['start']> {
+  const { image, mask, strength, controlImage, canny, controlnetScale } = options;
+  const begin = image ? { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength } : undefined;
+  if (!controlImage) return begin ?? {};
+  const control = await readControl(controlImage, { ...begin?.image, ...options }, canny);
+  const steer = begin ? { ...begin, controlImage: control } : { image: control };
+  return { ...steer, controlnetConditioningScale: controlnetScale };
+}
+
+/** The picture to steer by, or its edges, of the size that they are wanted in: scaled afterwards they would be grey. */
+async function readControl(file: string, size: { width?: number; height?: number }, canny?: boolean): Promise<Image> {
+  const picture = (await Image.open(file)).toRgb();
+  if (!canny) return picture;
+  return cannyEdges(picture.resize(size.width ?? picture.width, size.height ?? picture.height));
 }
 
 /** '<cat>=cat.safetensors' -> its parts. */

@@ -2,7 +2,9 @@ import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import type { ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
-import type { StableDiffusionComponents, StableDiffusionXLComponents } from './components.js';
+import type {
+  ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
+} from './components.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
 import type { GuidedPipeline } from './guided_pipeline.js';
@@ -11,9 +13,12 @@ import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_mode
 import type { FromPretrainedOptions } from './load_components.js';
 import { pipelineClass, type PipelineClass } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
+import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
+import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
@@ -41,15 +46,32 @@ interface Tasks {
   readonly inpainting?: Class<InpaintingPipeline>;
 }
 
+/** A family: its classes, and those that a ControlNet steers. */
+interface Family {
+  readonly plain: Tasks;
+  readonly steered?: Partial<Tasks>;
+}
+
 /** Heirs before those that they inherit from. */
-const FAMILIES: readonly Tasks[] = [
-  { text2Image: LatentConsistencyModelPipeline, image2Image: LatentConsistencyModelImg2ImgPipeline },
-  { text2Image: StableDiffusionXLPipeline, image2Image: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline },
-  { text2Image: StableDiffusionPipeline, image2Image: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
+const FAMILIES: readonly Family[] = [
+  { plain: { text2Image: LatentConsistencyModelPipeline, image2Image: LatentConsistencyModelImg2ImgPipeline } },
+  {
+    plain: {
+      text2Image: StableDiffusionXLPipeline, image2Image: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline,
+    },
+    steered: { text2Image: StableDiffusionXLControlNetPipeline },
+  },
+  {
+    plain: { text2Image: StableDiffusionPipeline, image2Image: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
+    steered: { text2Image: StableDiffusionControlNetPipeline, image2Image: StableDiffusionControlNetImg2ImgPipeline },
+  },
 ];
 
 /** Options of `fromPretrained`, for whatever family it finds. */
-export type AutoPipelineOptions = FromPretrainedOptions<StableDiffusionComponents> | FromPretrainedOptions<StableDiffusionXLComponents>;
+export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
+
+/** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
+type AutoComponents = StableDiffusionComponents | StableDiffusionXLComponents | ControlNetComponents | XLControlNetComponents;
 
 /** Text to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForText2Image. */
 export const AutoPipelineForText2Image = autoPipeline<Text2ImagePipeline>('AutoPipelineForText2Image', 'text2Image');
@@ -63,33 +85,39 @@ export const AutoPipelineForInpainting = autoPipeline<InpaintingPipeline>('AutoP
 /** Makes pipelines for one task, of any family. */
 export interface AutoPipeline<P extends GuidedPipeline> {
   /**
-   * Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one.
+   * Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one; with `controlnet` as one that it steers.
    * @throws RangeError if its family has none for it.
    */
   fromPretrained<Q extends P = P>(source: ModelSource, options?: AutoPipelineOptions): Promise<Q>;
   /**
-   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own.
+   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own. What a ControlNet
+   * steers stays so, but for `controlnet: undefined`.
    * @throws RangeError if its family has none for this task.
    */
-  fromPipe<Q extends P = P>(
-    pipe: DiffusionPipeline, components?: Partial<StableDiffusionComponents> | Partial<StableDiffusionXLComponents>,
-  ): Q;
+  fromPipe<Q extends P = P>(pipe: DiffusionPipeline, components?: Partial<AutoComponents>): Q;
   /** Whether a pipeline's family has one for this task: whether `fromPipe` makes it. */
   supports(pipe: DiffusionPipeline): boolean;
 }
 
 function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks): AutoPipeline<P> {
   /** The class for the task, of the family that has a class, or an heir of one. */
-  const find = (known: object): PipelineClass<P> | undefined => {
+  const find = (known: object, isSteered: boolean): PipelineClass<P> | undefined => {
     const is = ({ prototype }: Class<GuidedPipeline>) => known === prototype || Object.prototype.isPrototypeOf.call(prototype, known);
-    return FAMILIES.find(family => Object.values(family).some(is))?.[task] as unknown as PipelineClass<P> | undefined;
+    const family = FAMILIES.find(({ plain }) => Object.values(plain).some(is));
+    return family?.[isSteered ? 'steered' : 'plain']?.[task] as unknown as PipelineClass<P> | undefined;
   };
-  const classFor = (known: object): PipelineClass<P> => {
-    const Found = find(known);
+  const classFor = (known: object, isSteered: boolean): PipelineClass<P> => {
+    const Found = find(known, isSteered);
     if (Found) return Found;
-    const takes = FAMILIES.flatMap(family => family[task] ? [family.text2Image.name] : []).join(', ');
-    throw new RangeError(`${name}: got ${show(known.constructor.name)}, takes one of the families of ${takes}`);
+    const kind = isSteered ? 'steered' : 'plain';
+    const takes = FAMILIES.flatMap(family => family[kind]?.[task] ? [family.plain.text2Image.name] : []).join(', ');
+    const got = `${show(known.constructor.name)}${isSteered ? ' with a ControlNet' : ''}`;
+    throw new RangeError(`${name}: got ${got}, takes ${takes ? `one of the families of ${takes}` : 'no ControlNet'}`);
   };
+  /** Whether a ControlNet is given or, if nothing is said of one, `has` it. */
+  const steered = (components: Partial<ControlNetComponents>, has: boolean) => (
+    'controlnet' in components ? components.controlnet !== undefined : has
+  );
   return {
     async fromPretrained<Q extends P>(source: ModelSource, options: AutoPipelineOptions = {}) {
       const folder = await openModelFolder(source, options as object);
@@ -97,13 +125,14 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
       if (!isObject(index)) { // it says what is amiss
         return DiffusionPipeline.fromPretrained(folder, options as object) as unknown as Promise<Q>;
       }
-      const Found = classFor(pipelineClass(index._class_name, `${folder.name}/model_index.json: _class_name`).prototype as object);
+      const known = pipelineClass(index._class_name, `${folder.name}/model_index.json: _class_name`);
+      const Found = classFor(known.prototype as object, steered(options, 'controlnet' in known.family.components));
       return DiffusionPipeline.fromPretrained.call(Found as never, folder, options as object) as unknown as Promise<Q>;
     },
-    fromPipe<Q extends P>(pipe: DiffusionPipeline, components: object = {}) {
-      const Found = classFor(pipe);
+    fromPipe<Q extends P>(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}) {
+      const Found = classFor(pipe, steered(components, 'controlnet' in pipe.components));
       return new Found({ ...pipe.components, ...components } as never) as unknown as Q;
     },
-    supports: pipe => find(pipe) !== undefined,
+    supports: pipe => find(pipe, 'controlnet' in pipe.components) !== undefined,
   };
 }

@@ -5,12 +5,17 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { Generator } from '../../lib/core/random.js';
+import { cannyEdges } from '../../lib/image/edges.js';
 import { Image } from '../../lib/image/image.js';
+import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/stable_diffusion_controlnet.js';
+import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
+import { useDevice } from '../../lib/runtime/devices.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
-import { DEMO_MODEL } from '../support/demo_model.js';
+import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
@@ -170,6 +175,40 @@ describe('tfjs-diffusers', () => {
       assert.match(changed.text.parameters, /^a <hat>\nSteps: 4, Sampler: PLMS, CFG scale: 7\.5, Seed: 5, Size: 16x16, Denoising strength: 0\.5$/);
     });
 
+    it('is steered by a picture, or by the edges of one', async () => {
+      const circle = new Image(Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => {
+        const [x, y] = [Math.floor(i / 3) % 64 - 44, Math.floor(i / 192) - 20];
+        return x * x + y * y < 14 ** 2 ? 255 : 0;
+      }), 64, 64);
+      await circle.save(join(folder(), 'circle.png'));
+      await circle.resize(128, 128).save(join(folder(), 'large.png'));
+      const edges = cannyEdges(circle);
+      await edges.save(join(folder(), 'edges.png'));
+      const common = ['generate', 'a red circle on white', '--device', 'wasm', '--steps', '4', '--quiet', '--controlnet', resolve(DEMO_CONTROLNET)];
+      const draw = async (...args: string[]) => {
+        assert.deepEqual(await run([...common, ...args]), { code: 0, stdout: '', stderr: '' });
+        return (await Image.open(join(folder(), 'out.png'))).toRgb();
+      };
+      const drawn = await draw('--control-image', 'edges.png', '--controlnet-scale', '0.9');
+      assert.deepEqual((await draw('--control-image', 'circle.png', '--canny', '--controlnet-scale', '0.9')).data, drawn.data);
+      const sized = await draw('--control-image', 'large.png', '--canny', '--width', '64', '--height', '48');
+      assert.deepEqual([sized.width, sized.height], [64, 48]);
+      const begun = await draw('--image', 'circle.png', '--strength', '0.5', '--control-image', 'large.png', '--canny');
+
+      await useDevice('wasm');
+      const controlnet = await ControlNetModel.fromPretrained(DEMO_CONTROLNET);
+      const pipe = await StableDiffusionControlNetPipeline.fromPretrained(DEMO_MODEL, { controlnet, device: 'wasm' });
+      const options = { numInferenceSteps: 4, generator: new Generator().manualSeed(0) };
+      const { images: [image] } = await pipe.generate('a red circle on white', { ...options, image: edges, controlnetConditioningScale: 0.9 });
+      assert.deepEqual(image.data, drawn.data);
+      options.generator.manualSeed(0);
+      const img2img = new StableDiffusionControlNetImg2ImgPipeline(pipe.components);
+      const controlImage = cannyEdges(circle.resize(128, 128).resize(64, 64));
+      const { images: [again] } = await img2img.generate('a red circle on white', { ...options, image: circle, strength: 0.5, controlImage });
+      assert.deepEqual(again.data, begun.data);
+      pipe.dispose();
+    });
+
     it('takes a model of another family, and begins from a picture with it', async () => {
       const model = ['--model', resolve('spec/golden/pipelines/tiny_xl'), '--steps', '2'];
       assert.equal((await run(['generate', 'a star', ...model])).code, 0);
@@ -226,6 +265,13 @@ describe('tfjs-diffusers', () => {
       ['an embedding', ['a star', '--embedding', 'cat.pt'], 2, /^error: --embedding: got 'cat\.pt', takes what prompts call it and its file, as in '<cat>=cat\.safetensors'$/m],
       ['a LoRA', ['a star', '--lora', 'none.safetensors'], 1, /^error: none\.safetensors: there is no such file$/m],
       ['a scale of no LoRA', ['a star', '--lora-scale', '2'], 2, /^error: --lora-scale: takes --lora too$/m],
+      ['a ControlNet alone', ['a star', '--controlnet', 'a'], 2, /^error: --controlnet: takes --control-image too$/m],
+      ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
+      ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
+      ['a scale of no ControlNet', ['a star', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: takes --controlnet too$/m],
+      ['a ControlNet for paint', ['a star', '--image', 'a.png', '--mask', 'a.png', '--controlnet', 'a', '--control-image', 'a.png'], 2, /^error: --controlnet: does not go with --mask$/m],
+      ['a picture to steer by', ['a star', '--controlnet', 'a', '--control-image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
+      ['a ControlNet', ['a star', '--controlnet', resolve(DEMO_MODEL, 'vae'), '--control-image', resolve('docs/images/batch.png')], 1, /^error: .*vae.config\.json: _class_name: got 'AutoencoderKL', takes 'ControlNetModel'$/m],
       ['a size that nothing holds', ['a star', '--width', '100000', '--height', '100000'], 1, /^error: width, height: got 100000 x 100000 pixels, which take [\d.]+ TB and more, and there are/m],
       ['an output', ['a star', '--output', 'a.gif'], 2, /^error: --output: got 'a\.gif', takes a name that ends in \.png$/m],
       ['a trace', ['--profile', 'a star'], 2, /^error: --profile: got 'a star', takes a name that ends in \.json$/m],

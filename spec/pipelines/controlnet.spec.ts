@@ -7,7 +7,8 @@ import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
 import type { ControlImages } from '../../lib/pipelines/control.js';
 import {
-  DiffusionPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
+  AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline,
+  StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
 } from '../../lib/pipelines/index.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -168,6 +169,20 @@ describeOnDevices('Pipelines that ControlNets steer', device => {
     expectClose(images, { shape: expected.shape, data: expected.dataSync() }, close);
     return [image, images, expected];
   }));
+
+  it('is what AutoPipelines make where there is a ControlNet, as in diffusers', async () => {
+    const [controlnet] = nets;
+    const made = await AutoPipelineForText2Image.fromPretrained<StableDiffusionControlNetPipeline>(TINY, { device, controlnet });
+    assert.deepEqual([made.constructor, made.controlnet], [StableDiffusionControlNetPipeline, controlnet]);
+    for (const network of [made.unet, made.vae, made.textEncoder]) network.dispose(); // the ControlNet is others' too
+    const img2img = AutoPipelineForImage2Image.fromPipe(base, { controlnet });
+    assert.equal(img2img.constructor, StableDiffusionControlNetImg2ImgPipeline);
+    assert.equal(AutoPipelineForText2Image.fromPipe(img2img).constructor, StableDiffusionControlNetPipeline);
+    assert.equal(AutoPipelineForText2Image.fromPipe(img2img, { controlnet: undefined }).constructor, StableDiffusionPipeline);
+    assert.ok(AutoPipelineForImage2Image.supports(img2img));
+    await assert.rejects(AutoPipelineForImage2Image.fromPretrained(TINY_XL, { device, controlnet }),
+      /^RangeError: AutoPipelineForImage2Image: got 'StableDiffusionXLPipeline' with a ControlNet, takes one of the families of StableDiffusionPipeline$/);
+  });
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {
     const both = new MultiControlNetModel(nets);

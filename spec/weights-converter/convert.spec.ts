@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { ControlNetModel } from '../../lib/models/controlnet.js';
 import type { Model } from '../../lib/models/model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
@@ -189,6 +190,15 @@ describeOnDevices('convertModel', () => {
     (await AutoencoderKL.fromPretrained(out)).dispose();
   });
 
+  it('converts a ControlNet', async () => {
+    const source = 'spec/golden/pipelines/controlnet_0';
+    await convertModel(source, out, { verify: true });
+    const [made, original] = await Promise.all([out, source].map(folder => ControlNetModel.fromPretrained(folder)));
+    const expected = original.stateDict();
+    for (const [path, tensor] of Object.entries(made.stateDict())) assert.deepEqual(tensor.dataSync(), expected[path].dataSync(), path);
+    [made, original].forEach(network => network.dispose());
+  });
+
   it('writes down which files there are, as the bundled model has it', async () => {
     await convertModel(folder, out);
     for (const model of [out, DEMO_MODEL]) {
@@ -290,7 +300,7 @@ describeOnDevices('convertModel', () => {
 
   const refuses: Array<[string, Record<string, Uint8Array | string | undefined>, RegExp]> = [
     ['a folder of no model', { 'model_index.json': undefined }, /^ModelFileError: memory: has neither model_index\.json nor config\.json$/],
-    ['an unknown component', { 'model_index.json': '{"unet_2":["diffusers","ControlNetModel"]}' }, /unet_2 is a 'ControlNetModel', which cannot be converted/],
+    ['an unknown component', { 'model_index.json': '{"unet_2":["diffusers","ControlNetModel"]}' }, /unet_2 is a 'PriorTransformer', which cannot be converted/],
     ['an index that is a list', { 'model_index.json': '[]' }, /memory\/model_index\.json: got \[\], takes an object/],
     ['a missing config', { 'vae/config.json': undefined }, /memory\/vae\/config\.json: there is no such file/],
     ['weights of another config', { 'vae/config.json': JSON.stringify({ ...vae, in_channels: 5 }) }, /^WeightsError: AutoencoderKL: the weights of .* do not fit: .*encoder\.conv_in\.weight/],
