@@ -8,6 +8,7 @@ import type { BundledFolder } from './protocol.js';
 const sources = 'docs/playground/page';
 const compiled = fileURLToPath(new URL('.', import.meta.url));
 const clipTokenizer = 'models/clip-tokenizer';
+const controlnetFolder = 'models/shapes-controlnet'; // for the bundled model
 const wasmFiles = 'node_modules/@tensorflow/tfjs-backend-wasm/dist';
 
 /** What went into the site, for those who want to look: paths of modules, and bytes of scripts. */
@@ -25,6 +26,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const model = await copyFolder(modelFolder, folder);
+  const controlnet = await copyFolder(controlnetFolder, folder);
   const tokenizer = await copyFolder(clipTokenizer, folder);
   const wasmFolder = `tfjs-${await tfjsVersion()}/`;
   await mkdir(join(folder, wasmFolder));
@@ -41,7 +43,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
     const source = relative('.', entry).split(sep).join('/'); // chunks that are imported later are entry points too
     return basename(Object.keys(outputs).find(path => outputs[path].entryPoint === source)!);
   };
-  const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
+  const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, BUNDLED_CONTROLNET: controlnet, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
   const main = await bundle(join(compiled, 'page/main.js'), { WORKER: worker });
   const style = await bundle(join(sources, 'style.css'), {});
   for (const name of ['icon.svg', 'manifest.webmanifest']) await cp(join(sources, name), join(folder, name));
@@ -51,7 +53,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   const files = (await listFiles(folder)).filter(path => !path.startsWith('models/') && !path.endsWith('/tfjs-backend-wasm.wasm')); // browsers without SIMD are rare
   const version = `playground-${await hashFiles(folder, files)}`;
   const offline = ['.', ...files.filter(path => path !== 'index.html')];
-  await bundle(join(compiled, 'page/service_worker.js'), { VERSION: version, FILES: offline, MODEL: model.url }, { entryNames: '[name]', splitting: false, format: 'iife' });
+  await bundle(join(compiled, 'page/service_worker.js'), { VERSION: version, FILES: offline, MODELS: [model.url, controlnet.url] }, { entryNames: '[name]', splitting: false, format: 'iife' });
   return { modules: metafiles.flatMap(({ inputs }) => Object.keys(inputs)), scriptBytes: countScripts(metafiles) };
 }
 

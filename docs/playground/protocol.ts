@@ -26,8 +26,8 @@ export interface DeviceInfo {
   detail: string;
 }
 
-/** What some places take and others do not: noise between two seeds, ways to compute less, and small files that add to the model. */
-export type Extra = 'variation' | 'deepCache' | 'tokenMerging' | 'files';
+/** What some places take and others do not: noise between two seeds, ways to compute less, small files that add to the model, and lines to steer by. */
+export type Extra = 'variation' | 'deepCache' | 'tokenMerging' | 'files' | 'steering';
 
 /** What a loaded model can do, and where it is. */
 export interface ModelInfo extends ModelDescription {
@@ -42,7 +42,7 @@ export interface ModelInfo extends ModelDescription {
 /** What a scheduler may be told besides the model's config, in diffusers' names. */
 export type SchedulerOptions = Pick<NamedOptions, SchedulerInfo['takes'][number]>;
 
-/** What a picture is made of, besides a picture that it began from. */
+/** What a picture is made of, besides pictures. */
 export interface Settings {
   /** With weights, as in '(word:1.3)'. */
   prompt: string;
@@ -59,6 +59,8 @@ export interface Settings {
   height: number;
   /** How much of the picture that it begins from is given up, from 0 to 1. */
   strength?: number;
+  /** How strongly lines steer it, 1 as they were trained to. */
+  controlScale?: number;
   /** Every how many steps all of the UNet runs. */
   deepCache?: number;
   /** The share of tokens that are merged. */
@@ -82,6 +84,13 @@ export interface Start {
   mask?: Blob;
 }
 
+/** The pictures that a picture is made of. */
+export interface Sources {
+  start?: Start;
+  /** What steers it: a PNG file of the size that is made, lines white on black. */
+  control?: Blob;
+}
+
 /** Under which keyword a PNG file holds its settings as JSON, beside the `parameters` that other tools read. */
 export const SETTINGS_KEYWORD = 'tfjs-diffusers playground';
 
@@ -103,7 +112,7 @@ export interface Result {
 
 export type Request =
   | { type: 'load'; source: ModelSource; device: Device | 'auto'; /** The server's, where it takes one. */ key?: string }
-  | { type: 'generate'; settings: Settings; start?: Start }
+  | { type: 'generate'; settings: Settings } & Sources
   | { type: 'adapt'; kind: AdapterKind; name: string; file: File }
   | { type: 'cancel' };
 

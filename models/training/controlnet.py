@@ -1,6 +1,6 @@
 """Trains the ControlNet of the bundled model: edges, as Canny finds them or a pen draws them, say where the figures stand.
 
-    python controlnet.py OUT [--steps 3000]        goes on from OUT/state.pt where there is one
+    python controlnet.py OUT [--steps 2000]        goes on from OUT/state.pt where there is one
     tfjs-diffusers convert OUT/controlnet models/shapes-controlnet --dtype float16
 
 Needs torch, diffusers, transformers, pillow, numpy, opencv-python-headless. The bundled model itself stays as it is.
@@ -95,7 +95,7 @@ def train(controlnet, pipe, data, steps, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--images", type=int, default=8000)
     parser.add_argument("--threads", type=int, help="all cores by default")
     args = parser.parse_args()

@@ -27,6 +27,11 @@ const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
     const mask = page.getByRole('application', { name: 'What to change' });
     for (const key of [' ', 'ArrowDown', ' ']) await mask.press(key);
   }],
+  ['with lines to steer by', async visitor => {
+    await visitor.fold('Steer by lines');
+    const lines = visitor.page.getByRole('application', { name: 'Lines to steer by' });
+    for (const key of [' ', 'ArrowDown', 'ArrowRight', ' ']) await lines.press(key);
+  }],
   ['with a LoRA', async visitor => {
     await visitor.fold('LoRA and learned words');
     await visitor.page.locator('#lora-file').setInputFiles({ name: 'a-style-with-a-long-name.safetensors', mimeType: '', buffer: await safetensors(LORA) });
@@ -64,7 +69,7 @@ function violations(page: Page): Promise<string[]> {
 /** What a finger can hardly hit, by the 44 pixels of the guidelines of Apple and WCAG 2.5.5. */
 function smallTargets(page: Page): Promise<string[]> {
   return page.evaluate(() => {
-    const targets = [...document.querySelectorAll<HTMLElement>('button, a, select, summary, textarea, input:not([type=checkbox], [type=radio]), label.check, .segments label, #mask')];
+    const targets = [...document.querySelectorAll<HTMLElement>('button, a, select, summary, textarea, input:not([type=checkbox], [type=radio]), label.check, .segments label, .paint')];
     return targets.filter(each => each.checkVisibility()).flatMap(each => {
       const { width, height } = each.getBoundingClientRect();
       return Math.min(width, height) < 43.99 ? [`${width} x ${height}: ${each.outerHTML}`] : [];

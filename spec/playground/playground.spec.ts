@@ -6,9 +6,11 @@ import type { Page } from 'playwright-core';
 import { PNG } from 'pngjs';
 import { buildSite, type Site } from '../../docs/playground/build.js';
 import { StaticServer } from '../../docs/playground/server.js';
-import { DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline } from '../../lib/index.js';
+import {
+  cannyEdges, ControlNetModel, DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline,
+} from '../../lib/index.js';
 import { describeInBrowser } from '../support/chromium.js';
-import { DEMO_MODEL } from '../support/demo_model.js';
+import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
 import { expectSame, LORA, Playground, PLAYGROUND, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
@@ -29,7 +31,7 @@ describe('Playground site', () => {
 
   it('is as small as the docs say, about', () => {
     const { page, worker, webgpu } = site.scriptBytes;
-    assert.ok(page < 65_000 && worker < 1_800_000 && webgpu < 340_000, JSON.stringify(site.scriptBytes));
+    assert.ok(page < 70_000 && worker < 1_800_000 && webgpu < 340_000, JSON.stringify(site.scriptBytes));
   });
 });
 
@@ -167,8 +169,48 @@ describeInBrowser('Playground', () => {
     await visitor.ready();
     await visitor.fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
-    await page.waitForSelector('#clear-mask:enabled'); // the paint is there again
+    await page.waitForSelector('#mask-clear:enabled'); // the paint is there again
     assert.equal(await page.getByLabel('Strength').inputValue(), '1');
+  });
+
+  it('is steered by the edges of a picture, and by lines that are drawn by keyboard, as Node is', async () => {
+    const picture = await pictureOf({ ...SETTINGS, prompt: 'a large red circle on a white background', seed: 1, steps: 4 });
+    await open();
+    await visitor.fill({ ...SETTINGS, prompt: 'a green circle on a black background', steps: 4 });
+    await visitor.fold('Steer by lines');
+    const lines = page.getByRole('application', { name: 'Lines to steer by' });
+    await page.locator('#steer-file').setInputFiles({ name: 'picture.png', mimeType: 'image/png', buffer: picture });
+    await page.waitForSelector('#lines-clear:enabled');
+    await page.getByLabel('How strongly').fill('0.9');
+    const made = await visitor.make(1);
+    assert.match((await page.locator('#facts').textContent())!, /steered 0.9 · 4 steps/);
+    const controlnet = await ControlNetModel.fromPretrained(DEMO_CONTROLNET);
+    const node = new StableDiffusionControlNetPipeline({ ...(await inNode()).components, controlnet });
+    node.scheduler = schedulerClass(SETTINGS.scheduler).fromConfig(node.scheduler.config);
+    const { images: [expected] } = await node.generate('a green circle on a black background', {
+      image: cannyEdges(await Image.fromPng(picture)), controlnetConditioningScale: 0.9, numInferenceSteps: 4, guidanceScale: 5, generator: new Generator().manualSeed(7),
+    });
+    expectSame(made, expected.data);
+    controlnet.dispose();
+
+    await page.getByRole('button', { name: 'Clear lines' }).click();
+    assert.ok(await page.getByLabel('How strongly').isDisabled(), 'without lines nothing is steered');
+    await page.getByLabel('Pen size').fill('4');
+    const box = ['ArrowDown', 'ArrowRight', 'ArrowUp', 'ArrowLeft'].flatMap(key => Array<string>(20).fill(key));
+    for (const key of [' ', ...box, ' ']) await lines.press(key);
+    await page.getByRole('status').getByText('The pen is up').waitFor();
+    await visitor.prompt.fill('a small yellow square on a blue background');
+    await page.getByLabel('Steps', { exact: true }).fill('10');
+    const { data } = PNG.sync.read(await visitor.make(2));
+    const isYellow = (x: number, y: number) => data[(y * 64 + x) * 4] > 150 && data[(y * 64 + x) * 4 + 2] < 150;
+    assert.deepEqual([[42, 42], [20, 20]].map(([x, y]) => isYellow(x, y)), [true, false]);
+
+    await page.reload();
+    await visitor.ready();
+    await visitor.fold('More');
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    await page.waitForSelector('#lines-clear:enabled'); // the lines are there again
+    assert.equal(await page.getByLabel('How strongly').inputValue(), '0.9');
   });
 
   it('stops within a step when asked, and goes on', async () => {
@@ -380,7 +422,7 @@ describeInBrowser('Playground', () => {
     await page.getByRole('link', { name: 'Download PNG' }).waitFor();
     await page.getByRole('button', { name: 'Begin from it' }).tap();
     await page.getByRole('application', { name: 'What to change' }).tap();
-    await page.waitForSelector('#clear-mask:enabled'); // a finger paints
+    await page.waitForSelector('#mask-clear:enabled'); // a finger paints
     await visitor.foldAllOut();
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 320), 'nothing sticks out');
     const small = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>('button, a, select, summary, input:not([type=checkbox], [type=radio]), label.check, .segments label')]

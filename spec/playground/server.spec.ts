@@ -88,7 +88,7 @@ describeInBrowser('Playground on a server', () => {
     await page.locator('#gallery li:nth-child(2) button').click(); // the one of a picture
     await visitor.fold('More');
     await page.getByRole('button', { name: 'Use these settings' }).click();
-    await page.waitForSelector('#clear-mask:enabled'); // the paint is there again
+    await page.waitForSelector('#mask-clear:enabled'); // the paint is there again
     expectSame(await visitor.make(4), pixels(ofPicture));
   });
 

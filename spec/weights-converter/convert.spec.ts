@@ -300,7 +300,7 @@ describeOnDevices('convertModel', () => {
 
   const refuses: Array<[string, Record<string, Uint8Array | string | undefined>, RegExp]> = [
     ['a folder of no model', { 'model_index.json': undefined }, /^ModelFileError: memory: has neither model_index\.json nor config\.json$/],
-    ['an unknown component', { 'model_index.json': '{"unet_2":["diffusers","ControlNetModel"]}' }, /unet_2 is a 'PriorTransformer', which cannot be converted/],
+    ['an unknown component', { 'model_index.json': '{"unet_2":["diffusers","PriorTransformer"]}' }, /unet_2 is a 'PriorTransformer', which cannot be converted/],
     ['an index that is a list', { 'model_index.json': '[]' }, /memory\/model_index\.json: got \[\], takes an object/],
     ['a missing config', { 'vae/config.json': undefined }, /memory\/vae\/config\.json: there is no such file/],
     ['weights of another config', { 'vae/config.json': JSON.stringify({ ...vae, in_channels: 5 }) }, /^WeightsError: AutoencoderKL: the weights of .* do not fit: .*encoder\.conv_in\.weight/],

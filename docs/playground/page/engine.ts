@@ -1,5 +1,5 @@
 import type { Device } from '../../../lib/index.js';
-import type { AdapterKind, AdaptReply, LoadReply, ModelSource, Reply, Settings, Start, WorkReply } from '../protocol.js';
+import type { AdapterKind, AdaptReply, LoadReply, ModelSource, Reply, Settings, Sources, WorkReply } from '../protocol.js';
 import type { ModelHost } from './model_host.js';
 import { ServerHost } from './server_host.js';
 import { WorkerHost } from './worker_host.js';
@@ -33,9 +33,9 @@ export class Engine {
     this.coming = this.ready = undefined;
   }
 
-  generate(settings: Settings, start?: Start): void {
+  generate(settings: Settings, sources: Sources): void {
     this.busy = true;
-    this.working?.send({ type: 'generate', settings, start });
+    this.working?.send({ type: 'generate', settings, ...sources });
   }
 
   /** Adds a small file to the model that is there, after what it is at. */

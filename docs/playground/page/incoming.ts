@@ -1,7 +1,7 @@
 import { byId } from './dom.js';
 
-/** Pictures that are dropped on the page, or pasted. @param onFile told of each, and whether it is surely meant as a picture to begin from. */
-export function receivePictures(onFile: (file: File, asStart: boolean) => void): void {
+/** Pictures that are dropped on the page, or pasted. @param onFile told of each, and whether it is surely one to begin from, or to steer by. */
+export function receivePictures(onFile: (file: File, place?: 'start' | 'steer') => void): void {
   const pictureOf = (data: DataTransfer | null) => [...data?.files ?? []].find(({ type }) => type.startsWith('image/'));
   const mark = (on: boolean) => document.body.classList.toggle('dropping', on);
   document.addEventListener('dragover', event => {
@@ -17,12 +17,12 @@ export function receivePictures(onFile: (file: File, asStart: boolean) => void):
     if (!event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault(); // or the page would give way to the file
     const file = pictureOf(event.dataTransfer);
-    if (file) onFile(file, byId('start-fold').contains(event.target as Node));
+    if (file) onFile(file, (['start', 'steer'] as const).find(place => byId(`${place}-fold`).contains(event.target as Node)));
   });
   document.addEventListener('paste', event => {
     const file = pictureOf(event.clipboardData);
     if (!file) return;
     event.preventDefault();
-    onFile(file, true);
+    onFile(file, byId('steer-fold').contains(event.target as Node) ? 'steer' : 'start');
   });
 }

@@ -1,4 +1,4 @@
-import type { LoadReply, Settings, Start } from '../protocol.js';
+import type { LoadReply, Settings, Sources } from '../protocol.js';
 import { AdaptersPanel } from './adapters_panel.js';
 import { Comparison } from './comparison.js';
 import { announce, byId, make } from './dom.js';
@@ -14,6 +14,7 @@ import { Runs, type Order } from './runs.js';
 import { newSeed, SettingsForm } from './settings_form.js';
 import { facts, Stage } from './stage.js';
 import { StartPicture } from './start_picture.js';
+import { Steering } from './steering.js';
 import { zipPictures } from './zip.js';
 
 const SUGGESTIONS = ['a green tree on a yellow background', 'a purple star on a black background', 'an orange fish on a cyan background', 'a pink heart on a gray background'];
@@ -22,7 +23,8 @@ const VARIATION_SHARE = 0.4;
 
 const store = await PictureStore.open();
 const start = new StartPicture();
-const settings = new SettingsForm(size => start.resize(size));
+const steering = new Steering();
+const settings = new SettingsForm(size => [start, steering].forEach(each => each.resize(size)));
 const stage = new Stage();
 const notice = new Notice();
 const comparison = new Comparison();
@@ -35,8 +37,8 @@ const runs = new Runs(engine, stage, {
     notice.hide();
     gallery.mark();
   },
-  made: async (result, start) => {
-    const picture = await store.add(result, start);
+  made: async (result, sources) => {
+    const picture = await store.add(result, sources);
     gallery.add(picture);
     shown = picture;
     return picture;
@@ -72,7 +74,7 @@ byId('suggestions').append(...SUGGESTIONS.map(prompt => make('li', {}, make('but
 const ACTIONS: Record<string, (picture: Picture) => void> = {
   'vary': vary,
   'start-from': ({ file }) => void start.take(file),
-  'reuse': picture => void reuse(picture.settings, picture.start),
+  'reuse': picture => void reuse(picture.settings, picture),
   'compare': picture => {
     comparison.begin(picture, facts(picture));
     announce('Choose another picture to compare with');
@@ -100,8 +102,9 @@ byId('download-all').onclick = async () => {
   setTimeout(() => URL.revokeObjectURL(url), 60_000); // when it is surely saved
 };
 
-receivePictures(async (file, asStart) => {
-  const found = asStart ? undefined : await readPngSettings(file);
+receivePictures(async (file, place) => {
+  if (place === 'steer') return steering.take(file);
+  const found = place === 'start' ? undefined : await readPngSettings(file);
   if (!found) return start.take(file);
   await reuse(found);
   notice.show(`The settings of ${file.name}`, { label: 'Begin from the picture instead', run: () => void start.take(file) });
@@ -123,22 +126,23 @@ async function generate(): Promise<void> {
   if (!hasModel || runs.running) return;
   const first = settings.next();
   if (!first) return;
-  const from = await start.read();
-  const base = { ...first, strength: start.value, loras: adapters.value };
-  runs.begin(Array.from({ length: settings.count }, (_, i): Order => ({ settings: { ...base, seed: base.seed + i }, start: from })));
+  const sources: Sources = { start: await start.read(), control: await steering.read() };
+  const base = { ...first, strength: start.value, controlScale: steering.value, loras: adapters.value };
+  runs.begin(Array.from({ length: settings.count }, (_, i): Order => ({ settings: { ...base, seed: base.seed + i }, ...sources })));
 }
 
 /** More like a picture: noise near its own, or where it began from a picture, other noise on that. */
-function vary({ settings, start }: Picture): void {
+function vary({ settings, start, control }: Picture): void {
   if (!hasModel || runs.running) return;
   runs.begin(Array.from({ length: VARIATIONS }, (): Order => (
-    { start, settings: start ? { ...settings, seed: newSeed() } : { ...settings, variation: { seed: newSeed(), share: VARIATION_SHARE } } })));
+    { start, control, settings: start ? { ...settings, seed: newSeed() } : { ...settings, variation: { seed: newSeed(), share: VARIATION_SHARE } } })));
 }
 
-async function reuse(from: Partial<Settings>, began?: Start): Promise<void> {
+async function reuse(from: Partial<Settings>, { start: began, control }: Sources = {}): Promise<void> {
   settings.write(from);
   adapters.value = from.loras;
   await start.restore(began, from.strength);
+  await steering.restore(control, from.controlScale);
   byId('prompt').focus();
 }
 
@@ -198,6 +202,7 @@ function onLoad(reply: LoadReply): void {
     hasModel = true;
     settings.offerModel(reply.model);
     start.offerPainting(reply.model.tasks.includes('mask'));
+    steering.offer(reply.model);
     stage.offer(reply.model);
     adapters.offer(reply.model);
     byId('suggestions').hidden = models.source.kind !== 'bundled';

@@ -1,12 +1,10 @@
-import type { Result, Start } from '../protocol.js';
+import type { Result, Sources } from '../protocol.js';
 
 /** A picture of the gallery. */
-export interface Picture extends Omit<Result, 'png'> {
+export interface Picture extends Omit<Result, 'png'>, Sources {
   id: number;
   /** A PNG file. */
   file: Blob;
-  /** What it began from, if not from noise alone. */
-  start?: Start;
 }
 
 const NAME = 'tfjs-diffusers-playground';
@@ -34,9 +32,9 @@ export class PictureStore {
     return pictures.reverse();
   }
 
-  async add(result: Result, start?: Start): Promise<Picture> {
+  async add(result: Result, { start, control }: Sources): Promise<Picture> {
     const { png, ...rest } = result;
-    const picture = { ...rest, start, file: new Blob([png], { type: 'image/png' }) };
+    const picture = { ...rest, start, control, file: new Blob([png], { type: 'image/png' }) };
     const id = this.database ? await finished(this.store('readwrite').add(picture)) as number : ++this.lastId;
     return { ...picture, id };
   }

@@ -1,20 +1,19 @@
-import type { Result, Settings, Start, WorkReply } from '../protocol.js';
+import type { Result, Settings, Sources, WorkReply } from '../protocol.js';
 import { announce, byId, duration, megabytes } from './dom.js';
 import type { Engine } from './engine.js';
 import type { Picture } from './picture_store.js';
 import type { Stage } from './stage.js';
 
 /** A picture that is to be made. */
-export interface Order {
+export interface Order extends Sources {
   settings: Settings;
-  start?: Start;
 }
 
 /** Who is told of the work. */
 export interface RunsListener {
   began(): void;
   /** A picture is made; gives it as the gallery has it. */
-  made(result: Result, start?: Start): Promise<Picture>;
+  made(result: Result, sources: Sources): Promise<Picture>;
   /** All are made, or it was ended or failed; with the last that was made. */
   ended(last?: Picture): void | Promise<void>;
 }
@@ -63,7 +62,7 @@ export class Runs {
       case 'step':
         return this.showStep(reply);
       case 'done':
-        this.last = await this.listener.made(reply.result, this.orders[this.done].start);
+        this.last = await this.listener.made(reply.result, this.orders[this.done]);
         this.done++;
         if (this.done < this.orders.length) return this.next();
         await this.end();
@@ -80,8 +79,8 @@ export class Runs {
   }
 
   private next(): void {
-    const { settings, start } = this.orders[this.done];
-    this.engine.generate(settings, start);
+    const { settings, start, control } = this.orders[this.done];
+    this.engine.generate(settings, { start, control });
   }
 
   private async end(): Promise<void> {

@@ -1,7 +1,7 @@
-/** Set by the bundler: a name for this version of the site, its files, and where its model is. */
+/** Set by the bundler: a name for this version of the site, its files, and where its models are. */
 declare const VERSION: string;
 declare const FILES: string[];
-declare const MODEL: string;
+declare const MODELS: string[];
 
 /** As much of a service worker as is used here; TypeScript keeps its types apart from those of pages. */
 interface ServiceWorker {
@@ -32,7 +32,7 @@ async function activate(): Promise<void> {
   const old = (await caches.keys()).filter(name => name.startsWith('playground-') && name !== VERSION);
   await Promise.all(old.map(name => caches.delete(name)));
   const models = await caches.open('tfjs-diffusers'); // where the library keeps what it fetches
-  const isOld = ({ url }: globalThis.Request) => url.startsWith(`${worker.registration.scope}models/`) && !url.includes(`/${MODEL}/`);
+  const isOld = ({ url }: globalThis.Request) => url.startsWith(`${worker.registration.scope}models/`) && !MODELS.some(model => url.includes(`/${model}/`));
   await Promise.all((await models.keys()).filter(isOld).map(key => models.delete(key)));
   await worker.clients.claim();
 }

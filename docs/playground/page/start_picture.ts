@@ -1,11 +1,7 @@
 import type { Start } from '../protocol.js';
 import { byId, showProblem } from './dom.js';
-import { MaskPainter } from './mask_painter.js';
-
-interface Size {
-  width: number;
-  height: number;
-}
+import { drawFilling, shapeEasel, type Size } from './easel.js';
+import { Painter } from './painter.js';
 
 /** The picture to begin from, if there is one: chosen, dropped, pasted, or one that was made; how much of it to give up, and which part. */
 export class StartPicture {
@@ -14,7 +10,7 @@ export class StartPicture {
   private readonly choose = byId<HTMLButtonElement>('start-choose');
   private readonly canvas = byId<HTMLCanvasElement>('start-image');
   private readonly strength = byId<HTMLInputElement>('strength');
-  private readonly painter = new MaskPainter();
+  private readonly painter = new Painter('mask', 'brush', [0xb8, 0x4d, 0x24]);
   private source?: ImageBitmap;
   private size: Size = { width: 64, height: 64 };
   private paints = true;
@@ -43,7 +39,7 @@ export class StartPicture {
   async read(): Promise<Start | undefined> {
     if (!this.source) return undefined;
     const image = await new Promise<Blob | null>(resolve => { this.canvas.toBlob(resolve, 'image/png'); });
-    return { image: image!, mask: this.paints ? await this.painter.mask() : undefined };
+    return { image: image!, mask: this.paints ? await this.painter.read() : undefined };
   }
 
   /** Begins from a picture file. What the browser cannot read leaves what is there. */
@@ -101,17 +97,10 @@ export class StartPicture {
   private draw(mask?: CanvasImageSource): void {
     const { width, height } = this.size;
     const { source, canvas } = this;
-    const scale = Math.max(width / source!.width, height / source!.height); // fills the picture, its middle in the middle
-    const [w, h] = [source!.width * scale, source!.height * scale];
     Object.assign(canvas, { width, height });
-    const context = canvas.getContext('2d')!;
-    context.imageSmoothingQuality = 'high';
-    context.fillRect(0, 0, width, height);
-    context.drawImage(source!, (width - w) / 2, (height - h) / 2, w, h);
+    drawFilling(canvas.getContext('2d')!, source!);
     this.painter.reset(width, height, mask);
-    const easel = byId('easel');
-    easel.style.setProperty('--ratio', String(width / height));
-    easel.classList.toggle('small', Math.max(width, height) < 256);
+    shapeEasel(byId('easel'), this.size);
   }
 
   private show(): void {

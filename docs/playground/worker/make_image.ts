@@ -1,15 +1,20 @@
 import {
-  AutoPipelineForImage2Image, AutoPipelineForInpainting, Generator, Image, randn, tf,
-  type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, Generator, Image, randn, tf,
+  type ControlNetModel, type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
 } from '../../../lib/index.js';
 import { weightedPromptFor } from '../../../lib/pipelines/weighted_prompt.js';
-import { hasWeights, type Settings, type Start } from '../protocol.js';
+import { hasWeights, type Settings, type Sources, type Start } from '../protocol.js';
 
 /** A model, by what its family does with the same networks. */
 export interface Pipelines {
   text2Image: Text2ImagePipeline;
   image2Image: Image2ImagePipeline;
   inpainting?: InpaintingPipeline;
+}
+
+/** The pictures that a picture is made of, and what steers by those that steer. */
+export interface Material extends Sources {
+  controlnet?: ControlNetModel;
 }
 
 /** How to follow the work, and to end it. */
@@ -35,10 +40,12 @@ export function pipelinesOf(text2Image: Text2ImagePipeline): Pipelines {
 
 /** The picture that settings describe, by a scheduler that is made as they say. */
 export async function makeImage(
-  pipelines: Pipelines, scheduler: Scheduler, settings: Settings, start: Start | undefined, { signal, onStep }: Following,
+  plain: Pipelines, scheduler: Scheduler, settings: Settings, { start, control, controlnet }: Material, { signal, onStep }: Following,
 ): Promise<Image> {
   const { prompt, numInferenceSteps, guidanceScale, seed, deepCache, tokenMerging } = settings;
-  const { pipe, run } = start ? await fromPicture(pipelines, settings, start) : fromNoise(pipelines, settings);
+  const steer = controlnet && control && await Image.open(control);
+  const pipelines = steer ? pipelinesOf(AutoPipelineForText2Image.fromPipe(plain.text2Image, { controlnet })) : plain;
+  const { pipe, run } = start ? await fromPicture(pipelines, settings, start, steer) : fromNoise(pipelines, settings, steer);
   pipe.scheduler = scheduler;
   await useLoras(pipe, settings.loras);
   const encoded = encode(pipe, settings);
@@ -57,17 +64,21 @@ export async function makeImage(
   }
 }
 
-function fromNoise({ text2Image: pipe }: Pipelines, settings: Settings): Work {
-  const { width, height } = settings;
+function fromNoise({ text2Image: pipe }: Pipelines, settings: Settings, steer?: Image): Work {
+  const { width, height, controlScale } = settings;
+  const steering = steer && { image: steer, controlnetConditioningScale: controlScale };
   return { pipe, run: async (prompt, options) => {
     const latents = variedNoise(pipe, settings);
-    return pipe.generate(prompt, { ...options, width, height, latents }).finally(() => latents?.dispose());
+    return pipe.generate(prompt, { ...options, width, height, latents, ...steering }).finally(() => latents?.dispose());
   } };
 }
 
-async function fromPicture({ image2Image, inpainting }: Pipelines, { width, height, strength }: Settings, start: Start): Promise<Work> {
+async function fromPicture({ image2Image, inpainting }: Pipelines, settings: Settings, start: Start, steer?: Image): Promise<Work> {
+  const { width, height, strength, controlScale } = settings;
   const image = await Image.open(start.image);
-  if (!start.mask) return { pipe: image2Image, run: (prompt, options) => image2Image.generate(prompt, { ...options, image, strength }) };
+  const steering = steer && { controlImage: steer, controlnetConditioningScale: controlScale };
+  if (!start.mask) return { pipe: image2Image, run: (prompt, options) => image2Image.generate(prompt, { ...options, image, strength, ...steering }) };
+  if (steer) throw new Error('a picture that is painted on is not steered by lines: clear the paint, or the lines');
   if (!inpainting) throw new Error('this model changes whole pictures only, and the one to begin from is painted on');
   const maskImage = await Image.open(start.mask);
   return { pipe: inpainting, run: (prompt, options) => inpainting.generate(prompt, { ...options, width, height, image, maskImage, strength }) };

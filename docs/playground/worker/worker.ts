@@ -1,17 +1,18 @@
 import {
-  AutoPipelineForText2Image, FetchFolder, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
+  AutoPipelineForText2Image, ControlNetModel, FetchFolder, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
   type Device, type Image, type LoadingProgress, type ModelFolder,
 } from '../../../lib/index.js';
 import { describeModel } from '../../../lib/pipelines/describe_model.js';
 import { samplerName, scheduleName } from '../../../lib/schedulers/common_names.js';
 import {
-  SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type Extra, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Start,
+  SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type Extra, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Sources,
 } from '../protocol.js';
 import { findDevices, memoryInUse } from './devices.js';
 import { makeImage, pipelinesOf, type Pipelines } from './make_image.js';
 
 /** Set by the bundler. */
 declare const BUNDLED_MODEL: BundledFolder;
+declare const BUNDLED_CONTROLNET: BundledFolder;
 declare const CLIP_TOKENIZER: BundledFolder;
 declare const WASM_FOLDER: string;
 
@@ -20,6 +21,7 @@ type PageSource = Exclude<ModelSource, { kind: 'server' }>;
 const EXTRAS: readonly Extra[] = ['variation', 'deepCache', 'tokenMerging', 'files'];
 const site = new URL('./', location.href).href;
 let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo; device: DeviceInfo } | undefined;
+let controlnet: Promise<ControlNetModel> | undefined; // for the bundled model, once it is needed
 let work: AbortController | undefined;
 let last: Promise<void> = Promise.resolve();
 
@@ -32,7 +34,7 @@ async function answer(request: Exclude<Request, { type: 'cancel' }>): Promise<vo
   try {
     if (request.type === 'load') await load(request.source as PageSource, request.device);
     else if (request.type === 'adapt') await adapt(request.kind, request.name, request.file);
-    else await generate(request.settings, request.start);
+    else await generate(request.settings, request);
   } catch (error) {
     const { message } = error as Error;
     if (request.type === 'adapt') reply({ type: 'refused', kind: request.kind, name: request.name, message });
@@ -53,7 +55,7 @@ async function load(source: PageSource, choice: Device | 'auto'): Promise<void> 
   const pipelines = pipelinesOf(await AutoPipelineForText2Image.fromPretrained(folder, { device: device.device, progressCallback }));
   const { vae, scheduler } = pipelines.text2Image;
   const preview = await LatentsPreview.fit(vae);
-  const model = { ...describeModel(pipelines.text2Image), name: nameOf(source), device, takes: EXTRAS, loras: [] };
+  const model = { ...describeModel(pipelines.text2Image), name: nameOf(source), device, takes: source.kind === 'bundled' ? [...EXTRAS, 'steering' as const] : EXTRAS, loras: [] };
   loaded = { pipelines, schedulerConfig: scheduler.config, preview, model, device };
   reply({ type: 'loaded', model });
 }
@@ -89,7 +91,16 @@ async function adapt(kind: AdapterKind, name: string, file: File): Promise<void>
   reply({ type: 'adapted', kind, name });
 }
 
-async function generate(settings: Settings, start?: Start): Promise<void> {
+/** Fetched by the first picture that is steered, and again if that failed. */
+function loadControlNet(): Promise<ControlNetModel> {
+  controlnet ??= ControlNetModel.fromPretrained(bundled(BUNDLED_CONTROLNET)).catch(error => {
+    controlnet = undefined;
+    throw error;
+  });
+  return controlnet;
+}
+
+async function generate(settings: Settings, { start, control }: Sources): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
   const { pipelines, schedulerConfig, preview, model, device: { label, detail } } = loaded;
   work = new AbortController();
@@ -97,7 +108,8 @@ async function generate(settings: Settings, start?: Start): Promise<void> {
   const steps: number[] = [];
   const started = performance.now();
   let stepStarted = started;
-  const image = await makeImage(pipelines, scheduler, settings, start, {
+  const material = { start, control, controlnet: control && await loadControlNet() };
+  const image = await makeImage(pipelines, scheduler, settings, material, {
     signal: work.signal,
     onStep: async (latents, step, count) => {
       const [image] = await preview.toImages(latents); // waits for the step to end

@@ -1,23 +1,37 @@
 import { announce, byId } from './dom.js';
 
 const UNDO = 20; // strokes that can be taken back
-const PAINT = '#b84d24'; // its colour only shows where paint is
 
-/** Paint on a picture, by mouse, finger, pen or keyboard: what lies under it is to be made anew. */
-export class MaskPainter {
-  private readonly canvas = byId<HTMLCanvasElement>('mask');
-  private readonly brush = byId('brush');
-  private readonly size = byId<HTMLInputElement>('brush-size');
-  private readonly tools = { paint: byId<HTMLInputElement>('tool-paint'), erase: byId<HTMLInputElement>('tool-erase') };
-  private readonly undoButton = byId<HTMLButtonElement>('undo-stroke');
-  private readonly clearButton = byId<HTMLButtonElement>('clear-mask');
-  private readonly context = this.canvas.getContext('2d', { willReadFrequently: true })!;
+type Colour = readonly [red: number, green: number, blue: number];
+
+/** Paint of one colour on a canvas, by mouse, finger, pen or keyboard. */
+export class Painter {
+  private readonly canvas: HTMLCanvasElement;
+  private readonly brush: HTMLElement;
+  private readonly size: HTMLInputElement;
+  private readonly eraser: HTMLInputElement;
+  private readonly undoButton: HTMLButtonElement;
+  private readonly clearButton: HTMLButtonElement;
+  private readonly context: CanvasRenderingContext2D;
   private readonly strokes: ImageData[] = [];
   /** Where the brush is, in the canvas' pixels. */
   private at = { x: 0, y: 0 };
   private down = false;
 
-  constructor() {
+  /**
+   * @param id of the canvas, with which those of its tools begin.
+   * @param tool what it is called.
+   * @param colour which only shows where paint is.
+   * @param onChange told whether there is paint.
+   */
+  constructor(id: string, private readonly tool: string, private readonly colour: Colour, private readonly onChange: (painted: boolean) => void = () => undefined) {
+    this.canvas = byId<HTMLCanvasElement>(id);
+    this.brush = byId(`${id}-brush`);
+    this.size = byId<HTMLInputElement>(`${id}-brush-size`);
+    this.eraser = byId<HTMLInputElement>(`${id}-erase`);
+    this.undoButton = byId<HTMLButtonElement>(`${id}-undo`);
+    this.clearButton = byId<HTMLButtonElement>(`${id}-clear`);
+    this.context = this.canvas.getContext('2d', { willReadFrequently: true })!;
     this.canvas.onpointerdown = event => {
       if (event.button !== 0) return;
       this.canvas.setPointerCapture(event.pointerId);
@@ -46,39 +60,48 @@ export class MaskPainter {
     this.showButtons();
   }
 
-  /** Begins on a picture of that size, with no paint, or with what a mask says. */
-  reset(width: number, height: number, mask?: CanvasImageSource): void {
+  /** Begins on a canvas of that size, with no paint, or where a picture is white. */
+  reset(width: number, height: number, white?: CanvasImageSource): void {
     Object.assign(this.canvas, { width, height });
     this.at = { x: width / 2, y: height / 2 };
     this.strokes.length = 0;
-    if (mask) this.load(mask);
+    if (white) this.load(white);
     this.showButtons();
   }
 
+  /** As large as is said now, with the paint that is there. */
+  resize(width: number, height: number): void {
+    const white = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+    white.getContext('2d')!.putImageData(this.inWhite(), 0, 0);
+    this.reset(width, height, white);
+  }
+
   /** White where there is paint, black elsewhere; undefined where there is none. */
-  async mask(): Promise<Blob | undefined> {
-    const { width, height } = this.canvas;
-    const { data } = this.pixels();
-    let painted = false;
-    for (let i = 0; i < data.length; i += 4) {
-      const on = data[i + 3] > 127;
-      painted ||= on;
-      data.fill(on ? 255 : 0, i, i + 3);
-      data[i + 3] = 255;
-    }
-    if (!painted) return undefined;
-    const canvas = new OffscreenCanvas(width, height);
-    canvas.getContext('2d')!.putImageData(new ImageData(data, width, height), 0, 0);
+  async read(): Promise<Blob | undefined> {
+    const pixels = this.inWhite();
+    if (!pixels.data.some((value, i) => i % 4 === 0 && value > 0)) return undefined;
+    const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+    canvas.getContext('2d')!.putImageData(pixels, 0, 0);
     return canvas.convertToBlob({ type: 'image/png' });
   }
 
-  private load(mask: CanvasImageSource): void {
+  private inWhite(): ImageData {
+    const pixels = this.pixels();
+    const { data } = pixels;
+    for (let i = 0; i < data.length; i += 4) {
+      data.fill(data[i + 3] > 127 ? 255 : 0, i, i + 3);
+      data[i + 3] = 255;
+    }
+    return pixels;
+  }
+
+  private load(white: CanvasImageSource): void {
     const { width, height } = this.canvas;
-    this.context.drawImage(mask, 0, 0, width, height);
+    this.context.drawImage(white, 0, 0, width, height);
     const pixels = this.pixels();
     for (let i = 0; i < pixels.data.length; i += 4) {
       const on = pixels.data[i] > 127 && pixels.data[i + 3] > 127;
-      pixels.data.set(on ? [0xb8, 0x4d, 0x24, 255] : [0, 0, 0, 0], i);
+      pixels.data.set(on ? [...this.colour, 255] : [0, 0, 0, 0], i);
     }
     this.context.putImageData(pixels, 0, 0);
   }
@@ -118,8 +141,8 @@ export class MaskPainter {
 
   private draw(from: { x: number; y: number }): void {
     const { context } = this;
-    context.globalCompositeOperation = this.tools.erase.checked ? 'destination-out' : 'source-over';
-    context.strokeStyle = context.fillStyle = PAINT;
+    context.globalCompositeOperation = this.eraser.checked ? 'destination-out' : 'source-over';
+    context.strokeStyle = context.fillStyle = `rgb(${this.colour.join()})`;
     context.lineWidth = 2 * this.radius;
     context.beginPath();
     context.moveTo(from.x, from.y);
@@ -138,7 +161,7 @@ export class MaskPainter {
     else if (event.key === ' ') {
       if (this.down) this.lift();
       else this.begin();
-      announce(this.down ? 'The brush is down: arrow keys paint' : 'The brush is up');
+      announce(`The ${this.tool} is ${this.down ? 'down: arrow keys paint' : 'up'}`);
     } else if (x || y) {
       const clamp = (value: number, max: number) => Math.min(max, Math.max(0, value));
       this.moveTo({ x: clamp(this.at.x + x, this.canvas.width), y: clamp(this.at.y + y, this.canvas.height) });
@@ -159,7 +182,9 @@ export class MaskPainter {
 
   private showButtons(): void {
     this.undoButton.disabled = this.strokes.length === 0;
-    this.clearButton.disabled = !this.pixels().data.some(value => value > 0);
+    const painted = this.pixels().data.some(value => value > 0);
+    this.clearButton.disabled = !painted;
+    this.onChange(painted);
   }
 
   private showBrush(): void {
