@@ -56,9 +56,8 @@ export interface GenerateTask {
   /** That of the first picture. */
   seed: bigint;
   /** What to begin from besides noise, and to steer by. */
-  start: Partial<
-    Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'> & Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlnetConditioningScale'>
-  >;
+  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'>>
+    & Partial<Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlnetConditioningScale'>>;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
