@@ -95,13 +95,12 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   };
 }
 
-/** @throws UsageError for options of ControlNets that lack another, or go with what none steers. */
-function checkControl({ controlnet, controlImage, canny, controlnetScale, mask }: GenerateCommandOptions): void {
+/** @throws UsageError for options of ControlNets that lack another. */
+function checkControl({ controlnet, controlImage, canny, controlnetScale }: GenerateCommandOptions): void {
   if (controlnet && !controlImage) throw new UsageError('--controlnet: takes --control-image too');
   const [alone] = Object.entries({ '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale })
     .filter(([, value]) => value !== undefined && !controlnet);
   if (alone) throw new UsageError(`${alone[0]}: takes --controlnet too`);
-  if (controlnet && mask) throw new UsageError('--controlnet: does not go with --mask');
 }
 
 /** What to begin from besides noise, and to steer by. */

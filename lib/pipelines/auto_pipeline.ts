@@ -15,10 +15,13 @@ import { pipelineClass, type PipelineClass } from './registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
+import { StableDiffusionControlNetInpaintPipeline } from './stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
+import { StableDiffusionXLControlNetImg2ImgPipeline } from './stable_diffusion_xl_controlnet_img2img.js';
+import { StableDiffusionXLControlNetInpaintPipeline } from './stable_diffusion_xl_controlnet_inpaint.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
 
@@ -49,7 +52,7 @@ interface Tasks {
 /** A family: its classes, and those that a ControlNet steers. */
 interface Family {
   readonly plain: Tasks;
-  readonly steered?: Partial<Tasks>;
+  readonly steered?: Tasks;
 }
 
 /** Heirs before those that they inherit from. */
@@ -59,11 +62,17 @@ const FAMILIES: readonly Family[] = [
     plain: {
       text2Image: StableDiffusionXLPipeline, image2Image: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline,
     },
-    steered: { text2Image: StableDiffusionXLControlNetPipeline },
+    steered: {
+      text2Image: StableDiffusionXLControlNetPipeline, image2Image: StableDiffusionXLControlNetImg2ImgPipeline,
+      inpainting: StableDiffusionXLControlNetInpaintPipeline,
+    },
   },
   {
     plain: { text2Image: StableDiffusionPipeline, image2Image: StableDiffusionImg2ImgPipeline, inpainting: StableDiffusionInpaintPipeline },
-    steered: { text2Image: StableDiffusionControlNetPipeline, image2Image: StableDiffusionControlNetImg2ImgPipeline },
+    steered: {
+      text2Image: StableDiffusionControlNetPipeline, image2Image: StableDiffusionControlNetImg2ImgPipeline,
+      inpainting: StableDiffusionControlNetInpaintPipeline,
+    },
   },
 ];
 
@@ -112,7 +121,7 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
     const kind = isSteered ? 'steered' : 'plain';
     const takes = FAMILIES.flatMap(family => family[kind]?.[task] ? [family.plain.text2Image.name] : []).join(', ');
     const got = `${show(known.constructor.name)}${isSteered ? ' with a ControlNet' : ''}`;
-    throw new RangeError(`${name}: got ${got}, takes ${takes ? `one of the families of ${takes}` : 'no ControlNet'}`);
+    throw new RangeError(`${name}: got ${got}, takes one of the families of ${takes}`);
   };
   /** Whether a ControlNet is given or, if nothing is said of one, `has` it. */
   const steered = (components: Partial<ControlNetComponents>, has: boolean) => (

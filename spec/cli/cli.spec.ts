@@ -11,6 +11,7 @@ import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_controlnet_img2img.js';
+import { StableDiffusionControlNetInpaintPipeline } from '../../lib/pipelines/stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
 import { useDevice } from '../../lib/runtime/devices.js';
@@ -193,6 +194,8 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual((await draw('--control-image', 'circle.png', '--canny', '--controlnet-scale', '0.9')).data, drawn.data);
       const sized = await draw('--control-image', 'large.png', '--canny', '--width', '64', '--height', '48');
       assert.deepEqual([sized.width, sized.height], [64, 48]);
+      await new Image(new Uint8Array(64 * 64 * 3).fill(255), 64, 64).save(join(folder(), 'white.png'));
+      const painted = await draw('--image', 'circle.png', '--mask', 'white.png', '--control-image', 'edges.png');
       const begun = await draw('--image', 'circle.png', '--strength', '0.5', '--control-image', 'large.png', '--canny');
 
       await useDevice('wasm');
@@ -206,6 +209,11 @@ describe('tfjs-diffusers', () => {
       const controlImage = cannyEdges(circle.resize(128, 128).resize(64, 64));
       const { images: [again] } = await img2img.generate('a red circle on white', { ...options, image: circle, strength: 0.5, controlImage });
       assert.deepEqual(again.data, begun.data);
+      options.generator.manualSeed(0);
+      const maskImage = await Image.open(join(folder(), 'white.png'));
+      const inpaint = new StableDiffusionControlNetInpaintPipeline(pipe.components);
+      const { images: [anew] } = await inpaint.generate('a red circle on white', { ...options, image: circle, maskImage, controlImage: edges });
+      assert.deepEqual(anew.data, painted.data);
       pipe.dispose();
     });
 
@@ -269,7 +277,6 @@ describe('tfjs-diffusers', () => {
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
       ['a scale of no ControlNet', ['a star', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: takes --controlnet too$/m],
-      ['a ControlNet for paint', ['a star', '--image', 'a.png', '--mask', 'a.png', '--controlnet', 'a', '--control-image', 'a.png'], 2, /^error: --controlnet: does not go with --mask$/m],
       ['a picture to steer by', ['a star', '--controlnet', 'a', '--control-image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
       ['a ControlNet', ['a star', '--controlnet', resolve(DEMO_MODEL, 'vae'), '--control-image', resolve('docs/images/batch.png')], 1, /^error: .*vae.config\.json: _class_name: got 'AutoencoderKL', takes 'ControlNetModel'$/m],
       ['a size that nothing holds', ['a star', '--width', '100000', '--height', '100000'], 1, /^error: width, height: got 100000 x 100000 pixels, which take [\d.]+ TB and more, and there are/m],

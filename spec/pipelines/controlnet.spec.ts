@@ -7,8 +7,9 @@ import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
 import type { ControlImages } from '../../lib/pipelines/control.js';
 import {
-  AutoPipelineForImage2Image, AutoPipelineForText2Image, DiffusionPipeline,
-  StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetPipeline,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
+  StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,
+  StableDiffusionXLControlNetPipeline,
 } from '../../lib/pipelines/index.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
@@ -180,8 +181,10 @@ describeOnDevices('Pipelines that ControlNets steer', device => {
     assert.equal(AutoPipelineForText2Image.fromPipe(img2img).constructor, StableDiffusionControlNetPipeline);
     assert.equal(AutoPipelineForText2Image.fromPipe(img2img, { controlnet: undefined }).constructor, StableDiffusionPipeline);
     assert.ok(AutoPipelineForImage2Image.supports(img2img));
-    await assert.rejects(AutoPipelineForImage2Image.fromPretrained(TINY_XL, { device, controlnet }),
-      /^RangeError: AutoPipelineForImage2Image: got 'StableDiffusionXLPipeline' with a ControlNet, takes one of the families of StableDiffusionPipeline$/);
+    assert.equal(AutoPipelineForInpainting.fromPipe(img2img).constructor, StableDiffusionControlNetInpaintPipeline);
+    const distilled = new LatentConsistencyModelPipeline(base.components as never);
+    assert.throws(() => AutoPipelineForText2Image.fromPipe(distilled, { controlnet }),
+      /^RangeError: AutoPipelineForText2Image: got 'LatentConsistencyModelPipeline' with a ControlNet, takes one of the families of StableDiffusionXLPipeline, StableDiffusionPipeline$/);
   });
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {

@@ -78,10 +78,9 @@ async function fromPicture({ image2Image, inpainting }: Pipelines, settings: Set
   const image = await Image.open(start.image);
   const steering = steer && { controlImage: steer, controlnetConditioningScale: controlScale };
   if (!start.mask) return { pipe: image2Image, run: (prompt, options) => image2Image.generate(prompt, { ...options, image, strength, ...steering }) };
-  if (steer) throw new Error('a picture that is painted on is not steered by lines: clear the paint, or the lines');
   if (!inpainting) throw new Error('this model changes whole pictures only, and the one to begin from is painted on');
   const maskImage = await Image.open(start.mask);
-  return { pipe: inpainting, run: (prompt, options) => inpainting.generate(prompt, { ...options, width, height, image, maskImage, strength }) };
+  return { pipe: inpainting, run: (prompt, options) => inpainting.generate(prompt, { ...options, width, height, image, maskImage, strength, ...steering }) };
 }
 
 /** A prompt with weights as tensors, or for one without the plain text to avoid. Nothing said of that is left to the family. */
