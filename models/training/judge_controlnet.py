@@ -2,8 +2,8 @@
 
     python judge_controlnet.py OUT [CONTROLNET]        CONTROLNET as the converter writes it, models/shapes-controlnet by default
 
-Draws 30 figures anywhere, which no training has seen, makes pictures of their edges and of prompts, writes a grid (drawing, edges, picture, and
-the picture without the ControlNet) to OUT, and prints how many figures stand within 4 pixels of where they were drawn.
+Draws 30 figures anywhere, which no training has seen, makes pictures of prompts and their edges, of edges three pixels wide, and of prompts alone,
+writes a grid to OUT (drawings, edges and those three), and prints in how many the figure stands within 4 pixels of where it was drawn.
 """
 import random
 import sys
@@ -15,7 +15,7 @@ from bundled import MODEL, load, pipeline
 from controlnet import edges, placed
 from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline
 from judge import judge
-from PIL import Image
+from PIL import Image, ImageFilter
 from scenes import COLOURS
 
 COUNT, NEAR = 30, 4
@@ -42,20 +42,21 @@ def main(out, folder=MODEL.parent / "shapes-controlnet"):
     scenes = [placed(rng) for _ in range(COUNT)]
     drawings, prompts = [np.asarray(image) for image, _ in scenes], [caption for _, caption in scenes]
     maps = [Image.fromarray(edges(drawing)).convert("RGB") for drawing in drawings]
+    thick = [image.filter(ImageFilter.MaxFilter(3)) for image in maps]
     plain = pipeline()
     plain.scheduler = DPMSolverMultistepScheduler.from_config(plain.scheduler.config)
     steered = StableDiffusionControlNetPipeline(**plain.components, controlnet=load(ControlNetModel, Path(folder).absolute()), requires_safety_checker=False)
     steered.set_progress_bar_config(disable=True)
     generators = lambda: [torch.Generator().manual_seed(1000 + i) for i in range(COUNT)]
     rows = [drawings, [np.asarray(m) for m in maps]]
-    for name, pipe, given in (("with", steered, {"image": maps}), ("without", plain, {})):
+    for name, pipe, given in (("edges", steered, {"image": maps}), ("thick lines", steered, {"image": thick}), ("neither", plain, {})):
         images = pipe(prompts, num_inference_steps=20, guidance_scale=7.5, generator=generators(), height=64, width=64, **given).images
         rows.append([np.asarray(image) for image in images])
         both = [compare(drawn, made) for drawn, made in zip(drawings, rows[-1])]
         colours = [judge(image) == judge(Image.fromarray(drawn)) for image, drawn in zip(images, drawings)]
         for i, (distance, share) in enumerate(both):
-            if name == "with" and distance > NEAR:
-                print(f"{i}: {prompts[i]}: {distance:.1f} pixels away, {share:.0%} in common")
+            if given and distance > NEAR:
+                print(f"{name}, {i}: {prompts[i]}: {distance:.1f} pixels away, {share:.0%} in common")
         print(f"{name}: {sum(d <= NEAR for d, _ in both)}/{COUNT} within {NEAR} pixels, "
               f"{np.mean([share for _, share in both]):.0%} in common, both colours right in {sum(colours)}/{COUNT}")
     halves = [np.concatenate([np.concatenate(row[first:first + COUNT // 2], 1) for row in rows]) for first in (0, COUNT // 2)]
