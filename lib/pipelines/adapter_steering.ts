@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
-import { show } from '../core/checks.js';
+import { checkNumber, show } from '../core/checks.js';
 import type { Model } from '../models/model.js';
 import { MultiAdapter, type Adapters } from '../models/multi_adapter.js';
 import { T2IAdapter } from '../models/t2i_adapter.js';
 import type { UNet2DConditionModel, UNetAdditions } from '../models/unet_2d_condition_model.js';
 import type { StateSize } from '../models/unet_levels.js';
-import { checkNumber } from './check_generate_options.js';
 import type { GenerateRequest } from './generate_options.js';
 import { checkImages, inTurn, resizeGrey, resizePixels, wholeSide, type ImageInput } from './image_input.js';
 import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from './steering.js';

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkNumber, show } from '../core/checks.js';
+import { show } from '../core/checks.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { MultiControlNetModel, type ControlNets } from '../models/multi_controlnet.js';
 import type { UNetAdditions } from '../models/unet_2d_condition_model.js';

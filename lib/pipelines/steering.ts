@@ -1,9 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
-import { show } from '../core/checks.js';
+import { checkNumber, show } from '../core/checks.js';
 import type { Model } from '../models/model.js';
 import type { UNetAdditions } from '../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../models/unet_down_path.js';
-import { checkNumber } from './check_generate_options.js';
 import type { GenerateRequest } from './generate_options.js';
 import type { ImageInput } from './image_input.js';
 
