@@ -29,7 +29,7 @@ export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js'
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
 export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl_inpaint.js';
 export type {
-  AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
+  AutoComponents, AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
 } from './pipelines/auto_pipeline.js';
 export type { GuidedPipeline } from './pipelines/guided_pipeline.js';
 export type { Painting } from './pipelines/inpainting.js';

@@ -80,7 +80,7 @@ const FAMILIES: readonly Family[] = [
 export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
 
 /** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
-type AutoComponents = StableDiffusionComponents | StableDiffusionXLComponents | ControlNetComponents | XLControlNetComponents;
+export type AutoComponents = StableDiffusionComponents | StableDiffusionXLComponents | ControlNetComponents | XLControlNetComponents;
 
 /** Text to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForText2Image. */
 export const AutoPipelineForText2Image = autoPipeline<Text2ImagePipeline>('AutoPipelineForText2Image', 'text2Image');
