@@ -124,7 +124,7 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
     throw new RangeError(`${name}: got ${got}, takes one of the families of ${takes}`);
   };
   /** Whether a ControlNet is given or, if nothing is said of one, `has` it. */
-  const steered = (components: Partial<ControlNetComponents>, has: boolean) => (
+  const steered = (components: object, has: boolean) => (
     'controlnet' in components ? components.controlnet !== undefined : has
   );
   return {
