@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { GroupNorm } from './group_norm.js';
 import { IPAdapterAttention, type ScaledImagePrompts } from './ip_adapter_attention.js';
+import { LayerNorm } from './layer_norm.js';
 import { Linear } from './linear.js';
 import { MultiHeadAttention } from './multi_head_attention.js';
 
@@ -16,12 +17,14 @@ export interface AttentionConfig {
   bias?: boolean;
   /** Whether to_out.0 has a bias, as it has by default. */
   outBias?: boolean;
+  /** Whether the context is normalized before. */
+  contextNorm?: boolean;
 }
 
 /**
  * Multi-head attention.
  * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
- * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`; of IP-Adapters below `processor`.
+ * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`, and `norm_cross` with contextNorm; of IP-Adapters below `processor`.
  * Equals diffusers' Attention with AttnProcessor2_0, or with IPAdapterAttnProcessor2_0.
  */
 export class Attention extends MultiHeadAttention {
@@ -30,13 +33,15 @@ export class Attention extends MultiHeadAttention {
   private readonly toK: Linear;
   private readonly toV: Linear;
   private readonly toOut: Linear;
+  private readonly normCross?: LayerNorm;
   /** What attends to pictures besides, if anything does. */
   private ipAdapters?: IPAdapterAttention;
 
   constructor(private readonly dims: AttentionConfig) {
-    const { queryDim, contextDim = queryDim, heads, innerDim = queryDim, bias = false, outBias = true } = dims;
+    const { queryDim, contextDim = queryDim, heads, innerDim = queryDim, bias = false, outBias = true, contextNorm = false } = dims;
     super(heads);
     if (innerDim % heads !== 0) throw new RangeError(`Attention: ${innerDim} features do not divide into ${heads} heads`);
+    if (contextNorm) this.normCross = this.add('norm_cross', new LayerNorm(contextDim));
     this.toQ = this.add('to_q', new Linear(queryDim, innerDim, { bias }));
     this.toK = this.add('to_k', new Linear(contextDim, innerDim, { bias }));
     this.toV = this.add('to_v', new Linear(contextDim, innerDim, { bias }));
@@ -58,7 +63,8 @@ export class Attention extends MultiHeadAttention {
   /** @param images pictures to attend to besides, where there are IP-Adapters. */
   compute(x: tf.Tensor, context: tf.Tensor = x, images?: ScaledImagePrompts): tf.Tensor {
     const query = this.toQ.forward(x);
-    const attended = this.attend(query, this.toK.forward(context), this.toV.forward(context));
+    const normed = this.normCross?.forward(context) ?? context;
+    const attended = this.attend(query, this.toK.forward(normed), this.toV.forward(normed));
     const added = images && this.ipAdapters?.forward(query, images);
     return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended);
   }

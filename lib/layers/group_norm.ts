@@ -18,41 +18,59 @@ export class GroupNorm extends Block {
 
   constructor(readonly groups: number, readonly channels: number, readonly epsilon = 1e-5) {
     super();
-    if (channels % groups !== 0) throw new RangeError(`GroupNorm: ${channels} channels do not divide into ${groups} groups`);
+    checkGroups('GroupNorm', channels, groups);
     this.addParameter('weight', [channels]);
     this.addParameter('bias', [channels]);
   }
 
   compute(x: tf.Tensor): tf.Tensor {
-    const weight = this.parameter('weight');
-    const bias = this.parameter('bias');
-    return kernels().groupNorm?.(x, weight, bias, this) ?? this.compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D);
+    return groupNorm(x, this.parameter('weight'), this.parameter('bias'), this);
   }
+}
 
-  private compose(x: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D): tf.Tensor {
-    const [batch] = x.shape;
-    const pixels = widen(tf.reshape(x, [batch, -1, this.channels])); // [batch, height * width, channels]
-    const mean = this.groupMean(pixels); // in a pass of its own: there is no cancellation then where |mean| >> deviation
-    const variance = tf.tidy(() => this.groupMean(tf.squaredDifference(pixels, mean)));
-    return narrow(tf.reshape(this.normalize(pixels, mean, variance, weight, bias), x.shape), x);
-  }
+/** What a group normalization is, but for its weights. */
+interface Groups {
+  readonly channels: number;
+  readonly groups: number;
+  readonly epsilon: number;
+}
 
-  /** weight * (pixels - mean) / sqrt(variance + epsilon) + bias, with as few passes over the pixels as tfjs has. */
-  private normalize(pixels: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D): tf.Tensor {
-    if (pixels.shape[0] === 1) {
-      const [m, v] = [mean, variance].map(x => tf.reshape(x, [this.channels]) as tf.Tensor1D);
-      return tf.batchNorm(tf.reshape(pixels, [1, 1, -1, this.channels]) as tf.Tensor4D, m, v, bias, weight, this.epsilon);
-    }
-    const scale = tf.mul(weight, tf.rsqrt(tf.add(variance, this.epsilon)));
-    return tf.add(tf.mul(pixels, scale), tf.sub(bias, tf.mul(mean, scale)));
-  }
+/** @throws RangeError if `groups` does not divide `channels`. */
+export function checkGroups(name: string, channels: number, groups: number): void {
+  if (channels % groups !== 0) throw new RangeError(`${name}: ${channels} channels do not divide into ${groups} groups`);
+}
 
-  /** The mean of each sample's group, at each of its channels: `[batch, pixels, channels]` -> `[batch, 1, channels]`. */
-  private groupMean(pixels: tf.Tensor): tf.Tensor {
-    const [batch, size] = pixels.shape;
-    const perGroup = this.channels / this.groups;
-    const perChannel = size < MANY_PIXELS ? tf.mean(pixels, 1) : tf.matMul(tf.fill([batch, 1, size], 1 / size), pixels);
-    const mean = tf.mean(tf.reshape(perChannel, [batch, this.groups, perGroup]), 2, true);
-    return tf.reshape(tf.tile(mean, [1, 1, perGroup]), [batch, 1, this.channels]);
+/** As the layer GroupNorm, with weight and bias `[channels]` from elsewhere. */
+export function groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, groups: Groups): tf.Tensor {
+  return kernels().groupNorm?.(x, weight, bias, groups) ?? compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D, groups);
+}
+
+function compose(x: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D, groups: Groups): tf.Tensor {
+  const [batch] = x.shape;
+  const pixels = widen(tf.reshape(x, [batch, -1, groups.channels])); // [batch, height * width, channels]
+  const mean = groupMean(pixels, groups); // in a pass of its own: there is no cancellation then where |mean| >> deviation
+  const variance = tf.tidy(() => groupMean(tf.squaredDifference(pixels, mean), groups));
+  return narrow(tf.reshape(normalize(pixels, { mean, variance, weight, bias }, groups), x.shape), x);
+}
+
+/** weight * (pixels - mean) / sqrt(variance + epsilon) + bias, with as few passes over the pixels as tfjs has. */
+function normalize(
+  pixels: tf.Tensor, { mean, variance, weight, bias }: { mean: tf.Tensor; variance: tf.Tensor; weight: tf.Tensor1D; bias: tf.Tensor1D },
+  { channels, epsilon }: Groups,
+): tf.Tensor {
+  if (pixels.shape[0] === 1) {
+    const [m, v] = [mean, variance].map(x => tf.reshape(x, [channels]) as tf.Tensor1D);
+    return tf.batchNorm(tf.reshape(pixels, [1, 1, -1, channels]) as tf.Tensor4D, m, v, bias, weight, epsilon);
   }
+  const scale = tf.mul(weight, tf.rsqrt(tf.add(variance, epsilon)));
+  return tf.add(tf.mul(pixels, scale), tf.sub(bias, tf.mul(mean, scale)));
+}
+
+/** The mean of each sample's group, at each of its channels: `[batch, pixels, channels]` -> `[batch, 1, channels]`. */
+function groupMean(pixels: tf.Tensor, { channels, groups }: Groups): tf.Tensor {
+  const [batch, size] = pixels.shape;
+  const perGroup = channels / groups;
+  const perChannel = size < MANY_PIXELS ? tf.mean(pixels, 1) : tf.matMul(tf.fill([batch, 1, size], 1 / size), pixels);
+  const mean = tf.mean(tf.reshape(perChannel, [batch, groups, perGroup]), 2, true);
+  return tf.reshape(tf.tile(mean, [1, 1, perGroup]), [batch, 1, channels]);
 }

@@ -52,6 +52,8 @@ export interface TimestepEmbeddingOptions {
   activation?: Activation;
   /** Features of a condition that is projected to the input's and added to it, if there is one. */
   conditionDim?: number | null;
+  /** Behind the projections, if there is one. */
+  postActivation?: Activation;
 }
 
 /**
@@ -66,10 +68,14 @@ export class TimestepEmbedding extends Block {
   private readonly condProj?: Linear;
   private readonly linear2: Linear;
   private readonly activation: Activation;
+  private readonly postActivation?: Activation;
 
-  constructor(inChannels: number, readonly outFeatures: number, { activation = silu, conditionDim }: TimestepEmbeddingOptions = {}) {
+  constructor(
+    inChannels: number, readonly outFeatures: number, { activation = silu, conditionDim, postActivation }: TimestepEmbeddingOptions = {},
+  ) {
     super();
     this.activation = activation;
+    this.postActivation = postActivation;
     this.linear1 = this.add('linear_1', new Linear(inChannels, outFeatures));
     if (conditionDim) this.condProj = this.add('cond_proj', new Linear(conditionDim, inChannels, { bias: false }));
     this.linear2 = this.add('linear_2', new Linear(outFeatures, outFeatures));
@@ -77,7 +83,8 @@ export class TimestepEmbedding extends Block {
 
   compute(x: tf.Tensor, condition?: tf.Tensor): tf.Tensor {
     const input = condition && this.condProj ? tf.add(x, this.condProj.forward(condition)) : x;
-    return this.linear2.forward(this.activation(this.linear1.forward(input)));
+    const embedded = this.linear2.forward(this.activation(this.linear1.forward(input)));
+    return this.postActivation?.(embedded) ?? embedded;
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

@@ -53,7 +53,7 @@ export type CLIPTextModelOutput = {
 /**
  * CLIP's text encoder: token ids to the hidden states that the UNet attends to.
  * Parameters are named as transformers 5 saves them; a checkpoint's `text_model.` before each is accepted when loading.
- * Equals transformers' CLIPTextModel (arXiv:2103.00020), without the pooled output: see CLIPTextModelWithProjection.
+ * Equals transformers' CLIPTextModel (arXiv:2103.00020); the pooled output is what `pool` gives.
  */
 export class CLIPTextModel extends Model<CLIPTextConfig> {
   static className = 'CLIPTextModel';
@@ -95,6 +95,29 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
     const states = [hidden, ...this.layers.map(layer => (hidden = layer.forward(hidden, mask)))];
     return [this.finalLayerNorm.forward(hidden), ...states].map(state => widen(state));
   };
+
+  /**
+   * Each text as a whole, not projected: of `lastHiddenState` where the text ends, at the first of its end tokens.
+   * @param inputIds as `forward` was given.
+   * @returns `[batch, hidden_size]`; the caller disposes it.
+   */
+  pool(lastHiddenState: tf.Tensor, inputIds: tf.Tensor | number[][]): tf.Tensor {
+    return tf.tidy(() => {
+      const [batch, tokens, features] = lastHiddenState.shape;
+      const rows = tf.reshape(lastHiddenState, [batch * tokens!, features!]);
+      const begins = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(tokens!, 'int32'));
+      const ids = inputIds instanceof tf.Tensor ? inputIds : tf.tensor2d(inputIds, undefined, 'int32');
+      return tf.gather(rows, tf.add(this.endsOf(ids), begins) as tf.Tensor1D);
+    });
+  }
+
+  /** Where each text ends: `[batch]`, int32. Of equal tokens the first. */
+  private endsOf(ids: tf.Tensor): tf.Tensor {
+    const tokens = ids.shape[1]!;
+    const { eos_token_id } = this.config;
+    const marks = eos_token_id === 2 ? ids : tf.equal(ids, tf.scalar(eos_token_id, 'int32'));
+    return tf.argMax(tf.add(tf.mul(tf.cast(marks, 'float32'), tokens), tf.range(tokens - 1, -1, -1)), 1);
+  }
 
   /** How many tokens it knows, learned ones among them: their ids are below. */
   get tokens(): number {

@@ -1,5 +1,5 @@
 import { flag, mergeConfig, text, whole, type ConfigKeys } from './config.js';
-import { checkDownConfig, DOWN_KEYS, FOREIGN, type UNetDownConfig } from './unet_2d_condition_config.js';
+import { blurs, checkDownConfig, DOWN_KEYS, FOREIGN, type UNetDownConfig } from './unet_2d_condition_config.js';
 
 /** What `controlnet/config.json` says. The defaults are diffusers'. */
 export interface ControlNetConfig extends UNetDownConfig {
@@ -25,7 +25,11 @@ const KEYS: ConfigKeys<ControlNetConfig> = {
  * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
  */
 export function completeControlNetConfig(given: Partial<ControlNetConfig>): ControlNetConfig {
-  const config = mergeConfig('controlnet config', KEYS, given, FOREIGN);
+  const foreign = { ...FOREIGN, time_embedding_type: ['positional'], timestep_post_act: [null] };
+  const config = mergeConfig('controlnet config', KEYS, given, foreign);
   checkDownConfig('controlnet config', config);
+  if (blurs(config) || config.norm_num_groups === null) {
+    throw new RangeError('controlnet config: down_block_types: takes no K blocks, and norm_num_groups no null');
+  }
   return config;
 }

@@ -156,7 +156,7 @@ export class UpBlock2D extends Block {
    * over, and freed as soon as they are joined.
    */
   compute(x: tf.Tensor, skips: tf.Tensor[], conditions: BlockConditions, from = 0, to = this.joins): tf.Tensor {
-    const joinNext = (state: tf.Tensor) => join(state, skips.pop()!);
+    const joinNext = (state: tf.Tensor) => joinStates(state, skips.pop()!);
     const steps = this.layers.slice(from, to).flatMap(layer => [joinNext, ...stepsOf(layer, conditions)]);
     const { upsampler } = this;
     if (upsampler && to === this.joins) steps.push(state => double(upsampler, state, skips.at(-1)!, conditions.temb));
@@ -164,8 +164,11 @@ export class UpBlock2D extends Block {
   }
 }
 
-/** Both one behind the other, in place of both. */
-function join(state: tf.Tensor, skip: tf.Tensor): tf.Tensor {
+/** Both one behind the other, in place of both. @throws RangeError unless they are of one size. */
+export function joinStates(state: tf.Tensor, skip: tf.Tensor): tf.Tensor {
+  const [, height, width] = skip.shape;
+  const what = 'unet sample of a height or width that does not halve evenly: the state after doubling';
+  checkShape(what, state.shape, [null, height, width!, null]);
   const joined = tf.concat([state, skip], -1);
   tf.dispose([state, skip]);
   return joined;
@@ -174,8 +177,5 @@ function join(state: tf.Tensor, skip: tf.Tensor): tf.Tensor {
 /** To the size of what is joined next. */
 function double(upsampler: Upsample2D | ResnetBlock2D, state: tf.Tensor, next: tf.Tensor, temb: tf.Tensor): tf.Tensor {
   const [, height, width] = next.shape;
-  const doubled = upsampler instanceof Upsample2D ? upsampler.forward(state, [height, width!]) : upsampler.forward(state, temb);
-  const what = 'unet sample of a height or width that does not halve evenly: the state after doubling';
-  checkShape(what, doubled.shape, [null, height, width!, null]);
-  return doubled;
+  return upsampler instanceof Upsample2D ? upsampler.forward(state, [height, width!]) : upsampler.forward(state, temb);
 }

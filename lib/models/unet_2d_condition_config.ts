@@ -1,5 +1,5 @@
 import { checkInteger, show } from '../core/checks.js';
-import { flag, LAYERS_PER_BLOCK, mergeConfig, optional, real, text, whole, type ConfigKeys } from './config.js';
+import { flag, LAYERS_PER_BLOCK, mergeConfig, optional, real, text, whole, type ConfigKey, type ConfigKeys } from './config.js';
 
 /** What `unet/config.json` says, as far as models that make latents along a text set it. The defaults are diffusers'. */
 export interface UNet2DConditionConfig {
@@ -18,7 +18,8 @@ export interface UNet2DConditionConfig {
   layers_per_block: number | number[];
   downsample_padding: number;
   mid_block_scale_factor: number;
-  norm_num_groups: number;
+  /** Null in a UNet of blocks that blur, which has no norm at its end. */
+  norm_num_groups: number | null;
   norm_eps: number;
   cross_attention_dim: number | number[];
   /** Of a whole, a block, or each layer of a block; the middle has as many as the first layer of the last block. */
@@ -28,7 +29,7 @@ export interface UNet2DConditionConfig {
   /** Features of the text, where they are projected to cross_attention_dim. */
   encoder_hid_dim: number | null;
   encoder_hid_dim_type: string | null;
-  /** The number of heads: diffusers keeps the misnomer that its checkpoints have. In SimpleCrossAttn blocks, features of a head. */
+  /** The number of heads: diffusers keeps the misnomer that its checkpoints have. In SimpleCrossAttn and K blocks, features of a head. */
   attention_head_dim: number | number[];
   act_fn: string;
   /** What is added to the time embedding for a class: of its number, or of a vector of its own. */
@@ -50,6 +51,10 @@ export interface UNet2DConditionConfig {
   /** Features of a condition that is added to the timestep, as of the guidance that an LCM is distilled with. */
   time_cond_proj_dim: number | null;
   time_embedding_dim: number | null;
+  /** Whether the time is told by sines at even steps of frequency, or at frequencies that were drawn (`fourier`). */
+  time_embedding_type: string;
+  /** An activation behind the time embedding. */
+  timestep_post_act: string | null;
   conv_in_kernel: number;
   conv_out_kernel: number;
   /** Which diffusers wrote the config. */
@@ -74,7 +79,7 @@ export const DOWN_KEYS: ConfigKeys<UNetDownConfig> = {
   layers_per_block: whole(2, { ...LAYERS_PER_BLOCK, listable: true }),
   downsample_padding: whole(1),
   mid_block_scale_factor: real(1),
-  norm_num_groups: whole(32),
+  norm_num_groups: whole(32, { nullable: true }) as ConfigKey<number | null>,
   norm_eps: real(1e-5),
   cross_attention_dim: whole(1280, { listable: true }),
   transformer_layers_per_block: whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true }),
@@ -95,6 +100,8 @@ export const DOWN_KEYS: ConfigKeys<UNetDownConfig> = {
   cross_attention_norm: optional(text('group_norm', { accepts: [null, 'layer_norm', 'group_norm'] })),
   time_cond_proj_dim: optional(whole(1)),
   time_embedding_dim: optional(whole(1)),
+  time_embedding_type: text('positional', { accepts: ['positional', 'fourier'] }),
+  timestep_post_act: optional(text('silu')),
   conv_in_kernel: whole(3),
   _diffusers_version: optional(text('0.42.1')),
 };
@@ -111,9 +118,7 @@ const KEYS: ConfigKeys<UNet2DConditionConfig> = {
 export const FOREIGN = {
   num_attention_heads: [null],
   dual_cross_attention: [false],
-  time_embedding_type: ['positional'],
   time_embedding_act_fn: [null],
-  timestep_post_act: [null],
   attention_type: ['default'],
 };
 
@@ -125,11 +130,33 @@ export function completeUNetConfig(given: Partial<UNet2DConditionConfig>): UNet2
   const config = mergeConfig('unet config', KEYS, given, FOREIGN);
   checkDownConfig('unet config', config);
   checkInteger('unet config: conv_out_kernel', config.conv_out_kernel, 1);
+  checkBlurring(config);
   if ([config.transformer_layers_per_block].flat().some(Array.isArray) && config.reverse_transformer_layers_per_block === null) {
     throw new RangeError('unet config: reverse_transformer_layers_per_block: got null, ' +
       'takes a list where transformer_layers_per_block has lists in it');
   }
   return config;
+}
+
+/** Whether it is made of k-diffusion's blocks, which blur where they halve and double, and are told the time by their norms. */
+export function blurs({ down_block_types: types }: Pick<UNetDownConfig, 'down_block_types'>): boolean {
+  return types.some(type => type.startsWith('K'));
+}
+
+/** @throws RangeError for a config of blocks that blur and of others, or for a key that does not go with either. */
+function checkBlurring(config: UNet2DConditionConfig): void {
+  const { down_block_types, up_block_types, norm_num_groups, mid_block_type } = config;
+  const refuse = (key: keyof UNet2DConditionConfig, takes: string) => {
+    throw new RangeError(`unet config: ${key}: got ${show(config[key])}, takes ${takes}`);
+  };
+  if (!blurs(config)) {
+    if (norm_num_groups === null) refuse('norm_num_groups', 'a number where blocks are not K blocks');
+    return;
+  }
+  for (const [key, types] of Object.entries({ down_block_types, up_block_types })) {
+    if (!types.every(type => type.startsWith('K'))) refuse(key as 'up_block_types', 'K blocks alone, or none');
+  }
+  if (mid_block_type !== null) refuse('mid_block_type', 'null between K blocks');
 }
 
 /** @throws RangeError for a config whose way down contradicts itself. */
@@ -138,6 +165,10 @@ export function checkDownConfig(name: string, config: UNetDownConfig): void {
     throw new RangeError(`${name}: ${key}: got ${show(config[key])}, takes ${takes}`);
   };
   checkInteger(`${name}: conv_in_kernel`, config.conv_in_kernel, 1);
+  if (config.time_embedding_type === 'fourier') {
+    if ((config.time_embedding_dim ?? 0) % 2 !== 0) refuse('time_embedding_dim', "an even number where time_embedding_type is 'fourier'");
+    if (config.class_embed_type === 'timestep') refuse('class_embed_type', "another where time_embedding_type is 'fourier'");
+  }
   if (config.class_embed_type?.endsWith('projection') && config.projection_class_embeddings_input_dim === null) {
     refuse('projection_class_embeddings_input_dim', `a number where class_embed_type is '${config.class_embed_type}'`);
   }

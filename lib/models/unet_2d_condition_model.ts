@@ -15,10 +15,11 @@ import type { ControlNetOutput } from './controlnet_output.js';
 import type { DeepCache } from './deep_cache.js';
 import { downsampleMasks } from './ip_adapter_masks.js';
 import { IPAdapters, type IPAdapterScale } from './ip_adapters.js';
-import { UpBlock2D, type BlockConditions } from './unet_2d_blocks.js';
-import { completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
+import { KUpBlock2D } from './k_blocks.js';
+import { UpBlock2D, type BlockConditions, type DownBlock2D } from './unet_2d_blocks.js';
+import { blurs, completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
 import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
-import { upBlocks } from './unet_levels.js';
+import { upBlocks, type LevelBlock } from './unet_levels.js';
 
 /** What others add to the states on the way down. */
 export interface UNetAdditions {
@@ -42,8 +43,8 @@ type Inputs = UNetInputs & TakenAdditions & { images?: ScaledImagePrompts };
 export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   static className = 'UNet2DConditionModel';
   /** As they run, from the innermost to the outermost. */
-  private readonly upBlocks: readonly UpBlock2D[];
-  private readonly convNormOut: GroupNorm;
+  private readonly upBlocks: ReadonlyArray<UpBlock2D | KUpBlock2D>;
+  private readonly convNormOut?: GroupNorm;
   private readonly convOut: Conv2d;
   /** What lets it attend to pictures, if anything does. */
   private adapters?: IPAdapters;
@@ -52,15 +53,24 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     super(completeUNetConfig(config));
     const { levels, config: { out_channels, block_out_channels: [first], conv_out_kernel, norm_num_groups, norm_eps } } = this;
     const blocks = upBlocks(this.config);
-    this.upBlocks = levels.toReversed().map(({ inChannels, channels, layers }, i) => {
+    this.upBlocks = levels.toReversed().map(({ inChannels, channels, layers, down }, i) => {
       const level = levels.length - 1 - i;
-      const { sampling, attention } = blocks[level];
+      const up = blocks[level];
+      const [innermost, outermost] = [i === 0, level === 0];
+      if (up.sampling === 'blur') {
+        const goesOn = innermost && down.attention !== undefined;
+        checkGoesOn(goesOn, { up, inChannels, channels, tembChannels: this.tembChannels });
+        return this.add(`up_blocks.${i}`, new KUpBlock2D({
+          ...this.blurring(), layers, inChannels: channels, outChannels: inChannels, attention: up.attention, innermost, outermost, goesOn,
+        }));
+      }
       return this.add(`up_blocks.${i}`, new UpBlock2D({
-        ...this.resnets(sampling), inChannels: levels[Math.min(level + 1, levels.length - 1)].channels, outChannels: channels,
-        skipChannels: [...Array<number>(layers).fill(channels), inChannels], attention, upsample: level > 0 ? sampling : undefined,
+        ...this.resnets(up.sampling), inChannels: levels[Math.min(level + 1, levels.length - 1)].channels, outChannels: channels,
+        skipChannels: [...Array<number>(layers).fill(channels), inChannels], attention: up.attention,
+        upsample: outermost ? undefined : up.sampling,
       }));
     });
-    this.convNormOut = this.add('conv_norm_out', new GroupNorm(norm_num_groups, first, norm_eps));
+    if (norm_num_groups !== null) this.convNormOut = this.add('conv_norm_out', new GroupNorm(norm_num_groups, first, norm_eps));
     this.convOut = this.add('conv_out', new Conv2d(first, out_channels, { kernelSize: conv_out_kernel }));
   }
 
@@ -78,6 +88,9 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
       deepCache, control, downIntrablockAdditionalResiduals: residuals, imagePrompts, ...conditions
     }: UNetConditions & UNetAdditions & { deepCache?: DeepCache; imagePrompts?: ImagePrompts },
   ): tf.Tensor {
+    if ((deepCache || control || residuals) && blurs(this.config)) {
+      throw new RangeError('unet: got deepCache, control or downIntrablockAdditionalResiduals, takes none of them with K blocks');
+    }
     const inputs = {
       ...this.takeInputs(sample, timestep, conditions),
       ...control && { control: this.takeControl(control, deepCache) },
@@ -142,7 +155,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   private finish(x: tf.Tensor): tf.Tensor {
-    return widen(this.convOut.forward(this.activation(this.convNormOut.forward(x))));
+    return widen(this.convOut.forward(this.convNormOut ? this.activation(this.convNormOut.forward(x)) : x));
   }
 
   /** How many states of the way down the way up joins. */
@@ -183,6 +196,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     const attentions = this.textAttentions;
     const refuse = (what: string) => { throw new RangeError(`${what}, with which no IP-Adapter goes together`); };
     const { encoder_hid_dim: projected } = this.config;
+    if (blurs(this.config)) refuse('unet: is made of K blocks');
     if (projected !== null) refuse(`unet: encoder_hid_dim: got ${show(projected)}`);
     const strange = [...this.namedDescendants()].find(([, block]) => block instanceof AddedKVAttention)?.[0];
     if (strange) refuse(`unet: ${strange} attends to text and picture at once`);
@@ -228,7 +242,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   /** A mask for each number of pixels that attentions see of latents of that size. */
   private masksBySize(masks: tf.Tensor, size: [number, number]): Record<number, tf.Tensor> {
     const queries = new Set<number>();
-    for (const block of this.downBlocks) {
+    for (const block of this.downBlocks as readonly DownBlock2D[]) { // others take no adapter
       queries.add(size[0] * size[1]);
       size = block.resultSize(size);
     }
@@ -261,4 +275,17 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
 
 function projectionPath(adapter: number): string {
   return `encoder_hid_proj.image_projection_layers.${adapter}`;
+}
+
+/**
+ * Of blocks that blur the innermost that attends goes on from the way down, and none else: diffusers knows it by its channels.
+ * @throws RangeError for a config where the two do not agree.
+ */
+function checkGoesOn(
+  goesOn: boolean,
+  { up, inChannels, channels, tembChannels }: { up: LevelBlock; inChannels: number; channels: number; tembChannels: number },
+): void {
+  if ((up.attention !== undefined && inChannels === channels && channels === tembChannels) === goesOn) return;
+  const got = `channels ${inChannels} and ${channels} of a block and the next, and ${tembChannels} features of the time`;
+  throw new RangeError(`unet config: got ${got}, takes all alike where the innermost K blocks attend to the text, and else not all`);
 }

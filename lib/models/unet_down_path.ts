@@ -3,8 +3,10 @@ import { checkInteger, checkShape, show } from '../core/checks.js';
 import { type Activation, getBlockActivation } from '../layers/activations.js';
 import { Conv2d, type Padding } from '../layers/conv2d.js';
 import { Embedding } from '../layers/embedding.js';
+import { GaussianFourierProjection } from '../layers/gaussian_fourier_projection.js';
 import { Linear } from '../layers/linear.js';
 import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embedding.js';
+import { KDownBlock2D, type KBlockConfig } from './k_blocks.js';
 import { Model } from './model.js';
 import { addResidual, DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
 import type { UNetDownConfig } from './unet_2d_condition_config.js';
@@ -36,7 +38,7 @@ export interface AddedConditions {
 /** All that the network is given, as tensors: what a graph can take. */
 export type UNetInputs = {
   sample: tf.Tensor;
-  /** `[timesteps, block_out_channels[0]]` */
+  /** `[timesteps, block_out_channels[0]]`, or where their frequencies are weights the timesteps themselves, `[timesteps, 1]`. */
   sinusoid: tf.Tensor;
   text: tf.Tensor;
   timestepCond?: tf.Tensor;
@@ -48,7 +50,7 @@ export type UNetInputs = {
 /**
  * The way of noisy latents down to the middle, led by the time, the text and perhaps a class: the first half of a UNet, and of what goes
  * beside one.
- * - Weights below `conv_in`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `add_embedding`, `down_blocks.N`,
+ * - Weights below `conv_in`, `time_proj`, `time_embedding`, `encoder_hid_proj`, `class_embedding`, `add_embedding`, `down_blocks.N`,
  *   `mid_block`.
  */
 export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<Config> {
@@ -56,8 +58,9 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
   protected readonly convIn: Conv2d;
   /** From the outermost to the innermost. */
   protected readonly levels: readonly UNetLevel[];
-  protected readonly downBlocks: readonly DownBlock2D[];
+  protected readonly downBlocks: ReadonlyArray<DownBlock2D | KDownBlock2D>;
   protected readonly midBlock?: MidBlock2D;
+  private readonly timeProj?: GaussianFourierProjection;
   private readonly timeEmbedding: TimestepEmbedding;
   private readonly encoderHidProj?: Linear;
   private readonly classEmbedding?: Embedding | TimestepEmbedding | Linear;
@@ -70,8 +73,14 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     const [first] = channels;
     this.activation = getBlockActivation('unet config: act_fn', config.act_fn);
     this.convIn = this.add('conv_in', new Conv2d(in_channels, first, { kernelSize: conv_in_kernel }));
-    this.timeEmbedding = this.add('time_embedding',
-      new TimestepEmbedding(first, config.time_embedding_dim || 4 * first, { activation: this.activation, conditionDim }));
+    const fourier = config.time_embedding_type === 'fourier';
+    const timeFeatures = config.time_embedding_dim || (fourier ? 2 : 4) * first;
+    if (fourier) this.timeProj = this.add('time_proj', new GaussianFourierProjection(timeFeatures / 2, config.flip_sin_to_cos));
+    const { timestep_post_act: post } = config;
+    this.timeEmbedding = this.add('time_embedding', new TimestepEmbedding(fourier ? timeFeatures : first, timeFeatures, {
+      activation: this.activation, conditionDim,
+      postActivation: post === null ? undefined : getBlockActivation('unet config: timestep_post_act', post),
+    }));
     if (encoder_hid_dim !== null) {
       this.encoderHidProj = this.add('encoder_hid_proj', new Linear(encoder_hid_dim, cross_attention_dim as number));
     }
@@ -85,13 +94,18 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     this.levels = downLevels(config);
     const pad = config.downsample_padding;
     const padding: Padding = pad === 0 ? [0, 1, 0, 1] : [pad, pad, pad, pad];
-    this.downBlocks = this.levels.map(({ inChannels, channels: outChannels, layers, down: { sampling, attention } }, i) =>
-      this.add(`down_blocks.${i}`, new DownBlock2D({
-        ...this.resnets(sampling), inChannels, outChannels, layers, attention,
-        downsample: i === channels.length - 1 ? undefined : sampling === 'resnet' ? 'resnet' : padding,
-      })));
+    this.downBlocks = this.levels.map(({ inChannels, channels: outChannels, layers, down }, i) => {
+      const innermost = i === channels.length - 1;
+      const shared = { inChannels, outChannels, layers };
+      return this.add(`down_blocks.${i}`, down.sampling === 'blur'
+        ? new KDownBlock2D({ ...this.blurring(), ...shared, attention: down.attention, innermost })
+        : new DownBlock2D({
+          ...this.resnets(down.sampling), ...shared, attention: down.attention,
+          downsample: innermost ? undefined : down.sampling === 'resnet' ? 'resnet' : padding,
+        }));
+    });
     const middle = middleBlock(config);
-    if (middle) {
+    if (middle && middle.sampling !== 'blur') {
       this.midBlock = this.add('mid_block', new MidBlock2D({
         ...this.resnets('conv'), channels: channels.at(-1)!, attention: middle.attention, outputScaleFactor: config.mid_block_scale_factor,
         skipTimeAct: config.mid_block_type?.includes('SimpleCrossAttn') && config.resnet_skip_time_act,
@@ -107,7 +121,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
   /** The states that something may be added to within each block, against the sample. */
   get intrablockStates(): StateSize[] {
     const last = this.levels.length - 1;
-    return this.levels.map(({ channels }, i) => ({ channels, scale: 2 ** (this.downBlocks[i].attends || i === last ? i : i + 1) }));
+    return this.levels.map(({ channels, down }, i) => ({ channels, scale: 2 ** (down.attention || i === last ? i : i + 1) }));
   }
 
   /** Whether it has to be told the class of each sample. */
@@ -127,12 +141,22 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
 
   /** What all resnets of a block are made from. */
   protected resnets(sampling: 'conv' | 'resnet'): UNetBlockConfig {
-    const { config, activation } = this;
-    const tembChannels = (config.class_embeddings_concat ? 2 : 1) * this.timeEmbedding.outFeatures;
+    const { config, activation, tembChannels } = this;
     const timeScaleShift = config.resnet_time_scale_shift as 'default' | 'scale_shift';
-    const resnets = { tembChannels, groups: config.norm_num_groups, epsilon: config.norm_eps, activation, timeScaleShift };
+    const resnets = { tembChannels, groups: config.norm_num_groups!, epsilon: config.norm_eps, activation, timeScaleShift };
     if (sampling === 'conv') return resnets;
     return { ...resnets, skipTimeAct: config.resnet_skip_time_act, outputScaleFactor: config.resnet_out_scale_factor };
+  }
+
+  /** The same of a block that blurs. */
+  protected blurring(): Pick<KBlockConfig, 'tembChannels' | 'epsilon' | 'activation'> {
+    const { config, activation, tembChannels } = this;
+    return { tembChannels, epsilon: config.norm_eps, activation };
+  }
+
+  /** Features of what blocks are told of the time, and perhaps a class. */
+  protected get tembChannels(): number {
+    return (this.config.class_embeddings_concat ? 2 : 1) * this.timeEmbedding.outFeatures;
   }
 
   /** Checks what is given, and makes tensors of it. */
@@ -150,7 +174,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     }
     return {
       sample: center_input_sample ? tf.sub(tf.mul(sample, 2), 1) : sample,
-      sinusoid: this.sinusoid(timesteps),
+      sinusoid: this.timeProj ? tf.tensor2d(timesteps.map(each => [each])) : this.sinusoid(timesteps),
       text: encoderHiddenStates,
       timestepCond: time_cond_proj_dim === null ? undefined : timestepCond ?? tf.zeros([1, time_cond_proj_dim]),
       classes: this.takesClasses ? this.takeClasses(classLabels, batch) : undefined,
@@ -160,7 +184,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
 
   /** What the blocks are told. */
   protected lead({ sinusoid, text, timestepCond, classes, added }: UNetInputs): BlockConditions {
-    const time = this.timeEmbedding.forward(sinusoid, timestepCond);
+    const time = this.timeEmbedding.forward(this.timeProj?.forward(sinusoid) ?? sinusoid, timestepCond);
     const { classEmbedding, addEmbedding } = this;
     const ofClass = classes && classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(classes) : classes;
     const temb = ofClass ? this.join(time, ofClass) : time;

@@ -2,13 +2,14 @@ import { checkOneOf, show } from '../core/checks.js';
 import { AddedKVAttention } from '../layers/added_kv_attention.js';
 import { Transformer2DModel } from '../layers/transformer_2d.js';
 import { perBlock } from './config.js';
+import type { KAttention } from './k_blocks.js';
 import type { TextAttention } from './unet_2d_blocks.js';
 import type { UNet2DConditionConfig, UNetDownConfig } from './unet_2d_condition_config.js';
 
 /** How a block attends to the text, if it does, and what changes its size. */
 interface BlockKind {
-  attention?: 'transformer' | 'added';
-  sampling: 'conv' | 'resnet';
+  attention?: 'transformer' | 'added' | 'k';
+  sampling: 'conv' | 'resnet' | 'blur';
 }
 
 const DOWN_KINDS: Record<string, BlockKind> = {
@@ -16,6 +17,8 @@ const DOWN_KINDS: Record<string, BlockKind> = {
   DownBlock2D: { sampling: 'conv' },
   SimpleCrossAttnDownBlock2D: { attention: 'added', sampling: 'resnet' },
   ResnetDownsampleBlock2D: { sampling: 'resnet' },
+  KCrossAttnDownBlock2D: { attention: 'k', sampling: 'blur' },
+  KDownBlock2D: { sampling: 'blur' },
 };
 
 const MID_KINDS: Record<string, BlockKind> = {
@@ -29,14 +32,20 @@ const UP_KINDS: Record<string, BlockKind> = {
   UpBlock2D: { sampling: 'conv' },
   SimpleCrossAttnUpBlock2D: { attention: 'added', sampling: 'resnet' },
   ResnetUpsampleBlock2D: { sampling: 'resnet' },
+  KCrossAttnUpBlock2D: { attention: 'k', sampling: 'blur' },
+  KUpBlock2D: { sampling: 'blur' },
 };
 
 /** What is of a block's kind. */
-export interface LevelBlock {
+export type LevelBlock = {
   readonly sampling: 'conv' | 'resnet';
   /** Makes what attends to the text after a resnet, if anything does. */
   readonly attention?: (layer: number) => TextAttention;
-}
+} | {
+  readonly sampling: 'blur';
+  /** How it attends to the text after a resnet, if it does. */
+  readonly attention?: KAttention;
+};
 
 /** A size of the image, at which there is a block on the way down and, in a UNet, one on the way up. */
 export interface UNetLevel {
@@ -110,14 +119,16 @@ interface AttentionOptions {
   onlyCross: boolean;
   /** How many of each transformer's layers, or those of each of the block's transformers. */
   transformers: number | number[];
-  /** Features of a head that added keys and values have. */
+  /** Features of a head, of added keys and values and in K blocks. */
   addedHeadDim: number;
 }
 
 function levelBlock(config: UNetDownConfig, { attention, sampling }: BlockKind, options: AttentionOptions): LevelBlock {
   const { level, onlyCross: onlyCrossAttention, transformers, addedHeadDim } = options;
   const channels = config.block_out_channels[level];
-  const shared = { channels, groups: config.norm_num_groups, crossAttentionDim: at(config.cross_attention_dim, level), onlyCrossAttention };
+  const crossAttentionDim = at(config.cross_attention_dim, level);
+  if (sampling === 'blur') return { sampling, attention: attention && { headDim: addedHeadDim, crossAttentionDim } };
+  const shared = { channels, groups: config.norm_num_groups!, crossAttentionDim, onlyCrossAttention };
   if (attention === 'transformer') {
     const heads = at(config.attention_head_dim, level);
     return { sampling, attention: layer => new Transformer2DModel({ ...shared, heads, layers: layersAt(transformers, layer) }) };

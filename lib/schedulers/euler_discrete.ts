@@ -32,6 +32,7 @@ export class EulerDiscreteScheduler extends SigmaScheduler<EulerDiscreteConfig> 
     ...SigmaScheduler.choices, interpolation_type: ['linear', 'log_linear'], timestep_type: ['discrete', 'continuous'],
     final_sigmas_type: ['zero', 'sigma_min'],
   };
+  static override readonly synonyms = { prediction_type: { original_sample: 'sample' } };
   protected override readonly takes = ['timesteps', 'sigmas'] as const;
 
   override countSteps(steps: Steps): number {

@@ -27,6 +27,8 @@ export function configTargets(): Target[] {
     down_block_types: ['SimpleCrossAttnDownBlock2D', 'ResnetDownsampleBlock2D'], up_block_types: ['UNetResUpBlock2D', 'CrossAttnUpBlock2D'], resnet_time_scale_shift: 'scale_shift',
     transformer_layers_per_block: [[1], 2], reverse_transformer_layers_per_block: [[2, 1], 1], cross_attention_norm: null, _diffusers_version: '0.6.0' };
   const xlUnet = { ...unet, addition_embed_type: 'text_time', addition_time_embed_dim: 4, projection_class_embeddings_input_dim: 36, transformer_layers_per_block: [1, 2] };
+  const kUnet = { ...unet, block_out_channels: [32, 32], layers_per_block: [1, 2], attention_head_dim: 8, norm_num_groups: null, act_fn: 'gelu', time_embedding_dim: 32,
+    time_embedding_type: 'fourier', timestep_post_act: 'gelu', time_cond_proj_dim: 9, down_block_types: ['KDownBlock2D', 'KCrossAttnDownBlock2D'], up_block_types: ['KCrossAttnUpBlock2D', 'KUpBlock2D'] };
   const control = { conditioning_channels: 3, conditioning_embedding_out_channels: [4, 8], controlnet_conditioning_channel_order: 'bgr', global_pool_conditions: true };
   const adapters = ['full_adapter', 'full_adapter_xl', 'light_adapter'].map(adapter_type => ({ in_channels: 1, channels: [4, 8, 8, 8], num_res_blocks: 1, downscale_factor: 4, adapter_type }));
   const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
@@ -59,7 +61,7 @@ export function configTargets(): Target[] {
         });
       },
     },
-    { name: 'UNet config', isJson: true, seeds: [unet, otherUnet, xlUnet].map(json), read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
+    { name: 'UNet config', isJson: true, seeds: [unet, otherUnet, xlUnet, kUnet].map(json), read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
     { name: 'ControlNet config', isJson: true, seeds: [unet, xlUnet].map(each => json({ ...each, ...control })), read: bytes => void new ControlNetModel(object(bytes)).parameterSpecs() },
     { name: 'T2I-Adapter config', isJson: true, seeds: adapters.map(json), read: bytes => void new T2IAdapter(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
