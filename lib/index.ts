@@ -8,11 +8,13 @@ export {
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
+  StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type {
-  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLAdapterComponents,
-  XLControlNetComponents,
+  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents,
+  XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
 } from './pipelines/components.js';
 export type { ControlImages, ControlOptions } from './pipelines/control.js';
 export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
@@ -24,6 +26,12 @@ export type { XLControlNetInpaintOptions } from './pipelines/stable_diffusion_xl
 export type { AdapterOptions, AdapterRange } from './pipelines/adapter_steering.js';
 export type { AdapterPipelineOptions } from './pipelines/stable_diffusion_adapter.js';
 export type { XLAdapterPipelineOptions } from './pipelines/stable_diffusion_xl_adapter.js';
+export type { Depth2ImgOptions } from './pipelines/stable_diffusion_depth2img.js';
+export type { Edit } from './pipelines/edit.js';
+export type { InstructPix2PixOptions } from './pipelines/stable_diffusion_instruct_pix2pix.js';
+export type { LatentUpscaleOptions } from './pipelines/stable_diffusion_latent_upscale.js';
+export type { UpscaleOptions } from './pipelines/stable_diffusion_upscale.js';
+export type { XLInstructPix2PixOptions } from './pipelines/stable_diffusion_xl_instruct_pix2pix.js';
 export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';

@@ -2,13 +2,16 @@ import type { PromptEncoder } from '../adapters/learned_words.js';
 import { checkInteger, checkNumber, checkOneOf, checkShape, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import { Generator } from '../core/random.js';
+import { blurs } from '../models/unet_2d_condition_config.js';
 import type { Device } from '../runtime/devices.js';
 import { Scheduler } from '../schedulers/scheduler.js';
 import type { Steps } from '../schedulers/steps.js';
 import { checkMemory } from './check_memory.js';
 import type { StableDiffusionComponents } from './components.js';
 import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
+import { textGuidance } from './guidance.js';
 import { checkImagePrompts, type ImageReader } from './image_prompts.js';
+import { pipelineClasses } from './registry.js';
 
 /** What makes pictures: options are checked against it. */
 export interface Generating extends Pick<StableDiffusionComponents, 'vae' | 'scheduler'>, ImageReader {
@@ -20,6 +23,19 @@ export interface Generating extends Pick<StableDiffusionComponents, 'vae' | 'sch
   readonly defaults: { readonly numInferenceSteps: number; readonly guidanceScale: number };
 }
 
+/** What a pipeline's UNet is, and how it is guided, where that is not as Stable Diffusion's own. */
+export interface ExpectedUNet {
+  /** How many channels it may take; those of the latents by default. */
+  channels?: readonly number[];
+  /** Whether the pipeline can tell it a class. */
+  classes?: boolean;
+  /** Whether to guide with a scale; above 1 by default, unless the UNet knows the scale and needs no second prediction. */
+  guides?: (guidanceScale: number) => boolean;
+}
+
+/** The pipelines whose UNets see more than latents, by their channels. */
+const BY_CHANNELS: Record<number, string> = { 5: 'Depth2Img', 7: 'Upscale', 8: 'InstructPix2Pix', 9: 'Inpaint' };
+
 /** @throws TypeError for what is no scheduler: also for a class, of which one is yet to be made. */
 export function checkScheduler(scheduler: unknown): void {
   if (scheduler instanceof Scheduler) return;
@@ -28,15 +44,13 @@ export function checkScheduler(scheduler: unknown): void {
   throw new TypeError(`scheduler: got the class ${className}, takes one of it: ${className}.fromConfig(pipe.scheduler.config)`);
 }
 
-/**
- * @param unetChannels how many channels the UNet may take.
- * @throws TypeError or RangeError that names the option, what it got and what it takes.
- */
+/** @throws TypeError or RangeError that names the option, what it got and what it takes. */
 export function checkGenerateOptions(
   pipe: Generating, prompt: string | string[] | undefined, options: GenerateOptions<OutputType>,
-  unetChannels: readonly number[] = [pipe.vae.config.latent_channels],
+  expected: ExpectedUNet = {},
 ): GenerateRequest {
   const { unet, vaeScaleFactor, promptEncoders } = pipe;
+  const { channels = [pipe.vae.config.latent_channels], classes = false, guides = scale => scale > 1 && !unet.takesGuidance } = expected;
   const { tokenizer, textEncoder } = promptEncoders.at(-1)!;
   checkScheduler(pipe.scheduler);
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
@@ -54,14 +68,15 @@ export function checkGenerateOptions(
     const givers = given.length > 1 ? 'textEncoder and textEncoder2: give' : `${tellsSizes ? 'textEncoder2' : 'textEncoder'}: gives`;
     throw new RangeError(`${givers} ${given.join(' + ')} features, the unet takes ${features}`);
   }
-  if (unet.takesClasses) {
+  if (unet.takesClasses && !classes) {
     const key = unet.config.class_embed_type === null ? 'num_class_embeds' : 'class_embed_type';
     throw new RangeError(`unet: ${key}: got ${show(unet.config[key])}, takes null: this pipeline has no classes to tell the unet`);
   }
-  if (!unetChannels.includes(unet.config.in_channels)) {
-    const takes = unetChannels.join(' or ');
-    const hint = `one of 9 channels is for ${pipe.familyName}InpaintPipeline`;
-    throw new RangeError(`unet: in_channels: got ${unet.config.in_channels}, takes ${takes}; ${hint}`);
+  const { in_channels: got } = unet.config;
+  if (!channels.includes(got)) {
+    const other = `${pipe.familyName}${blurs(unet.config) ? 'LatentUpscale' : BY_CHANNELS[got]}Pipeline`;
+    const hint = Object.hasOwn(pipelineClasses, other) ? `; one of ${got} channels is for ${other}` : '';
+    throw new RangeError(`unet: in_channels: got ${got}, takes ${channels.join(' or ')}${hint}`);
   }
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
     const got = prompt === undefined ? 'neither prompt nor' : 'both prompt and';
@@ -80,6 +95,7 @@ export function checkGenerateOptions(
   if (negativePromptEmbeds) checkShape('negativePromptEmbeds', negativePromptEmbeds.shape, [batch, tokens, features]);
 
   const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? pipe.defaults.guidanceScale);
+  const guidanceRescale = checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1);
   const numImagesPerPrompt = checkInteger('numImagesPerPrompt', options.numImagesPerPrompt ?? 1, 1);
   const images = batch * numImagesPerPrompt;
   const height = checkSide('height', options.height ?? (trainedHeight ?? NaN) * vaeScaleFactor, vaeScaleFactor);
@@ -94,12 +110,12 @@ export function checkGenerateOptions(
   if (Array.isArray(generator) && generator.length !== images) {
     throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
   }
-  const guided = guidanceScale > 1 && !unet.takesGuidance; // those that know the scale need no second prediction
+  const guided = guides(guidanceScale);
   return {
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale, guided,
     imagePrompts: checkImagePrompts(pipe, options, guided),
     guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
-    guidanceRescale: checkNumber('guidanceRescale', options.guidanceRescale ?? 0, 0, 1),
+    guidanceRescale, guidance: textGuidance(guidanceScale, guidanceRescale),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
     loraScale: checkLoraScale(options.crossAttentionKwargs),

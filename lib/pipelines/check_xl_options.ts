@@ -1,6 +1,6 @@
 import { checkInteger, checkNumber, checkShape, show } from '../core/checks.js';
 import type { CLIPTextModelWithProjection } from '../models/clip_text_model_with_projection.js';
-import { checkGenerateOptions, checkTexts, type Generating } from './check_generate_options.js';
+import { checkGenerateOptions, checkTexts, type ExpectedUNet, type Generating } from './check_generate_options.js';
 import { checkDenoisingRange } from './denoising_range.js';
 import type { GenerateRequest, OutputType } from './generate_options.js';
 import type { Pair, XLImageOptions, XLOptions, XLRequest } from './xl_options.js';
@@ -12,8 +12,8 @@ export interface XLGenerating extends Generating {
   readonly requiresAestheticsScore: boolean;
 }
 
-interface XLCheckOptions {
-  /** How many channels the UNet may take. */
+interface XLCheckOptions extends Pick<ExpectedUNet, 'guides'> {
+  /** How many channels the UNet may take; those of the latents by default. */
   unetChannels?: readonly number[];
   /** Whether it begins from a picture, as a refiner does. */
   fromImage?: boolean;
@@ -22,7 +22,7 @@ interface XLCheckOptions {
 /** @throws TypeError or RangeError that names the option, what it got and what it takes. */
 export function checkXLOptions(
   pipe: XLGenerating, prompt: string | string[] | undefined, options: XLOptions<OutputType> & XLImageOptions,
-  { unetChannels, fromImage = false }: XLCheckOptions = {},
+  { unetChannels, fromImage = false, guides }: XLCheckOptions = {},
 ): XLRequest {
   const {
     prompt2, negativePrompt2, pooledPromptEmbeds, negativePooledPromptEmbeds, originalSize, cropsCoordsTopLeft, targetSize,
@@ -32,7 +32,7 @@ export function checkXLOptions(
   const { promptEmbeds, negativePrompt, negativePromptEmbeds } = common;
   checkNumbersOfUNet(pipe, fromImage);
   for (const [name, embeds] of Object.entries({ promptEmbeds, negativePromptEmbeds })) checkWhole(pipe, name, embeds?.shape[2]);
-  const request = checkGenerateOptions(pipe, prompt, common, unetChannels);
+  const request = checkGenerateOptions(pipe, prompt, common, { channels: unetChannels, guides });
   const batch = request.latentShape[0] / request.numImagesPerPrompt;
   refuseBoth({ prompt2, promptEmbeds });
   refuseBoth({ negativePrompt2, negativePromptEmbeds });

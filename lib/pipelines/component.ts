@@ -103,16 +103,23 @@ export function imageProcessor(serves: readonly string[], subfolder = 'feature_e
 
 /** What the pipeline itself was told: a value in model_index.json. */
 export function flag(key: string): Component<boolean | undefined> {
+  return setting(key, value => typeof value === 'boolean', 'true or false');
+}
+
+/** The same, of a whole number. */
+export function count(key: string): Component<number | undefined> {
+  return setting(key, value => Number.isInteger(value) && value as number >= 0, 'a whole number from 0 on');
+}
+
+function setting<T>(key: string, fits: (value: unknown) => boolean, takes: string): Component<T | undefined> {
   return {
     subfolder: key,
     optional: true,
     files: () => [],
     async load({ folder }) {
       const value = (await folder.readJson('model_index.json') as Record<string, unknown>)[key];
-      if (typeof value !== 'boolean') {
-        throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes true or false`);
-      }
-      return value;
+      if (!fits(value)) throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes ${takes}`);
+      return value as T;
     },
   };
 }

@@ -16,7 +16,7 @@ import { T2IAdapter } from '../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { flag, imageProcessor, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
+import { count, flag, imageProcessor, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
 
 /** What reads pictures for IP-Adapters. */
 export interface ImageComponents {
@@ -79,6 +79,24 @@ export const adaptedStableDiffusion: Family<AdapterComponents> = {
   ...stableDiffusion, components: { ...stableDiffusion.components, adapter },
 };
 
+/** The same, to enlarge pictures. */
+export interface UpscaleComponents extends StableDiffusionComponents {
+  /** How noise is put onto the small picture. */
+  lowResScheduler: Scheduler;
+  /** How much of it the UNet was trained on; 350 by default. */
+  maxNoiseLevel?: number;
+}
+
+export const upscalingStableDiffusion: Family<UpscaleComponents> = {
+  ...stableDiffusion,
+  components: {
+    ...stableDiffusion.components,
+    vae: upcast(stableDiffusion.components.vae),
+    lowResScheduler: scheduler('low_res_scheduler'),
+    maxNoiseLevel: count('max_noise_level'),
+  },
+};
+
 /** What Stable Diffusion XL is made of. */
 export interface StableDiffusionXLComponents extends ImageComponents {
   vae: Autoencoder;
@@ -122,4 +140,14 @@ export type XLAdapterComponents = StableDiffusionXLComponents & Pick<AdapterComp
 
 export const adaptedStableDiffusionXL: Family<XLAdapterComponents> = {
   components: { ...stableDiffusionXL.components, adapter },
+};
+
+/** The same, for a UNet that sees a picture to change. */
+export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents {
+  /** Whether the UNet sees the picture's latents scaled, as CosXL Edit's does; false by default. */
+  isCosxlEdit?: boolean;
+}
+
+export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
+  components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit') },
 };

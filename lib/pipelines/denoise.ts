@@ -11,12 +11,17 @@ export interface DenoisingSteps {
   wholeSteps?: number;
 }
 
+/** What a model says of latents, as the scheduler scales them, at a timestep, which is one of a run. */
+export type Predict = (input: tf.Tensor, timestep: number, index: number) => tf.Tensor;
+
 /** Where denoising begins, and what it is led by besides the text. */
 export interface DenoisingStart extends DenoisingSteps {
   /** Noisy latents, as strong as the first timestep has them. */
   latents: tf.Tensor;
   /** What the model sees behind the latents, in more channels. */
   condition?: tf.Tensor;
+  /** Makes of what the model says what the scheduler takes, where the model was trained otherwise. */
+  precondition?: (predict: Predict) => Predict;
   /** Latents that stay where `mask` is 0, and the noise that they have until the end. */
   known?: { original: tf.Tensor; noise: tf.Tensor; mask: tf.Tensor };
 }
@@ -33,8 +38,8 @@ export interface DenoisingStep {
 export interface DenoisingOptions {
   /** Its timesteps are set. */
   readonly scheduler: Scheduler;
-  /** What the model says of `input`, latents as the scheduler scales them: guided, and in a tidy. */
-  readonly predict: (input: tf.Tensor, timestep: number, index: number) => tf.Tensor;
+  /** What the model says: guided, and in a tidy. */
+  readonly predict: Predict;
   readonly stepOptions?: StepOptions;
   /** How many steps were asked for, where some schedulers take two for one. */
   readonly numInferenceSteps: number;
@@ -54,9 +59,10 @@ export interface DenoisingOptions {
  * @throws the signal's reason when aborted, and what a callback throws; nothing is left behind then.
  */
 export async function denoise(start: DenoisingStart, options: DenoisingOptions): Promise<tf.Tensor> {
-  const { scheduler, predict, stepOptions, numInferenceSteps, endsWithOriginal = false } = options;
+  const { scheduler, stepOptions, numInferenceSteps, endsWithOriginal = false } = options;
   const { progressBar = {}, beforeStep, afterStep, signal } = options;
   const { timesteps, condition, known } = start;
+  const predict = start.precondition?.(options.predict) ?? options.predict;
   let { latents } = start;
   const replaceLatents = (next: tf.Tensor) => {
     if (next !== latents) latents.dispose();

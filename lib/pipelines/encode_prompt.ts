@@ -28,6 +28,17 @@ export function encodePenultimate(encoder: PromptEncoder, texts: string[], { tok
   return encodeIdsPenultimate(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
 }
 
+/** As `encodePrompt`, of the latent upscaler: the last hidden states without the final norm, and the texts as a whole, not projected. */
+export function encodePooled(encoder: PromptEncoder, texts: string[], { tokens }: EncodeOptions = {}): Required<EncodedIds> {
+  const { textEncoder } = encoder;
+  const ids = toIds(encoder, texts, tokens);
+  checkIds(textEncoder, ids);
+  return tf.tidy(() => {
+    const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
+    return { states: hiddenStates.at(-1)!, pooled: textEncoder.pool(lastHiddenState, ids) };
+  });
+}
+
 /** @throws RangeError for an id that the text encoder has no embedding of. */
 export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
   checkIds(textEncoder, ids);

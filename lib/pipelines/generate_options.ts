@@ -3,6 +3,7 @@ import type { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
 import type { Steps, TimestepsOptions } from '../schedulers/steps.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
+import type { Guidance } from './guidance.js';
 import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_options.js';
 import type { AnyGuidedPipeline } from './registry.js';
 
@@ -70,9 +71,14 @@ export const OPTIONS = Object.keys({
   detectAnomaly: true, signal: true, whenBusy: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
+/** Those of a pipeline whose size is a picture's, of those that take any. */
+export function withoutSize(options: readonly string[]): string[] {
+  return options.filter(option => option !== 'height' && option !== 'width');
+}
+
 /** Those of a pipeline whose size and latents are a picture's, of those that make them of nothing. */
 export function img2ImgOptions(options: readonly string[]): string[] {
-  return [...options.filter(option => !['height', 'width', 'latents'].includes(option)), 'image', 'strength'];
+  return [...withoutSize(options).filter(option => option !== 'latents'), 'image', 'strength'];
 }
 
 export type StepCallback = (
@@ -94,6 +100,8 @@ export interface GenerateRequest {
   negativePromptEmbeds?: tf.Tensor;
   /** Numbers that the UNet is told besides, for what to make and for what to avoid. */
   timeIds?: { wanted: readonly number[]; avoided: readonly number[] };
+  /** The class of each sample, or of all, where the UNet is told that. */
+  classLabels?: readonly number[];
   /** Pictures that lead besides the texts. */
   imagePrompts?: ImagePromptRequest;
   numImagesPerPrompt: number;
@@ -104,8 +112,9 @@ export interface GenerateRequest {
   numInferenceSteps: number;
   guidanceScale: number;
   guidanceStop: number;
-  /** Whether to guide: the networks then see everything twice. */
+  /** Whether to guide: the networks then see everything twice, or as often as `guidance` says. */
   guided: boolean;
+  guidance: Guidance;
   guidanceRescale: number;
   clipSkip: number;
   /** How many times as strong LoRAs are. */

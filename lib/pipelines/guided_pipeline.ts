@@ -5,12 +5,11 @@ import { DeepCache } from '../models/deep_cache.js';
 import type { Image } from '../image/image.js';
 import type { ImagePrompts } from '../layers/ip_adapter_attention.js';
 import type { UNet2DConditionConfig } from '../models/unet_2d_condition_config.js';
-import type { AddedConditions } from '../models/unet_down_path.js';
+import type { AddedConditions, UNetConditions } from '../models/unet_down_path.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
 import type { DenoisingOptions, DenoisingStart } from './denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
-import { guide } from './guidance.js';
 import { ImagePromptPipeline } from './image_prompt_pipeline.js';
 import { encodeImagePrompts } from './image_prompts.js';
 import { checkNumbers, helpForNetwork } from './not_a_number.js';
@@ -30,6 +29,8 @@ export type EncodedTexts = {
   encoderHiddenStates: tf.Tensor;
   /** Each as a whole, where the UNet is told that: `[texts, features]`. */
   textEmbeds?: tf.Tensor;
+  /** What else is added to the timestep for each, where the UNet is told that: `[texts, time_cond_proj_dim]`. */
+  timestepCond?: tf.Tensor;
   /** Pictures that lead besides them. */
   imagePrompts?: ImagePrompts;
 };
@@ -66,7 +67,7 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
-      const text = tf.tidy(() => ({ ...this.encodePrompts(request), ...this.encodeImages(request) }));
+      const text = tf.tidy(() => repeatAvoided({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request));
       try {
         steering?.begin(request, (...networks) => this.makeReady(...networks));
         if (request.detectAnomaly) await this.checkText(text);
@@ -131,33 +132,49 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
     text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache,
     steering?: Steering,
   ): DenoisingOptions['predict'] {
-    const { guided, guidanceStop, guidanceScale, guidanceRescale, timeIds, latentShape: [images] } = request;
+    const { guidance, guided, guidanceStop, guidanceScale, timeIds, classLabels, latentShape: [images] } = request;
     const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
     const guidedSteps = guided ? Math.floor(guidanceStop * timesteps.length) : 0;
-    const rows = (ids: readonly number[]) => Array<readonly number[]>(images).fill(ids);
+    const rows = (ids: readonly number[], times: number) => Array<readonly number[]>(times * images).fill(ids);
     return (sample, timestep, index) => {
-      const timestepCond = conditionDim === null ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
-      const predict = (sample: tf.Tensor, text: EncodedTexts, ids: AddedConditions['timeIds']) => {
-        const { encoderHiddenStates, textEmbeds, imagePrompts } = text;
-        const conditions = { encoderHiddenStates, addedCondKwargs: textEmbeds && { textEmbeds, timeIds: ids }, timestepCond };
+      const ofScale = conditionDim === null || text.timestepCond ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
+      const predict = (sample: tf.Tensor, texts: EncodedTexts, ids: AddedConditions['timeIds']) => {
+        const { encoderHiddenStates, textEmbeds, imagePrompts, timestepCond = ofScale } = texts;
+        const addedCondKwargs = textEmbeds && { textEmbeds, timeIds: ids };
+        const conditions: UNetConditions = { encoderHiddenStates, addedCondKwargs, timestepCond, classLabels };
         const place = { timestep, index, steps: timesteps.length, wholeSteps };
         const additions = steering?.add({ ...place, sample, conditions, guided: index < guidedSteps });
         return this.unet.forward(sample, timestep, { ...conditions, ...additions, imagePrompts, deepCache });
       };
       const { wanted = [], avoided = [] } = timeIds ?? {};
       return index < guidedSteps
-        ? guide(predict(tf.concat([sample, sample]), text, [...rows(avoided), ...rows(wanted)]), guidanceScale, guidanceRescale)
-        : predict(sample, guided ? withoutAvoided(text) : text, [wanted]);
+        ? guidance.combine(predict(guidance.spread(sample), text, [...rows(avoided, guidance.times - 1), ...rows(wanted, 1)]))
+        : predict(sample, guided ? withoutAvoided(text, images) : text, [wanted]);
     };
   }
 }
 
+/** With guidance, what to avoid as often as the UNet predicts it. */
+function repeatAvoided(text: EncodedTexts, { guided, guidance: { times } }: GenerateRequest): EncodedTexts {
+  if (!guided || times === 2) return text;
+  const repeat = (x: tf.Tensor) => {
+    const [avoided, wanted] = tf.split(x, 2);
+    return tf.concat([...Array<tf.Tensor>(times - 1).fill(avoided), wanted]);
+  };
+  return eachOf(text, repeat);
+}
+
 /** Of texts to avoid and texts to follow, the latter. */
-function withoutAvoided({ encoderHiddenStates, textEmbeds, imagePrompts }: EncodedTexts): EncodedTexts {
-  const wanted = (x: tf.Tensor) => tf.split(x, 2)[1];
+function withoutAvoided(text: EncodedTexts, images: number): EncodedTexts {
+  return eachOf(text, x => tf.slice(x, x.shape[0] - images));
+}
+
+function eachOf(text: EncodedTexts, change: (x: tf.Tensor) => tf.Tensor): EncodedTexts {
+  const { encoderHiddenStates, textEmbeds, timestepCond, imagePrompts } = text;
   return {
-    encoderHiddenStates: wanted(encoderHiddenStates), textEmbeds: textEmbeds && wanted(textEmbeds),
-    imagePrompts: imagePrompts && { ...imagePrompts, states: imagePrompts.states.map(wanted) },
+    encoderHiddenStates: change(encoderHiddenStates), textEmbeds: textEmbeds && change(textEmbeds),
+    timestepCond: timestepCond && change(timestepCond),
+    imagePrompts: imagePrompts && { ...imagePrompts, states: imagePrompts.states.map(change) },
   };
 }
 

@@ -3,6 +3,7 @@ import { checkInteger, checkShape, show } from '../core/checks.js';
 import { randn, type Generator } from '../core/random.js';
 import { Image } from '../image/image.js';
 import { toGrey } from '../image/pixels.js';
+import type { ResizeFilter } from '../image/resize.js';
 import { normalizeLatents, retrieveLatents, type Autoencoder } from '../models/autoencoder.js';
 import { AutoencoderKL } from '../models/autoencoder_kl.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
@@ -57,18 +58,18 @@ export function lastTimesteps(scheduler: Scheduler, steps: number, left: number)
 }
 
 /** As `resizePixels`, within [-1, 1]. */
-export function toPixels(input: ImageInput, height: number, width: number): tf.Tensor {
-  return tf.tidy(() => resizePixels(input, height, width).mul(2).sub(1));
+export function toPixels(input: ImageInput, height: number, width: number, filter?: ResizeFilter): tf.Tensor {
+  return tf.tidy(() => resizePixels(input, height, width, filter).mul(2).sub(1));
 }
 
 /**
- * `[images, height, width, 3]` within [0, 1]. Equals load_image, which drops transparency, and VaeImageProcessor.preprocess: Lanczos for
- * pictures, the nearest pixel for tensors.
+ * `[images, height, width, 3]` within [0, 1]. Equals load_image, which drops transparency, and VaeImageProcessor.preprocess: Lanczos or
+ * another filter for pictures, the nearest pixel for tensors.
  */
-export function resizePixels(input: ImageInput, height: number, width: number): tf.Tensor {
+export function resizePixels(input: ImageInput, height: number, width: number, filter?: ResizeFilter): tf.Tensor {
   return isTensor(input)
     ? resizeNearest(input, height, width)
-    : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height)));
+    : Image.toTensor([input].flat().map(image => image.toRgb().resize(width, height, filter)));
 }
 
 /** As `resizePixels`, but how bright pictures are, `[images, height, width, 1]`; a tensor has one channel already. */
@@ -104,16 +105,41 @@ export interface StartingPictures {
   width: number;
   /** Their latents as the UNet knows them, drawn if they are not given. */
   latents(generator?: Generator | Generator[]): tf.Tensor;
+  /** Their most likely latents as the VAE knows them, not scaled, or those that are given. */
+  mode(): tf.Tensor;
 }
 
-/** @throws TypeError, RangeError unless it is pictures, or a tensor of their pixels within [0, 1] or of their latents. */
-export function startingPictures(vae: Autoencoder, image: ImageInput): StartingPictures {
+/**
+ * @param filter of pictures, to multiples of the VAE's scale factor; Lanczos by default.
+ * @throws TypeError, RangeError unless it is pictures, or a tensor of their pixels within [0, 1] or of their latents.
+ */
+export function startingPictures(vae: Autoencoder, image: ImageInput, filter?: ResizeFilter): StartingPictures {
   const { scaleFactor: factor, config: { latent_channels: channels } } = vae;
   const { count, ...size } = checkImages('image', image, [3, channels]);
   const latents = isTensor(image) && image.shape[3] !== 3 ? image : undefined;
   const whole = (length: number) => latents ? length * factor : wholeSide(length, factor);
-  const [height, width] = [whole(size.height), whole(size.width)];
-  return { count, height, width, latents: generator => latents?.clone() ?? drawLatents(vae, toPixels(image, height, width), generator) };
+  return resizedPictures(vae, image, latents, { count, height: whole(size.height), width: whole(size.width) }, filter);
+}
+
+/** The same, as large as `latentShape` has them. @throws as `startingPictures`. */
+export function fittingPictures(
+  vae: Autoencoder, image: ImageInput, [, rows, columns, channels]: GenerateRequest['latentShape'],
+): StartingPictures {
+  const { count } = checkImages('image', image, [3, channels]);
+  const latents = isTensor(image) && image.shape[3] !== 3 ? image : undefined;
+  if (latents) checkShape('image', latents.shape, [null, rows, columns, channels]);
+  return resizedPictures(vae, image, latents, { count, height: rows * vae.scaleFactor, width: columns * vae.scaleFactor });
+}
+
+function resizedPictures(
+  vae: Autoencoder, image: ImageInput, latents: tf.Tensor | undefined, size: ImageInputSize, filter?: ResizeFilter,
+): StartingPictures {
+  const pixels = () => toPixels(image, size.height, size.width, filter);
+  return {
+    ...size,
+    latents: generator => latents?.clone() ?? tf.tidy(() => drawLatents(vae, pixels(), generator)),
+    mode: () => latents?.clone() ?? tf.tidy(() => retrieveLatents(vae.encode(pixels()), null)),
+  };
 }
 
 /** So many pixels as a picture's side becomes: rounded down to a multiple of the VAE's factor, once that at least. */
@@ -142,11 +168,16 @@ export function skipLatents(vae: Autoencoder, latentShape: readonly number[], ge
   if (vae instanceof AutoencoderKL) randn(latentShape, generator, vae.weightDtype).dispose(); // the tiny one draws nothing
 }
 
+/** Of generators for each image those of the first `count`, or the one for all. */
+export function firstGenerators(generator: Generator | Generator[] | undefined, count: number): Generator | Generator[] | undefined {
+  return Array.isArray(generator) ? generator.slice(0, count) : generator;
+}
+
 /** `images` of those that there are, one after the other and then from the first again. */
 export function inTurn(x: tf.Tensor, images: number): tf.Tensor {
   return tf.tile(x, [checkInteger('turns', images / x.shape[0], 1), 1, 1, 1]);
 }
 
-function isTensor(input: ImageInput): input is tf.Tensor {
+export function isTensor(input: ImageInput): input is tf.Tensor {
   return (input as tf.Tensor).rank !== undefined;
 }

@@ -6,8 +6,12 @@ import { StableDiffusionAdapterPipeline } from './stable_diffusion_adapter.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from './stable_diffusion_controlnet_inpaint.js';
+import { StableDiffusionDepth2ImgPipeline } from './stable_diffusion_depth2img.js';
 import { StableDiffusionImg2ImgPipeline } from './stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from './stable_diffusion_inpaint.js';
+import { StableDiffusionInstructPix2PixPipeline } from './stable_diffusion_instruct_pix2pix.js';
+import { StableDiffusionLatentUpscalePipeline } from './stable_diffusion_latent_upscale.js';
+import { StableDiffusionUpscalePipeline } from './stable_diffusion_upscale.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { StableDiffusionXLAdapterPipeline } from './stable_diffusion_xl_adapter.js';
 import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
@@ -15,6 +19,7 @@ import { StableDiffusionXLControlNetImg2ImgPipeline } from './stable_diffusion_x
 import { StableDiffusionXLControlNetInpaintPipeline } from './stable_diffusion_xl_controlnet_inpaint.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
+import { StableDiffusionXLInstructPix2PixPipeline } from './stable_diffusion_xl_instruct_pix2pix.js';
 
 const classes = {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
@@ -22,6 +27,8 @@ const classes = {
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
+  StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
@@ -35,5 +42,7 @@ export {
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
+  StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
+  StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
 };

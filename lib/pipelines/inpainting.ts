@@ -7,7 +7,7 @@ import type { StableDiffusionComponents } from './components.js';
 import type { DenoisingStart, DenoisingSteps } from './denoise.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
 import {
-  checkImages, checkTurns, drawLatents, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
+  checkImages, checkTurns, drawLatents, firstGenerators, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
 } from './image_input.js';
 import { cropAndFill, cropRegion, overlay } from './mask_crop.js';
 
@@ -112,7 +112,7 @@ function preparePainting(
   }
 
   const startAt = (scheduler: Scheduler, timestep: number) => tf.tidy(() => {
-    const generators = (pictures: tf.Tensor) => Array.isArray(generator) ? generator.slice(0, pictures.shape[0]) : generator;
+    const generators = (pictures: tf.Tensor) => firstGenerators(generator, pictures.shape[0]);
     const draw = (pictures: tf.Tensor) => inTurn(drawLatents(vae, pictures, generators(pictures)), images);
     const pixels = imageLatents ? undefined : toPixels(image, height, width);
     const mask = toMask(maskImage, height, width);

@@ -6,6 +6,7 @@ import { denormalizeLatents, type Autoencoder } from '../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../models/deep_cache.js';
 import type { Model } from '../models/model.js';
 import type { ControlNets } from '../models/multi_controlnet.js';
+import { blurs } from '../models/unet_2d_condition_config.js';
 import type { UNet2DConditionModel } from '../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateRequest } from './generate_options.js';
@@ -75,11 +76,14 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   /**
    * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a
    * little less detail; see DeepCache. An approximation.
-   * @throws RangeError for numbers that do not fit the UNet, Error where a ControlNet steers its deep layers.
+   * @throws RangeError for numbers that do not fit the UNet, Error where a ControlNet steers its deep layers, or it has K blocks.
    */
   enableDeepCache(options: DeepCacheOptions = {}): void {
     if (this.controlnet) {
       throw new Error('enableDeepCache: does not go together with a ControlNet, which steers the deep layers anew at each step');
+    }
+    if (blurs(this.unet.config)) {
+      throw new Error("enableDeepCache: does not go together with k-diffusion's blocks, whose way up joins only some of the states");
     }
     this.deepCacheOptions = checkDeepCache(options, this.unet.skipConnections);
   }
@@ -107,6 +111,11 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
     this.recordAhead(`decode ${latentShape}`, () => this.vae.decode(tf.zeros([...latentShape])));
   }
 
+  /** What the VAE decodes, of latents as the UNet knows them. */
+  protected toVaeLatents(latents: tf.Tensor): tf.Tensor {
+    return denormalizeLatents(this.vae, latents);
+  }
+
   /** Latents (taken over) -> what was asked for. */
   protected async toOutput(
     latents: tf.Tensor, { outputType, detectAnomaly }: Pick<GenerateRequest, 'outputType' | 'detectAnomaly'>,
@@ -114,7 +123,7 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
     if (outputType === 'latent') return latents;
     let pixels: tf.Tensor | undefined;
     try {
-      pixels = tf.tidy(() => denormalize(this.vae.decode(denormalizeLatents(this.vae, latents))));
+      pixels = tf.tidy(() => denormalize(this.vae.decode(this.toVaeLatents(latents))));
       if (detectAnomaly) {
         const count = await countNaN(pixels);
         if (count > 0) throw new NotANumberError(await explainPicture(count, latents, this));

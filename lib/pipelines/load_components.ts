@@ -38,6 +38,7 @@ const OPTIONS = Object.keys({
 const OF_DIFFUSERS = {
   torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device',
   requires_safety_checker: 'pictures are checked where there is a safetyChecker',
+  depth_estimator: 'generate takes a depthMap',
   low_cpu_mem_usage: 'weights never take twice their size',
 };
 

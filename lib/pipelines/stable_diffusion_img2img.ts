@@ -35,14 +35,14 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
   }
 }
 
-/** What to make from pictures on, and where denoising starts. @throws as `generate` does. */
+/** What to make from pictures on, and where denoising starts. @param channels how many the UNet may take. @throws as `generate` does. */
 export function prepareImg2Img(
-  pipe: Generating, prompt: string | string[] | undefined, options: Img2ImgOptions<OutputType>,
+  pipe: Generating, prompt: string | string[] | undefined, options: Img2ImgOptions<OutputType>, channels?: readonly number[],
 ): [GenerateRequest, (scheduler: Scheduler) => DenoisingStart] {
   const { image, strength = 0.8, ...others } = options;
   const pictures = startingPictures(pipe.vae, image);
   const { count, height, width } = pictures;
-  const request = { ...checkGenerateOptions(pipe, prompt, { ...others, height, width }), strength };
+  const request = { ...checkGenerateOptions(pipe, prompt, { ...others, height, width }, { channels }), strength };
   const { numInferenceSteps, latentShape } = request;
   const left = checkStrength(strength, numInferenceSteps);
   checkTurns('image', count, latentShape[0]);

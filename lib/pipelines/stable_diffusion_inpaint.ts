@@ -31,7 +31,7 @@ export async function paintAlong<T extends OutputType>(
   pipe: Generating & Painter, prompt: string | string[] | undefined, options: InpaintOptions<T>, paint: Paint<GenerateRequest>,
 ): Promise<GenerateOutput<T>> {
   const { image, maskImage, strength = 1, paddingMaskCrop, maskedImageLatents, ...others } = options;
-  const request = { ...checkGenerateOptions(pipe, prompt, others, paintingChannels(pipe)), strength };
+  const request = { ...checkGenerateOptions(pipe, prompt, others, { channels: paintingChannels(pipe) }), strength };
   const left = checkStrength(strength, request.numInferenceSteps);
   const steps = { timesteps: (scheduler: Scheduler) => ({ timesteps: lastTimesteps(scheduler, request.numInferenceSteps, left) }) };
   return inpaint(pipe, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, paint);

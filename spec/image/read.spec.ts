@@ -110,7 +110,10 @@ describe('Image.open', () => {
 
 describe('Image.resize equals Pillow', () => {
   for (const [width, height] of meta.sizes as Array<[number, number]>) {
-    it(`${width} x ${height}`, () => assert.deepEqual(golden('resize/source').resize(width, height), golden(`resize/${width}x${height}`)));
+    it(`${width} x ${height}`, () => {
+      assert.deepEqual(golden('resize/source').resize(width, height), golden(`resize/${width}x${height}`));
+      assert.deepEqual(golden('resize/source').resize(width, height, 'bicubic'), golden(`bicubic/${width}x${height}`));
+    });
   }
 
   for (const mode of meta.modes as string[]) {

@@ -27,6 +27,18 @@ export function refinerFolder(path: string, changes: object = {}): string {
   return path;
 }
 
+/** A tiny model with other parts, `{ unet: 'spec/golden/pipelines/unet_edit' }`, and what its model_index.json says of them, as a folder. */
+export function folderWith(path: string, parts: Record<string, string>, index: object, tiny = TINY): string {
+  cpSync(tiny, path, { recursive: true });
+  for (const [part, folder] of Object.entries(parts)) {
+    rmSync(join(path, part), { recursive: true });
+    cpSync(folder, join(path, part), { recursive: true });
+  }
+  const own = JSON.parse(readFileSync(join(path, 'model_index.json'), 'utf8'));
+  writeFileSync(join(path, 'model_index.json'), JSON.stringify({ ...own, ...index }));
+  return path;
+}
+
 /** Options of a case in the words of golden/parts/pipelines.py. */
 export interface PipelineCase {
   seeds: number | number[];

@@ -86,6 +86,7 @@ def generate():
     tensors["resize/source"] = source
     for width, height in sizes:
         tensors[f"resize/{width}x{height}"] = np.asarray(Image.fromarray(source).resize((width, height), Image.LANCZOS))
+        tensors[f"bicubic/{width}x{height}"] = np.asarray(Image.fromarray(source).resize((width, height), Image.BICUBIC))
 
     # What Pillow scales in other ways: by its opacity, or to the nearest pixel.
     alpha = random.integers(0, 256, (20, 31, 1)).astype(np.uint8)
