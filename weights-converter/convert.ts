@@ -41,7 +41,7 @@ const networks = {
 };
 type NetworkName = keyof typeof networks;
 
-const unused = ['safety_checker', 'feature_extractor', 'image_encoder'];
+const unused = ['safety_checker', 'feature_extractor', 'image_encoder', 'depth_estimator'];
 
 /**
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs.

@@ -58,14 +58,14 @@ export async function checkpointFolder(
 async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions, readMerges: ReadMerges): Promise<ModelFolder> {
   const { tensors } = checkpoint;
   const unet = below(tensors, ldmPrefixes.unet);
-  const { imageSize, scheduler, index, texts, ofUnet, ofVae } = knownOf(checkpoint, unet, options);
+  const { imageSize, schedulers, index, texts, ofUnet, ofVae } = knownOf(checkpoint, unet, options);
   const unetJson = { ...unetConfig(shapesOf(unet), imageSize), ...ofUnet };
   const vae = below(tensors, ldmPrefixes.vae);
   const vaeJson = vae.size ? vaeConfig(shapesOf(vae), { imageSize, ...ofVae }) : undefined;
   const files: Record<string, unknown> = {
     'model_index.json': {
       ...index, unet: ['diffusers', 'UNet2DConditionModel'], vae: ['diffusers', 'AutoencoderKL'],
-      scheduler: ['diffusers', scheduler._class_name],
+      ...Object.fromEntries(Object.entries(schedulers).map(([name, { _class_name }]) => [name, ['diffusers', _class_name]])),
       safety_checker: [null, null], feature_extractor: [null, null], requires_safety_checker: false,
       ...Object.fromEntries(texts.flatMap(({ component, tokenizer, projected }) => [
         [component, ['transformers', projected ? 'CLIPTextModelWithProjection' : 'CLIPTextModel']],
@@ -74,7 +74,7 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
     },
     'unet/config.json': unetJson,
     'vae/config.json': vaeJson,
-    'scheduler/scheduler_config.json': scheduler,
+    ...Object.fromEntries(Object.entries(schedulers).map(([name, config]) => [`${name}/scheduler_config.json`, config])),
   };
   const weights: Record<string, Tensors> = {
     'unet/diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, unetJson.layers_per_block)),

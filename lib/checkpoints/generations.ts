@@ -1,6 +1,6 @@
 import { checkOneOf } from '../core/checks.js';
 import type { Checkpoint } from './checkpoint.js';
-import { schedulerConfig, xlSchedulerConfig, type PredictionType } from './ldm_config.js';
+import { schedulerConfig, upscaleSchedulerConfigs, xlSchedulerConfig, type PredictionType } from './ldm_config.js';
 
 /** What is known of each generation of Stable Diffusion, which its single files do not say. */
 
@@ -29,7 +29,8 @@ export interface TextPart {
 /** What a checkpoint's configs hold besides what its shapes tell. */
 export interface Generation {
   readonly imageSize: number;
-  readonly scheduler: Record<string, unknown>;
+  /** By their components' names. */
+  readonly schedulers: { readonly scheduler: Record<string, unknown>; readonly low_res_scheduler?: Record<string, unknown> };
   /** Of model_index.json. */
   readonly index: Record<string, unknown>;
   readonly texts: readonly TextPart[];
@@ -41,29 +42,48 @@ type Unet = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** By the weights of its UNet, and what lies beside them. */
 export function knownOf(checkpoint: Checkpoint, unet: Unet, options: CheckpointOptions): Generation {
-  const inpaint = unet.get('input_blocks.0.0.weight')?.shape[1] === 9;
-  return unet.has('label_emb.0.0.weight') ? xl(checkpoint, inpaint, options) : first(checkpoint, unet, inpaint, options);
+  const task = TASKS[unet.get('input_blocks.0.0.weight')?.shape[1] ?? 0] ?? '';
+  if (unet.has('label_emb.0.0.weight')) return xl(checkpoint, task, options);
+  return task === 'Upscale' ? upscaler(options) : first(checkpoint, unet, task, options);
 }
 
+/** What a UNet was trained for, by the channels that it sees. */
+const TASKS: Readonly<Record<number, string>> = { 5: 'Depth2Img', 7: 'Upscale', 8: 'InstructPix2Pix', 9: 'Inpaint' };
+
 /** SD1.x and SD2.x, of which the latter has 1024 features of text. */
-function first({ globalStep }: Checkpoint, unet: Unet, inpaint: boolean, options: CheckpointOptions): Generation {
+function first({ globalStep }: Checkpoint, unet: Unet, task: string, options: CheckpointOptions): Generation {
   const second = unet.get('input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight')?.shape[1] === 1024;
-  // As diffusers does: SD2 was trained for the velocity, but for its base, which is known by its training steps, and for inpainting.
-  const prediction = predictionOf(options, second && !inpaint && globalStep !== 875000 ? 'v_prediction' : 'epsilon');
+  // As diffusers does: SD2 was trained for the velocity, but for its base, which is known by its training steps, and for other tasks.
+  const prediction = predictionOf(options, second && !task && globalStep !== 875000 ? 'v_prediction' : 'epsilon');
+  return {
+    imageSize: prediction === 'epsilon' ? 512 : 768, schedulers: { scheduler: schedulerConfig(prediction) },
+    ofUnet: { upcast_attention: second }, ofVae: {},
+    index: { _class_name: `StableDiffusion${task}Pipeline` },
+    texts: [textPart(second)],
+  };
+}
+
+/** What enlarges pictures four times, with the text encoder of SD2.x. */
+function upscaler(options: CheckpointOptions): Generation {
+  return {
+    imageSize: 256, schedulers: upscaleSchedulerConfigs(predictionOf(options, 'v_prediction')),
+    ofUnet: { sample_size: 128, attention_head_dim: 8 }, ofVae: { scalingFactor: 0.08333 },
+    index: { _class_name: 'StableDiffusionUpscalePipeline', max_noise_level: 350 },
+    texts: [textPart(true)],
+  };
+}
+
+/** The one text encoder of SD1.x and SD2.x. */
+function textPart(second: boolean): TextPart {
   const [clip, openClip] = ['cond_stage_model.transformer.', 'cond_stage_model.model.'];
   return {
-    imageSize: prediction === 'epsilon' ? 512 : 768, scheduler: schedulerConfig(prediction),
-    ofUnet: { upcast_attention: second }, ofVae: {},
-    index: { _class_name: inpaint ? 'StableDiffusionInpaintPipeline' : 'StableDiffusionPipeline' },
-    texts: [{
-      component: 'text_encoder', tokenizer: 'tokenizer', clip, openClip, projected: false, padding: second ? '!' : '<|endoftext|>',
-      prefixes: `${clip}* or ${openClip}*`,
-    }],
+    component: 'text_encoder', tokenizer: 'tokenizer', clip, openClip, projected: false, padding: second ? '!' : '<|endoftext|>',
+    prefixes: `${clip}* or ${openClip}*`,
   };
 }
 
 /** SDXL, and its refiner, which has the second text encoder alone. */
-function xl({ tensors, name }: Checkpoint, inpaint: boolean, options: CheckpointOptions): Generation {
+function xl({ tensors, name }: Checkpoint, ownTask: string, options: CheckpointOptions): Generation {
   if (tensors.has('edm_mean')) {
     throw new RangeError(`is Playground 2.5, whose latents have a mean of their own: load its folder from the hub instead of ${name}`);
   }
@@ -71,9 +91,9 @@ function xl({ tensors, name }: Checkpoint, inpaint: boolean, options: Checkpoint
   const prediction = predictionOf(options, tensors.has('v_pred') ? 'v_prediction' : 'epsilon'); // which newer models say so
   const clip = 'conditioner.embedders.0.transformer.';
   const openClip = `conditioner.embedders.${refines ? 0 : 1}.model.`;
-  const task = refines ? 'Img2Img' : inpaint ? 'Inpaint' : '';
+  const task = refines ? 'Img2Img' : ownTask;
   return {
-    imageSize: 1024, scheduler: xlSchedulerConfig(prediction, tensors.has('ztsnr')),
+    imageSize: 1024, schedulers: { scheduler: xlSchedulerConfig(prediction, tensors.has('ztsnr')) },
     ofUnet: {}, ofVae: { scalingFactor: 0.13025, forceUpcast: true },
     index: {
       _class_name: `StableDiffusionXL${task}Pipeline`,

@@ -73,6 +73,21 @@ export function schedulerConfig(predictionType: PredictionType): Record<string, 
   };
 }
 
+/** Of what enlarges pictures: to denoise by, and to put noise onto the small picture. */
+export function upscaleSchedulerConfigs(
+  predictionType: PredictionType,
+): Record<'scheduler' | 'low_res_scheduler', Record<string, unknown>> {
+  const betas = { num_train_timesteps: 1000, beta_start: 0.0001, beta_end: 0.02, beta_schedule: 'scaled_linear' };
+  return {
+    scheduler: {
+      _class_name: 'DDIMScheduler', ...betas, prediction_type: predictionType, set_alpha_to_one: false, steps_offset: 1, clip_sample: false,
+    },
+    low_res_scheduler: {
+      _class_name: 'DDPMScheduler', ...betas, prediction_type: 'epsilon', clip_sample: true, variance_type: 'fixed_small',
+    },
+  };
+}
+
 /** SDXL's, whose newer models say in the file that they predict the velocity, and are trained down to no signal at all. */
 export function xlSchedulerConfig(predictionType: PredictionType, zeroTerminalSnr: boolean): Record<string, unknown> {
   return {

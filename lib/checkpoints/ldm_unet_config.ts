@@ -7,6 +7,8 @@ interface Level {
   readonly channels: number;
   /** A number for each of its resnets: how many transformer blocks follow it, 0 where nothing attends. */
   readonly depths: number[];
+  /** Whether they attend to the text alone. */
+  readonly onlyCross?: boolean;
 }
 
 /** The transformer that was found first, by which all others are known. */
@@ -43,6 +45,7 @@ export function unetConfig(shapes: Shapes, imageSize: number): { _class_name: st
     // Heads, by diffusers' old name: 64 features each since SD2.
     attention_head_dim: attention.linear ? channels.map(count => count / 64) : 8,
     use_linear_projection: attention.linear,
+    ...down.some(({ onlyCross }) => onlyCross) && { only_cross_attention: down.map(({ onlyCross = false }) => onlyCross) },
     norm_num_groups: 32,
     ...transformerLayers(down, up, middle),
     ...additions(shapes),
@@ -60,7 +63,7 @@ function downLevels(shapes: Shapes): Level[] {
     }
     const resnet = shapes(`input_blocks.${i}.0.in_layers.2.weight`);
     if (!resnet) return levels;
-    if (next) levels.push({ channels: resnet[0], depths: [] });
+    if (next) levels.push({ channels: resnet[0], depths: [], onlyCross: attendsToTextAlone(shapes, `input_blocks.${i}.1`) });
     next = false;
     levels.at(-1)!.depths.push(countBlocks(shapes, `input_blocks.${i}.1`));
   }
@@ -81,6 +84,12 @@ function layersPerBlock(levels: readonly Level[]): number {
     throw new RangeError(`UNet: has ${counts.join(', ')} resnets in its levels, takes as many in each`);
   }
   return counts[0];
+}
+
+/** Whether even what would be a transformer's attention to itself sees the text: by its features, where these are not the image's. */
+function attendsToTextAlone(shapes: Shapes, prefix: string): boolean {
+  const toK = shapes(`${prefix}.transformer_blocks.0.attn1.to_k.weight`);
+  return toK !== undefined && toK[1] !== toK[0];
 }
 
 function countBlocks(shapes: Shapes, prefix: string): number {
@@ -139,8 +148,10 @@ function transformerLayers(down: readonly Level[], up: readonly Level[], middle:
   return first === 1 ? {} : { transformer_layers_per_block: first };
 }
 
-/** What SDXL's is told besides: sizes, and the text as a whole. */
+/** What some are told besides: SDXL's sizes, and the text as a whole; others a class. */
 function additions(shapes: Shapes): object {
   const first = shapes('label_emb.0.0.weight');
+  const classes = shapes('label_emb.weight');
+  if (classes) return { num_class_embeds: classes[0] };
   return first ? { addition_embed_type: 'text_time', addition_time_embed_dim: 256, projection_class_embeddings_input_dim: first[1] } : {};
 }

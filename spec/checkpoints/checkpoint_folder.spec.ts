@@ -137,14 +137,17 @@ describe('checkpointFolder', () => {
     assert.deepEqual([prediction_type, rescale_betas_zero_snr, timestep_spacing], ['v_prediction', true, 'trailing']);
   });
 
-  it('knows inpainting by its nine channels, and that it predicts the noise', async () => {
-    for (const generation of ['sd1', 'sd2'] as const) {
-      const folder = await checkpointFolder(checkpoint({ ...golden[generation].shapes, 'model.diffusion_model.input_blocks.0.0.weight': [320, 9, 3, 3] }));
-      assert.equal((await folder.readJson('model_index.json') as { _class_name: string })._class_name, 'StableDiffusionInpaintPipeline');
-      assert.equal((await folder.readJson('unet/config.json') as { in_channels: number }).in_channels, 9);
-      assert.equal((await folder.readJson('scheduler/scheduler_config.json') as { prediction_type: string }).prediction_type, 'epsilon');
-    }
-  });
+  for (const [channels, task] of [[5, 'Depth2Img'], [8, 'InstructPix2Pix'], [9, 'Inpaint']] as const) {
+    it(`knows ${task} by its ${channels} channels, and that it predicts the noise`, async () => {
+      for (const generation of channels === 5 ? ['sd1', 'sd2'] as const : ['sd1', 'sd2', 'xl'] as const) {
+        const folder = await checkpointFolder(checkpoint({ ...golden[generation].shapes, 'model.diffusion_model.input_blocks.0.0.weight': [320, channels, 3, 3] }));
+        const { _class_name: className } = await folder.readJson('model_index.json') as { _class_name: string };
+        assert.equal(className, `StableDiffusion${generation === 'xl' ? 'XL' : ''}${task}Pipeline`);
+        assert.equal((await folder.readJson('unet/config.json') as { in_channels: number }).in_channels, channels);
+        assert.equal((await folder.readJson('scheduler/scheduler_config.json') as { prediction_type: string }).prediction_type, 'epsilon');
+      }
+    });
+  }
 
   for (const [name, { leaves, config, count }] of Object.entries(DISTILLED)) {
     it(`infers the config of a full-size ${name}, which has some of SDXL's blocks, and finds its weights`, async () => {

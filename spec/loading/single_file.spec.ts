@@ -11,12 +11,14 @@ import { completeUNetConfig } from '../../lib/models/unet_2d_condition_config.js
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionUpscalePipeline } from '../../lib/pipelines/stable_diffusion_upscale.js';
+import type { Scheduler } from '../../lib/schedulers/scheduler.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { HubServer } from '../support/hub_server.js';
-import { digestsOf, DISTILLED, shortHash, singleFile, singleFileGolden } from '../support/single_file.js';
+import { digestsOf, DISTILLED, SEEING, shortHash, singleFile, singleFileGolden } from '../support/single_file.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
 const vaeFile = 'spec/golden/checkpoints/vae.ckpt';
@@ -50,6 +52,31 @@ describe('A single file', () => {
       assert.equal(shortHash(Object.keys(found).sort().map(key => `${key} ${found[key]}\n`).join('')), digest);
       const pipe = await DiffusionPipeline.fromSingleFile(file, { device: 'wasm' });
       assert.equal(pipe.constructor.name, 'StableDiffusionXLPipeline');
+      pipe.dispose();
+    });
+  }
+
+  for (const name of SEEING) {
+    it(`of a model that sees a picture, ${name}, holds what diffusers makes of it, and says for which pipeline it is`, async () => {
+      const { shapes, unet, digest, class: className } = singleFileGolden[name];
+      const file = join(folder(), 'model.safetensors');
+      await writeFile(file, await singleFile(shapes));
+      const model = await openModelFolder(file);
+      assert.deepEqual(completeUNetConfig(await model.readJson('unet/config.json') as object), completeUNetConfig(unet));
+      let lines = '';
+      for (const part of ['unet', 'vae']) {
+        const found = await digestsOf(await model.open(`${part}/diffusion_pytorch_model.safetensors`));
+        lines += Object.keys(found).sort().map(key => `${part} ${key} ${found[key]}\n`).join('');
+      }
+      assert.equal(shortHash(lines), digest);
+      const textEncoder = new CLIPTextModel({ hidden_size: 768 });
+      const pipe = await DiffusionPipeline.fromSingleFile(file, { device: 'wasm', textEncoder });
+      assert.equal(pipe.constructor.name, className);
+      if (pipe instanceof StableDiffusionUpscalePipeline) {
+        const { scheduler, lowResScheduler, maxNoiseLevel, vae } = pipe;
+        assert.deepEqual([scheduler, lowResScheduler].map(each => (each.constructor as typeof Scheduler).className), ['DDIMScheduler', 'DDPMScheduler']);
+        assert.deepEqual([scheduler.config.prediction_type, maxNoiseLevel, vae.config.scaling_factor], ['v_prediction', 350, 0.08333]);
+      }
       pipe.dispose();
     });
   }

@@ -9,11 +9,16 @@ type Shapes = Record<string, number[]>;
 /** What is distilled from SDXL into fewer blocks, of which the golden has the UNets alone. */
 export const DISTILLED = ['ssd', 'vega', 'midless', 'lopsided'] as const;
 
+/** What sees a picture behind the latents, of which the golden has the UNet and the VAE. */
+export const SEEING = ['edit', 'upscale'] as const;
+
 type Golden =
   /** Shapes of small checkpoints, and digests of what diffusers makes of their values, by the part and the key. */
   & Record<'sd1' | 'sd2' | 'xl' | 'refiner', { shapes: Shapes; saved: Record<string, Record<string, string>> }>
   /** The config that diffusers is told, and the digest of all the digests. */
-  & Record<typeof DISTILLED[number], { shapes: Shapes; digest: string; unet: Record<string, unknown> }>;
+  & Record<typeof DISTILLED[number], { shapes: Shapes; digest: string; unet: Record<string, unknown> }>
+  /** The same, of both parts, and the pipeline that it is for. */
+  & Record<typeof SEEING[number], { shapes: Shapes; digest: string; unet: Record<string, unknown>; class: string }>;
 
 export const singleFileGolden: Golden = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/single_file.json.gz')).toString());
 

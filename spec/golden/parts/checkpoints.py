@@ -25,8 +25,9 @@ def norm(name, size):
     return layer(name, size)
 
 
-def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, added=None, up_depth=None, middle="attention"):
-    """CompVis' UNetModel (openaimodel.py), as its constructor builds it; `added`: features told besides.
+def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, added=None, up_depth=None, middle="attention", seen=4, classes=None, only_cross=()):
+    """CompVis' UNetModel (openaimodel.py), as its constructor builds it; `added`: features told besides; `seen`: channels; `classes`: how many;
+    `only_cross`: the levels whose transformers attend to the text alone.
 
     `depth`: transformer blocks of each level, or of each of its layers. What is distilled from SDXL has others on the way up (`up_depth`, of the levels
     from the outermost on as well), and in the `middle` one "resnet" or nothing (None).
@@ -43,15 +44,15 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
         if inner != outer:
             add(layer(f"{name}.skip_connection", outer, inner, 1, 1))
 
-    def transformer(name, size, count):
+    def transformer(name, size, count, level=None):
         add(norm(f"{name}.norm", size) | proj(f"{name}.proj_in", size, size) | proj(f"{name}.proj_out", size, size))
         for i in range(count):
-            transformer_block(f"{name}.transformer_blocks.{i}", size)
+            transformer_block(f"{name}.transformer_blocks.{i}", size, context if level in only_cross else size)
 
-    def transformer_block(block, size):
+    def transformer_block(block, size, first_dim):
         for i in (1, 2, 3):
             add(norm(f"{block}.norm{i}", size))
-        for attn, keys_dim in (("attn1", size), ("attn2", context)):
+        for attn, keys_dim in (("attn1", first_dim), ("attn2", context)):
             add({f"{block}.{attn}.to_q.weight": (size, size), f"{block}.{attn}.to_k.weight": (size, keys_dim), f"{block}.{attn}.to_v.weight": (size, keys_dim)})
             add(layer(f"{block}.{attn}.to_out.0", size, size))
         add(layer(f"{block}.ff.net.0.proj", 8 * size, size) | layer(f"{block}.ff.net.2", size, 4 * size))
@@ -61,7 +62,9 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
 
     if added:
         add(layer("label_emb.0.0", 4 * channels, added) | layer("label_emb.0.2", 4 * channels, 4 * channels))
-    add(layer("time_embed.0", 4 * channels, channels) | layer("time_embed.2", 4 * channels, 4 * channels) | layer("input_blocks.0.0", channels, 4, 3, 3))
+    if classes:
+        add({"label_emb.weight": (classes, 4 * channels)})
+    add(layer("time_embed.0", 4 * channels, channels) | layer("time_embed.2", 4 * channels, 4 * channels) | layer("input_blocks.0.0", channels, seen, 3, 3))
     skips, size, number = [channels], channels, count(1)
     for level, m in enumerate(mult):
         for j in range(blocks):
@@ -69,7 +72,7 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
             resnet(f"input_blocks.{i}.0", size, m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"input_blocks.{i}.1", size, depth_at(depth, level, j))
+                transformer(f"input_blocks.{i}.1", size, depth_at(depth, level, j), level)
             skips.append(size)
         if level + 1 < len(mult):
             add(layer(f"input_blocks.{next(number)}.0.op", size, size, 3, 3))
@@ -86,7 +89,7 @@ def unet_keys(channels, mult, blocks, attention, context, linear, depth=None, ad
             resnet(f"output_blocks.{i}.0", size + skips.pop(), m * channels)
             size = m * channels
             if attention[level]:
-                transformer(f"output_blocks.{i}.1", size, depth_at(up_depth, level, j))
+                transformer(f"output_blocks.{i}.1", size, depth_at(up_depth, level, j), level)
             if level and j == blocks:
                 add(layer(f"output_blocks.{i}.{2 if attention[level] else 1}.conv", size, size, 3, 3))
     return keys | norm("out.0", size) | layer("out.2", 4, size, 3, 3)

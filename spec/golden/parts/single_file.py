@@ -1,5 +1,5 @@
 """checkpoints/single_file.json.gz: what diffusers' from_single_file and save_pretrained make of small single files of SD1.x, SD2.x, SDXL and its refiner,
-and of the UNets of those that are distilled from SDXL into fewer blocks.
+of the UNets of those that are distilled from SDXL into fewer blocks, and of InstructPix2Pix and the upscaler.
 
 The weights follow a rule that the spec knows as well, so that only the hashes of diffusers' files are kept.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import (AutoencoderKL, DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler, StableDiffusionPipeline, StableDiffusionXLImg2ImgPipeline,
-                       StableDiffusionXLPipeline, UNet2DConditionModel)
+from diffusers import (AutoencoderKL, DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler, StableDiffusionInstructPix2PixPipeline,
+                       StableDiffusionPipeline, StableDiffusionUpscalePipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
 from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -36,6 +36,18 @@ DISTILLED = {
                 dict(layers_per_block=1, transformer_layers_per_block=[1, 2, 3], mid_block_type=None)),
     "lopsided": (dict(blocks=1, depth=[1, [2], [3]], up_depth=[1, [2, 1], [3, 3]]),
                     dict(layers_per_block=1, transformer_layers_per_block=[1, [2], [3]], reverse_transformer_layers_per_block=[[3, 3], [2, 1], 1])),
+}
+# What sees a picture behind the latents: the keys' shape, what diffusers' config says of the UNet, and the pipeline.
+SEEING = {
+    "edit": (dict(channels=64, mult=(1, 2), blocks=1, attention=(1, 0), context=768, linear=False, seen=8),
+             dict(in_channels=8, block_out_channels=(64, 128), layers_per_block=1, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                  up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), cross_attention_dim=768, attention_head_dim=8, sample_size=64),
+             StableDiffusionInstructPix2PixPipeline),
+    "upscale": (dict(channels=64, mult=(1, 1, 2), blocks=1, attention=(0, 1, 1), context=1024, linear=True, seen=7, classes=360, only_cross=(1,)),
+                dict(in_channels=7, block_out_channels=(64, 64, 128), layers_per_block=1, cross_attention_dim=1024, attention_head_dim=8, sample_size=128,
+                     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), use_linear_projection=True, num_class_embeds=360,
+                     up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"), only_cross_attention=[False, True, False]),
+                StableDiffusionUpscalePipeline),
 }
 TEXT = dict(vocab_size=49408, hidden_size=64, intermediate_size=256, num_attention_heads=1)
 
@@ -154,6 +166,35 @@ def distilled(folder, keys, config):
     return {"shapes": shapes, "digest": digest, "unet": {k: v for k, v in model.config.items() if not k.startswith("_")}}
 
 
+def seeing(folder, keys, config, kind):
+    """A pipeline's UNet and VAE; the text encoders are those of the others."""
+    shapes = {f"model.diffusion_model.{k}": v for k, v in unet_keys(**keys).items()}
+    shapes |= {f"first_stage_model.{k}": v for k, v in vae_keys(channels=32, mult=(1, 1), blocks=1).items()} | {"low_scale_model.betas": (1000,)}
+    file = folder / "model.safetensors"
+    save_file({key: values(i, shape) for i, (key, shape) in enumerate(shapes.items())}, file)
+    parts = folder / "config"
+    scale = 0.08333 if kind is StableDiffusionUpscalePipeline else 0.18215
+    with torch.device("meta"):
+        UNet2DConditionModel(**config).save_config(parts / "unet")
+        AutoencoderKL(**VAE_CONFIG, scaling_factor=scale).save_config(parts / "vae")
+    schedulers = {"scheduler": DDIMScheduler, "low_res_scheduler": DDPMScheduler} if scale == 0.08333 else {"scheduler": PNDMScheduler}
+    for name, scheduler in schedulers.items():
+        scheduler().save_config(parts / name)
+    index = {"_class_name": kind.__name__, "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"], "safety_checker": [None, None],
+             "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"], "feature_extractor": [None, None],
+             **{name: ["diffusers", scheduler.__name__] for name, scheduler in schedulers.items()}}
+    (parts / "model_index.json").write_text(json.dumps(index))
+    pipe = kind.from_single_file(str(file), config=str(parts), torch_dtype=torch.float16, tokenizer=None, text_encoder=None, safety_checker=None,
+                                 feature_extractor=None)
+    saved = {}
+    for part in ("unet", "vae"):
+        getattr(pipe, part).save_pretrained(folder / part)
+        saved[part] = digests(folder / part / "diffusion_pytorch_model.safetensors")
+        assert set(saved[part]) == set(getattr(pipe, part).state_dict())
+    digest = hashlib.sha256("".join(f"{part} {key} {value}\n" for part, found in saved.items() for key, value in sorted(found.items())).encode()).hexdigest()[:16]
+    return {"shapes": shapes, "digest": digest, "unet": {k: v for k, v in pipe.unet.config.items() if not k.startswith("_")}, "class": kind.__name__}
+
+
 def generate():
     golden = {}
     for name, second in (("sd1", False), ("sd2", True)):
@@ -165,6 +206,9 @@ def generate():
     for name, layout in DISTILLED.items():
         with tempfile.TemporaryDirectory() as folder:
             golden[name] = distilled(Path(folder), *layout)
+    for name, layout in SEEING.items():
+        with tempfile.TemporaryDirectory() as folder:
+            golden[name] = seeing(Path(folder), *layout)
     path = HERE / "checkpoints" / "single_file.json.gz"
     path.write_bytes(gzip.compress(json.dumps(golden).encode(), 9, mtime=0))
     print(path.relative_to(HERE), f"{path.stat().st_size / 1e6:.2f} MB")
