@@ -3,8 +3,9 @@ import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'no
 import { join, resolve } from 'node:path';
 import { runExamples } from '../../docs/examples.js';
 import { Image } from '../../lib/image/image.js';
+import { editFolders } from '../support/edit_folders.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { refinerFolder, TINY_XL } from '../support/tiny_pipeline.js';
+import { refinerFolder, TINY, TINY_XL } from '../support/tiny_pipeline.js';
 
 /** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, perhaps a file of that folder. */
 const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'refiner' | 'lora' | 'ipAdapter', file?: string]> = [
@@ -64,6 +65,19 @@ describe('Examples in the docs', () => {
       'TencentARC/t2i-adapter-sketch-sdxl-1.0': resolve('spec/golden/pipelines/t2i/xl').replaceAll('\\', '/'),
       'stabilityai/stable-diffusion-xl-base-1.0': resolve(TINY_XL).replaceAll('\\', '/'), "variant: 'fp16'": 'variant: undefined',
     };
+    for (const file of await runExamples(join(folder(), 'section.md'), folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
+  });
+
+  it('docs/beyond_the_prompt.md changes and enlarges pictures, with small models in the places of large ones', async () => {
+    const [, section] = /^## Changed as a text says\n(.*?)^## A black picture/ms.exec(readFileSync('docs/beyond_the_prompt.md', 'utf8'))!;
+    writeFileSync(join(folder(), 'section.md'), section);
+    for (const name of ['mountains', 'cats', 'depths', 'small_cat']) await new Image(new Uint8Array(16 * 16 * 3).map((_, i) => i), 16, 16).save(join(folder(), `${name}.png`));
+    const models = {
+      'timbrooks/instruct-pix2pix': editFolders.edit(join(folder(), 'edit')), 'stabilityai/stable-diffusion-2-depth': editFolders.depth(join(folder(), 'depth')),
+      'stabilityai/stable-diffusion-x4-upscaler': editFolders.upscale(join(folder(), 'upscale')),
+      'stabilityai/sd-x2-latent-upscaler': editFolders.latent_upscale(join(folder(), 'latent_upscale')), 'stable-diffusion-v1-5/stable-diffusion-v1-5': resolve(TINY),
+    };
+    const replace = Object.fromEntries(Object.entries(models).map(([name, path]) => [name, path.replaceAll('\\', '/')]));
     for (const file of await runExamples(join(folder(), 'section.md'), folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
   });
 
