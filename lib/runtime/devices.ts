@@ -9,7 +9,7 @@ import { guardWasmMemory } from './wasm_memory.js';
 
 /**
  * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,
- * `webgpu` with a page that imports `@tensorflow/tfjs-backend-webgpu`.
+ * `webgpu` too, or with the npm package `webgpu` in Node.
  */
 export type Device = 'cuda' | 'cpu' | 'wasm' | 'webgpu' | 'webgl';
 
@@ -33,6 +33,8 @@ export interface DeviceStatus {
   readonly available: boolean;
   /** What it is, or what is missing and how to get it. */
   readonly detail: string;
+  /** Whether `auto` leaves it out, though it works. */
+  readonly onlyByName?: boolean;
 }
 
 export interface DeviceReport {
@@ -64,6 +66,7 @@ let current: Device | null = null;
 
 const inNode = () => tf.env().getBool('IS_NODE');
 const importNative = () => import('./native/native.js'); // only ever in Node: a page cannot load it
+const importWebGpu = () => import('./webgpu/load.js');
 
 /**
  * Makes `device` the one that every later op runs on. Tensors made on another one move when they are first used.
@@ -90,7 +93,7 @@ export async function useDevice(device: Device | 'auto', options: DeviceOptions 
     await start(device, options);
     return device;
   }
-  for (const candidate of statuses.filter(status => status.available)) {
+  for (const candidate of statuses.filter(isForAuto)) {
     try {
       await start(candidate.device, options);
       return candidate.device;
@@ -120,6 +123,7 @@ async function start(device: Device, options: DeviceOptions = {}): Promise<void>
   warnOfSecondTfjs();
   try {
     if (device === 'cuda' || device === 'cpu') await (await importNative()).loadNative(device, options);
+    if (device === 'webgpu') await (await importWebGpu()).loadWebGpu();
     if (device === 'wasm') await startWasm();
     else if (!await tf.setBackend(BACKENDS[device])) throw new Error('tfjs could not start it');
     if (device === 'wasm') guardWasmMemory();
@@ -129,29 +133,34 @@ async function start(device: Device, options: DeviceOptions = {}): Promise<void>
   }
 }
 
-/** What can be used on this machine, best first. */
+/** What `auto` can take on this machine, best first. */
 export async function availableDevices(): Promise<Device[]> {
-  return (await deviceStatuses()).filter(status => status.available).map(status => status.device);
+  return (await deviceStatuses()).filter(isForAuto).map(status => status.device);
 }
 
 /** What this machine has, what 'auto' takes, and what the other devices lack. Loads no backend. */
 export async function describeDevices(): Promise<DeviceReport> {
   const devices = await deviceStatuses();
-  const auto = devices.find(status => status.available)!.device;
+  const auto = devices.find(isForAuto)!.device;
   const { versions, ...machine } = inNode() ? await (await importNative()).machine() : { versions: {} };
   return { devices, auto, versions: { tfjs: tf.version.tfjs, ...versions }, ...machine };
 }
 
+function isForAuto({ available, onlyByName }: DeviceStatus): boolean {
+  return available && !onlyByName;
+}
+
 async function deviceStatuses(): Promise<DeviceStatus[]> {
   const native = inNode() ? await (await importNative()).nativeStatuses() : null;
+  const webgpu = tf.findBackendFactory('webgpu') === null ? await (await importWebGpu()).webgpuStatus() : null; // else the program's own
   const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
   const threads = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'); // in a page that is isolated from others
   return DEVICES.map(device => {
     if (device === 'cuda' || device === 'cpu') return { device, ...native?.[device] ?? { available: false, detail: 'needs Node' } };
+    if (device === 'webgpu' && webgpu) return { device, ...webgpu };
     const available = tf.findBackendFactory(BACKENDS[device]) !== null;
     const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'several threads' : 'one thread'}`
-      : available ? `the backend '${device}' of tfjs`
-        : device === 'webgpu' ? 'import @tensorflow/tfjs-backend-webgpu first' : 'needs a browser';
+      : available ? `the backend '${device}' of tfjs` : 'needs a browser';
     return { device, available, detail };
   });
 }

@@ -1,0 +1,24 @@
+import * as tf from '@tensorflow/tfjs';
+import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
+
+const BACKEND = 'webgpu';
+
+/** Whether there is a GPU for WebGPU, and what it is, or what is missing. Software is not for `auto`: WebAssembly is faster. */
+export async function webgpuStatus(): Promise<{ available: boolean; detail: string; onlyByName?: boolean }> {
+  const found = await findAdapter();
+  if ('missing' in found) return { available: false, detail: found.missing };
+  const detail = describeAdapter(found);
+  return found.isSoftware ? { available: true, detail: `${detail}; software, so only when asked for by name`, onlyByName: true } : { available: true, detail };
+}
+
+/** Makes tfjs's backend `webgpu` the one that checks what the GPU did, unless the program runs another one already. */
+export async function loadWebGpu(): Promise<void> {
+  if (tf.engine().registry[BACKEND]) return;
+  const { CheckedWebGpuBackend } = await import('./webgpu_backend.js'); // with tfjs's kernels, and a factory
+  tf.removeBackend(BACKEND);
+  tf.registerBackend(BACKEND, async () => {
+    const found = await findAdapter();
+    if ('missing' in found) throw new Error(found.missing);
+    return new CheckedWebGpuBackend(await requestDevice(found.adapter), found.adapter.info);
+  }, 3); // as tfjs's own
+}
