@@ -15,9 +15,9 @@ export async function countFlops<T>(work: () => T | Promise<T>): Promise<{ resul
   const { linear } = kernels ?? {};
   const backend = tf.getBackend();
   if (linear) {
-    networkKernels.provide(backend, { ...kernels, linear: (x, weight, bias) => {
-      const out = linear(x, weight, bias);
-      flops += 2 * out.size * weight.shape[0];
+    networkKernels.provide(backend, { ...kernels, linear: (x, weight, ...more) => {
+      const out = linear(x, weight, ...more);
+      if (out) flops += 2 * out.size * weight.shape[0];
       return out;
     } });
   }
@@ -35,6 +35,8 @@ function termsPerElement(kernel: string, inputs: tf.NamedTensorMap, attrs: { tra
     const [height, width, channels] = inputs.filter.shape;
     return height * width * channels!;
   }
+  if (kernel === 'NetworkConv2d') return inputs.weight.shape.slice(0, 3).reduce((product, size) => product * size);
+  if (kernel === 'NetworkAttention') return 2 * inputs.key.shape[1]!;
   if (kernel === tf.BatchMatMul || kernel === tf._FusedMatMul) return inputs.a.shape.at(attrs.transposeA ? -2 : -1)!;
   return 0;
 }

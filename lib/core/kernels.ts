@@ -1,16 +1,37 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
 
+/** What is added to a result: made when that is written, for it takes memory. */
+export type Addend = () => tf.Tensor;
+
+export interface GroupNormOptions {
+  readonly groups: number;
+  readonly epsilon: number;
+  readonly silu: boolean;
+}
+
+export interface Conv2dGeometry {
+  readonly stride: number;
+  /** Top, bottom, left, right. */
+  readonly padding: readonly [number, number, number, number];
+}
+
 /** What a backend may have better than the ops that a layer would run for it. Numbers come and go in the type that `x` has, halves too. */
 export interface Kernels {
   /** x * sigmoid(x) */
   silu(x: tf.Tensor): tf.Tensor;
-  /** As the layer GroupNorm; undefined where the layer's own ops are faster. */
-  groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { groups: number; epsilon: number }): tf.Tensor | undefined;
-  /** As the layer Linear. */
-  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor;
+  /** As the layer GroupNorm, and `silu` of it if that is wanted; undefined where the layer's own ops are faster. */
+  groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: GroupNormOptions): tf.Tensor | undefined;
+  /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. */
+  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
+  /** As the layer Conv2d, plus `addend`; undefined for sizes that it does not take. */
+  conv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
   /** As the layer LayerNorm. */
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { epsilon: number }): tf.Tensor;
+  /** As scaledDotProductAttention, without holding scores; undefined for sizes that it does not take. */
+  attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: { heads: number; mask?: tf.Tensor }): tf.Tensor | undefined;
+  /** value * gelu(gate) of `[..., 2 * features]`, of which the first half is the value. */
+  geglu(x: tf.Tensor): tf.Tensor;
   /** How many bytes of attention's scores to hold at once: fewer take longer where each op takes a while to begin. */
   scoreBytes: number;
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 import { gelu } from './activations.js';
 import { concat, range, slice } from './chunks.js';
 import { Linear } from './linear.js';
@@ -33,10 +34,18 @@ export class FeedForward extends Block {
 
   private forwardRows(rows: tf.Tensor): tf.Tensor {
     return tf.tidy(() => {
-      const [value, gate] = tf.tidy(() => tf.split(this.projIn.forward(rows), 2, -1));
-      const gated = tf.tidy(() => tf.mul(value, gelu(gate)));
-      tf.dispose([value, gate]);
+      const projected = this.projIn.forward(rows);
+      const gated = kernels().geglu?.(projected) ?? gate(projected);
+      projected.dispose();
       return this.projOut.forward(gated);
     });
   }
+}
+
+/** value * gelu(gate) of both, one behind the other. */
+function gate(projected: tf.Tensor): tf.Tensor {
+  return tf.tidy(() => {
+    const [value, gate] = tf.split(projected, 2, -1);
+    return tf.mul(value, gelu(gate));
+  });
 }

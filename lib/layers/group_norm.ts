@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { kernels } from '../core/kernels.js';
 import { narrow, widen } from '../core/precision.js';
+import { silu, type Activation } from './activations.js';
 
 /** From so many on, a product is the fastest way to their mean. */
 const MANY_PIXELS = 1024;
@@ -23,8 +24,9 @@ export class GroupNorm extends Block {
     this.addParameter('bias', [channels]);
   }
 
-  compute(x: tf.Tensor): tf.Tensor {
-    return groupNorm(x, this.parameter('weight'), this.parameter('bias'), this);
+  /** @param activation of the result: by SiLU some backends do both at once. */
+  compute(x: tf.Tensor, activation?: Activation): tf.Tensor {
+    return groupNorm(x, this.parameter('weight'), this.parameter('bias'), this, activation);
   }
 }
 
@@ -41,8 +43,13 @@ export function checkGroups(name: string, channels: number, groups: number): voi
 }
 
 /** As the layer GroupNorm, with weight and bias `[channels]` from elsewhere. */
-export function groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, groups: Groups): tf.Tensor {
-  return kernels().groupNorm?.(x, weight, bias, groups) ?? compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D, groups);
+export function groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, sizes: Groups, activation?: Activation): tf.Tensor {
+  const { groups, epsilon } = sizes;
+  const atOnce = activation === silu;
+  const fused = kernels().groupNorm?.(x, weight, bias, { groups, epsilon, silu: atOnce });
+  if (fused && (atOnce || !activation)) return fused;
+  const normalized = fused ?? compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D, sizes);
+  return activation?.(normalized) ?? normalized;
 }
 
 function compose(x: tf.Tensor, weight: tf.Tensor1D, bias: tf.Tensor1D, groups: Groups): tf.Tensor {

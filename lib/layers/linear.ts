@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
-import { kernels } from '../core/kernels.js';
+import { kernels, type Addend } from '../core/kernels.js';
 
 /**
  * y = x W + b over the last axis.
@@ -17,10 +17,14 @@ export class Linear extends Block {
     if (bias) this.addParameter('bias', [outFeatures]);
   }
 
-  compute(x: tf.Tensor): tf.Tensor {
+  /** @param addend added to the result, shaped like it. */
+  compute(x: tf.Tensor, addend?: Addend): tf.Tensor {
     const weight = this.parameter('weight');
     const bias = this.has('bias') ? this.parameter('bias') : undefined;
-    return kernels().linear?.(x, weight, bias) ?? this.compose(x, weight, bias);
+    const fused = kernels().linear?.(x, weight, bias, addend);
+    if (fused) return fused;
+    const y = this.compose(x, weight, bias);
+    return addend ? tf.add(y, addend()) : y;
   }
 
   private compose(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor {

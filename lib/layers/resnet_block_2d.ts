@@ -63,21 +63,25 @@ export class ResnetBlock2D extends Block {
   compute(x: tf.Tensor, temb?: tf.Tensor): tf.Tensor {
     const { activation, outputScaleFactor } = this.options;
     const resampling = this.resample ? [RESAMPLING[this.resample]] : [];
-    const hidden = follow(x, [this.norm1, activation, ...resampling, this.conv1, ...this.normWith(temb), activation, this.conv2]);
-    const sum = tf.add(follow(x, this.convShortcut ? [...resampling, this.convShortcut] : resampling), hidden);
+    const shortcut = () => follow(x, this.convShortcut ? [...resampling, this.convShortcut] : resampling);
+    const sum = follow(x, [
+      state => this.norm1.forward(state, activation), ...resampling, this.conv1, ...this.normWith(temb),
+      state => this.conv2.forward(state, shortcut),
+    ]);
     return outputScaleFactor === 1 ? sum : tf.div(sum, outputScaleFactor);
   }
 
-  /** The second norm, with what the time embedding changes before or after it. */
+  /** The second norm and the activation, with what the time embedding changes before or between them. */
   private normWith(temb: tf.Tensor | undefined): Step[] {
     const { timeEmbProj, norm2, options: { activation, skipTimeAct, timeScaleShift } } = this;
-    if (!timeEmbProj || !temb) return [norm2];
+    const normalize = (state: tf.Tensor) => norm2.forward(state, activation);
+    if (!timeEmbProj || !temb) return [normalize];
     const time = () => tf.reshape(timeEmbProj.forward(skipTimeAct ? temb : activation(temb)), [-1, 1, 1, timeEmbProj.outFeatures]);
-    if (timeScaleShift === 'default') return [state => tf.add(state, time()), norm2];
+    if (timeScaleShift === 'default') return [state => tf.add(state, time()), normalize];
     return [norm2, state => {
       const [scale, shift] = tf.split(time(), 2, -1);
       return tf.add(tf.mul(state, tf.add(scale, 1)), shift);
-    }];
+    }, activation];
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

@@ -28,6 +28,8 @@ export interface AttentionOptions {
  */
 export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: AttentionOptions): tf.Tensor {
   const { heads, mask, maxHeads = Infinity, maxScoreBytes = defaultScoreBytes() } = options;
+  const fused = kernels().attention?.(query, key, value, { heads, mask });
+  if (fused) return fused;
   const [batch, queries, features] = query.shape;
   const keys = key.shape[1]!;
   const headSize = features / heads;

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs';
 import type { Kernels } from '../../core/kernels.js';
 import { isHalf, TF, type, type Metadata } from './binding.js';
 import type { Gpu } from './cuda/nvidia.js';
@@ -13,26 +14,28 @@ const SCORES_OF_GPU = { bytes: 2 ** 28, share: 1 / 64 };
 /** What networks compute, in as few ops as TensorFlow has for it, all of which XLA knows too. */
 export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernels> {
   const { onGpu } = backend;
+  const silu = (x: tf.Tensor) => backend.executeSingleOutput('SoftplusGrad', [type('T', TF.FLOAT)], [x, x]); // x times softplus' slope
   return {
     scoreBytes: gpu?.memory && Math.min(SCORES_OF_GPU.bytes, gpu.memory * 2 ** 20 * SCORES_OF_GPU.share),
 
-    silu: x => backend.executeSingleOutput('SoftplusGrad', [type('T', TF.FLOAT)], [x, x]), // x times softplus' slope
+    silu,
 
-    linear: (x, weight, bias) => {
+    linear: (x, weight, bias, addend) => {
       const [inFeatures, outFeatures] = weight.shape;
       const dtype = [x, weight].map(({ dataId }) => backend.dataOf(dataId).dtype).find(isHalf) ?? TF.FLOAT;
-      return backend.compute(scope => {
+      const product = backend.compute(scope => {
         const product = scope.matMul(backend.lend(x, [x.size / inFeatures, inFeatures], dtype), backend.lend(weight, weight.shape, dtype));
         return bias ? scope.op('AddV2', product, backend.lend(bias, bias.shape, dtype)) : product;
       }, [...x.shape.slice(0, -1), outFeatures]);
+      return addend ? tf.add(product, addend()) : product;
     },
 
-    groupNorm: (x, weight, bias, { groups, epsilon }) => {
+    groupNorm: (x, weight, bias, { groups, epsilon, silu: activated }) => {
       const [batch] = x.shape;
       const channels = weight.size;
       if (!onGpu && x.size / batch > MANY_ELEMENTS) return undefined;
       const axes = onGpu ? [[1, 3]] : [[1], [3]]; // of one op each: a CPU takes one axis at a time, much faster
-      return backend.compute(scope => {
+      const normalized = backend.compute(scope => {
         const inGroups = [groups, channels / groups];
         const given = backend.lend(x, [batch, x.size / batch / channels, ...inGroups]);
         const { centered, scale } = standardize(scope, given, epsilon, of => axes.reduce((last, each) => scope.mean(last, each), of));
@@ -40,6 +43,7 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
         scope.free(centered);
         return scope.cast(scope.op('AddV2', scaled, backend.lend(bias, inGroups, TF.FLOAT)), given.dtype);
       }, x.shape);
+      return activated ? silu(normalized) : normalized;
     },
 
     layerNorm: (x, weight, bias, { epsilon }) => backend.compute(scope => {

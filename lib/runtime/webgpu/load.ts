@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
+import { networkKernels } from '../../core/kernels.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
+import { registerKernels, webgpuKernels } from './kernels.js';
 
 const BACKEND = 'webgpu';
 
@@ -8,13 +10,16 @@ export async function webgpuStatus(): Promise<{ available: boolean; detail: stri
   const found = await findAdapter();
   if ('missing' in found) return { available: false, detail: found.missing };
   const detail = describeAdapter(found);
-  return found.isSoftware ? { available: true, detail: `${detail}; software, so only when asked for by name`, onlyByName: true } : { available: true, detail };
+  if (!found.isSoftware) return { available: true, detail };
+  return { available: true, onlyByName: true, detail: `${detail}; software, so only when asked for by name` };
 }
 
 /** Makes tfjs's backend `webgpu` the one that checks what the GPU did, unless the program runs another one already. */
 export async function loadWebGpu(): Promise<void> {
   if (tf.engine().registry[BACKEND]) return;
   const { CheckedWebGpuBackend } = await import('./webgpu_backend.js'); // with tfjs's kernels, and a factory
+  registerKernels();
+  networkKernels.provide(BACKEND, webgpuKernels);
   tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();

@@ -1,0 +1,17 @@
+import { TOTAL, WORKGROUP, type Kernel } from './program.js';
+
+/** A workgroup for each row: mean, then deviation from it, as the layer has it. */
+export const LAYER_NORM: Kernel = {
+  key: 'layer norm', inputs: ['x', 'weight', 'bias'], numbers: ['rows', 'features'], fractions: ['epsilon'], code: `${TOTAL}
+  fn main(index: i32) {
+    let n = uniforms.features;
+    let base = min(index / ${WORKGROUP}, uniforms.rows - 1) * n;
+    var sum = 0.0;
+    for (var i = i32(localIndex); i < n; i += ${WORKGROUP}) { sum += x[base + i]; }
+    let mean = total(sum) / f32(n);
+    var squares = 0.0;
+    for (var i = i32(localIndex); i < n; i += ${WORKGROUP}) { let d = x[base + i] - mean; squares += d * d; }
+    let scale = inverseSqrt(total(squares) / f32(n) + uniforms.epsilon);
+    for (var i = i32(localIndex); i < n; i += ${WORKGROUP}) { result[base + i] = (x[base + i] - mean) * scale * weight[i] + bias[i]; }
+  }`,
+};
