@@ -18,7 +18,7 @@ import { getGuidanceScaleEmbedding, getTimestepEmbedding, TimestepEmbedding, typ
 import { Transformer2DModel } from '../../lib/layers/transformer_2d.js';
 import { Upsample2D } from '../../lib/layers/upsample_2d.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
-import { expectClose } from '../support/close.js';
+import { expectClose, expectValues } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
@@ -64,9 +64,9 @@ describeOnDevices('layers equal torch and diffusers', () => {
       const forward: Forward = block ? (...inputs) => block.forward(...inputs, ...(size ? [size as unknown as tf.Tensor] : [])) as tf.Tensor : FUNCTIONS[layer](...args as never[]);
       for (let run = 0; run < runs; run++) {
         const inputs = Object.keys(golden.tensors).filter(key => key.startsWith(`${index}/${run}/in/`)).map(key => goldenTensor(golden, key));
-        await expectNoLeak(() => {
+        await expectNoLeak(async () => {
           const out = forward(...inputs);
-          expectClose(out, golden.tensors[`${index}/${run}/out`], TOLERANCES[layer] ?? { atol: 2e-5, rtol: 2e-5 });
+          await expectValues(out, golden.tensors[`${index}/${run}/out`], TOLERANCES[layer] ?? { atol: 2e-5, rtol: 2e-5 });
           return out;
         });
         tf.dispose(inputs);
@@ -78,7 +78,7 @@ describeOnDevices('layers equal torch and diffusers', () => {
   it('covers every class', () => {
     assert.deepEqual(Object.keys(CLASSES).filter(name => !cases.some(({ layer }) => layer === name)), []);
   });
-});
+}, { awaits: true });
 
 describeOnDevices('attention in chunks', () => {
   const limits = [{ maxHeads: 1 }, { maxHeads: 3 }, { maxScoreBytes: 1 }, { maxScoreBytes: 4 * 5 * 6 }, { maxScoreBytes: 4 * 5 * 9 * 2 }, { maxHeads: 2, maxScoreBytes: 4 * 5 * 4 }];

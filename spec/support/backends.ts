@@ -1,14 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { describeDevices, useDevice, type Device } from '../../lib/runtime/devices.js';
+import { offerSoftwareGpu } from './software_gpu.js';
 
 /** Those named in DEVICES (`DEVICES=wasm npm test`), or all, but of cuda and cpu only the better: TensorFlow runs on one in a process. */
 async function devicesToTest(): Promise<Device[]> {
+  offerSoftwareGpu();
   const { devices } = await describeDevices();
   const wanted = process.env.DEVICES?.split(',');
   const present = devices.filter(({ device, available }) => available && (wanted?.includes(device) ?? true)).map(({ device }) => device);
   const tested = present.filter(device => device !== 'cpu' || !present.includes('cuda'));
-  const absent = devices.filter(({ device }) => (device === 'cuda' || device === 'cpu') && !tested.includes(device))
+  const absent = devices.filter(({ device }) => device !== 'webgl' && device !== 'wasm' && !tested.includes(device))
     .map(({ device, available, detail }) => `not on ${device} (${available ? `DEVICES=${device} npm test` : detail})`);
   console.log(`Specs run on ${[tested.join(' and '), ...absent].join(', ')}.`);
   return tested;
@@ -16,9 +18,12 @@ async function devicesToTest(): Promise<Device[]> {
 
 const devices = await devicesToTest();
 
-/** Registers `body` once per device of this machine: everything made of ops must hold on each. */
-export function describeOnDevices(title: string, body: (device: Device) => void): void {
-  for (const device of devices) {
+/**
+ * Registers `body` once per device of this machine: everything made of ops must hold on each.
+ * @param options `awaits`: whether it waits for values, as with expectValues, so that WebGPU can run it too.
+ */
+export function describeOnDevices(title: string, body: (device: Device) => void, { awaits = false } = {}): void {
+  for (const device of devices.filter(device => awaits || device !== 'webgpu')) {
     describe(`${title} (${device})`, () => {
       before(() => useDevice(device));
       body(device);

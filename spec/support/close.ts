@@ -20,3 +20,8 @@ export function expectClose(actual: tf.Tensor | Values, expected: Values, { atol
   }
   assert.ok(worst <= 1, `worst at ${at}: got ${data[at]}, expected ${expected.data[at]} (atol ${atol}, rtol ${rtol})`);
 }
+
+/** As expectClose, of a tensor whose values it waits for: WebGPU in Node gives them no other way. */
+export async function expectValues(actual: tf.Tensor, expected: Values, tolerance?: { atol?: number; rtol?: number }): Promise<void> {
+  expectClose({ shape: actual.shape, data: await actual.data() }, expected, tolerance);
+}

@@ -22,9 +22,9 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
 
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */
   override async read(dataId: object): Promise<Awaited<ReturnType<WebGPUBackend['read']>>> {
-    const values = await super.read(dataId);
+    const values = await super.read(dataId).catch(error => { this.fault ??= error as Error; });
     const { fault } = this;
-    if (!fault) return values;
+    if (!fault) return values!;
     this.fault = undefined; // what comes next may fit
     const data = this.tensorMap.get(dataId);
     if (data.resource) data.values = null as never; // which super keeps for the next read
