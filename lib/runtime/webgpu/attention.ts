@@ -17,8 +17,8 @@ export function threadsOfQuery(headSize: number): number | undefined {
 }
 
 /**
- * Attention with a running softmax (arXiv:2205.14135), which holds no scores: a workgroup has some queries of a head, and goes over tiles of
- * keys and values. Heads lie side by side in a token's features, so nothing is split or joined before and after.
+ * Attention with a running softmax (arXiv:2205.14135), which holds no scores: a workgroup has some queries of a head, and goes over tiles
+ * of keys and values. Heads lie side by side in a token's features, so nothing is split or joined before and after.
  */
 export function attention({ headSize, masked }: AttentionKind): Kernel {
   const threads = threadsOfQuery(headSize)!;
