@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
 
-/** What is added to a result: made when that is written, for it takes memory. */
+/** What is added to a result, of as many elements: made when that is written, for it takes memory. */
 export type Addend = () => tf.Tensor;
 
 export interface GroupNormOptions {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Addend } from '../core/kernels.js';
 import { GroupNorm } from './group_norm.js';
 import { IPAdapterAttention, type ScaledImagePrompts } from './ip_adapter_attention.js';
 import { LayerNorm } from './layer_norm.js';
@@ -60,13 +61,16 @@ export class Attention extends MultiHeadAttention {
     this.ipAdapters = adapters && this.add('processor', adapters);
   }
 
-  /** @param images pictures to attend to besides, where there are IP-Adapters. */
-  compute(x: tf.Tensor, context: tf.Tensor = x, images?: ScaledImagePrompts): tf.Tensor {
+  /**
+   * @param images pictures to attend to besides, where there are IP-Adapters.
+   * @param addend added to the result.
+   */
+  compute(x: tf.Tensor, context: tf.Tensor = x, images?: ScaledImagePrompts, addend?: Addend): tf.Tensor {
     const query = this.toQ.forward(x);
     const normed = this.normCross?.forward(context) ?? context;
     const attended = this.attend(query, this.toK.forward(normed), this.toV.forward(normed));
     const added = images && this.ipAdapters?.forward(query, images);
-    return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended);
+    return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended, addend);
   }
 }
 
@@ -88,6 +92,6 @@ export class SpatialAttention extends Attention {
   override compute(x: tf.Tensor): tf.Tensor {
     const [batch, height, width, channels] = x.shape;
     const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width, channels]);
-    return tf.add(tf.reshape(super.compute(tokens), x.shape), x);
+    return tf.reshape(super.compute(tokens, undefined, undefined, () => x), x.shape);
   }
 }

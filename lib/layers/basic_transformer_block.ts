@@ -1,10 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import type { Addend } from '../core/kernels.js';
 import { Attention } from './attention.js';
 import { FeedForward } from './feed_forward.js';
 import type { ScaledImagePrompts } from './ip_adapter_attention.js';
 import { LayerNorm } from './layer_norm.js';
 import { matchTokens, type TokenMergingOptions } from './token_merging.js';
+
+/** Whether it sees tokens merged, what normalizes them, and what is added to them. */
+type Sublayer = [merges: boolean | undefined, norm: LayerNorm, layer: (tokens: tf.Tensor, addend?: Addend) => tf.Tensor];
 
 export interface BasicTransformerBlockConfig {
   dim: number;
@@ -52,12 +56,15 @@ export class BasicTransformerBlock extends Block {
   compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number], images?: ScaledImagePrompts): tf.Tensor {
     const { merging } = this;
     const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
-    const onMerged = (merges: boolean | undefined, tokens: tf.Tensor, layer: (tokens: tf.Tensor) => tf.Tensor) =>
-      match && merges ? match.unmerge(layer(match.merge(tokens))) : layer(tokens);
     const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
-    x = tf.add(x, onMerged(merging?.mergeAttn, this.norm1.forward(x), tokens => this.attn1.forward(tokens, context)));
-    x = tf.add(x, onMerged(merging?.mergeCrossattn, this.norm2.forward(x),
-      tokens => this.attn2.forward(tokens, encoderHiddenStates, images)));
-    return tf.add(x, onMerged(merging?.mergeMlp, this.norm3.forward(x), tokens => this.ff.forward(tokens)));
+    const sublayers: Sublayer[] = [
+      [merging?.mergeAttn, this.norm1, (tokens, addend) => this.attn1.forward(tokens, context, undefined, addend)],
+      [merging?.mergeCrossattn, this.norm2, (tokens, addend) => this.attn2.forward(tokens, encoderHiddenStates, images, addend)],
+      [merging?.mergeMlp, this.norm3, (tokens, addend) => this.ff.forward(tokens, addend)],
+    ];
+    return sublayers.reduce((state, [merges, norm, layer]) => {
+      const tokens = norm.forward(state);
+      return match && merges ? tf.add(state, match.unmerge(layer(match.merge(tokens)))) : layer(tokens, () => state);
+    }, x);
   }
 }

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
-import { kernels } from '../core/kernels.js';
+import { kernels, type Addend } from '../core/kernels.js';
 import { gelu } from './activations.js';
 import { concat, range, slice } from './chunks.js';
 import { Linear } from './linear.js';
@@ -25,19 +25,23 @@ export class FeedForward extends Block {
     this.projOut = this.add('net.2', new Linear(4 * dim, dim));
   }
 
-  compute(x: tf.Tensor): tf.Tensor {
+  /** @param addend added to the result. */
+  compute(x: tf.Tensor, addend?: Addend): tf.Tensor {
     const rows = tf.reshape(x, [-1, this.dim]);
     const rowsAtOnce = Math.max(1, Math.floor(MAX_BYTES / (4 * 8 * this.dim)));
-    const parts = range(rows.shape[0], rowsAtOnce).map(([start, count]) => this.forwardRows(slice(rows, [start, 0], [count, this.dim])));
+    const parts = range(rows.shape[0], rowsAtOnce).map(([start, count], _, { length }) => {
+      const part = (all: tf.Tensor) => slice(all, [start, 0], [count, this.dim]);
+      return this.forwardRows(part(rows), addend && length > 1 ? () => part(tf.reshape(addend(), rows.shape)) : addend);
+    });
     return tf.reshape(concat(parts, 0), x.shape);
   }
 
-  private forwardRows(rows: tf.Tensor): tf.Tensor {
+  private forwardRows(rows: tf.Tensor, addend?: Addend): tf.Tensor {
     return tf.tidy(() => {
       const projected = this.projIn.forward(rows);
       const gated = kernels().geglu?.(projected) ?? gate(projected);
       projected.dispose();
-      return this.projOut.forward(gated);
+      return this.projOut.forward(gated, addend);
     });
   }
 }

@@ -17,14 +17,14 @@ export class Linear extends Block {
     if (bias) this.addParameter('bias', [outFeatures]);
   }
 
-  /** @param addend added to the result, shaped like it. */
+  /** @param addend added to the result. */
   compute(x: tf.Tensor, addend?: Addend): tf.Tensor {
     const weight = this.parameter('weight');
     const bias = this.has('bias') ? this.parameter('bias') : undefined;
     const fused = kernels().linear?.(x, weight, bias, addend);
     if (fused) return fused;
     const y = this.compose(x, weight, bias);
-    return addend ? tf.add(y, addend()) : y;
+    return addend ? tf.add(y, tf.reshape(addend(), y.shape)) : y;
   }
 
   private compose(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor): tf.Tensor {

@@ -44,6 +44,6 @@ export class Transformer2DModel extends Block {
     const tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
     const size = [height, width!] as const;
     const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, size, images)));
-    return tf.add(tf.reshape(this.projOut.forward(transformed), x.shape), x);
+    return tf.reshape(this.projOut.forward(transformed, () => x), x.shape);
   }
 }

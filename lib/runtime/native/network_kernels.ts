@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import type { Kernels } from '../../core/kernels.js';
 import { isHalf, TF, type, type Metadata } from './binding.js';
 import type { Gpu } from './cuda/nvidia.js';
@@ -23,11 +23,12 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
     linear: (x, weight, bias, addend) => {
       const [inFeatures, outFeatures] = weight.shape;
       const dtype = [x, weight].map(({ dataId }) => backend.dataOf(dataId).dtype).find(isHalf) ?? TF.FLOAT;
-      const product = backend.compute(scope => {
+      const added = addend?.();
+      return backend.compute(scope => {
         const product = scope.matMul(backend.lend(x, [x.size / inFeatures, inFeatures], dtype), backend.lend(weight, weight.shape, dtype));
-        return bias ? scope.op('AddV2', product, backend.lend(bias, bias.shape, dtype)) : product;
+        const biased = bias ? scope.op('AddV2', product, backend.lend(bias, bias.shape, dtype)) : product;
+        return added ? scope.op('AddV2', biased, backend.lend(added, [x.size / inFeatures, outFeatures], dtype)) : biased;
       }, [...x.shape.slice(0, -1), outFeatures]);
-      return addend ? tf.add(product, addend()) : product;
     },
 
     groupNorm: (x, weight, bias, { groups, epsilon, silu: activated }) => {
