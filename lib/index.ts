@@ -61,6 +61,7 @@ export type { Component, ComponentPlace, Family } from './pipelines/component.js
 export type { PipelineClass, UsualPipeline } from './pipelines/registry.js';
 export type { CompileOptions } from './pipelines/compilation.js';
 export type { GraphOptions } from './core/graph.js';
+export type { Addend } from './core/kernels.js';
 export { NotANumberError } from './pipelines/not_a_number.js';
 export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
 export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
