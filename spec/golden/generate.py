@@ -5,6 +5,7 @@
 
 Seeded: a second run writes the same values. Activations are saved channels-last, as the library has them; weights as torch has them.
 """
+import gzip
 import importlib
 import json
 import pkgutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save as serialize
 
 HERE = Path(__file__).parent
 
@@ -24,12 +25,19 @@ def channels_last(t):
 
 
 def save(name, tensors, meta=None):
-    """Writes HERE/<name>.safetensors; `meta` is any JSON value, kept as text in the file's metadata."""
-    path = HERE / f"{name}.safetensors"
+    """Writes HERE/<name>.safetensors.gz; `meta` is any JSON value, kept as text in the file's metadata."""
+    path = HERE / f"{name}.safetensors.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {k: np.ascontiguousarray(v.detach().numpy() if isinstance(v, torch.Tensor) else v) for k, v in tensors.items()}
-    save_file(arrays, path, metadata={"format": "np", "meta": json.dumps(meta)})
+    path.write_bytes(gzip.compress(serialize(arrays, metadata={"format": "np", "meta": json.dumps(meta)}), 9, mtime=0))
     print(path.relative_to(HERE), f"{path.stat().st_size / 1e6:.2f} MB")
+
+
+def saved(name):
+    """What `save` wrote: tensors of torch, and the meta."""
+    content = gzip.decompress((HERE / f"{name}.safetensors.gz").read_bytes())
+    header = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])
+    return {k: torch.from_numpy(v) for k, v in load(content).items()}, json.loads(header["__metadata__"]["meta"])
 
 
 if __name__ == "__main__":

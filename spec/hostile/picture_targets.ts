@@ -6,11 +6,11 @@ import { golden, type Target } from './target.js';
 
 /** Pictures to begin from, and what they say of themselves. */
 export function pictureTargets(): Target[] {
-  const { tensors } = readSafetensors(golden('pictures/pictures.safetensors'));
+  const { tensors } = readSafetensors(golden('pictures/pictures.safetensors.gz'));
   const pictures = ['texts', 'colour 3, 4 bits, interlaced'].map(name => Uint8Array.from(tensors[`${name}/png`].data));
   const parameters = 'a cat\nNegative prompt: a dog\nSteps: 20, Sampler: "Euler, \\"a\\"", CFG scale: 7.5, Seed: 1, Size: 512x512, Model: x, Clip skip: 2';
   const read = async (bytes: Uint8Array) => void parseGenerationParameters((await Image.fromPng(bytes)).text.parameters ?? '');
-  const photos = readSafetensors(golden('pictures/photos.safetensors')).tensors;
+  const photos = readSafetensors(golden('pictures/photos.safetensors.gz')).tensors;
   const photo = (name: string) => Uint8Array.from(photos[`${name}/file`].data);
   const header = [0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 1];
   const rows = Array<number>(52).fill(1); // interlaced

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { parseJson } from '../../lib/core/json.js';
 import { byteSize, writeSafetensors } from '../../lib/weights/safetensors.js';
 
@@ -10,7 +11,11 @@ export interface Target {
   read(bytes: Uint8Array): Promise<void> | void;
 }
 
-export const golden = (path: string): Uint8Array => new Uint8Array(readFileSync(`spec/golden/${path}`));
+/** A file as it lies, or what is in it if it ends with `.gz`. */
+export const golden = (path: string): Uint8Array => {
+  const bytes = readFileSync(`spec/golden/${path}`);
+  return new Uint8Array(path.endsWith('.gz') ? gunzipSync(bytes) : bytes);
+};
 export const json = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 export const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 export const parse = (name: string, bytes: Uint8Array): unknown => parseJson(name, text(bytes));

@@ -10,7 +10,7 @@ const special = { bos_token: { ...token, content: '<|startoftext|>' }, eos_token
 
 /** Each of the files that a tokenizer is written down in. */
 export function tokenizerTargets(): Target[] {
-  const files = JSON.parse(readSafetensors(golden('tokenizer/clip.safetensors')).metadata.meta).folders.json.files;
+  const files = JSON.parse(readSafetensors(golden('tokenizer/clip.safetensors.gz')).metadata.meta).folders.json.files;
   const [tokenizerJson, config] = ['tokenizer.json', 'tokenizer_config.json'].map(name => json(files[name]));
   return [
     {

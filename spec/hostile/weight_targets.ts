@@ -13,7 +13,7 @@ export async function weightTargets(): Promise<Target[]> {
   const index = { metadata: { total_size: 5 }, weight_map: { a: 'model-00001-of-00002.safetensors', b: 'model-00002-of-00002.safetensors' } };
   return [
     {
-      name: 'safetensors', isJson: false, seeds: [small, golden('weights/dtypes.safetensors').subarray(0, 2000), golden('checkpoints/state.safetensors'), await safetensors({})],
+      name: 'safetensors', isJson: false, seeds: [small, golden('weights/dtypes.safetensors').subarray(0, 2000), golden('checkpoints/state.safetensors.gz'), await safetensors({})],
       read: async bytes => {
         readSafetensors(bytes);
         const source = bytesSource(bytes);

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import { readSafetensors } from '../../lib/weights/safetensors.js';
 import type { Values } from './close.js';
 
@@ -9,8 +10,8 @@ export interface Golden {
   readonly meta: any; // eslint-disable-line @typescript-eslint/no-explicit-any -- each spec knows its own
 }
 
-/** Reads `spec/golden/<name>.safetensors`, made by `spec/golden/generate.py`. */
+/** Reads `spec/golden/<name>.safetensors.gz`, made by `spec/golden/generate.py`. */
 export function loadGolden(name: string): Golden {
-  const file = readSafetensors(readFileSync(`spec/golden/${name}.safetensors`));
+  const file = readSafetensors(gunzipSync(readFileSync(`spec/golden/${name}.safetensors.gz`)));
   return { tensors: file.tensors, meta: JSON.parse(file.metadata.meta ?? '{}') };
 }

@@ -5,9 +5,8 @@ import tomesd
 import torch
 from DeepCache import DeepCacheSDHelper
 from diffusers import AutoencoderTiny, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import load_file
 
-from generate import HERE, channels_last, save
+from generate import channels_last, save, saved
 from parts.layers import randomize, weights
 from parts.models import UNETS
 from parts.pipelines import ROAD, STAR, TINY, picture, quiet, seeded
@@ -32,7 +31,7 @@ TINY_VAE = dict(encoder_block_out_channels=(8,) * 3, decoder_block_out_channels=
 
 def deep_cache():
     tensors, unet = {}, UNet2DConditionModel(**UNETS["sd1"]).eval()
-    stored = load_file(HERE / "models" / "unet_sd1.safetensors")
+    stored, _ = saved("models/unet_sd1")
     unet.load_state_dict({k.removeprefix("weights/"): v.float() for k, v in stored.items() if k.startswith("weights/")})
     for name, (interval, branch, timesteps) in DEEP_CACHE.items():
         pipe = type("Pipe", (), {})()

@@ -1,15 +1,12 @@
 """ControlNets with small random configs like SD1.x's, SD2.x's and SDXL's, and what they add to a UNet; pipelines that they steer."""
-import json
-
 import diffusers
 import numpy as np
 import torch
 from diffusers import (ControlNetModel, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
                        StableDiffusionControlNetPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetImg2ImgPipeline,
                        StableDiffusionXLControlNetInpaintPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline, UNet2DConditionModel)
-from safetensors import safe_open
 
-from generate import HERE, channels_last, save
+from generate import HERE, channels_last, save, saved
 from parts.layers import randomize, weights
 from parts.models import conditions, x
 from parts.pipelines import SECOND_UNET, TINY, mask, picture, quiet, seeded
@@ -24,9 +21,9 @@ CASES = {
 
 def golden_unet(name):
     """The UNet of another golden."""
-    with safe_open(HERE / f"models/unet_{name}.safetensors", "pt") as file:
-        unet = UNet2DConditionModel(**json.loads(file.metadata()["meta"])["config"])
-        unet.load_state_dict({k.removeprefix("weights/"): file.get_tensor(k) for k in file.keys() if k.startswith("weights/")})
+    tensors, meta = saved(f"models/unet_{name}")
+    unet = UNet2DConditionModel(**meta["config"])
+    unet.load_state_dict({k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")})
     return unet.eval()
 
 

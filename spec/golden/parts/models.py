@@ -6,9 +6,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from generate import channels_last, save
 from parts.layers import randomize, weights
 
-SMALL = dict(block_out_channels=(16, 32, 32, 32), norm_num_groups=8)
 UNETS = {
-    "sd1": dict(**SMALL, layers_per_block=2, attention_head_dim=4, cross_attention_dim=24, sample_size=16),
+    "sd1": dict(block_out_channels=(8, 16, 16, 16), norm_num_groups=4, layers_per_block=2, attention_head_dim=4, cross_attention_dim=24, sample_size=16),
     "sd2": dict(block_out_channels=(8, 16, 16, 16), norm_num_groups=8, layers_per_block=2, attention_head_dim=[2, 4, 4, 8], cross_attention_dim=32, use_linear_projection=True, upcast_attention=True, sample_size=24),
     "other": dict(
         block_out_channels=(16, 24), norm_num_groups=4, norm_eps=1e-4, layers_per_block=[1, 2], attention_head_dim=[2, 3], cross_attention_dim=16, transformer_layers_per_block=[1, 2],
