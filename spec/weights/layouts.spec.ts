@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { fits, torchShape, torchToTfjs } from '../../lib/weights/layouts.js';
-import { loadGolden } from '../support/golden.js';
+import { readSafetensors } from '../../lib/weights/safetensors.js';
 
 describe('layouts', () => {
-  const { tensors } = loadGolden('weights/dtypes');
+  const { tensors } = readSafetensors(readFileSync('spec/golden/weights/dtypes.safetensors'));
 
   it('turns torch tensors as torch.permute does, tiles and their rests alike', () => {
     for (const [name, layout] of [['linear', 'linear'], ['conv', 'conv'], ['big_conv', 'conv']] as const) {
