@@ -152,12 +152,12 @@ function isForAuto({ available, onlyByName }: DeviceStatus): boolean {
 
 async function deviceStatuses(): Promise<DeviceStatus[]> {
   const native = inNode() ? await (await importNative()).nativeStatuses() : null;
-  const webgpu = tf.findBackendFactory('webgpu') === null ? await (await importWebGpu()).webgpuStatus() : null; // else the program's own
+  const webgpu = await (await importWebGpu()).webgpuStatus();
   const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
   const threads = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'); // in a page that is isolated from others
   return DEVICES.map(device => {
     if (device === 'cuda' || device === 'cpu') return { device, ...native?.[device] ?? { available: false, detail: 'needs Node' } };
-    if (device === 'webgpu' && webgpu) return { device, ...webgpu };
+    if (device === 'webgpu') return { device, ...webgpu };
     const available = tf.findBackendFactory(BACKENDS[device]) !== null;
     const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'several threads' : 'one thread'}`
       : available ? `the backend '${device}' of tfjs` : 'needs a browser';

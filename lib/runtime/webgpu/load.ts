@@ -4,9 +4,14 @@ import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
 import { registerKernels, webgpuKernels } from './kernels.js';
 
 const BACKEND = 'webgpu';
+let isOurs = false;
 
-/** Whether there is a GPU for WebGPU, and what it is, or what is missing. Software is not for `auto`: WebAssembly is faster. */
+/**
+ * Whether there is a GPU for WebGPU, and what it is, or what is missing. Software is not for `auto`: WebAssembly is faster. Of a backend
+ * that the program registered itself nothing is known.
+ */
 export async function webgpuStatus(): Promise<{ available: boolean; detail: string; onlyByName?: boolean }> {
+  if (!isOurs && tf.findBackendFactory(BACKEND) !== null) return { available: true, detail: `the backend '${BACKEND}' of tfjs` };
   const found = await findAdapter();
   if ('missing' in found) return { available: false, detail: found.missing };
   const detail = describeAdapter(found);
@@ -18,6 +23,7 @@ export async function webgpuStatus(): Promise<{ available: boolean; detail: stri
 export async function loadWebGpu(): Promise<void> {
   if (tf.engine().registry[BACKEND]) return;
   const { CheckedWebGpuBackend } = await import('./webgpu_backend.js'); // with tfjs's kernels, and a factory
+  isOurs = true;
   registerKernels();
   networkKernels.provide(BACKEND, webgpuKernels);
   tf.removeBackend(BACKEND);

@@ -8,6 +8,7 @@ import { CLIPTextModel } from '../../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
 import { StableDiffusionPipeline } from '../../../lib/pipelines/index.js';
 import { EulerDiscreteScheduler } from '../../../lib/schedulers/index.js';
+import { describeDevices } from '../../../lib/runtime/devices.js';
 import { BufferPool } from '../../../lib/runtime/webgpu/buffer_pool.js';
 import { describeOnDevices, expectNoLeak } from '../../support/backends.js';
 import { expectValues } from '../../support/close.js';
@@ -113,6 +114,13 @@ describeOnDevices('WebGPU', device => {
     assert.deepEqual(new Set(await twice.data()), new Set([2]));
     assert.throws(() => tf.add(fits, 1).dataSync(), /webgpu: Node cannot wait for values of the GPU: `await tensor\.data\(\)`/);
     tf.dispose([fits, twice]);
+  });
+
+  it('stays what it is for `auto` once it was used by name', async () => {
+    const { devices, auto } = await describeDevices();
+    const { detail, onlyByName = false } = devices.find(({ device }) => device === 'webgpu')!;
+    assert.equal(onlyByName, detail.includes('; software'));
+    assert.equal(auto === 'webgpu', !onlyByName && !devices.find(({ device }) => device === 'cuda')!.available);
   });
 
   it('gives back buffers that nobody used for long', () => {
