@@ -20,10 +20,11 @@ const devices = await devicesToTest();
 
 /**
  * Registers `body` once per device of this machine: everything made of ops must hold on each.
- * @param options `awaits`: whether it waits for values, as with expectValues, so that WebGPU can run it too.
+ * @param options `awaits`: whether it waits for values, as with expectValues, so that WebGPU can run it too; `only` this device.
  */
-export function describeOnDevices(title: string, body: (device: Device) => void, { awaits = false } = {}): void {
-  for (const device of devices.filter(device => awaits || device !== 'webgpu')) {
+export function describeOnDevices(title: string, body: (device: Device) => void, options: { awaits?: boolean; only?: Device } = {}): void {
+  const { awaits = options.only === 'webgpu', only } = options;
+  for (const device of devices.filter(device => only ? device === only : awaits || device !== 'webgpu')) {
     describe(`${title} (${device})`, () => {
       before(() => useDevice(device));
       body(device);

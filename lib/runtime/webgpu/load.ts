@@ -26,7 +26,7 @@ export async function loadWebGpu(): Promise<void> {
   isOurs = true;
   registerKernels();
   networkKernels.provide(BACKEND, webgpuKernels);
-  tf.removeBackend(BACKEND);
+  if (tf.findBackendFactory(BACKEND) !== null) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();
     if ('missing' in found) throw new Error(found.missing);

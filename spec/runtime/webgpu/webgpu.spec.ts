@@ -8,7 +8,7 @@ import { CLIPTextModel } from '../../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
 import { StableDiffusionPipeline } from '../../../lib/pipelines/index.js';
 import { EulerDiscreteScheduler } from '../../../lib/schedulers/index.js';
-import { describeDevices } from '../../../lib/runtime/devices.js';
+import { describeDevices, useDevice } from '../../../lib/runtime/devices.js';
 import { BufferPool } from '../../../lib/runtime/webgpu/buffer_pool.js';
 import { describeOnDevices, expectNoLeak } from '../../support/backends.js';
 import { expectValues } from '../../support/close.js';
@@ -21,9 +21,7 @@ const close = { atol: 1e-4, rtol: 1e-4 };
 
 /** Of WebGPU alone; layers.spec.ts runs on it too. */
 describeOnDevices('WebGPU', device => {
-  before(function () {
-    if (device !== 'webgpu') this.skip();
-  });
+  after(() => useDevice('wasm')); // for specs after this one that read at once
 
   for (const name of ['sd1', 'sd2', 'other', 'xl', 'simple']) {
     it(`runs the UNet ${name} as diffusers`, async () => {
@@ -142,7 +140,7 @@ describeOnDevices('WebGPU', device => {
     const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 60_000 });
     assert.deepEqual([status, stdout.trim()], [0, '2']);
   });
-}, { awaits: true });
+}, { only: 'webgpu' });
 
 /** Attention in float64. */
 function attentionOf(
