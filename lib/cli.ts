@@ -17,7 +17,7 @@ program.command('generate')
   .option('--model <source>', 'a Stable Diffusion model: a folder in diffusers\' layout, a .safetensors or .ckpt file, or an id on the'
     + ' Hugging Face hub, as in owner/name (default: the bundled demo model)')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
-  .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'cpu', 'wasm']).default('auto'))
+  .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']).default('auto'))
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
   .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
   .option('--scheduler <class>', 'as in DPMSolverMultistepScheduler (default: the model\'s own)')
@@ -117,7 +117,7 @@ function ofDrawing(command: Command): Command {
   return command
     .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
     .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
-    .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'cpu', 'wasm']))
+    .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']))
     .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(['float32', 'float16', 'bfloat16']))
     .option('--max-batch <n>', 'pictures that are drawn at once, where requests can go together (default: 1)', wholeNumber(1))
     .option('--max-memory <size>', 'as in 6GB: weights of several models that may be in memory (default: one model)')

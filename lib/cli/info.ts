@@ -8,7 +8,7 @@ export async function info({ json }: { json?: boolean }): Promise<void> {
   if (json) return console.log(JSON.stringify(report));
   const versions = Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join(', ');
   console.log(`tfjs-diffusers ${report.version} on ${report.platform}, ${versions}\n`);
-  for (const { device, available, detail } of report.devices.filter(({ device }) => !device.startsWith('web'))) { // those are a page's
+  for (const { device, available, detail } of report.devices.filter(({ device }) => device !== 'webgl')) { // which is a page's
     console.log(`${device === report.auto ? '->' : '  '} ${device.padEnd(7)}${available ? 'yes' : 'no '}  ${detail}`);
   }
   console.log(`\n--device auto takes ${report.auto}, the first that is there.`);

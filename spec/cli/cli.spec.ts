@@ -86,7 +86,7 @@ describe('tfjs-diffusers', () => {
     const { code, stdout } = await run(['info']);
     assert.equal(code, 0);
     assert.match(stdout, /^(->| {2}) wasm +yes/m);
-    assert.match(stdout, /--device auto takes (cuda|cpu|wasm)/);
+    assert.match(stdout, /--device auto takes (cuda|webgpu|cpu|wasm)/);
     const report = JSON.parse((await run(['info', '--json'])).stdout);
     assert.ok(report.devices.some((each: { device: string }) => each.device === report.auto));
   });
@@ -266,7 +266,7 @@ describe('tfjs-diffusers', () => {
       ['a grid', ['a star', '--grid', '2'], 2, /argument '2' is invalid\. It takes rows and columns, as in 2x3\./],
       ['a grid of another size', ['a star', '--grid', '2x2'], 2, /^error: --grid: got 2x2, takes rows and columns for 1 images$/m],
       ['an option', ['a star', '--stesp', '1'], 2, /^error: unknown option '--stesp'/],
-      ['a device', ['a star', '--device', 'tpu'], 2, /argument 'tpu' is invalid\. Allowed choices are auto, cuda, cpu, wasm\./],
+      ['a device', ['a star', '--device', 'tpu'], 2, /argument 'tpu' is invalid\. Allowed choices are auto, cuda, webgpu, cpu, wasm\./],
       ['a mask alone', ['a star', '--mask', 'a.png'], 2, /^error: --mask: takes --image too$/m],
       ['a strength alone', ['a star', '--strength', '0.5'], 2, /^error: --strength: takes --image too$/m],
       ['a picture', ['a star', '--image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
