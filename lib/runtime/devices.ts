@@ -86,17 +86,17 @@ export async function useDevice(device: Device | 'auto', options: DeviceOptions 
   if (allowTf32 !== undefined && device !== 'auto' && device !== 'cuda') {
     throw new RangeError(`allowTf32: got ${allowTf32} for ${device}, which has no TF32; takes it for cuda and auto`);
   }
-  const statuses = await deviceStatuses();
   if (device !== 'auto') {
-    const { available, detail } = statuses.find(status => status.device === device)!;
+    const { available, detail } = await statusOf(device);
     if (!available) throw new DeviceError(device, detail);
     await start(device, options);
     return device;
   }
-  for (const candidate of statuses.filter(isForAuto)) {
+  for (const candidate of DEVICES) {
+    if (!isForAuto(await statusOf(candidate))) continue;
     try {
-      await start(candidate.device, options);
-      return candidate.device;
+      await start(candidate, options);
+      return candidate;
     } catch (error) {
       console.warn((error as Error).message);
     }
@@ -150,17 +150,27 @@ function isForAuto({ available, onlyByName }: DeviceStatus): boolean {
   return available && !onlyByName;
 }
 
-async function deviceStatuses(): Promise<DeviceStatus[]> {
-  const native = inNode() ? await (await importNative()).nativeStatuses() : null;
-  const webgpu = await (await importWebGpu()).webgpuStatus();
-  const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
-  const threads = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'); // in a page that is isolated from others
-  return DEVICES.map(device => {
-    if (device === 'cuda' || device === 'cpu') return { device, ...native?.[device] ?? { available: false, detail: 'needs Node' } };
-    if (device === 'webgpu') return { device, ...webgpu };
-    const available = tf.findBackendFactory(BACKENDS[device]) !== null;
-    const detail = device === 'wasm' ? `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'several threads' : 'one thread'}`
-      : available ? `the backend '${device}' of tfjs` : 'needs a browser';
-    return { device, available, detail };
-  });
+function deviceStatuses(): Promise<DeviceStatus[]> {
+  return Promise.all(DEVICES.map(statusOf));
+}
+
+/** What is known of a device, and asks no other: to look for a GPU takes time, which those who want none need not spend. */
+async function statusOf(device: Device): Promise<DeviceStatus> {
+  switch (device) {
+    case 'cuda':
+    case 'cpu':
+      return { device, ...inNode() ? (await (await importNative()).nativeStatuses())[device] : { available: false, detail: 'needs Node' } };
+    case 'webgpu':
+      return { device, ...await (await importWebGpu()).webgpuStatus() };
+    case 'webgl': {
+      const available = tf.findBackendFactory(BACKENDS[device]) !== null;
+      return { device, available, detail: available ? `the backend '${device}' of tfjs` : 'needs a browser' };
+    }
+    case 'wasm': {
+      const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+      const threads = await tf.env().getAsync('WASM_HAS_MULTITHREAD_SUPPORT'); // in a page that is isolated from others
+      const detail = `WebAssembly${simd ? ' with SIMD' : ''}, ${threads ? 'several threads' : 'one thread'}`;
+      return { device, available: tf.findBackendFactory(BACKENDS[device]) !== null, detail };
+    }
+  }
 }
