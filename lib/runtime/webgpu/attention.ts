@@ -35,7 +35,7 @@ export function attention({ headSize, masked }: AttentionKind): Kernel {
   return {
     key: `attention ${headSize} ${masked}`, inputs: ['q', 'k', 'v', ...masked ? ['mask'] : []],
     components: { result: 4, inputs: [4, 4, 4, ...masked ? [1 as const] : []] },
-    numbers: ['groups', 'heads', 'queries', 'keys'], fractions: ['scale'], code: `
+    numbers: ['groups', 'heads', 'queries', 'keys'], fractions: ['scale'], code: () => `
   var<workgroup> tileK: array<vec4<f32>, ${keys * all}>;
   var<workgroup> tileV: array<vec4<f32>, ${keys * all}>;
   ${threads === 1 ? '' : `var<workgroup> sums: array<f32, ${keys * WORKGROUP}>;`}

@@ -2,7 +2,7 @@ import type { Kernel } from './program.js';
 
 /** value * gelu(gate); the first half of the features is the value. erf by Abramowitz and Stegun 7.1.26, as tfjs has it, to 1.5e-7. */
 export const GEGLU: Kernel = {
-  key: 'geglu', inputs: ['x'], numbers: ['elements', 'features'], code: `
+  key: 'geglu', inputs: ['x'], numbers: ['elements', 'features'], code: () => `
   fn errorFunction(v: f32) -> f32 {
     let a = abs(v);
     let t = 1.0 / (1.0 + 0.3275911 * a);

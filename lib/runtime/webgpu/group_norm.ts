@@ -23,7 +23,7 @@ const PLACE = `
 
 /** Mean of each part, and its squares about that mean, so that nothing cancels. */
 export const GROUP_MOMENTS: Kernel = {
-  key: 'group moments', inputs: ['x'], numbers: NUMBERS, code: `${TOTAL}
+  key: 'group moments', inputs: ['x'], numbers: NUMBERS, code: () => `${TOTAL}
   fn main(index: i32) {${PLACE}
     var sum = 0.0;
     for (var i = i32(localIndex); i < count; i += ${WORKGROUP}) { sum += x[base + i / per * uniforms.channels + i % per]; }
@@ -41,7 +41,7 @@ export const GROUP_MOMENTS: Kernel = {
 /** Normalizes by the moments of the parts, added up as Chan et al. do (1979); then SiLU, if it is wanted. */
 export const groupNormalize = (silu: boolean): Kernel => ({
   key: `group normalize${silu ? ' silu' : ''}`, inputs: ['x', 'moments', 'weight', 'bias'], numbers: NUMBERS, fractions: ['epsilon'],
-  code: `
+  code: () => `
   fn main(index: i32) {${PLACE}
     var mean = 0.0; var moment = 0.0; var n = 0.0;
     for (var p = 0; p < uniforms.parts; p++) {

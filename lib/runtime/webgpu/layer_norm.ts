@@ -2,7 +2,7 @@ import { TOTAL, WORKGROUP, type Kernel } from './program.js';
 
 /** A workgroup for each row: mean, then deviation from it, as the layer has it. */
 export const LAYER_NORM: Kernel = {
-  key: 'layer norm', inputs: ['x', 'weight', 'bias'], numbers: ['rows', 'features'], fractions: ['epsilon'], code: `${TOTAL}
+  key: 'layer norm', inputs: ['x', 'weight', 'bias'], numbers: ['rows', 'features'], fractions: ['epsilon'], code: () => `${TOTAL}
   fn main(index: i32) {
     let n = uniforms.features;
     let base = min(index / ${WORKGROUP}, uniforms.rows - 1) * n;

@@ -3,7 +3,7 @@ import type { Kernel } from './program.js';
 /** Rows and columns of the result that a workgroup of 256 threads makes, 4 x 4 by each of them, from tiles of so much depth. */
 export const TILE = 64;
 const DEPTH = 16;
-export const THREADS = 256;
+const THREADS = 256;
 
 export interface ProductKind {
   /** Whether rows are pixels around which the weight looks, or as they are. */
@@ -34,7 +34,7 @@ export function matrixProduct({ convolves, biased, residual }: ProductKind): Ker
   return {
     key: `product ${convolves} ${more.join(' ')}`, workgroup: THREADS, inputs: ['x', 'weight', ...more],
     components: { result: 4, inputs: [4, 4, ...more.map(() => 4 as const)] },
-    numbers: ['rows', 'depth', 'columns', ...convolves ? ['kernel', 'stride', 'top', 'left'] : []], code: `
+    numbers: ['rows', 'depth', 'columns', ...convolves ? ['kernel', 'stride', 'top', 'left'] : []], code: () => `
   var<workgroup> tileX: array<f32, ${DEPTH * TILE}>;
   var<workgroup> tileW: array<vec4<f32>, ${DEPTH * TILE / 4}>;
   fn input(m: i32, k: i32) -> vec4<f32> { ${convolves ? PIXEL : ROW} }

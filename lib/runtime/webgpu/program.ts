@@ -15,7 +15,8 @@ export interface Kernel {
   readonly numbers?: readonly string[];
   readonly fractions?: readonly string[];
   readonly workgroup?: number;
-  readonly code: string;
+  /** Its WGSL, asked for when it is compiled. */
+  readonly code: () => string;
 }
 
 /** What a kernel works on. */
@@ -43,7 +44,7 @@ export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): Ten
     dispatchLayout: { x: shape.map((_, i) => i) },
     dispatch: [workgroups, 1, 1],
     workgroupSize: [workgroup, 1, 1],
-    getUserCode: () => code,
+    getUserCode: code,
   };
   return backend.runWebGPUProgram(program, [...inputs], 'float32', [
     ...numbers.map(value => ({ type: 'int32', data: [value] })), ...fractions.map(value => ({ type: 'float32', data: [value] })),

@@ -23,19 +23,27 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */
   override async read(dataId: object): Promise<Awaited<ReturnType<WebGPUBackend['read']>>> {
     const values = await super.read(dataId).catch(error => { this.fault ??= error as Error; });
-    const { fault } = this;
-    if (!fault) return values!;
-    this.fault = undefined; // what comes next may fit
-    const data = this.tensorMap.get(dataId);
-    if (data.resource) data.values = null as never; // which super keeps for the next read
-    throw new Error(`webgpu: ${fault.message}`, { cause: fault });
+    this.check(dataId);
+    return values!;
   }
 
-  /** @throws Error in Node, and for what went wrong as `read` does. */
+  /** @throws Error in Node, and for what went wrong as `read` does, as far as the device has said it by then. */
   override readSync(dataId: object): ReturnType<WebGPUBackend['readSync']> {
     if (this.tensorMap.get(dataId).values == null && typeof OffscreenCanvas === 'undefined') {
       throw new Error('webgpu: Node cannot wait for values of the GPU: `await tensor.data()` instead of tensor.dataSync()');
     }
-    return super.readSync(dataId);
+    const values = super.readSync(dataId);
+    this.check(dataId);
+    return values;
+  }
+
+  /** @throws Error for what went wrong, once: what comes next may fit. */
+  private check(dataId: object): void {
+    const { fault } = this;
+    if (!fault) return;
+    this.fault = undefined;
+    const data = this.tensorMap.get(dataId);
+    if (data.resource) data.values = null as never; // which super keeps for the next read
+    throw new Error(`webgpu: ${fault.message}`, { cause: fault });
   }
 }
