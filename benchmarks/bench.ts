@@ -60,7 +60,7 @@ const fraction = (text: string) => {
 const program = new Command('npm run bench --')
   .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl's and ${SCRIPTS.join(', ')}`)
   .option('--runs <n>', 'counted runs of each side', positive, 5)
-  .option('--warmups <n>', 'runs before that are not counted; by default 3 on cuda, else 1', positive)
+  .option('--warmups <n>', 'runs before that are not counted, 0 counts the first; by default 3 on cuda, else 1', text => (text === '0' ? 0 : positive(text)))
   .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)
   .option('--device <device>', 'ours: cpu, cuda or wasm; PyTorch is on cuda too, else on the cpu', 'cpu')
   .addOption(new Option('--dtype <dtype...>', 'of both sides; by default all on cuda, else float32').choices(DTYPES))

@@ -30,6 +30,7 @@ export const CASES: Record<string, Case> = {
   'unet-768': { kind: 'unet', batch: 2, size: 96 },
   'unet-batch-4': { kind: 'unet', batch: 4, size: 64 },
   'unet-xl': { kind: 'unet-xl', batch: 2, size: 128 },
+  'unet-xl-256': { kind: 'unet-xl', batch: 2, size: 32 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -49,7 +50,7 @@ export const CASES: Record<string, Case> = {
 };
 
 /** Of which each side needs the machine's memory for itself: in float32 one UNet of SDXL takes 10 GiB. */
-export const ALONE = ['unet-xl'];
+export const ALONE = ['unet-xl', 'unet-xl-256'];
 
 /** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
 export const GROWTH: Array<{ title: string; amount: string; cases: Record<number, string> }> = [

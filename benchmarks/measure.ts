@@ -34,12 +34,13 @@ export async function measure(name: string, dtype: Dtype, options: Options, tell
         const { side, prepared } = await Side.start(contestant.start, timeout);
         contestant.side = side;
         Object.assign(contestant.result, prepared);
-        await side.run();
+        const first = await side.run();
+        if (!warmups) contestant.result.runs.push(first);
         contestant.result.first = side.age;
         await side.settle();
       });
       for (let run = 1; run < warmups; run++) await inTurn(group, ({ side }) => side!.run());
-      for (let run = 0; run < runs; run++) {
+      for (let run = warmups ? 0 : 1; run < runs; run++) {
         await inTurn(group, async ({ side, result }) => {
           result.runs.push(await side!.run());
           if (device !== 'cuda' && result === found.sides[0]) peaks.push(2 * 2048 ** 3 / (await side!.matmul()).wall);
