@@ -15,57 +15,57 @@ export {
 export type {
   AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents,
   XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
-} from './pipelines/components.js';
-export type { ControlImages, ControlOptions } from './pipelines/control.js';
-export type { ControlNetOptions } from './pipelines/stable_diffusion_controlnet.js';
-export type { ControlNetImg2ImgOptions } from './pipelines/stable_diffusion_controlnet_img2img.js';
-export type { ControlNetInpaintOptions } from './pipelines/stable_diffusion_controlnet_inpaint.js';
-export type { XLControlNetOptions } from './pipelines/stable_diffusion_xl_controlnet.js';
-export type { XLControlNetImg2ImgOptions } from './pipelines/stable_diffusion_xl_controlnet_img2img.js';
-export type { XLControlNetInpaintOptions } from './pipelines/stable_diffusion_xl_controlnet_inpaint.js';
-export type { AdapterOptions, AdapterRange } from './pipelines/adapter_steering.js';
-export type { AdapterPipelineOptions } from './pipelines/stable_diffusion_adapter.js';
-export type { XLAdapterPipelineOptions } from './pipelines/stable_diffusion_xl_adapter.js';
-export type { Depth2ImgOptions } from './pipelines/stable_diffusion_depth2img.js';
-export type { Edit } from './pipelines/edit.js';
-export type { InstructPix2PixOptions } from './pipelines/stable_diffusion_instruct_pix2pix.js';
-export type { LatentUpscaleOptions } from './pipelines/stable_diffusion_latent_upscale.js';
-export type { UpscaleOptions } from './pipelines/stable_diffusion_upscale.js';
-export type { XLInstructPix2PixOptions } from './pipelines/stable_diffusion_xl_instruct_pix2pix.js';
-export type { Img2ImgOptions } from './pipelines/stable_diffusion_img2img.js';
-export type { XLOptions, XLImageOptions, Pair } from './pipelines/xl_options.js';
-export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl_img2img.js';
-export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl_inpaint.js';
+} from './pipelines/components/components.js';
+export type { ControlImages, ControlOptions } from './pipelines/controlnet/control.js';
+export type { ControlNetOptions } from './pipelines/controlnet/stable_diffusion_controlnet.js';
+export type { ControlNetImg2ImgOptions } from './pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
+export type { ControlNetInpaintOptions } from './pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
+export type { XLControlNetOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet.js';
+export type { XLControlNetImg2ImgOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_img2img.js';
+export type { XLControlNetInpaintOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+export type { AdapterOptions, AdapterRange } from './pipelines/t2i_adapter/adapter_steering.js';
+export type { AdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_adapter.js';
+export type { XLAdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_xl_adapter.js';
+export type { Depth2ImgOptions } from './pipelines/stable_diffusion/stable_diffusion_depth2img.js';
+export type { Edit } from './pipelines/stable_diffusion/edit.js';
+export type { InstructPix2PixOptions } from './pipelines/stable_diffusion/stable_diffusion_instruct_pix2pix.js';
+export type { LatentUpscaleOptions } from './pipelines/stable_diffusion/stable_diffusion_latent_upscale.js';
+export type { UpscaleOptions } from './pipelines/stable_diffusion/stable_diffusion_upscale.js';
+export type { XLInstructPix2PixOptions } from './pipelines/stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js';
+export type { Img2ImgOptions } from './pipelines/stable_diffusion/stable_diffusion_img2img.js';
+export type { XLOptions, XLImageOptions, Pair } from './pipelines/stable_diffusion_xl/xl_options.js';
+export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js';
+export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
 export type {
   AutoComponents, AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
 } from './pipelines/auto_pipeline.js';
-export type { GuidedPipeline } from './pipelines/guided_pipeline.js';
-export type { Painting } from './pipelines/inpainting.js';
-export type { InpaintOptions } from './pipelines/stable_diffusion_inpaint.js';
-export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_model.js';
-export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_model_img2img.js';
+export type { GuidedPipeline } from './pipelines/base/guided_pipeline.js';
+export type { Painting } from './pipelines/inputs/inpainting.js';
+export type { InpaintOptions } from './pipelines/stable_diffusion/stable_diffusion_inpaint.js';
+export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_models/latent_consistency_model.js';
+export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_models/latent_consistency_model_img2img.js';
 export {
   encodeWeightedPrompt,
   type WeightedPromptEmbeds, type WeightedPromptOptions, type XLWeightedPromptEmbeds, type XLWeightedPromptOptions,
 } from './pipelines/weighted_prompt.js';
 export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
-export type { ImageInput } from './pipelines/image_input.js';
-export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/image_prompt_pipeline.js';
-export type { ImagePrompt, ImagePromptOptions } from './pipelines/image_prompt_options.js';
-export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/adaptable_pipeline.js';
+export type { ImageInput } from './pipelines/inputs/image_input.js';
+export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/base/image_prompt_pipeline.js';
+export type { ImagePrompt, ImagePromptOptions } from './pipelines/inputs/image_prompt_options.js';
+export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/base/adaptable_pipeline.js';
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
-export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/generate_options.js';
-export type { FromPretrainedOptions, LoadingProgress, LoadPipelineOptions } from './pipelines/load_components.js';
-export type { Component, ComponentPlace, Family } from './pipelines/component.js';
-export type { PipelineClass, UsualPipeline } from './pipelines/registry.js';
-export type { CompileOptions } from './pipelines/compilation.js';
+export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/inputs/generate_options.js';
+export type { FromPretrainedOptions, LoadingProgress, LoadPipelineOptions } from './pipelines/components/load_components.js';
+export type { Component, ComponentPlace, Family } from './pipelines/components/component.js';
+export type { PipelineClass, UsualPipeline } from './pipelines/components/registry.js';
+export type { CompileOptions } from './pipelines/run/compilation.js';
 export type { GraphOptions } from './core/graph.js';
 export type { Addend } from './core/kernels.js';
-export { NotANumberError } from './pipelines/not_a_number.js';
-export { OutOfMemoryError, type MemorySaver } from './pipelines/out_of_memory.js';
-export { findExecutableBatchSize } from './pipelines/find_executable_batch_size.js';
-export type { ProgressBarConfig } from './pipelines/progress_bar.js';
+export { NotANumberError } from './pipelines/run/not_a_number.js';
+export { OutOfMemoryError, type MemorySaver } from './pipelines/run/out_of_memory.js';
+export { findExecutableBatchSize } from './pipelines/run/find_executable_batch_size.js';
+export type { ProgressBarConfig } from './pipelines/run/progress_bar.js';
 export { createWorkerPipeline, type WorkerPipeline, type WorkerPipelineOptions } from './worker/worker_pipeline.js';
 
 export { AutoencoderKL, DiagonalGaussianDistribution, type AutoencoderKLConfig } from './models/autoencoder_kl.js';
@@ -104,7 +104,7 @@ export { ImageError } from './image/image_error.js';
 export { PngError } from './image/png_chunks.js';
 export { makeImageGrid } from './image/grid.js';
 export { cannyEdges, scribble, type CannyOptions, type ScribbleOptions } from './image/edges.js';
-export { LatentsPreview } from './pipelines/latents_preview.js';
+export { LatentsPreview } from './pipelines/run/latents_preview.js';
 export { formatGenerationParameters, parseGenerationParameters, type GenerationParameters } from './image/generation_parameters.js';
 export { FLOAT_DTYPES, type FloatDtype } from './core/float16.js';
 export { Generator, randn, type GeneratorOptions, type GeneratorState } from './core/random.js';

@@ -19,7 +19,7 @@ export async function convert(source: string, target: string, options: ConvertCo
   const { dtype, revision, variant, predictionType, verify, quiet } = options;
   const maxShardSize = parseSize('--max-shard-size', options.maxShardSize);
   const { convertModel } = await import('../../weights-converter/convert.js');
-  const { startProgressBar } = await import('../pipelines/progress_bar.js');
+  const { startProgressBar } = await import('../pipelines/run/progress_bar.js');
   const download = new DownloadBar(source, quiet ? () => undefined : console.log, quiet);
   let bar: ReturnType<typeof startProgressBar> | undefined; // not before the download's ends
   try {

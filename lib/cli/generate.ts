@@ -6,7 +6,7 @@ import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto_pipeline.js';
-import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion/stable_diffusion.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';

@@ -3,8 +3,8 @@ import { dirname } from 'node:path';
 import { Generator } from '../core/random.js';
 import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
-import type { ControlNetImg2ImgOptions } from '../pipelines/stable_diffusion_controlnet_img2img.js';
-import type { InpaintOptions } from '../pipelines/stable_diffusion_inpaint.js';
+import type { ControlNetImg2ImgOptions } from '../pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
+import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import type { Device } from '../runtime/devices.js';
 import { UsageError } from './usage_error.js';
 

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { packageFolder } from '../core/package.js';
 import { DiffusionPipeline } from '../pipelines/index.js';
-import type { FromPretrainedOptions } from '../pipelines/load_components.js';
-import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion.js';
+import type { FromPretrainedOptions } from '../pipelines/components/load_components.js';
+import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion/stable_diffusion.js';
 import { DownloadBar } from './download_bar.js';
 import { LoadingBar } from './loading_bar.js';
 

@@ -1,6 +1,6 @@
 import type { InpaintingPipeline } from '../pipelines/auto_pipeline.js';
 import type { ModelDescription, Task } from '../pipelines/describe_model.js';
-import type { LatentsPreview } from '../pipelines/latents_preview.js';
+import type { LatentsPreview } from '../pipelines/run/latents_preview.js';
 import { schedulerClass, type Scheduler } from '../schedulers/index.js';
 import { createWorkerPipeline, type WorkerPipeline, type WorkerPipelineOptions } from '../worker/worker_pipeline.js';
 import type { PictureRequest } from './picture_request.js';

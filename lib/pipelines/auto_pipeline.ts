@@ -4,26 +4,26 @@ import type { ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type {
   ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
-} from './components.js';
-import { DiffusionPipeline } from './diffusion_pipeline.js';
-import type { GenerateOptions, GenerateOutput, OutputType } from './generate_options.js';
-import type { GuidedPipeline } from './guided_pipeline.js';
-import { LatentConsistencyModelPipeline } from './latent_consistency_model.js';
-import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_model_img2img.js';
-import type { FromPretrainedOptions } from './load_components.js';
-import { pipelineClass, type PipelineClass } from './registry.js';
-import { StableDiffusionPipeline } from './stable_diffusion.js';
-import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
-import { StableDiffusionControlNetImg2ImgPipeline } from './stable_diffusion_controlnet_img2img.js';
-import { StableDiffusionControlNetInpaintPipeline } from './stable_diffusion_controlnet_inpaint.js';
-import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion_inpaint.js';
-import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
-import { StableDiffusionXLControlNetPipeline } from './stable_diffusion_xl_controlnet.js';
-import { StableDiffusionXLControlNetImg2ImgPipeline } from './stable_diffusion_xl_controlnet_img2img.js';
-import { StableDiffusionXLControlNetInpaintPipeline } from './stable_diffusion_xl_controlnet_inpaint.js';
-import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl_img2img.js';
-import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl_inpaint.js';
+} from './components/components.js';
+import { DiffusionPipeline } from './base/diffusion_pipeline.js';
+import type { GenerateOptions, GenerateOutput, OutputType } from './inputs/generate_options.js';
+import type { GuidedPipeline } from './base/guided_pipeline.js';
+import { LatentConsistencyModelPipeline } from './latent_consistency_models/latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_models/latent_consistency_model_img2img.js';
+import type { FromPretrainedOptions } from './components/load_components.js';
+import { pipelineClass, type PipelineClass } from './components/registry.js';
+import { StableDiffusionPipeline } from './stable_diffusion/stable_diffusion.js';
+import { StableDiffusionControlNetPipeline } from './controlnet/stable_diffusion_controlnet.js';
+import { StableDiffusionControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_controlnet_img2img.js';
+import { StableDiffusionControlNetInpaintPipeline } from './controlnet/stable_diffusion_controlnet_inpaint.js';
+import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion/stable_diffusion_inpaint.js';
+import { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
+import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
+import { StableDiffusionXLControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_img2img.js';
+import { StableDiffusionXLControlNetInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl/stable_diffusion_xl_img2img.js';
+import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
 
 /** A pipeline of any family that makes pictures of a prompt. */
 export interface Text2ImagePipeline extends GuidedPipeline {

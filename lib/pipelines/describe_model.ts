@@ -1,6 +1,6 @@
 import { schedulerClass, type NamedOptions, type SchedulerClass } from '../schedulers/index.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from './auto_pipeline.js';
-import type { GuidedPipeline } from './guided_pipeline.js';
+import type { GuidedPipeline } from './base/guided_pipeline.js';
 
 /** What pictures are made of: a prompt alone, a picture too, or a part of one. */
 export type Task = 'text' | 'image' | 'mask';

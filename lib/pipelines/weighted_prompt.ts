@@ -2,10 +2,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { encodeIds, encodeIdsPenultimate, type EncodedIds } from './encode_prompt.js';
-import type { GuidedPipeline } from './guided_pipeline.js';
+import { encodeIds, encodeIdsPenultimate, type EncodedIds } from './inputs/encode_prompt.js';
+import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
-import type { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
+import type { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 
 export interface WeightedPromptOptions {
   /** What not to show: one text for all prompts, or one for each. Empty by default. */

@@ -5,8 +5,8 @@ import { describeModel } from '../pipelines/describe_model.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
 } from '../pipelines/index.js';
-import { LatentsPreview } from '../pipelines/latents_preview.js';
-import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/registry.js';
+import { LatentsPreview } from '../pipelines/run/latents_preview.js';
+import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/components/registry.js';
 import { weightedPromptFor, type WeightedPromptOptions } from '../pipelines/weighted_prompt.js';
 import type { Device } from '../runtime/devices.js';
 import type { Scheduler } from '../schedulers/index.js';

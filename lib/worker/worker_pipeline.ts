@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import { proxy } from 'comlink';
-import type { StableDiffusionComponents } from '../pipelines/components.js';
+import type { StableDiffusionComponents } from '../pipelines/components/components.js';
 import type { ModelDescription } from '../pipelines/describe_model.js';
-import type { FromPretrainedOptions } from '../pipelines/load_components.js';
-import { LatentsPreview } from '../pipelines/latents_preview.js';
-import type { UsualPipeline } from '../pipelines/registry.js';
+import type { FromPretrainedOptions } from '../pipelines/components/load_components.js';
+import { LatentsPreview } from '../pipelines/run/latents_preview.js';
+import type { UsualPipeline } from '../pipelines/components/registry.js';
 import type { XLWeightedPromptEmbeds, XLWeightedPromptOptions } from '../pipelines/weighted_prompt.js';
 import type { Scheduler } from '../schedulers/index.js';
 import type { Callback, PipelineDescription } from './host.js';

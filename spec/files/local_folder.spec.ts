@@ -8,7 +8,7 @@ import { LocalFolder } from '../../lib/files/local_folder.js';
 import { locateFile } from '../../lib/loading/locate_file.js';
 import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { convertModel } from '../../weights-converter/convert.js';
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { PNDMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { loadIpAdapters } from '../../lib/adapters/ip_adapter_files.js';

@@ -10,7 +10,7 @@ import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import '../../lib/pipelines/index.js'; // which knows the classes
-import { loadPipeline } from '../../lib/pipelines/load_components.js';
+import { loadPipeline } from '../../lib/pipelines/components/load_components.js';
 import { schedulerClass, schedulerClasses } from '../../lib/schedulers/index.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { captureWarnings } from '../support/warnings.js';

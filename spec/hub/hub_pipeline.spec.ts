@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { LoadingProgress } from '../../lib/pipelines/load_components.js';
+import type { LoadingProgress } from '../../lib/pipelines/components/load_components.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { modelFiles } from '../../lib/loading/weight_files.js';

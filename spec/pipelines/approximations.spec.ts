@@ -1,11 +1,11 @@
 import type * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { LatentsPreview } from '../../lib/pipelines/latents_preview.js';
+import { LatentsPreview } from '../../lib/pipelines/run/latents_preview.js';
 import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Image } from '../../lib/image/image.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import { availableDevices, useDevice } from '../../lib/runtime/devices.js';
 import { schedulerClasses } from '../../lib/schedulers/index.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Generator, randn } from '../../lib/core/random.js';
 import { Linear } from '../../lib/layers/linear.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import type { Binding } from '../../lib/runtime/native/binding.js';
 import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';
 import { describeOnDevices } from '../support/backends.js';

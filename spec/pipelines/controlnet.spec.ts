@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
-import type { ControlImages } from '../../lib/pipelines/control.js';
+import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
   StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
-import type { GenerateOutput } from '../../lib/pipelines/generate_options.js';
-import type { ImageInput } from '../../lib/pipelines/image_input.js';
+import type { GenerateOutput } from '../../lib/pipelines/inputs/generate_options.js';
+import type { ImageInput } from '../../lib/pipelines/inputs/image_input.js';
 import {
   DiffusionPipeline, StableDiffusionDepth2ImgPipeline, StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline, StableDiffusionUpscalePipeline,
   StableDiffusionXLInstructPix2PixPipeline,

@@ -4,7 +4,7 @@ import { canCompile } from '../../lib/core/graph.js';
 import { randn, type Generator } from '../../lib/core/random.js';
 import { Conv2d } from '../../lib/layers/conv2d.js';
 import { Model } from '../../lib/models/model.js';
-import { network, scheduler, type Family } from '../../lib/pipelines/component.js';
+import { network, scheduler, type Family } from '../../lib/pipelines/components/component.js';
 import { DiffusionPipeline, pipelineClasses } from '../../lib/pipelines/index.js';
 import { DDIMScheduler, type Scheduler } from '../../lib/schedulers/index.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
 import { Model } from '../../lib/models/model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { EulerAncestralDiscreteScheduler } from '../../lib/schedulers/index.js';
 import { TF } from '../../lib/runtime/native/binding.js';
 import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';

@@ -9,7 +9,7 @@ import {
   LatentConsistencyModelPipeline, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline, StableDiffusionPipeline,
   StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline, type DiffusionPipeline,
 } from '../../lib/pipelines/index.js';
-import type { IpAdapterScale } from '../../lib/pipelines/image_prompt_pipeline.js';
+import type { IpAdapterScale } from '../../lib/pipelines/base/image_prompt_pipeline.js';
 import { LCMScheduler } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose, type Values } from '../support/close.js';

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { LatentsPreview } from '../../lib/pipelines/latents_preview.js';
+import { LatentsPreview } from '../../lib/pipelines/run/latents_preview.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { GenerateOutput } from '../../lib/pipelines/generate_options.js';
-import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_model.js';
-import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_model_img2img.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
+import type { GenerateOutput } from '../../lib/pipelines/inputs/generate_options.js';
+import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_models/latent_consistency_model.js';
+import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_models/latent_consistency_model_img2img.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { LCMScheduler, schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Image } from '../../lib/image/image.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';

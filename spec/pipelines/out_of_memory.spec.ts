@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { findExecutableBatchSize } from '../../lib/pipelines/find_executable_batch_size.js';
-import { isOutOfMemory, OutOfMemoryError } from '../../lib/pipelines/out_of_memory.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { findExecutableBatchSize } from '../../lib/pipelines/run/find_executable_batch_size.js';
+import { isOutOfMemory, OutOfMemoryError } from '../../lib/pipelines/run/out_of_memory.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { describeOnDevices } from '../support/backends.js';
 import { findNative } from '../support/native.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { canCompile } from '../../lib/core/graph.js';
 import type { Profile } from '../../lib/core/profile.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { LoadingBar } from '../../lib/cli/loading_bar.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
 /** What hides the cursor, or keeps lines from wrapping: a process that is killed would leave it so. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

@@ -12,9 +12,9 @@ import {
   StableDiffusionXLPipeline,
 } from '../../lib/pipelines/index.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../../lib/pipelines/auto_pipeline.js';
-import type { GuidedPipeline } from '../../lib/pipelines/guided_pipeline.js';
+import type { GuidedPipeline } from '../../lib/pipelines/base/guided_pipeline.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
-import type { XLImageOptions, XLOptions } from '../../lib/pipelines/xl_options.js';
+import type { XLImageOptions, XLOptions } from '../../lib/pipelines/stable_diffusion_xl/xl_options.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

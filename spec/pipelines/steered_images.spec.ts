@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { DiffusionPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { describeOnDevices } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';

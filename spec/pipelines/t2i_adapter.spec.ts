@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { MultiAdapter, type Adapters } from '../../lib/models/multi_adapter.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
-import type { AdapterOptions } from '../../lib/pipelines/adapter_steering.js';
+import type { AdapterOptions } from '../../lib/pipelines/t2i_adapter/adapter_steering.js';
 import { DiffusionPipeline, StableDiffusionAdapterPipeline, StableDiffusionPipeline, StableDiffusionXLAdapterPipeline, StableDiffusionXLPipeline } from '../../lib/pipelines/index.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';

@@ -1,7 +1,7 @@
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
-import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion_img2img.js';
-import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion_inpaint.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
+import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { schedulerClass } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { encodePrompt } from '../../lib/pipelines/encode_prompt.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { encodePrompt } from '../../lib/pipelines/inputs/encode_prompt.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

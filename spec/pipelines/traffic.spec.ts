@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { Generator } from '../../lib/core/random.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
-import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { DDIMScheduler, schedulerClasses } from '../../lib/schedulers/index.js';
 import { describeOnDevices } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';

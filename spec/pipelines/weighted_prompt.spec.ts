@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { parsePromptWeights } from '../../lib/pipelines/prompt_weights.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';

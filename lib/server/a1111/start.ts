@@ -4,7 +4,7 @@ import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
 import { checkSize, pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
 import { readPicture } from '../../jobs/read_picture.js';
-import { cropToFill } from '../../pipelines/mask_crop.js';
+import { cropToFill } from '../../pipelines/inputs/mask_crop.js';
 import { toNumber, type Fields } from '../fields.js';
 import { fillFromAround } from './fill.js';
 

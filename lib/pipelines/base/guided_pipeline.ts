@@ -1,0 +1,184 @@
+import * as tf from '@tensorflow/tfjs';
+import { randn } from '../../core/random.js';
+import { getGuidanceScaleEmbedding } from '../../layers/timestep_embedding.js';
+import { DeepCache } from '../../models/deep_cache.js';
+import type { Image } from '../../image/image.js';
+import type { ImagePrompts } from '../../layers/ip_adapter_attention.js';
+import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
+import type { AddedConditions, UNetConditions } from '../../models/unet_down_path.js';
+import type { Scheduler } from '../../schedulers/scheduler.js';
+import type { DenoisingOptions, DenoisingStart } from '../run/denoise.js';
+import { describeImages } from './describe_images.js';
+import type { GenerateOutput, GenerateRequest, OutputType } from '../inputs/generate_options.js';
+import { ImagePromptPipeline } from './image_prompt_pipeline.js';
+import { encodeImagePrompts } from '../inputs/image_prompts.js';
+import { checkNumbers, helpForNetwork } from '../run/not_a_number.js';
+import { explainOutOfMemory } from '../run/out_of_memory.js';
+import type { CheckedPictures } from './safety.js';
+import type { Steering } from '../inputs/steering.js';
+
+declare module '../components/registry.js' {
+  interface PipelineTypes {
+    guided: GuidedPipeline;
+  }
+}
+
+/** What is read of the texts: for each image, or with guidance what to avoid in each first. */
+export type EncodedTexts = {
+  /** `[texts, tokens, features]` */
+  encoderHiddenStates: tf.Tensor;
+  /** Each as a whole, where the UNet is told that: `[texts, features]`. */
+  textEmbeds?: tf.Tensor;
+  /** What else is added to the timestep for each, where the UNet is told that: `[texts, time_cond_proj_dim]`. */
+  timestepCond?: tf.Tensor;
+  /** Pictures that lead besides them. */
+  imagePrompts?: ImagePrompts;
+};
+
+/** A pipeline whose UNet is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
+export abstract class GuidedPipeline extends ImagePromptPipeline {
+  abstract scheduler: Scheduler;
+  /** What the names of the family's pipelines begin with. */
+  abstract readonly familyName: string;
+  /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
+  protected readonly endsWithOriginal: boolean = false;
+  /** How many steps the run takes that began last: fewer than were asked for from a picture on, more with some schedulers. */
+  numTimesteps = 0;
+
+  /** What `generate` takes where its options say nothing. */
+  abstract get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number };
+
+  /** Height and width of the latents where `generate` is told no size. */
+  abstract get defaultSampleSize(): UNet2DConditionConfig['sample_size'];
+
+  /** Reads the texts, each by an encoder that is made ready before. In a tidy. */
+  protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
+
+  /**
+   * All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. `steering` is
+   * what steers besides the texts.
+   */
+  protected async run<T extends OutputType>(
+    request: GenerateRequest, start: (scheduler: Scheduler) => DenoisingStart, steering?: Steering,
+  ): Promise<GenerateOutput<T>> {
+    steering?.check(request);
+    return this.runningWithLoras(request.loraScale, async () => {
+      request.signal?.throwIfAborted();
+      this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
+      const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
+      scheduler.setTimesteps(request.steps, request.timestepsOptions);
+      const text = tf.tidy(() => repeatAvoided({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request));
+      try {
+        steering?.begin(request, (...networks) => this.makeReady(...networks));
+        if (request.detectAnomaly) await this.checkText(text);
+        this.makeReady(this.vae); // some starts encode pictures
+        if (request.outputType !== 'latent') this.recordDecoder(request.latentShape);
+        const latents = await this.denoiseLatents(start(scheduler), text, scheduler, request, steering);
+        this.makeReady(this.vae);
+        const made = await this.toOutput(latents, request);
+        const { images, ...others } = await this.check?.(made, request) ?? { images: made };
+        const described = Array.isArray(images) ? describeImages(images, request, this.scheduler) : images;
+        return { images: described, ...others } as GenerateOutput<T>;
+      } finally {
+        tf.dispose(text);
+        steering?.end();
+        scheduler.dispose();
+      }
+    }, request).catch(error => { throw explainOutOfMemory(error, this, request.latentShape); });
+  }
+
+  /** Looks at what was made before it is given, where something does. */
+  protected check?(images: Image[] | tf.Tensor, request: GenerateRequest): Promise<CheckedPictures>;
+
+  private encodeImages({ imagePrompts, guided, latentShape }: GenerateRequest): Pick<EncodedTexts, 'imagePrompts'> {
+    if (!imagePrompts) return {};
+    this.makeReady(...this.imageEncoder ? [this.imageEncoder] : []);
+    return { imagePrompts: encodeImagePrompts(this, imagePrompts, guided, latentShape, this.vaeScaleFactor) };
+  }
+
+  private async checkText({ encoderHiddenStates, textEmbeds }: EncodedTexts): Promise<void> {
+    const help = helpForNetwork('textEncoder', this.promptEncoders.at(-1)!.textEncoder);
+    await checkNumbers('the encoded text', encoderHiddenStates, help);
+    if (textEmbeds) await checkNumbers('the text as a whole', textEmbeds, help);
+  }
+
+  /** Latents without noise. */
+  private async denoiseLatents(
+    start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest, steering?: Steering,
+  ): Promise<tf.Tensor> {
+    const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
+    const { unet } = this;
+    const { timesteps } = start;
+    this.numTimesteps = timesteps.length;
+    const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
+    return this.denoise(this.denoisers, start, {
+      scheduler, numInferenceSteps, signal,
+      endsWithOriginal: this.endsWithOriginal,
+      stepOptions: { generator, eta, dtype: unet.weightDtype },
+      predict: this.predictor(text, start, request, deepCache, steering),
+      afterStep: async ({ index, timestep, latents }) => {
+        if (detectAnomaly) {
+          const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
+          await checkNumbers(`the latents ${when}`, latents, helpForNetwork('unet', unet));
+        }
+        const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
+        return changed?.latents;
+      },
+    }).finally(() => deepCache?.dispose());
+  }
+
+  /** What the UNet says of a sample, led by the texts and by what is told besides. */
+  private predictor(
+    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache,
+    steering?: Steering,
+  ): DenoisingOptions['predict'] {
+    const { guidance, guided, guidanceStop, guidanceScale, timeIds, classLabels, latentShape: [images] } = request;
+    const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
+    const guidedSteps = guided ? Math.floor(guidanceStop * timesteps.length) : 0;
+    const rows = (ids: readonly number[], times: number) => Array<readonly number[]>(times * images).fill(ids);
+    return (sample, timestep, index) => {
+      const ofScale = conditionDim === null || text.timestepCond ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
+      const predict = (sample: tf.Tensor, texts: EncodedTexts, ids: AddedConditions['timeIds']) => {
+        const { encoderHiddenStates, textEmbeds, imagePrompts, timestepCond = ofScale } = texts;
+        const addedCondKwargs = textEmbeds && { textEmbeds, timeIds: ids };
+        const conditions: UNetConditions = { encoderHiddenStates, addedCondKwargs, timestepCond, classLabels };
+        const place = { timestep, index, steps: timesteps.length, wholeSteps };
+        const additions = steering?.add({ ...place, sample, conditions, guided: index < guidedSteps });
+        return this.unet.forward(sample, timestep, { ...conditions, ...additions, imagePrompts, deepCache });
+      };
+      const { wanted = [], avoided = [] } = timeIds ?? {};
+      return index < guidedSteps
+        ? guidance.combine(predict(guidance.spread(sample), text, [...rows(avoided, guidance.times - 1), ...rows(wanted, 1)]))
+        : predict(sample, guided ? withoutAvoided(text, images) : text, [wanted]);
+    };
+  }
+}
+
+/** With guidance, what to avoid as often as the UNet predicts it. */
+function repeatAvoided(text: EncodedTexts, { guided, guidance: { times } }: GenerateRequest): EncodedTexts {
+  if (!guided || times === 2) return text;
+  const repeat = (x: tf.Tensor) => {
+    const [avoided, wanted] = tf.split(x, 2);
+    return tf.concat([...Array<tf.Tensor>(times - 1).fill(avoided), wanted]);
+  };
+  return eachOf(text, repeat);
+}
+
+/** Of texts to avoid and texts to follow, the latter. */
+function withoutAvoided(text: EncodedTexts, images: number): EncodedTexts {
+  return eachOf(text, x => tf.slice(x, x.shape[0] - images));
+}
+
+function eachOf(text: EncodedTexts, change: (x: tf.Tensor) => tf.Tensor): EncodedTexts {
+  const { encoderHiddenStates, textEmbeds, timestepCond, imagePrompts } = text;
+  return {
+    encoderHiddenStates: change(encoderHiddenStates), textEmbeds: textEmbeds && change(textEmbeds),
+    timestepCond: timestepCond && change(timestepCond),
+    imagePrompts: imagePrompts && { ...imagePrompts, states: imagePrompts.states.map(change) },
+  };
+}
+
+/** Noise as strong as the scheduler begins with: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
+export function prepareLatents({ latents, latentShape, generator, dtype }: GenerateRequest, { initNoiseSigma }: Scheduler): tf.Tensor {
+  return tf.tidy(() => (latents ?? randn(latentShape, generator, dtype)).mul(initNoiseSigma));
+}

@@ -1,0 +1,117 @@
+import { loadIpAdapters } from '../../adapters/ip_adapter_files.js';
+import { checkScale, scaleByBlock, type BlockScales } from '../../adapters/lora_scale.js';
+import { readCheckpoint } from '../../checkpoints/checkpoint.js';
+import { show } from '../../core/checks.js';
+import { isObject } from '../../core/json.js';
+import type { ModelSource } from '../../files/model_folder.js';
+import type { HubOptions } from '../../hub/hub_settings.js';
+import { locateFile } from '../../loading/locate_file.js';
+import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
+import { CLIPVisionModelWithProjection } from '../../models/clip_vision_model.js';
+import { AdaptablePipeline } from './adaptable_pipeline.js';
+import type { ImageReader } from '../inputs/image_prompts.js';
+
+/** Options of `loadIpAdapter`. Of several IP-Adapters, `subfolder` and `weightName` are one for all, or lists. */
+export interface LoadIpAdapterOptions extends HubOptions {
+  /** Where in the folder the file is, as in 'models'; the folder itself by default. */
+  subfolder?: string | readonly string[];
+  /** The file, as in 'ip-adapter_sd15.bin'. */
+  weightName?: string | readonly string[];
+  /**
+   * Where the image encoder is, which is loaded unless the pipeline has one: 'image_encoder' by default, in `subfolder`, or with a slash
+   * in it a path in the folder, as in 'models/image_encoder'. With null none is loaded, for `ipAdapterImageEmbeds` alone.
+   */
+  imageEncoderFolder?: string | null;
+}
+
+/**
+ * How strongly an IP-Adapter acts: 1 by default, 0 not at all. By blocks, as in `{ up: { block_0: [0, 1, 0] } }`, where it acts not at all
+ * on those of which nothing is said; or a list, of one number for each of several pictures with masks.
+ */
+export type IpAdapterScale = number | readonly number[] | BlockScales;
+
+/** A pipeline that can be led by pictures as well, through IP-Adapters (arXiv:2308.06721). */
+export abstract class ImagePromptPipeline extends AdaptablePipeline implements ImageReader {
+  imageEncoder?: CLIPVisionModelWithProjection;
+  featureExtractor?: CLIPImageProcessor;
+  /** The encoder that came with an IP-Adapter, and goes with it. */
+  private ownEncoder?: CLIPVisionModelWithProjection;
+
+  /**
+   * Lets pictures lead: loads an IP-Adapter, a Plus or a Full Face one, or several that act together, in the place of earlier ones.
+   * `generate` then takes `ipAdapterImage`. The UNet has it, in all pipelines that share it.
+   * @param source the file, its folder or a model on the hub, as in 'h94/IP-Adapter'; or a list of such.
+   * @throws WeightsError for a file of another kind, or for another UNet; nothing is changed then.
+   */
+  async loadIpAdapter(source: ModelSource | readonly ModelSource[], options: LoadIpAdapterOptions = {}): Promise<void> {
+    const { subfolder, weightName, imageEncoderFolder = 'image_encoder', ...hubOptions } = options;
+    const places = inStep({ source, subfolder, weightName }) as Array<{ source: ModelSource; subfolder?: string; weightName?: string }>;
+    const files = await Promise.all(places.map(({ source, subfolder, weightName }) =>
+      locateFile(source, weightName && inFolder(subfolder, weightName), [], hubOptions)));
+    const [{ folder }] = files;
+    await this.exclusively(async () => {
+      const offload = this.memorySavers.has('enableModelCpuOffload');
+      const checkpoints = [];
+      for (const { folder, path } of files) checkpoints.push(await readCheckpoint(`${folder.name}/${path}`, () => folder.open(path)));
+      const adapters = await loadIpAdapters(this.unet, checkpoints, offload);
+      try {
+        if (!this.imageEncoder && imageEncoderFolder !== null) {
+          const place = imageEncoderFolder.includes('/') ? imageEncoderFolder : inFolder(places[0].subfolder, imageEncoderFolder);
+          this.imageEncoder = this.ownEncoder = await CLIPVisionModelWithProjection.fromPretrained(folder, {
+            ...hubOptions, subfolder: place, dtype: this.unet.weightDtype, offload,
+          });
+          this.joinIn(this.imageEncoder);
+        }
+      } catch (error) {
+        adapters.dispose();
+        throw error;
+      }
+      const size = this.imageEncoder?.config.image_size ?? 224;
+      this.featureExtractor ??= new CLIPImageProcessor({ size, crop_size: size });
+      this.unet.setIpAdapters(adapters);
+    });
+  }
+
+  /**
+   * How strongly the IP-Adapters act: of all, or a list with one for each.
+   * @throws RangeError for what is no number, a block that does not exist, or a list of another length.
+   */
+  async setIpAdapterScale(scale: number | BlockScales | readonly IpAdapterScale[]): Promise<void> {
+    const { ipAdapters: adapters, textAttentions } = this.unet;
+    if (!adapters) throw new Error('setIpAdapterScale: there is no IP-Adapter; call loadIpAdapter first');
+    const count = adapters.projections.length;
+    const list = Array.isArray(scale) ? scale as IpAdapterScale[] : Array<IpAdapterScale>(count).fill(scale as number | BlockScales);
+    if (list.length !== count) throw new RangeError(`scale: got a list of ${list.length}, takes ${count}, one for each IP-Adapter`);
+    const scales = list.map(one => {
+      if (isObject(one)) return scaleByBlock('scale', one as BlockScales, textAttentions.keys(), 0);
+      if (Array.isArray(one) && one.length === 0) throw new RangeError('scale: got an empty list, takes a number for each picture');
+      const checked = Array.isArray(one) ? one.map(each => checkScale('scale', each)) : checkScale('scale', one);
+      return () => checked;
+    });
+    await this.exclusively(async () => this.unet.setIpAdapterScales((path, adapter) => scales[adapter](path)));
+  }
+
+  /** Removes the IP-Adapters, and the image encoder: the UNet is then what it was. */
+  async unloadIpAdapter(): Promise<void> {
+    await this.exclusively(async () => {
+      this.unet.setIpAdapters();
+      this.ownEncoder?.dispose();
+      this.ownEncoder = undefined;
+      this.imageEncoder = undefined;
+    });
+  }
+}
+
+/** Where something is in a subfolder. */
+function inFolder(subfolder: string | undefined, path: string): string {
+  return subfolder ? `${subfolder}/${path}` : path;
+}
+
+/** Of options that are one for all or lists, those of each. @throws RangeError for lists of several lengths. */
+function inStep<T extends object>(options: T): object[] {
+  const lists = Object.entries(options).map(([name, value]) => [name, Array.isArray(value) ? value as unknown[] : [value]] as const);
+  const count = Math.max(...lists.map(([, list]) => list.length));
+  const wrong = lists.find(([, list]) => list.length !== 1 && list.length !== count);
+  if (wrong) throw new RangeError(`${wrong[0]}: got ${show(wrong[1])}, takes one, or a list of ${count}, one for each IP-Adapter`);
+  return Array.from({ length: count }, (_, i) => Object.fromEntries(lists.map(([name, list]) => [name, list[list.length === 1 ? 0 : i]])));
+}

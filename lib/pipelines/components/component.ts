@@ -1,0 +1,149 @@
+import { show } from '../../core/checks.js';
+import { isObject } from '../../core/json.js';
+import { ModelFileError, type ModelFolder } from '../../files/model_folder.js';
+import { modelFiles, type WeightFilesOptions } from '../../loading/weight_files.js';
+import type { LoadModelOptions } from '../../models/load_model.js';
+import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
+import type { Model } from '../../models/model.js';
+import { subfoldersOf } from '../../models/several_models.js';
+import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
+import type { Scheduler } from '../../schedulers/scheduler.js';
+import { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
+
+/** Where a component is, of which class, and how it is wanted. */
+export interface ComponentPlace {
+  readonly folder: ModelFolder;
+  /** Of the component in that folder. */
+  readonly subfolder: string;
+  /** The class that model_index.json names. */
+  readonly className: string;
+  readonly options: Pick<LoadModelOptions, 'dtype' | 'offload' | 'onProgress'> & Omit<WeightFilesOptions, 'subfolder'>;
+}
+
+/** One of the things that a pipeline is made of, and how it is loaded. */
+export interface Component<T> {
+  /** What model_index.json calls it, and the folder that it lies in. */
+  readonly subfolder: string;
+  /** The names of the classes that it can be of; undefined for what is in model_index.json itself. */
+  classNames?(): readonly string[];
+  /** All files that `load` reads, as far as they exist. */
+  files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
+  load(place: ComponentPlace): Promise<T>;
+  /** Whether a pipeline can be without it. */
+  readonly optional?: boolean;
+  /** Whether it is not loaded unless the option of its name is true. */
+  readonly onlyIfAsked?: boolean;
+  /** The names of components without all of which this one is of no use, and not loaded. */
+  readonly serves?: readonly string[];
+}
+
+type NetworkClass<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
+
+/** A network of one of these classes. */
+export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model<unknown>>[]): Component<M> {
+  const byName = new Map(classes.map(each => [each.className, each]));
+  return {
+    subfolder,
+    classNames: () => [...byName.keys()],
+    files: ({ folder, subfolder, options }) => modelFiles(folder, { ...options, subfolder }),
+    load: ({ folder, subfolder, className, options }) => byName.get(className)!.fromPretrained(folder, { ...options, subfolder }),
+  };
+}
+
+/** A network, or several as one, which lie side by side as diffusers saves them: in `subfolder`, `subfolder_1`, ... */
+export function oneOrSeveral<M>(
+  subfolder: string, One: NetworkClass<M & Model<unknown>>, Several: NetworkClass<M & Model<unknown>>,
+): Component<M> {
+  const either = network<M>(subfolder, One, Several);
+  return {
+    ...either,
+    async files(place) {
+      const each = place.className === One.className ? [subfolder] : await subfoldersOf(place.folder, subfolder);
+      return (await Promise.all(each.map(subfolder => either.files({ ...place, subfolder })))).flat();
+    },
+  };
+}
+
+/** A scheduler, of any class. */
+export function scheduler(subfolder = 'scheduler'): Component<Scheduler> {
+  const path = `${subfolder}/scheduler_config.json`;
+  return {
+    subfolder,
+    classNames: () => Object.keys(schedulerClasses),
+    files: () => [path],
+    async load({ folder, className }) {
+      const config = await folder.readJson(path);
+      if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
+      return schedulerClass(className).fromConfig(config);
+    },
+  };
+}
+
+/** CLIP's tokenizer. */
+export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
+  return {
+    subfolder,
+    classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
+    files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
+    load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
+  };
+}
+
+/** What makes of pictures what CLIP's image encoder sees, where a pipeline has one. */
+export function imageProcessor(serves: readonly string[], subfolder = 'feature_extractor'): Component<CLIPImageProcessor> {
+  return {
+    subfolder,
+    optional: true,
+    serves,
+    classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
+    files: () => [`${subfolder}/preprocessor_config.json`],
+    load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),
+  };
+}
+
+/** What the pipeline itself was told: a value in model_index.json. */
+export function flag(key: string): Component<boolean | undefined> {
+  return setting(key, value => typeof value === 'boolean', 'true or false');
+}
+
+/** The same, of a whole number. */
+export function count(key: string): Component<number | undefined> {
+  return setting(key, value => Number.isInteger(value) && value as number >= 0, 'a whole number from 0 on');
+}
+
+function setting<T>(key: string, fits: (value: unknown) => boolean, takes: string): Component<T | undefined> {
+  return {
+    subfolder: key,
+    optional: true,
+    files: () => [],
+    async load({ folder }) {
+      const value = (await folder.readJson('model_index.json') as Record<string, unknown>)[key];
+      if (!fits(value)) throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes ${takes}`);
+      return value as T;
+    },
+  };
+}
+
+/**
+ * A VAE, in float32 where float16 is asked for, unless the `force_upcast` of its config is false: SDXL's own grows too large for float16.
+ * So does diffusers, but for each picture.
+ */
+export function upcast<T>(vae: Component<T>): Component<T> {
+  return {
+    ...vae,
+    async load(place) {
+      const { folder, subfolder, className, options } = place;
+      if (options.dtype !== 'float16' || className !== 'AutoencoderKL') return vae.load(place);
+      const config = await folder.readJson(`${subfolder}/config.json`);
+      const stays = isObject(config) && config.force_upcast === false;
+      return vae.load(stays ? place : { ...place, options: { ...options, dtype: 'float32' } });
+    },
+  };
+}
+
+/** A family of pipelines: what they are made of, in the order in which it is loaded. */
+export interface Family<C extends object> {
+  readonly components: { readonly [Name in keyof C]-?: Component<C[Name]> };
+  /** Takes what the folder has besides; `given` are the components that are not the folder's. */
+  takeExtras?(components: C, folder: ModelFolder, given: Partial<C>): Promise<void>;
+}

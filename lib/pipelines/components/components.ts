@@ -1,0 +1,153 @@
+import { learnBundledWords } from '../../adapters/learned_words.js';
+import { BUNDLED_WORDS } from '../../checkpoints/bundled_words.js';
+import { readStateDict } from '../../loading/state_dict.js';
+import type { Autoencoder } from '../../models/autoencoder.js';
+import { AutoencoderKL } from '../../models/autoencoder_kl.js';
+import { AutoencoderTiny } from '../../models/autoencoder_tiny.js';
+import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
+import { CLIPTextModel } from '../../models/clip_text_model.js';
+import { CLIPTextModelWithProjection } from '../../models/clip_text_model_with_projection.js';
+import { CLIPVisionModelWithProjection } from '../../models/clip_vision_model.js';
+import { ControlNetModel } from '../../models/controlnet.js';
+import { MultiAdapter, type Adapters } from '../../models/multi_adapter.js';
+import { MultiControlNetModel, type ControlNets } from '../../models/multi_controlnet.js';
+import { StableDiffusionSafetyChecker } from '../../models/safety_checker.js';
+import { T2IAdapter } from '../../models/t2i_adapter.js';
+import { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
+import type { Scheduler } from '../../schedulers/scheduler.js';
+import type { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
+import { count, flag, imageProcessor, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
+
+/** What reads pictures for IP-Adapters. */
+export interface ImageComponents {
+  imageEncoder?: CLIPVisionModelWithProjection;
+  featureExtractor?: CLIPImageProcessor;
+}
+
+const images: Family<ImageComponents>['components'] = {
+  imageEncoder: { ...network('image_encoder', CLIPVisionModelWithProjection), optional: true },
+  featureExtractor: imageProcessor(['imageEncoder', 'safetyChecker']),
+};
+
+/** What Stable Diffusion 1.x and 2.x are made of. */
+export interface StableDiffusionComponents extends ImageComponents {
+  vae: Autoencoder;
+  textEncoder: CLIPTextModel;
+  tokenizer: CLIPTokenizer;
+  unet: UNet2DConditionModel;
+  scheduler: Scheduler;
+  /** What pictures are checked by before they are given, if anything does; `fromPretrained` loads the folder's for `true`. */
+  safetyChecker?: StableDiffusionSafetyChecker;
+}
+
+export const stableDiffusion: Family<StableDiffusionComponents> = {
+  components: {
+    scheduler: scheduler(),
+    tokenizer: tokenizer(),
+    textEncoder: network('text_encoder', CLIPTextModel, CLIPTextModelWithProjection),
+    unet: network('unet', UNet2DConditionModel),
+    vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
+    ...images,
+    safetyChecker: { ...network('safety_checker', StableDiffusionSafetyChecker), optional: true, onlyIfAsked: true },
+  },
+  async takeExtras(components, folder, given) {
+    if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
+    const { tensors } = await readStateDict(folder, BUNDLED_WORDS);
+    learnBundledWords([components], folder.name, new Map([...tensors].map(([word, tensor]) => [word, [tensor]])));
+  },
+};
+
+/** The same, steered. */
+export interface ControlNetComponents extends StableDiffusionComponents {
+  controlnet: ControlNets;
+}
+
+const controlnet = oneOrSeveral<ControlNets>('controlnet', ControlNetModel, MultiControlNetModel);
+
+export const controlledStableDiffusion: Family<ControlNetComponents> = {
+  ...stableDiffusion, components: { ...stableDiffusion.components, controlnet },
+};
+
+/** The same, steered by T2I-Adapters. */
+export interface AdapterComponents extends StableDiffusionComponents {
+  adapter: Adapters;
+}
+
+const adapter = oneOrSeveral<Adapters>('adapter', T2IAdapter, MultiAdapter);
+
+export const adaptedStableDiffusion: Family<AdapterComponents> = {
+  ...stableDiffusion, components: { ...stableDiffusion.components, adapter },
+};
+
+/** The same, to enlarge pictures. */
+export interface UpscaleComponents extends StableDiffusionComponents {
+  /** How noise is put onto the small picture. */
+  lowResScheduler: Scheduler;
+  /** How much of it the UNet was trained on; 350 by default. */
+  maxNoiseLevel?: number;
+}
+
+export const upscalingStableDiffusion: Family<UpscaleComponents> = {
+  ...stableDiffusion,
+  components: {
+    ...stableDiffusion.components,
+    vae: upcast(stableDiffusion.components.vae),
+    lowResScheduler: scheduler('low_res_scheduler'),
+    maxNoiseLevel: count('max_noise_level'),
+  },
+};
+
+/** What Stable Diffusion XL is made of. */
+export interface StableDiffusionXLComponents extends ImageComponents {
+  vae: Autoencoder;
+  /** The first text encoder, and its tokenizer: a refiner has only the second. */
+  textEncoder?: CLIPTextModel;
+  tokenizer?: CLIPTokenizer;
+  textEncoder2: CLIPTextModelWithProjection;
+  tokenizer2: CLIPTokenizer;
+  unet: UNet2DConditionModel;
+  scheduler: Scheduler;
+  /** Whether what to avoid is zeros, and no empty text, where nothing is said of it; true by default. */
+  forceZerosForEmptyPrompt?: boolean;
+  /** Whether the UNet is told an aesthetic score instead of a target size, as a refiner is; false by default. */
+  requiresAestheticsScore?: boolean;
+}
+
+export const stableDiffusionXL: Family<StableDiffusionXLComponents> = {
+  components: {
+    scheduler: scheduler(),
+    tokenizer: { ...tokenizer(), optional: true },
+    tokenizer2: tokenizer('tokenizer_2'),
+    textEncoder: { ...network('text_encoder', CLIPTextModel, CLIPTextModelWithProjection), optional: true },
+    textEncoder2: network('text_encoder_2', CLIPTextModelWithProjection),
+    unet: network('unet', UNet2DConditionModel),
+    vae: upcast(network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny)),
+    ...images,
+    forceZerosForEmptyPrompt: flag('force_zeros_for_empty_prompt'),
+    requiresAestheticsScore: flag('requires_aesthetics_score'),
+  },
+};
+
+/** The same, steered. */
+export type XLControlNetComponents = StableDiffusionXLComponents & Pick<ControlNetComponents, 'controlnet'>;
+
+export const controlledStableDiffusionXL: Family<XLControlNetComponents> = {
+  components: { ...stableDiffusionXL.components, controlnet },
+};
+
+/** The same, steered by T2I-Adapters. */
+export type XLAdapterComponents = StableDiffusionXLComponents & Pick<AdapterComponents, 'adapter'>;
+
+export const adaptedStableDiffusionXL: Family<XLAdapterComponents> = {
+  components: { ...stableDiffusionXL.components, adapter },
+};
+
+/** The same, for a UNet that sees a picture to change. */
+export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents {
+  /** Whether the UNet sees the picture's latents scaled, as CosXL Edit's does; false by default. */
+  isCosxlEdit?: boolean;
+}
+
+export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
+  components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit') },
+};

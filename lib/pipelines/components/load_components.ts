@@ -1,0 +1,122 @@
+import { checkOneOf, checkOptionNames, show } from '../../core/checks.js';
+import { isObject } from '../../core/json.js';
+import { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from '../../files/model_folder.js';
+import { openModelFolder } from '../../loading/open_model_folder.js';
+import type { OpenOptions } from '../../loading/open_options.js';
+import type { LoadModelOptions } from '../../models/load_model.js';
+import { Model } from '../../models/model.js';
+import type { Device } from '../../runtime/devices.js';
+import type { Component, ComponentPlace } from './component.js';
+import type { StableDiffusionComponents } from './components.js';
+import { pipelineClass, type PipelineClass } from './registry.js';
+
+/** How far loading is: while a model on the hub is fetched, and while the weights of a component are read, in bytes. */
+export type LoadingProgress = DownloadProgress | { stage: 'load'; component: string; loaded: number; total: number };
+
+/** Where and how to load a pipeline. */
+export interface LoadPipelineOptions
+  extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback' | 'config'> {
+  /** What to run on; the best there is by default. */
+  device?: Device | 'auto';
+  /**
+   * As enableModelCpuOffload or enableSequentialCpuOffload, and from the start: no weight is put on the device before it is used. For
+   * models that do not fit there as a whole.
+   */
+  cpuOffload?: 'model' | 'sequential';
+  /** Whether networks run as graphs, see DiffusionPipeline.compile: by default on `cuda`. */
+  compile?: boolean;
+  /** Called while files are fetched, and then while weights are read. */
+  progressCallback?: (progress: LoadingProgress) => void;
+}
+
+const OPTIONS = Object.keys({
+  device: true, dtype: true, variant: true, useSafetensors: true, cpuOffload: true, compile: true, progressCallback: true, signal: true,
+  predictionType: true, revision: true, cacheDir: true, localFilesOnly: true, token: true, endpoint: true,
+} satisfies Record<keyof LoadPipelineOptions, true>);
+
+/** What diffusers calls otherwise, or needs. */
+const OF_DIFFUSERS = {
+  torch_dtype: 'dtype', torchDtype: 'dtype', device_map: 'device',
+  requires_safety_checker: 'pictures are checked where there is a safetyChecker',
+  depth_estimator: 'generate takes a depthMap',
+  low_cpu_mem_usage: 'weights never take twice their size',
+};
+
+/**
+ * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. Its safety checker is loaded for
+ * `safetyChecker: true` alone.
+ */
+export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = LoadPipelineOptions & {
+  [Name in keyof C]?: Name extends 'safetyChecker' ? C[Name] | boolean : C[Name];
+};
+
+/**
+ * Reads what `model_index.json` lists, one component after the other, and makes a pipeline of it: by default of the class that it names,
+ * which must be one of ours. A class that is asked for takes the parts of any, as in diffusers.
+ */
+export async function loadPipeline(source: ModelSource, options: FromPretrainedOptions<object>, Pipeline?: PipelineClass): Promise<object> {
+  if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
+  const folder = await openModelFolder(source, options);
+  if (!await folder.has('model_index.json')) {
+    throw new ModelFileError(`${folder.name}: has no model_index.json, takes a whole pipeline`);
+  }
+  const index = await folder.readJson('model_index.json');
+  const path = `${folder.name}/model_index.json`;
+  if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
+  const Class = Pipeline ?? pipelineClass(index._class_name, `${path}: _class_name`);
+  const { components: table, takeExtras } = Class.family;
+  checkOptionNames('fromPretrained', options, [...OPTIONS, ...Object.keys(table)], OF_DIFFUSERS);
+  const isGiven = ([name, value]: [string, unknown]) =>
+    Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean');
+  const given = Object.fromEntries(Object.entries(options).filter(isGiven));
+
+  // Every class is known, and every file, before anything large is fetched.
+  const isWanted = (name: string): boolean => {
+    const { optional, subfolder, onlyIfAsked, serves } = table[name];
+    const isThere = className(index[subfolder]) != null;
+    const isAsked = !onlyIfAsked || (options as Record<string, unknown>)[name] === true;
+    if (onlyIfAsked && isAsked && !isThere) throw new ModelFileError(`${path}: ${subfolder}: there is none; ${name} takes a loaded one`);
+    return !optional || (isThere && isAsked && (serves?.some(other => given[other] !== undefined || isWanted(other)) ?? true));
+  };
+  const missing = Object.entries(table).filter(([name]) => given[name] === undefined && isWanted(name));
+  const parts = missing.map(([name, component]) => ({ name, component, place: placeOf(component, folder, index, options) }));
+  const files: string[] = [];
+  for (const { component, place } of parts) files.push(...await component.files(place));
+  await folder.prefetch?.(files);
+
+  const components = { ...given };
+  try {
+    for (const { name, component, place } of parts) {
+      options.signal?.throwIfAborted();
+      components[name] = await component.load(place);
+    }
+    const pipe = new Class(components as never);
+    await takeExtras?.(components as never, folder, given as never);
+    return pipe;
+  } catch (error) {
+    for (const { name } of parts) if (components[name] instanceof Model) components[name].dispose();
+    throw error;
+  }
+}
+
+/** @throws RangeError for a class that the component cannot be of. */
+function placeOf(
+  component: Component<unknown>, folder: ModelFolder, index: Record<string, unknown>, options: LoadPipelineOptions,
+): ComponentPlace {
+  const { subfolder } = component;
+  const { dtype, variant, useSafetensors, cpuOffload, progressCallback } = options;
+  const key = `${folder.name}/model_index.json: ${subfolder}`;
+  return {
+    folder, subfolder,
+    className: component.classNames ? checkOneOf(key, className(index[subfolder]) as string, component.classNames()) : '',
+    options: {
+      dtype, variant, useSafetensors, offload: cpuOffload !== undefined,
+      onProgress: progress => progressCallback?.({ stage: 'load', component: subfolder, ...progress }),
+    },
+  };
+}
+
+/** Of an entry of model_index.json: `[library, class]`. */
+function className(entry: unknown): unknown {
+  return Array.isArray(entry) ? entry[1] : entry;
+}

@@ -1,0 +1,32 @@
+import { show } from '../../core/checks.js';
+import type { ModelFolder } from '../../files/model_folder.js';
+import type { Component } from './component.js';
+
+/** A class of pipelines, with the family that it is of. */
+export interface PipelineClass<P extends object = object> {
+  new (components: never): P;
+  readonly family: {
+    readonly components: Readonly<Record<string, Component<unknown>>>;
+    readonly takeExtras?: (components: never, folder: ModelFolder, given: never) => Promise<void>;
+  };
+}
+
+/** Every class of pipelines by its name in model_index.json. Filled by index.ts: the base class, which needs it, cannot import heirs. */
+export const pipelineClasses: Record<string, PipelineClass> = {};
+
+/** @throws RangeError if there is no such pipeline, with a list of those there are. @param where the name stands. */
+export function pipelineClass(name: unknown, where: string): PipelineClass {
+  if (typeof name === 'string' && Object.hasOwn(pipelineClasses, name)) return pipelineClasses[name];
+  const known = Object.keys(pipelineClasses).map(show).join(', ');
+  throw new RangeError(`${where}: got ${show(name)}, takes ${known}; StableDiffusionPipeline.fromPretrained tries the parts of any`);
+}
+
+/** What the base class says that it makes. The class's own file adds it, by merging declarations: the base class cannot import it. */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+export interface PipelineTypes {}
+
+/** What `DiffusionPipeline.fromPretrained` gives, as far as the compiler can know. */
+export type UsualPipeline = PipelineTypes extends { usual: infer P } ? P : never;
+
+/** What makes pictures by a prompt, of whatever family: what callbacks get. */
+export type AnyGuidedPipeline = PipelineTypes extends { guided: infer P } ? P : never;

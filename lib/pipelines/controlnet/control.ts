@@ -1,0 +1,148 @@
+import * as tf from '@tensorflow/tfjs';
+import { show } from '../../core/checks.js';
+import { ControlNetModel } from '../../models/controlnet.js';
+import { MultiControlNetModel, type ControlNets } from '../../models/multi_controlnet.js';
+import type { UNetAdditions } from '../../models/unet_2d_condition_model.js';
+import type { UNetConditions } from '../../models/unet_down_path.js';
+import { repeatEach } from '../inputs/encode_prompt.js';
+import type { GenerateRequest } from '../inputs/generate_options.js';
+import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
+import type { Crop } from '../inputs/inpainting.js';
+import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from '../inputs/steering.js';
+
+/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
+export type ControlImages = ImageInput | ImageInput[];
+
+/** How ControlNets steer. */
+export interface ControlOptions {
+  /** How strongly: 1 by default; for several ControlNets one number for all, or a list. */
+  controlnetConditioningScale?: number | number[];
+  /** Whether they find by themselves what the picture shows, so that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
+  guessMode?: boolean;
+  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets. */
+  controlGuidanceStart?: number | number[];
+  controlGuidanceEnd?: number | number[];
+}
+
+/** The names of these options. */
+export const CONTROL_OPTIONS = Object.keys({
+  controlnetConditioningScale: true, guessMode: true, controlGuidanceStart: true, controlGuidanceEnd: true,
+} satisfies Record<keyof ControlOptions, true>);
+
+/** A pipeline that something steers. */
+interface Steered {
+  readonly controlnet: ControlNets;
+  readonly vaeScaleFactor: number;
+}
+
+/** @throws TypeError for what is none, with what to do. */
+export function checkControlNet(controlnet: unknown): void {
+  if (controlnet instanceof ControlNetModel || controlnet instanceof MultiControlNetModel) return;
+  const takes = Array.isArray(controlnet) ? 'new MultiControlNetModel([...]) of several' : 'one by ControlNetModel.fromPretrained(...)';
+  throw new TypeError(`controlnet: got ${show(controlnet)}, takes ${takes}`);
+}
+
+/** Pictures to steer by, checked against the ControlNets. */
+export class Control implements Steering {
+  /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
+  readonly height: number;
+  readonly width: number;
+  private readonly nets: readonly ControlNetModel[];
+  private readonly inputs: readonly ImageInput[];
+  private readonly counts: readonly number[];
+  private readonly scales: readonly number[];
+  private readonly starts: readonly number[];
+  private readonly ends: readonly number[];
+  private readonly guessMode: boolean;
+  private pictures: tf.Tensor[] = [];
+
+  /**
+   * @param scaleFactor the VAE's. @param name that of `images` among the options.
+   * @throws TypeError, RangeError naming the option that does not fit.
+   */
+  private constructor(
+    private readonly controlnet: ControlNets, private readonly scaleFactor: number,
+    private readonly name: string, images: ControlImages, private readonly options: ControlOptions,
+  ) {
+    const nets = controlnet instanceof ControlNetModel ? [controlnet] : controlnet.nets;
+    this.nets = nets;
+    const networks = { count: nets.length, called: 'ControlNet' };
+    this.inputs = inputOfEach(name, images, controlnet instanceof ControlNetModel, networks);
+    const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
+    this.counts = sizes.map(({ count }) => count);
+    [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, scaleFactor));
+    this.scales = numberOfEach('controlnetConditioningScale', options.controlnetConditioningScale ?? 1, networks);
+    this.starts = numberOfEach('controlGuidanceStart', options.controlGuidanceStart ?? 0, networks, 0, 1);
+    this.ends = numberOfEach('controlGuidanceEnd', options.controlGuidanceEnd ?? 1, networks, 0, 1);
+    this.starts.forEach((start, i) => {
+      const end = this.ends[i];
+      if (start >= end) throw new RangeError(`controlGuidanceStart: got ${start}, takes less than controlGuidanceEnd, ${end}`);
+    });
+    this.guessMode = (options.guessMode ?? false) || nets[0].config.global_pool_conditions;
+  }
+
+  /** Of options those that are not of ControlNets, and what these make. @throws as the constructor. */
+  static from<O extends ControlOptions>(
+    { controlnet, vaeScaleFactor }: Steered, name: string, images: ControlImages, options: O,
+  ): [Omit<O, keyof ControlOptions>, Control] {
+    const { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
+    const own = { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd };
+    return [others, new Control(controlnet, vaeScaleFactor, name, images, own)];
+  }
+
+  /** The same for a part of the picture that is made. @throws as `crop` does. */
+  cropped(crop: Crop): Control {
+    const { name, inputs } = this;
+    const images = this.controlnet instanceof ControlNetModel ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
+    return new Control(this.controlnet, this.scaleFactor, name, images, this.options);
+  }
+
+  check(request: GenerateRequest): void {
+    checkCounts(this.name, this.counts, request);
+  }
+
+  /** Puts the pictures on the device, as large as what is made. */
+  begin({ latentShape: [images, rows, columns], numImagesPerPrompt }: GenerateRequest): void {
+    const { scaleFactor } = this;
+    this.pictures = this.inputs.map((input, i) => tf.tidy(() => {
+      const pixels = resizePixels(input, rows * scaleFactor, columns * scaleFactor);
+      return this.counts[i] === 1 ? inTurn(pixels, images) : repeatEach(pixels, numImagesPerPrompt);
+    }));
+  }
+
+  add({ sample, timestep, index, wholeSteps: steps, conditions, guided }: SteeringInput): UNetAdditions {
+    const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
+    if (scales.every(scale => scale === 0)) return {};
+    const { guessMode } = this;
+    const half = guided && guessMode; // what to avoid is not steered then
+    const { in_channels: channels } = this.nets[0].config;
+    const latents = sample.shape[3] === channels ? sample : tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, channels]); // a UNet may see more
+    const told = { ...half ? withoutAvoided(conditions) : conditions, guessMode };
+    const seen = half ? tf.split(latents, 2)[1] : latents;
+    const pictures = this.pictures.map(picture => guided && !guessMode ? tf.concat([picture, picture]) : picture);
+    const added = this.controlnet instanceof ControlNetModel
+      ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
+      : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
+    if (!half || !added) return { control: added };
+    const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(state), state]);
+    const { downBlockResSamples: down, midBlockResSample: mid } = added;
+    return { control: { downBlockResSamples: down.map(afterNone), midBlockResSample: afterNone(mid) } };
+  }
+
+  /** Takes the pictures off the device. */
+  end(): void {
+    tf.dispose(this.pictures);
+    this.pictures = [];
+  }
+}
+
+/** Of what a guided UNet is told, the half that is wanted. */
+function withoutAvoided({ encoderHiddenStates, addedCondKwargs, ...others }: UNetConditions): UNetConditions {
+  return {
+    ...others, encoderHiddenStates: tf.split(encoderHiddenStates, 2)[1],
+    addedCondKwargs: addedCondKwargs && {
+      textEmbeds: tf.split(addedCondKwargs.textEmbeds, 2)[1],
+      timeIds: addedCondKwargs.timeIds.slice(addedCondKwargs.timeIds.length / 2),
+    },
+  };
+}

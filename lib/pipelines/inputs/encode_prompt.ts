@@ -1,0 +1,81 @@
+import * as tf from '@tensorflow/tfjs';
+import type { PromptEncoder } from '../../adapters/learned_words.js';
+import type { CLIPTextModel } from '../../models/clip_text_model.js';
+
+/**
+ * What encoders give of texts: hidden states `[texts, tokens, hiddenSize]`, and where there is a projection each as a whole, `[texts,
+ * features]`.
+ */
+export type EncodedIds = { states: tf.Tensor; pooled?: tf.Tensor };
+
+export interface EncodeOptions {
+  /** How many tokens there are of each text. */
+  tokens?: number;
+  /** Take the states of so many layers before the usual ones. */
+  clipSkip?: number;
+}
+
+/**
+ * Texts -> the text encoder's last hidden states `[texts, tokens, hiddenSize]`, float, as Stable Diffusion 1.x and 2.x take them.
+ * Warns of what does not fit into `tokens` tokens and is cut.
+ */
+export function encodePrompt(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): tf.Tensor3D {
+  return encodeIds(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+}
+
+/** As `encodePrompt`, of SDXL: the last hidden states but one, without the final norm, and the texts as a whole. */
+export function encodePenultimate(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): EncodedIds {
+  return encodeIdsPenultimate(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+}
+
+/** As `encodePrompt`, of the latent upscaler: the last hidden states without the final norm, and the texts as a whole, not projected. */
+export function encodePooled(encoder: PromptEncoder, texts: string[], { tokens }: EncodeOptions = {}): Required<EncodedIds> {
+  const { textEncoder } = encoder;
+  const ids = toIds(encoder, texts, tokens);
+  checkIds(textEncoder, ids);
+  return tf.tidy(() => {
+    const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
+    return { states: hiddenStates.at(-1)!, pooled: textEncoder.pool(lastHiddenState, ids) };
+  });
+}
+
+/** @throws RangeError for an id that the text encoder has no embedding of. */
+export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
+  checkIds(textEncoder, ids);
+  return tf.tidy(() => {
+    const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
+    if (clipSkip === 0) return lastHiddenState;
+    return textEncoder.finalLayerNorm.forward(hiddenStates.at(-1 - clipSkip)!);
+  }) as tf.Tensor3D;
+}
+
+/** @throws RangeError for an id that the text encoder has no embedding of. */
+export function encodeIdsPenultimate(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): EncodedIds {
+  checkIds(textEncoder, ids);
+  return tf.tidy((): EncodedIds => {
+    const { hiddenStates, ...whole } = textEncoder.forward(ids);
+    const states = hiddenStates.at(-2 - clipSkip)!;
+    return 'textEmbeds' in whole ? { states, pooled: whole.textEmbeds as tf.Tensor } : { states };
+  });
+}
+
+function toIds({ tokenizer }: PromptEncoder, texts: string[], tokens = tokenizer.modelMaxLength): number[][] {
+  for (const text of texts) {
+    const cut = tokenizer.truncatedText(text, tokens);
+    if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
+  }
+  return tokenizer.encode(texts, { maxLength: tokens });
+}
+
+function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
+  const unknown = ids.flat().find(id => id >= textEncoder.tokens);
+  if (unknown !== undefined) {
+    const { tokens } = textEncoder;
+    throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${tokens} tokens: the two are of different models`);
+  }
+}
+
+/** Each sample `times` times over, copies side by side: a, b -> a, a, b, b. */
+export function repeatEach(x: tf.Tensor, times: number): tf.Tensor {
+  return tf.tidy(() => x.expandDims(1).tile([1, times, ...x.shape.slice(1).map(() => 1)]).reshape([-1, ...x.shape.slice(1)]));
+}

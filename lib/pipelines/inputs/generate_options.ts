@@ -1,0 +1,136 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { Generator } from '../../core/random.js';
+import type { Image } from '../../image/image.js';
+import type { Steps, TimestepsOptions } from '../../schedulers/steps.js';
+import type { WeightDtype } from '../../weights/weight_reader.js';
+import type { Guidance } from '../run/guidance.js';
+import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_options.js';
+import type { AnyGuidedPipeline } from '../components/registry.js';
+
+export type OutputType = 'image' | 'tensor' | 'latent';
+
+/** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
+export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePromptOptions {
+  /** What not to show: one text for all prompts, or one for each. */
+  negativePrompt?: string | string[];
+  /** 50 by default. */
+  numInferenceSteps?: number;
+  /** Instead of their number: the steps themselves, in falling order, for schedulers that take such a list. */
+  timesteps?: readonly number[];
+  /** The same by their noise levels; for EulerDiscreteScheduler with the last at the end, as in `[14.6, 3.2, 0.9, 0]`. */
+  sigmas?: readonly number[];
+  /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
+  guidanceScale?: number;
+  /** After which share of the steps to go on without guidance, at half the work: 1 (never) by default. */
+  guidanceStop?: number;
+  /** Pixels; by default what the UNet was trained on. */
+  height?: number;
+  width?: number;
+  /** 1 by default; the images of one prompt come side by side. */
+  numImagesPerPrompt?: number;
+  /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
+  generator?: Generator | Generator[];
+  /** Noise to begin with, instead of drawing it: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
+  latents?: tf.Tensor;
+  /** Instead of a prompt: `[prompts, tokens, features]`. */
+  promptEmbeds?: tf.Tensor;
+  /** Instead of a negative prompt, shaped like the prompt's. */
+  negativePromptEmbeds?: tf.Tensor;
+  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
+  guidanceRescale?: number;
+  /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
+  clipSkip?: number;
+  /** `scale`: so many times as strong as they are set act the LoRAs for this picture; 1 by default. */
+  crossAttentionKwargs?: { scale?: number };
+  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
+  eta?: number;
+  /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
+  outputType?: T;
+  /** After each step. The latents are lent for the call; those returned instead are taken over. */
+  callbackOnStepEnd?: StepCallback;
+  /**
+   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device:
+   * for finding where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline.
+   * Named as torch's set_detect_anomaly.
+   */
+  detectAnomaly?: boolean;
+  /** Ends the work within one step; `generate` then rejects with the signal's reason. */
+  signal?: AbortSignal;
+  /**
+   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after
+   * what came before, as in a server. `signal` ends the waiting. Work that waits for itself, begun and awaited in a callback, never ends.
+   */
+  whenBusy?: 'throw' | 'wait';
+}
+
+/** The names of the options. */
+export const OPTIONS = Object.keys({
+  negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true,
+  height: true, width: true, numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true,
+  guidanceRescale: true, clipSkip: true, crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true,
+  detectAnomaly: true, signal: true, whenBusy: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
+} satisfies Record<keyof GenerateOptions<OutputType>, true>);
+
+/** Those of a pipeline whose size is a picture's, of those that take any. */
+export function withoutSize(options: readonly string[]): string[] {
+  return options.filter(option => option !== 'height' && option !== 'width');
+}
+
+/** Those of a pipeline whose size and latents are a picture's, of those that make them of nothing. */
+export function img2ImgOptions(options: readonly string[]): string[] {
+  return [...withoutSize(options).filter(option => option !== 'latents'), 'image', 'strength'];
+}
+
+export type StepCallback = (
+  pipe: AnyGuidedPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
+) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
+
+/** What `generate` gives: images, or a tensor that is then the caller's. */
+export interface GenerateOutput<T extends OutputType = 'image'> {
+  images: T extends 'image' ? Image[] : tf.Tensor4D;
+  /** Whether each of them may not be safe for work, and is black: where there is a safetyChecker. */
+  nsfwContentDetected?: boolean[];
+}
+
+/** What `generate` was asked for: checked, with every default filled in. */
+export interface GenerateRequest {
+  prompts?: string[];
+  promptEmbeds?: tf.Tensor;
+  negativePrompts: string[];
+  negativePromptEmbeds?: tf.Tensor;
+  /** Numbers that the UNet is told besides, for what to make and for what to avoid. */
+  timeIds?: { wanted: readonly number[]; avoided: readonly number[] };
+  /** The class of each sample, or of all, where the UNet is told that. */
+  classLabels?: readonly number[];
+  /** Pictures that lead besides the texts. */
+  imagePrompts?: ImagePromptRequest;
+  numImagesPerPrompt: number;
+  /** For the scheduler. */
+  steps: Steps;
+  timestepsOptions?: TimestepsOptions;
+  /** How many those are. */
+  numInferenceSteps: number;
+  guidanceScale: number;
+  guidanceStop: number;
+  /** Whether to guide: the networks then see everything twice, or as often as `guidance` says. */
+  guided: boolean;
+  guidance: Guidance;
+  guidanceRescale: number;
+  clipSkip: number;
+  /** How many times as strong LoRAs are. */
+  loraScale: number;
+  eta: number;
+  /** `[images, height, width, channels]` of the latents. */
+  latentShape: [number, number, number, number];
+  latents?: tf.Tensor;
+  generator?: Generator | Generator[];
+  /** What noise is drawn in. */
+  dtype: WeightDtype;
+  /** How much of a picture to give up, where one is begun from. */
+  strength?: number;
+  outputType: OutputType;
+  detectAnomaly: boolean;
+  callbackOnStepEnd?: StepCallback;
+  signal?: AbortSignal;
+  whenBusy: 'throw' | 'wait';
+}

@@ -1,0 +1,50 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkNumber } from '../../core/checks.js';
+import type { Autoencoder } from '../../models/autoencoder.js';
+import type { Scheduler } from '../../schedulers/scheduler.js';
+import type { DenoisingStart } from '../run/denoise.js';
+import type { GenerateRequest } from '../inputs/generate_options.js';
+import { imageGuidance } from '../run/guidance.js';
+import { prepareLatents } from '../base/guided_pipeline.js';
+import { checkTurns, inTurn, type ImageInput, type StartingPictures } from '../inputs/image_input.js';
+
+/** A picture that a text says how to change. */
+export interface Edit {
+  /**
+   * What to change. Fewer pictures than are to be made are taken in turn. Besides, latents as the VAE has them, not scaled: a tensor
+   * `[images, height, width, latent_channels]`.
+   */
+  image: ImageInput;
+  /** How closely to keep to the picture, 1.5 by default; below 1: without any guidance, as with a `guidanceScale` of 1. */
+  imageGuidanceScale?: number;
+}
+
+const IMAGE_GUIDANCE_SCALE = 1.5;
+
+/** The names of these options. */
+export const EDIT_OPTIONS = Object.keys({ image: true, imageGuidanceScale: true } satisfies Record<keyof Edit, true>);
+
+/** How many channels the UNet takes: it sees the picture behind the latents. */
+export function editChannels({ config: { latent_channels: channels } }: Autoencoder): number[] {
+  return [2 * channels];
+}
+
+/** With which scales of the text to guide. @throws RangeError for an `imageGuidanceScale` that is no number. */
+export function editGuides(imageGuidanceScale = IMAGE_GUIDANCE_SCALE): (guidanceScale: number) => boolean {
+  const imageScale = checkNumber('imageGuidanceScale', imageGuidanceScale);
+  return guidanceScale => guidanceScale > 1 && imageScale >= 1;
+}
+
+/** What to make, guided by the picture too, and where denoising starts: from noise beside it. @throws RangeError for what does not fit. */
+export function prepareEdit<R extends GenerateRequest>(
+  request: R, pictures: StartingPictures, imageGuidanceScale = IMAGE_GUIDANCE_SCALE, latentScale = 1,
+): [R, (scheduler: Scheduler) => DenoisingStart] {
+  const { guidanceScale, guidanceRescale, latentShape: [images, , , channels] } = request;
+  checkTurns('image', pictures.count, images);
+  const guidance = imageGuidance(guidanceScale, imageGuidanceScale, channels, guidanceRescale);
+  return [{ ...request, guidance }, scheduler => tf.tidy(() => ({
+    timesteps: scheduler.timesteps,
+    latents: prepareLatents(request, scheduler),
+    condition: inTurn(pictures.mode().mul(latentScale), images),
+  }))];
+}
