@@ -22,6 +22,11 @@ export abstract class Block extends tf.layers.Layer {
   private releasing = false;
   private disposed = false;
 
+  /** Whether it was disposed, and cannot run any more. */
+  get isDisposed(): boolean {
+    return this.disposed;
+  }
+
   /** The computation itself. What it makes on the way is freed for it; it is called by `forward` alone. */
   abstract compute(...inputs: unknown[]): tf.TensorContainer;
 

@@ -187,9 +187,12 @@ describeOnDevices('Pipelines that pictures lead', device => {
     const { images } = await other.generate('a star', { image: picture(1, 16, 16), ipAdapterImage: picture(1, 16, 16), numInferenceSteps: 3, outputType: 'latent' });
     await other.unloadIpAdapter();
     assert.equal(base.unet.ipAdapters, undefined);
-    base.imageEncoder!.dispose();
-    base.imageEncoder = undefined;
-    return images;
+    assert.ok(base.imageEncoder!.isDisposed);
+    await base.loadIpAdapter(FOLDER, { weightName: 'base.bin' });
+    assert.ok(!base.imageEncoder!.isDisposed);
+    const latents = await drawn(base);
+    await base.unloadIpAdapter();
+    return [images, latents];
   }));
 
   it('take an image encoder that is given, which stays, or do without one', () => expectNoLeak(async () => {

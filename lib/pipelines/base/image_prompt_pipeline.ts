@@ -30,12 +30,13 @@ export interface LoadIpAdapterOptions extends HubOptions {
  */
 export type IpAdapterScale = number | readonly number[] | BlockScales;
 
+/** Encoders that came with an IP-Adapter, and go with it, from all pipelines that share them. */
+const cameAlong = new WeakSet<CLIPVisionModelWithProjection>();
+
 /** A pipeline that can be led by pictures as well, through IP-Adapters (arXiv:2308.06721). */
 export abstract class ImagePromptPipeline extends AdaptablePipeline implements ImageReader {
   imageEncoder?: CLIPVisionModelWithProjection;
   featureExtractor?: CLIPImageProcessor;
-  /** The encoder that came with an IP-Adapter, and goes with it. */
-  private ownEncoder?: CLIPVisionModelWithProjection;
 
   /**
    * Lets pictures lead: loads an IP-Adapter, a Plus or a Full Face one, or several that act together, in the place of earlier ones.
@@ -55,11 +56,12 @@ export abstract class ImagePromptPipeline extends AdaptablePipeline implements I
       for (const { folder, path } of files) checkpoints.push(await readCheckpoint(`${folder.name}/${path}`, () => folder.open(path)));
       const adapters = await loadIpAdapters(this.unet, checkpoints, offload);
       try {
-        if (!this.imageEncoder && imageEncoderFolder !== null) {
+        if ((!this.imageEncoder || this.imageEncoder.isDisposed) && imageEncoderFolder !== null) {
           const place = imageEncoderFolder.includes('/') ? imageEncoderFolder : inFolder(places[0].subfolder, imageEncoderFolder);
-          this.imageEncoder = this.ownEncoder = await CLIPVisionModelWithProjection.fromPretrained(folder, {
+          this.imageEncoder = await CLIPVisionModelWithProjection.fromPretrained(folder, {
             ...hubOptions, subfolder: place, dtype: this.unet.weightDtype, offload,
           });
+          cameAlong.add(this.imageEncoder);
           this.joinIn(this.imageEncoder);
         }
       } catch (error) {
@@ -91,12 +93,11 @@ export abstract class ImagePromptPipeline extends AdaptablePipeline implements I
     await this.exclusively(async () => this.unet.setIpAdapterScales((path, adapter) => scales[adapter](path)));
   }
 
-  /** Removes the IP-Adapters, and the image encoder: the UNet is then what it was. */
+  /** Removes the IP-Adapters, and the image encoder: the UNet is then what it was, in all pipelines that share it. */
   async unloadIpAdapter(): Promise<void> {
     await this.exclusively(async () => {
       this.unet.setIpAdapters();
-      this.ownEncoder?.dispose();
-      this.ownEncoder = undefined;
+      if (this.imageEncoder && cameAlong.has(this.imageEncoder)) this.imageEncoder.dispose();
       this.imageEncoder = undefined;
     });
   }
