@@ -12,6 +12,7 @@ export interface DrawCommandOptions extends StoreCommandOptions {
   lora?: string[];
   device?: Device | 'auto';
   dtype?: 'float32' | 'float16' | 'bfloat16';
+  safetyChecker?: boolean;
   maxBatch?: number;
   maxMemory?: string;
   maxSteps?: number;
@@ -25,9 +26,11 @@ export function givenLimits(options: Partial<Pick<ServerLimits, 'maxQueue' | 'ma
 }
 
 /** What draws, and by what. @throws UsageError */
-export function drawing({ model, lora, device = 'auto', dtype = 'float32', maxBatch, maxMemory }: DrawCommandOptions) {
+export function drawing(options: DrawCommandOptions) {
+  const { model, lora, device = 'auto', dtype = 'float32', safetyChecker, maxBatch, maxMemory } = options;
   return {
-    models: nameSources('--model', model ?? [`shapes=${DEMO_MODEL}`]), loras: nameSources('--lora', lora ?? []), load: { device, dtype },
+    models: nameSources('--model', model ?? [`shapes=${DEMO_MODEL}`]), loras: nameSources('--lora', lora ?? []),
+    load: { device, dtype, safetyChecker },
     maxBatch, maxMemory: parseSize('--max-memory', maxMemory),
   };
 }

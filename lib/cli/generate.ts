@@ -19,6 +19,7 @@ interface Picture {
   file: string;
   prompt: string;
   seed: number | bigint;
+  nsfwContentDetected?: boolean;
 }
 
 /** What accompanies the work: how to print a line, and whether to stop. */
@@ -56,13 +57,16 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
 }
 
 async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<StableDiffusionPipeline> {
-  const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType, compile, profile, quiet } = options;
+  const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType } = options;
+  const { safetyChecker, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
   const controlnet = options.controlnet ? await ControlNetModel.fromPretrained(options.controlnet, { dtype, signal }) : undefined;
   const Steered = controlnet && AutoPipelineForText2Image;
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
-  const how = { device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet };
+  const how = {
+    device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet, safetyChecker,
+  };
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }
 
@@ -84,10 +88,11 @@ async function draw(pipe: StableDiffusionPipeline, task: GenerateTask, index: nu
   const settings = {
     ...start, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width, numImagesPerPrompt: numImages, generator, signal,
   };
-  const { images } = await pipe.generate(prompt, settings);
-  const pictures = images.map((image, k): Picture => (
-    { image, file: count === 1 ? output : numbered(output, first + k), prompt, seed: generator[k].initialSeed }
-  ));
+  const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
+  const pictures = images.map((image, k): Picture => ({
+    image, file: count === 1 ? output : numbered(output, first + k), prompt, seed: generator[k].initialSeed,
+    nsfwContentDetected: nsfwContentDetected?.[k],
+  }));
   for (const { image, file, seed } of pictures) {
     await image.save(file);
     say(`${file}  ${prompt}  (seed ${seed})`);
@@ -108,9 +113,10 @@ async function saveGrid(pictures: Picture[], { grid, output }: GenerateCommandOp
 /** For --json: what was made, and with what. */
 function describeRun(pipe: StableDiffusionPipeline, pictures: Picture[], options: GenerateCommandOptions): object {
   const { model = DEMO_MODEL, steps = pipe.defaults.numInferenceSteps, guidanceScale = pipe.defaults.guidanceScale } = options;
-  const images = pictures.map(({ file, prompt, seed, image: { width, height } }) => (
-    { file, prompt, seed: typeof seed === 'bigint' ? `${seed}` : seed, width, height } // a text where a number cannot hold it
-  ));
+  const images = pictures.map(({ file, prompt, seed, nsfwContentDetected, image: { width, height } }) => ({
+    file, prompt, width, height, nsfwContentDetected,
+    seed: typeof seed === 'bigint' ? `${seed}` : seed, // a text where a number cannot hold it
+  }));
   return { model, device: pipe.device, scheduler: pipe.scheduler.constructor.name, steps, guidanceScale, images };
 }
 

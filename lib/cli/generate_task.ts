@@ -27,6 +27,7 @@ export interface GenerateCommandOptions {
   controlImage?: string;
   canny?: boolean;
   controlnetScale?: number;
+  safetyChecker?: boolean;
   lora?: string[];
   loraScale?: number;
   /** `token=source` each. */

@@ -13,6 +13,8 @@ export interface StoredPicture {
   readonly seed: number;
   readonly width: number;
   readonly height: number;
+  /** It may not be safe for work, and is black: where the model's safety checker is loaded. */
+  readonly nsfwContentDetected?: boolean;
 }
 
 /** What becomes of a request. Emits `change` whenever something does. */

@@ -36,6 +36,8 @@ export class LoadedModel {
     readonly bytes: number,
     /** What it runs on. */
     readonly device: string | undefined,
+    /** Whether a safety checker looks at pictures when they are done: nobody is to see them before. */
+    readonly checksPictures: boolean,
   ) {}
 
   static async load(source: string, { load, loras = {} }: ModelPoolOptions): Promise<LoadedModel> {
@@ -44,7 +46,7 @@ export class LoadedModel {
     const { device } = await pipe.describe();
     const description = await pipe.describeModel();
     const bytes = description.numParameters * ((load?.dtype ?? 'float32') === 'float32' ? 4 : 2);
-    return new LoadedModel(pipe, await pipe.getScheduler(), loras, description, bytes, device);
+    return new LoadedModel(pipe, await pipe.getScheduler(), loras, description, bytes, device, load?.safetyChecker === true);
   }
 
   /** Steps where a request says none. */

@@ -68,7 +68,7 @@ export class Painter {
       { job, index, seed: job.request.seed + index }
     )));
     const { prompt, ...texts } = await readTexts(pipe, wanted.map(({ job }) => job.request));
-    const { images } = await this.metrics.time('drawing', () => pipe.generate(prompt, {
+    const { images, nsfwContentDetected } = await this.metrics.time('drawing', () => pipe.generate(prompt, {
       ...texts,
       ...start as { image: Image; maskImage: Image }, // as far as the task takes them
       ...!request.image || request.mask ? { width, height } : {},
@@ -82,14 +82,15 @@ export class Painter {
         for (const job of jobs) job.advance(step, steps, await this.look(job, model, step, steps, () => firstOf(job, wanted, latents)));
       },
     })).finally(() => tf.dispose(texts as object as tf.TensorContainer));
-    const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => this.keep(image, wanted[i]))));
+    const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => (
+      this.keep(image, wanted[i], nsfwContentDetected?.[i])))));
     return jobs.map(each => stored.filter((_, i) => wanted[i].job === each));
   }
 
   /** The name of a quick look at a job's first picture, where it wants one after this step. */
   private async look(job: Job, model: LoadedModel, step: number, steps: number, latentsOf: () => tf.Tensor): Promise<string | undefined> {
     const place = previewSteps(job.request.previews ?? 0, steps).indexOf(step);
-    if (place < 0 || job.signal.aborted) return undefined;
+    if (place < 0 || job.signal.aborted || model.checksPictures) return undefined;
     const preview = await model.latentsPreview();
     const latents = latentsOf();
     const [image] = await preview.toImages(latents).finally(() => latents.dispose());
@@ -99,10 +100,10 @@ export class Painter {
     return name;
   }
 
-  private async keep(image: Image, { job, index, seed }: Wanted): Promise<StoredPicture> {
+  private async keep(image: Image, { job, index, seed }: Wanted, nsfwContentDetected?: boolean): Promise<StoredPicture> {
     const name = pictureName(job.id, index);
     await this.store.write(name, await image.toPng({ ...image.text, parameters: describePicture(image, job.request) }));
-    return { name, seed, width: image.width, height: image.height };
+    return { name, seed, width: image.width, height: image.height, nsfwContentDetected };
   }
 }
 

@@ -19,7 +19,7 @@ export function jobRoutes(server: FastifyInstance, { engine, submit }: ServerCon
     id: job.id, state: job.state, place: await engine.placeOf(job), step: job.step, steps: job.steps,
     error: job.state === 'failed' ? tellable(job.error!) : undefined,
     previews: job.previews.map((_, i) => `/jobs/${job.id}/previews/${i}`),
-    pictures: job.pictures.map(({ seed, width, height }, i) => ({ seed, width, height, url: `/jobs/${job.id}/pictures/${i}` })),
+    pictures: job.pictures.map((picture, i) => ({ ...picture, url: `/jobs/${job.id}/pictures/${i}` })), // as far as the schema has it
   });
   const png = async (id: string, namesOf: (job: Job) => ReadonlyArray<string>, index: string) => {
     const name = namesOf(await find(id)).at(/^\d{1,3}$/.test(index) ? Number(index) : Infinity);

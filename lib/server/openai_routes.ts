@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { RequestError, tellable } from '../jobs/errors.js';
-import type { Job } from '../jobs/job.js';
+import type { Job, StoredPicture } from '../jobs/job.js';
 import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
 import { describeError } from './describe_error.js';
@@ -19,8 +19,8 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
     await finish(job, reply);
     const asUrl = fields.response_format === 'url';
     const texts = asUrl ? [] : (await readPictures(job, engine.store)).map(picture => picture.toString('base64'));
-    const data = job.pictures.map(({ seed }, i) => (
-      { ...asUrl ? { url: `${protocol}://${host}/jobs/${job.id}/pictures/${i}` } : { b64_json: texts[i] }, seed }
+    const data = job.pictures.map((picture, i) => (
+      { ...asUrl ? { url: `${protocol}://${host}/jobs/${job.id}/pictures/${i}` } : { b64_json: texts[i] }, ...tell(picture) }
     ));
     return { created: secondsOf(job), data };
   };
@@ -36,8 +36,9 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
       for (; told < previews.length; told++) {
         yield event('partial_image', { partial_image_index: told, b64_json: await base64(previews[told]), size: 'auto' });
       }
-      for (const { name, width, height, seed } of pictures) {
-        yield event('completed', { b64_json: await base64(name), size: `${width}x${height}`, seed, usage: NO_TOKENS });
+      for (const picture of pictures) {
+        const { name, width, height } = picture;
+        yield event('completed', { b64_json: await base64(name), size: `${width}x${height}`, ...tell(picture), usage: NO_TOKENS });
       }
     }
     if (job.error) yield { event: 'error', data: describeError(tellable(job.error), 500) };
@@ -63,6 +64,11 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
     const job = await submit({ ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } });
     return answer(job, fields, 'image_edit', request, reply);
   });
+}
+
+/** What OpenAI does not tell of a picture. */
+function tell({ seed, nsfwContentDetected }: StoredPicture): object {
+  return { seed, nsfw_content_detected: nsfwContentDetected };
 }
 
 function secondsOf({ createdAt }: Job): number {

@@ -65,7 +65,10 @@ export const jobSchema = {
       type: 'array',
       items: {
         type: 'object', required: ['seed', 'width', 'height', 'url'],
-        properties: { seed: { type: 'integer' }, width: { type: 'integer' }, height: { type: 'integer' }, url: { type: 'string' } },
+        properties: {
+          seed: { type: 'integer' }, width: { type: 'integer' }, height: { type: 'integer' }, url: { type: 'string' },
+          nsfwContentDetected: { type: 'boolean', description: 'it may not be safe for work, and is black' },
+        },
       },
     },
   },

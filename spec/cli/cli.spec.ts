@@ -16,6 +16,7 @@ import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffu
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { useDevice } from '../../lib/runtime/devices.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
+import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { TINY } from '../support/tiny_pipeline.js';
@@ -126,6 +127,15 @@ describe('tfjs-diffusers', () => {
       assert.deepEqual(grid.slice(0, 64 * 3), pixels('pictures-0.PNG').slice(0, 64 * 3));
       await run(['generate', 'a blue moon', '--steps', '2', '--seed', '10', '--quiet']);
       assert.deepEqual(pixels('out.png'), pixels('pictures-3.PNG'), 'seed + index');
+    });
+
+    it('says which pictures the safety checker gave black', async () => {
+      const { stdout, stderr } = await run([
+        'generate', 'a red circle', '--model', checkedModel(folder()), '--num-images', '2', '--steps', '3', '--seed', '0', '--safety-checker', '--json', '--device', 'wasm']);
+      const { images } = JSON.parse(stdout) as { images: Array<{ file: string; nsfwContentDetected: boolean }> };
+      assert.deepEqual(images.map(image => image.nsfwContentDetected), [false, true]);
+      assert.deepEqual(images.map(({ file }) => pixels(file).every(byte => byte === 0)), [false, true]);
+      assert.match(stderr, /a picture may not be safe for work, and given black instead/);
     });
 
     it('takes any seed of 64 bits, or draws one and says which', async () => {

@@ -1,12 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Image } from '../../lib/image/image.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline } from '../../lib/pipelines/index.js';
 import { readSafetensors, writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
+import { checkedModel, SAFETY_CHECKER as FOLDER } from '../support/checked_model.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { MemoryFolder } from '../support/memory_folder.js';
@@ -15,7 +15,6 @@ import { commonOptions, goldenImages, TINY, TINY_XL, type PipelineCase } from '.
 import { captureWarnings } from '../support/warnings.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
-const FOLDER = 'spec/golden/pipelines/safety_checker';
 const golden = loadGolden('models/safety_checker');
 const { tensors, meta } = golden;
 
@@ -89,15 +88,7 @@ describeOnDevices('StableDiffusionSafetyChecker', device => {
   }
 
   it('is off unless asked for, and loaded where it is', () => expectNoLeak(async () => {
-    const folder = join(temporary(), 'model');
-    cpSync(TINY, folder, { recursive: true });
-    cpSync(FOLDER, join(folder, 'safety_checker'), { recursive: true });
-    cpSync(FOLDER, join(folder, 'feature_extractor'), { recursive: true });
-    writeFileSync(join(folder, 'feature_extractor/preprocessor_config.json'), JSON.stringify({ size: 14, crop_size: 12 }));
-    const index = JSON.parse(readFileSync(join(folder, 'model_index.json'), 'utf8'));
-    writeFileSync(join(folder, 'model_index.json'), JSON.stringify({
-      ...index, safety_checker: ['stable_diffusion', 'StableDiffusionSafetyChecker'], feature_extractor: ['transformers', 'CLIPFeatureExtractor'],
-    }));
+    const folder = checkedModel(temporary());
     for (const options of [{}, { safetyChecker: false }]) {
       const pipe = await StableDiffusionPipeline.fromPretrained(folder, { device, ...options });
       assert.deepEqual([pipe.safetyChecker, pipe.featureExtractor], [undefined, undefined]);

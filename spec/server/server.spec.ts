@@ -8,7 +8,9 @@ import { Image } from '../../lib/image/image.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { ModelDescription } from '../../lib/pipelines/describe_model.js';
 import { createServer } from '../../lib/server/create_server.js';
+import { checkedModel } from '../support/checked_model.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { temporaryFolder } from '../support/temporary_folder.js';
 import { until } from '../support/until.js';
 
 const PROMPT = 'a red circle on a blue background';
@@ -205,6 +207,36 @@ describe('The server', () => {
     const { paths, info } = await json('/openapi.json') as { paths: object; info: { title: string } };
     assert.equal(info.title, 'tfjs-diffusers');
     assert.ok('/v1/images/generations' in paths && '/jobs/{id}' in paths);
+  });
+});
+
+describe('A server that checks pictures', () => {
+  const temporary = temporaryFolder();
+
+  it('gives those black that its safety checker detects, says so, and shows none before', async () => {
+    const server = await createServer({ models: { checked: checkedModel(temporary()) }, load: { device: 'wasm', safetyChecker: true } });
+    const post = async (url: string, body: object) => (await server.inject({ method: 'POST', url, payload: body })).json();
+    const { id } = await post('/jobs', { prompt: 'a red circle', seed: 0, steps: 3, count: 4, previews: 2 }) as { id: string };
+    const job = await until(async () => {
+      const now = (await server.inject(`/jobs/${id}`)).json() as { state: string; previews: string[]; pictures: Array<{ url: string; nsfwContentDetected: boolean }> };
+      return !['waiting', 'running'].includes(now.state) && now;
+    }, 'the job is over');
+    assert.deepEqual(job.pictures.map(picture => picture.nsfwContentDetected), [false, true, false, true]);
+    assert.deepEqual(job.previews, []);
+    for (const { url, nsfwContentDetected } of job.pictures) {
+      const { data } = await Image.fromBytes(new Uint8Array((await server.inject(url)).rawPayload));
+      assert.equal(data.every(byte => byte === 0), nsfwContentDetected, url);
+    }
+    const { data } = await post('/v1/images/generations', { prompt: 'a red circle', seed: 1, steps: 3 }) as { data: Array<Record<string, unknown>> };
+    assert.equal(data[0].nsfw_content_detected, true);
+    const { info } = await post('/sdapi/v1/txt2img', { prompt: 'a red circle', seed: 0, steps: 3, width: 16, height: 16 }) as { info: string };
+    assert.deepEqual(JSON.parse(info).nsfw_content_detected, [false]);
+    await server.close();
+  });
+
+  it('draws nothing with a model that has no safety checker', async () => {
+    await assert.rejects(createServer({ models: { plain: resolve('spec/golden/pipelines/tiny') }, load: { device: 'wasm', safetyChecker: true } }),
+      /safety_checker: there is none/);
   });
 });
 

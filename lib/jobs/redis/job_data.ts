@@ -24,7 +24,7 @@ export interface JobProgress {
 }
 
 export interface JobResult {
-  readonly pictures: ReadonlyArray<Omit<StoredPicture, 'name'>>;
+  readonly pictures: readonly StoredPicture[];
   /** Milliseconds from when it was begun. */
   readonly took: number;
 }
@@ -77,11 +77,11 @@ export function advance(job: Job, { step, steps, previews }: JobProgress): void 
 }
 
 export function resultOf({ pictures }: Job, took: number): JobResult {
-  return { pictures: pictures.map(({ seed, width, height }) => ({ seed, width, height })), took };
+  return { pictures: pictures, took };
 }
 
 export function succeed(job: Job, { pictures }: JobResult): void {
-  job.succeed(pictures.map((picture, i) => ({ ...picture, name: pictureName(job.id, i) })));
+  job.succeed(pictures.map((picture, i) => ({ ...picture, name: pictureName(job.id, i) }))); // whoever wrote another name there
 }
 
 /** An error in the one line that BullMQ keeps of it. */

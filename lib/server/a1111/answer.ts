@@ -30,6 +30,7 @@ function infoOf({ request, pictures, createdAt }: Job, infotexts: readonly strin
     sd_model_name: request.model, sd_model_hash: null, sd_vae_name: null, sd_vae_hash: null,
     seed_resize_from_w: -1, seed_resize_from_h: -1, denoising_strength: told.strength ?? null,
     extra_generation_params: told.schedule ? { 'Schedule type': told.schedule } : {}, index_of_first_image: 0, infotexts, styles: [],
+    nsfw_content_detected: pictures.map(picture => picture.nsfwContentDetected), // null where nobody looked
     job_timestamp: timestamp(createdAt), clip_skip: (told.clipSkip ?? 0) + 1, is_using_inpainting_conditioning: false,
   };
 }
