@@ -57,8 +57,8 @@ const RESIZE: Rule = {
 
 const RULES: Readonly<Record<string, Rule | undefined>> = {
   ...Object.fromEntries([
-    'AddN', 'Cast', 'Erf', 'Exp', 'Identity', 'IsNan', 'Neg', 'Relu', 'Round', 'Rsqrt', 'Sigmoid', 'Softmax', 'SoftplusGrad', 'Sqrt',
-    'Square', 'Tanh', '_MklSoftmax',
+    'AddN', 'Cast', 'Cos', 'Erf', 'Exp', 'Identity', 'IsNan', 'Neg', 'Relu', 'Round', 'Rsqrt', 'Sigmoid', 'Sin', 'Softmax', 'SoftplusGrad',
+    'Sqrt', 'Square', 'Tanh', '_MklSoftmax',
   ].map(op => [op, FIRST])),
   ...Object.fromEntries(['Add', 'AddV2', 'Maximum', 'Minimum', 'Mul', 'RealDiv', 'Sub'].map(op => [op, BROADCAST])),
   ...Object.fromEntries(['Max', 'Mean', 'Sum'].map(op => [op, REDUCE])),
@@ -72,6 +72,19 @@ const RULES: Readonly<Record<string, Rule | undefined>> = {
       const lengths = [...values as Int32Array];
       const given = lengths.reduce((product, length) => length < 0 ? product : product * length, 1);
       return [lengths.map(length => length < 0 ? tf.util.sizeFromShape(shape as number[]) / given : length)];
+    },
+  },
+  MirrorPad: {
+    inputs: 2,
+    shapes: ([{ shape }, { values: around }]) =>
+      around && [shape.map((length, axis) => (around[2 * axis] as number) + length + (around[2 * axis + 1] as number))],
+  },
+  AvgPool: {
+    inputs: 1,
+    shapes: ([{ shape }], attribute) => {
+      const [kernel, strides, padding] = ['ksize', 'strides', 'padding'].map(attribute) as [number[], number[], string];
+      if (attribute('data_format') !== 'NHWC' || !['SAME', 'VALID'].includes(padding)) return undefined;
+      return [shape.map((length, axis) => Math.ceil((padding === 'SAME' ? length : length - kernel[axis] + 1) / strides[axis]))];
     },
   },
   Transpose: { inputs: 2, shapes: ([{ shape }, { values: axes }]) => axes && [[...axes as Int32Array].map(axis => shape[axis])] },

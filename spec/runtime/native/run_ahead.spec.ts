@@ -52,6 +52,18 @@ describeOnDevices('ops that run while JavaScript goes on', device => {
     return [sample, encoderHiddenStates];
   }));
 
+  it('wait for nothing within a network of k-diffusion\'s blocks', () => expectNoLeak(async () => {
+    const unet = await UNet2DConditionModel.fromPretrained('spec/golden/pipelines/unet_k');
+    const { cross_attention_dim: features, time_cond_proj_dim: condition } = unet.config;
+    const [sample, encoderHiddenStates, timestepCond] = [tf.randomNormal([2, 8, 16, 8]), tf.randomNormal([2, 77, features as number]), tf.randomNormal([2, condition!])];
+    const step = () => unet.forward(sample, 0.3, { encoderHiddenStates, timestepCond });
+    assert.deepEqual(await asked(() => step().dispose()), []);
+    const out = step();
+    assert.deepEqual(out.shape, [2, 8, 16, 5]);
+    unet.dispose();
+    return [sample, encoderHiddenStates, timestepCond, out];
+  }));
+
   for (const model of [TINY, TINY_XL]) {
     it(`have the shapes that JavaScript takes them to have: ${model}`, () => expectNoLeak(async () => {
       const { context } = backend();
