@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { BundledFolder } from './protocol.js';
 
 const sources = 'docs/playground/page';
+const benchmarkSources = 'docs/playground/benchmark';
 const compiled = fileURLToPath(new URL('.', import.meta.url));
 const clipTokenizer = 'models/clip-tokenizer';
 const controlnetFolder = 'models/shapes-controlnet'; // for the bundled model
@@ -14,8 +15,8 @@ const wasmFiles = 'node_modules/@tensorflow/tfjs-backend-wasm/dist';
 /** What went into the site, for those who want to look: paths of modules, and bytes of scripts. */
 export interface Site {
   modules: string[];
-  /** By what they are for: all that the page and its worker load, without WebGPU's part, which is loaded where there is WebGPU. */
-  scriptBytes: Record<'page' | 'worker' | 'webgpu', number>;
+  /** By what they are for: all that the page and its worker load, what WebGPU adds where it is used, and the benchmark besides the worker's. */
+  scriptBytes: Record<'page' | 'worker' | 'webgpu' | 'benchmark', number>;
 }
 
 /**
@@ -28,32 +29,37 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   const model = await copyFolder(modelFolder, folder);
   const controlnet = await copyFolder(controlnetFolder, folder);
   const tokenizer = await copyFolder(clipTokenizer, folder);
-  const wasmFolder = `tfjs-${await tfjsVersion()}/`;
+  const wasmFolder = `tfjs-${await versionIn('node_modules/@tensorflow/tfjs/package.json')}/`;
   await mkdir(join(folder, wasmFolder));
   for (const name of (await readdir(wasmFiles)).filter(file => file.endsWith('.wasm'))) await cp(join(wasmFiles, name), join(folder, wasmFolder, name));
 
   const metafiles: Metafile[] = [];
-  const bundle = async (entry: string, define: Record<string, unknown>, options: BuildOptions = {}): Promise<string> => {
+  const bundle = async (entryPoints: string[], define: Record<string, unknown>, options: BuildOptions = {}): Promise<string[]> => {
     const { metafile } = await build({
-      entryPoints: [entry], metafile: true, outdir: folder, entryNames: '[name]-[hash]', chunkNames: '[name]-[hash]', define: mapValues(define, JSON.stringify),
+      entryPoints, metafile: true, outdir: folder, entryNames: '[name]-[hash]', chunkNames: '[name]-[hash]', define: mapValues(define, JSON.stringify),
       bundle: true, splitting: true, minify: true, format: 'esm', platform: 'browser', target: 'es2022', logLevel: 'error', ...options,
     });
     const { outputs } = metafile!;
     metafiles.push(metafile!);
-    const source = relative('.', entry).split(sep).join('/'); // chunks that are imported later are entry points too
-    return basename(Object.keys(outputs).find(path => outputs[path].entryPoint === source)!);
+    const madeOf = (entry: string) => Object.keys(outputs).find(path => outputs[path].entryPoint === relative('.', entry).split(sep).join('/'))!; // chunks that are imported later are entry points too
+    return entryPoints.map(entry => basename(madeOf(entry)));
   };
-  const worker = await bundle(join(compiled, 'worker/worker.js'), { BUNDLED_MODEL: model, BUNDLED_CONTROLNET: controlnet, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
-  const main = await bundle(join(compiled, 'page/main.js'), { WORKER: worker });
-  const style = await bundle(join(sources, 'style.css'), {});
+  const workers = ['worker/worker.js', 'benchmark/measuring_worker.js'].map(path => join(compiled, path)); // most of which is the same
+  const [worker, measuringWorker] = await bundle(workers, { BUNDLED_MODEL: model, BUNDLED_CONTROLNET: controlnet, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
+  const preload = preloads(metafiles[0], worker);
+  const [main] = await bundle([join(compiled, 'page/main.js')], { WORKER: worker });
+  const [benchmark] = await bundle([join(compiled, 'benchmark/page.js')], { WORKER: measuringWorker, LIBRARY_VERSION: await versionIn('package.json') });
+  const [style, benchmarkStyle] = await bundle([join(sources, 'style.css'), join(benchmarkSources, 'style.css')], {});
   for (const name of ['icon.svg', 'manifest.webmanifest']) await cp(join(sources, name), join(folder, name));
-  const page = (await readFile(join(sources, 'index.html'), 'utf8')).replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => ({ main, worker, style })[name]!);
-  await writeFile(join(folder, 'index.html'), page);
+  for (const [from, to] of [[join(sources, 'index.html'), 'index.html'], [join(benchmarkSources, 'index.html'), 'benchmark.html']]) {
+    const page = (await readFile(from, 'utf8')).replaceAll(/\{\{(\w+)\}\}/g, (_, name: string) => ({ main, benchmark, preload, style, benchmarkStyle })[name]!);
+    await writeFile(join(folder, to), page);
+  }
 
   const files = (await listFiles(folder)).filter(path => !path.startsWith('models/') && !path.endsWith('/tfjs-backend-wasm.wasm')); // browsers without SIMD are rare
   const version = `playground-${await hashFiles(folder, files)}`;
   const offline = ['.', ...files.filter(path => path !== 'index.html')];
-  await bundle(join(compiled, 'page/service_worker.js'), { VERSION: version, FILES: offline, MODELS: [model.url, controlnet.url] }, { entryNames: '[name]', splitting: false, format: 'iife' });
+  await bundle([join(compiled, 'page/service_worker.js')], { VERSION: version, FILES: offline, MODELS: [model.url, controlnet.url] }, { entryNames: '[name]', splitting: false, format: 'iife' });
   return { modules: metafiles.flatMap(({ inputs }) => Object.keys(inputs)), scriptBytes: countScripts(metafiles) };
 }
 
@@ -77,18 +83,35 @@ async function hashFiles(folder: string, paths: string[]): Promise<string> {
   return hash.digest('hex').slice(0, 8);
 }
 
-async function tfjsVersion(): Promise<string> {
-  return JSON.parse(await readFile('node_modules/@tensorflow/tfjs/package.json', 'utf8')).version;
+async function versionIn(packageFile: string): Promise<string> {
+  return JSON.parse(await readFile(packageFile, 'utf8')).version;
 }
 
-function countScripts(metafiles: Metafile[]): Site['scriptBytes'] {
-  const scripts = metafiles.flatMap(({ outputs }) => Object.entries(outputs)).filter(([path]) => path.endsWith('.js'));
-  const isWebgpu = ([, { inputs }]: typeof scripts[number]) => Object.keys(inputs).some(path => path.includes('tfjs-backend-webgpu'));
-  const sum = (which: typeof scripts) => which.reduce((bytes, [, output]) => bytes + output.bytes, 0);
-  const page = scripts.filter(([path]) => /\/main-[^/]*$/.test(path));
-  const webgpu = scripts.filter(isWebgpu);
-  const worker = scripts.filter(script => !page.includes(script) && !webgpu.includes(script) && !script[0].endsWith('service_worker.js'));
-  return { page: sum(page), worker: sum(worker), webgpu: sum(webgpu) };
+/** Links by which a page fetches a script, and all that it imports, at once. */
+function preloads({ outputs }: Metafile, script: string): string {
+  return withImports(outputs, Object.keys(outputs).filter(path => basename(path) === script)).map(path => `<link rel="modulepreload" href="${basename(path)}">`).join('\n  ');
+}
+
+/** Scripts, and what they import at once. */
+function withImports(outputs: Metafile['outputs'], scripts: string[]): string[] {
+  const found = new Set(scripts);
+  for (const path of found) { // which those that are added come to, too
+    for (const { kind, path: imported } of outputs[path].imports) if (kind === 'import-statement') found.add(imported);
+  }
+  return [...found];
+}
+
+function countScripts([workers, page, benchmark]: Metafile[]): Site['scriptBytes'] {
+  const { outputs } = workers;
+  const scripts = Object.keys(outputs).filter(path => path.endsWith('.js'));
+  const isFor = (path: string, source: string) => Object.keys(outputs[path].inputs).some(input => input.includes(source));
+  const webgpu = scripts.filter(path => isFor(path, 'tfjs-backend-webgpu'));
+  const measuring = scripts.filter(path => outputs[path].entryPoint?.endsWith('measuring_worker.js'));
+  const sum = (of: Metafile['outputs'], which = Object.keys(of)) => which.reduce((bytes, path) => bytes + of[path].bytes, 0);
+  return {
+    page: sum(page.outputs), worker: sum(outputs, scripts.filter(path => !webgpu.includes(path) && !measuring.includes(path))),
+    webgpu: sum(outputs, webgpu), benchmark: sum(benchmark.outputs) + sum(outputs, measuring),
+  };
 }
 
 function mapValues<V, R>(record: Record<string, V>, map: (value: V) => R): Record<string, R> {

@@ -4,8 +4,10 @@ import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
 import { warnOfSecondTfjs } from '../core/one_tfjs.js';
 import type { Gpu } from './native/cuda/nvidia.js';
+import { gpuStatus } from './software_gpu.js';
 import { startWasm } from './start_wasm.js';
 import { guardWasmMemory } from './wasm_memory.js';
+import { findRenderer } from './webgl_renderer.js';
 
 /**
  * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,
@@ -163,8 +165,9 @@ async function statusOf(device: Device): Promise<DeviceStatus> {
     case 'webgpu':
       return { device, ...await (await importWebGpu()).webgpuStatus() };
     case 'webgl': {
-      const available = tf.findBackendFactory(BACKENDS[device]) !== null;
-      return { device, available, detail: available ? `the backend '${device}' of tfjs` : 'needs a browser' };
+      if (tf.findBackendFactory(BACKENDS[device]) === null) return { device, available: false, detail: 'needs a browser' };
+      const found = findRenderer();
+      return { device, ...found ? gpuStatus(found, found.name) : { available: false, detail: 'this browser has no WebGL 2' } };
     }
     case 'wasm': {
       const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');

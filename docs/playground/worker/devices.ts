@@ -1,23 +1,26 @@
 import * as tf from '@tensorflow/tfjs';
 import { setThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
+import { findRenderer } from '../../../lib/runtime/webgl_renderer.js';
+import { findAdapter } from '../../../lib/runtime/webgpu/adapter.js';
 import type { DeviceInfo } from '../protocol.js';
 
-/** As much of WebGPU as is asked here. */
-interface Gpu {
-  requestAdapter(): Promise<{ info?: { vendor?: string; architecture?: string; description?: string; isFallbackAdapter?: boolean } } | null>;
+/** A device of this browser. */
+export interface FoundDevice extends DeviceInfo {
+  /** Whether it only pretends to be a GPU. */
+  isSoftware: boolean;
 }
 
-const SOFTWARE = 'in software';
-
 /**
- * What this browser can run on, best first: GPUs, WebAssembly, and last what only pretends to be a GPU.
+ * What this browser can run on, best first: GPUs, WebAssembly, and last what only pretends to be a GPU. Loads no backend.
  * @param wasmFolder where the .wasm files of tfjs are.
  */
-export async function findDevices(wasmFolder: string): Promise<DeviceInfo[]> {
+export async function findDevices(wasmFolder: string): Promise<FoundDevice[]> {
   setWasmPaths(wasmFolder);
-  const gpus = [await webgpu(), webgl()].filter(device => device !== undefined);
-  const isSoftware = ({ detail }: DeviceInfo) => detail === SOFTWARE;
-  return [...gpus.filter(gpu => !isSoftware(gpu)), await wasm(), ...gpus.filter(isSoftware)];
+  const adapter = await findAdapter();
+  const gpus = [
+    ...'missing' in adapter ? [] : [gpu('webgpu', 'WebGPU', adapter)], ...[findRenderer()].flatMap(found => found ? [gpu('webgl', 'WebGL', found)] : []),
+  ];
+  return [...gpus.filter(({ isSoftware }) => !isSoftware), await wasm(), ...gpus.filter(({ isSoftware }) => isSoftware)];
 }
 
 /** Bytes that the current backend occupies, weights included. */
@@ -27,35 +30,19 @@ export function memoryInUse(): number {
   return heap ?? more.numBytesInGPUAllocated ?? more.numBytesAllocatedInGPU ?? numBytes;
 }
 
-async function webgpu(): Promise<DeviceInfo | undefined> {
-  const adapter = await (navigator as { gpu?: Gpu }).gpu?.requestAdapter().catch(() => null);
-  if (!adapter) return undefined;
-  await import('@tensorflow/tfjs-backend-webgpu'); // registers itself
-  const { description, vendor, architecture, isFallbackAdapter } = adapter.info ?? {};
-  const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'GPU';
-  return { device: 'webgpu', label: 'WebGPU', detail: isFallbackAdapter ? SOFTWARE : chipName(name) };
+function gpu(device: 'webgpu' | 'webgl', label: string, { name, isSoftware }: { name: string; isSoftware: boolean }): FoundDevice {
+  return { device, label, detail: isSoftware ? 'in software' : name, isSoftware };
 }
 
-function webgl(): DeviceInfo | undefined {
-  const gl = typeof OffscreenCanvas === 'undefined' ? null : new OffscreenCanvas(1, 1).getContext('webgl2');
-  if (!gl) return undefined;
-  const known = gl.getExtension('WEBGL_debug_renderer_info');
-  const renderer = String(gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  gl.getExtension('WEBGL_lose_context')?.loseContext(); // browsers allow few at a time
-  return { device: 'webgl', label: 'WebGL', detail: chipName(renderer) };
+async function wasm(): Promise<FoundDevice> {
+  const { simd, threads } = await wasmAbilities();
+  const detail = [simd && 'SIMD', threads === 1 ? 'one thread' : `${threads} threads`].filter(Boolean).join(', ');
+  return { device: 'wasm', label: 'WebAssembly', detail, isSoftware: false };
 }
 
-/** 'ANGLE (Vendor, Chip (0x1234) Driver, Version)' -> 'Chip' */
-function chipName(renderer: string): string {
-  if (/swiftshader|llvmpipe|software|basic render/i.test(renderer)) return SOFTWARE;
-  const chip = /^ANGLE \([^,]*, (.*?)(?: \(0x|,|\)$)/.exec(renderer)?.[1] ?? renderer;
-  return chip.replace(/^.*Renderer: | Direct3D.*| OpenGL.*/g, '');
-}
-
-async function wasm(): Promise<DeviceInfo> {
-  const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
-  const threads = await useThreads();
-  return { device: 'wasm', label: 'WebAssembly', detail: [simd && 'SIMD', threads === 1 ? 'one thread' : `${threads} threads`].filter(Boolean).join(', ') };
+/** What WebAssembly has here, threads being those that it uses. */
+export async function wasmAbilities(): Promise<{ simd: boolean; threads: number }> {
+  return { simd: Boolean(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')), threads: await useThreads() };
 }
 
 /** How many threads WebAssembly gets. It takes a page that is isolated from others to have several. */

@@ -1,5 +1,5 @@
 import {
-  AutoPipelineForText2Image, ControlNetModel, FetchFolder, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
+  AutoPipelineForText2Image, ControlNetModel, FileListFolder, formatGenerationParameters, LatentsPreview, openCheckpointFile, schedulerClass,
   type Device, type Image, type LoadingProgress, type ModelFolder,
 } from '../../../lib/index.js';
 import { describeModel } from '../../../lib/pipelines/describe_model.js';
@@ -7,6 +7,7 @@ import { samplerName, scheduleName } from '../../../lib/schedulers/common_names.
 import {
   SETTINGS_KEYWORD, type AdapterKind, type BundledFolder, type DeviceInfo, type Extra, type ModelInfo, type ModelSource, type Preview, type Reply, type Request, type Settings, type Sources,
 } from '../protocol.js';
+import { bundledFolder, site } from './bundled.js';
 import { findDevices, memoryInUse } from './devices.js';
 import { makeImage, pipelinesOf, type Pipelines } from './make_image.js';
 
@@ -19,7 +20,6 @@ declare const WASM_FOLDER: string;
 type PageSource = Exclude<ModelSource, { kind: 'server' }>;
 
 const EXTRAS: readonly Extra[] = ['variation', 'deepCache', 'tokenMerging', 'files'];
-const site = new URL('./', location.href).href;
 let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo; device: DeviceInfo } | undefined;
 let controlnet: Promise<ControlNetModel> | undefined; // for the bundled model, once it is needed
 let work: AbortController | undefined;
@@ -63,14 +63,10 @@ async function load(source: PageSource, choice: Device | 'auto'): Promise<void> 
 async function openModel(source: PageSource, progressCallback: (progress: LoadingProgress) => void): Promise<string | ModelFolder> {
   if (source.kind === 'name') return source.name;
   if (source.kind === 'files') return new FileListFolder(source.files);
-  if (source.kind === 'file') return openCheckpointFile(source.file, { clipTokenizer: bundled(CLIP_TOKENIZER) });
-  const folder = bundled(BUNDLED_MODEL, progressCallback);
+  if (source.kind === 'file') return openCheckpointFile(source.file, { clipTokenizer: bundledFolder(CLIP_TOKENIZER) });
+  const folder = bundledFolder(BUNDLED_MODEL, progressCallback);
   await folder.prefetch(BUNDLED_MODEL.files.map(([path]) => path));
   return folder;
-}
-
-function bundled({ name, url, files }: BundledFolder, progressCallback?: (progress: LoadingProgress) => void): FetchFolder {
-  return new FetchFolder(new URL(url, site).href, { name, files: new Map(files), progressCallback });
 }
 
 function nameOf(source: PageSource): string {
@@ -93,7 +89,7 @@ async function adapt(kind: AdapterKind, name: string, file: File): Promise<void>
 
 /** Fetched by the first picture that is steered, and again if that failed. */
 function loadControlNet(): Promise<ControlNetModel> {
-  controlnet ??= ControlNetModel.fromPretrained(bundled(BUNDLED_CONTROLNET)).catch(error => {
+  controlnet ??= ControlNetModel.fromPretrained(bundledFolder(BUNDLED_CONTROLNET)).catch(error => {
     controlnet = undefined;
     throw error;
   });

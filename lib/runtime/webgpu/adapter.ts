@@ -1,10 +1,11 @@
+import { isSoftwareName } from '../software_gpu.js';
 import { findGpus } from './dawn.js';
 
 /** What kernels may want, and is asked for where the adapter has it. */
-const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'];
+export const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'];
 
 /** What an adapter may have more of than WebGPU promises: bindings of 128 MiB, buffers of 256, 8 buffers and 16 KiB of shared memory. */
-const LIMITS = [
+export const LIMITS = [
   'maxBufferSize', 'maxStorageBufferBindingSize', 'maxStorageBuffersPerShaderStage', 'maxComputeWorkgroupStorageSize',
   'maxComputeInvocationsPerWorkgroup', 'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupSizeY', 'maxComputeWorkgroupsPerDimension',
 ] as const;
@@ -25,7 +26,7 @@ export async function findAdapter(): Promise<FoundAdapter | { readonly missing: 
   if (!adapter) return { missing: found.none };
   const { description, vendor, architecture, isFallbackAdapter } = adapter.info;
   const name = description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU';
-  return { adapter, name, isSoftware: isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${name} ${architecture}`) };
+  return { adapter, name, isSoftware: isFallbackAdapter || isSoftwareName(`${name} ${architecture}`) };
 }
 
 /** A device with all that the adapter has of what kernels may want. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { networkKernels } from '../../core/kernels.js';
+import { gpuStatus } from '../software_gpu.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
 import { registerKernels, webgpuKernels } from './kernels.js';
 
@@ -14,9 +15,7 @@ export async function webgpuStatus(): Promise<{ available: boolean; detail: stri
   if (!isOurs && tf.findBackendFactory(BACKEND) !== null) return { available: true, detail: `the backend '${BACKEND}' of tfjs` };
   const found = await findAdapter();
   if ('missing' in found) return { available: false, detail: found.missing };
-  const detail = describeAdapter(found);
-  if (!found.isSoftware) return { available: true, detail };
-  return { available: true, onlyByName: true, detail: `${detail}; software, so only when asked for by name` };
+  return gpuStatus(found, describeAdapter(found));
 }
 
 /** Makes tfjs's backend `webgpu` the one that checks what the GPU did, unless the program runs another one already. */

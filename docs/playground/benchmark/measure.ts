@@ -1,0 +1,90 @@
+import { median, type Figure } from './report.js';
+
+/** Something to measure, of one size. */
+export interface Size {
+  /** As figures call it. */
+  readonly name: string;
+  /** As in `Figure`. */
+  readonly gflop?: number;
+  readonly steps?: number;
+  prepare(): Promise<Trial>;
+}
+
+/** It, ready to be run. */
+export interface Trial {
+  /** So many times, until the device has done it. */
+  run(times: number): Promise<void>;
+  dispose(): void;
+}
+
+/** How much may be spent. */
+export interface Effort {
+  /** Milliseconds for the runs of a size, about. */
+  readonly budget: number;
+  /** How many at most. */
+  readonly runs: number;
+  /** Whether to keep to the smallest size. */
+  readonly smallest?: boolean;
+}
+
+export type Measured = Omit<Figure, 'part' | 'device'>;
+
+/** Work of fewer milliseconds is done several times in a run: the time to read a value of a GPU would count as much. */
+const SHORT = 100;
+const MOST_TIMES = 50;
+
+/**
+ * Measures the largest size that a device does in time: begins with the smallest, and goes on to the next while that promises to fit.
+ * A larger one that fails, as for memory, leaves the one before.
+ * @param sizes smallest first.
+ * @param tell what is done now.
+ */
+export async function measure(sizes: readonly Size[], effort: Effort, tell: (text: string) => void): Promise<Measured> {
+  const { budget, runs, smallest = false } = effort;
+  let smaller: string | undefined;
+  for (let i = 0; ; i++) {
+    const size = sizes[i];
+    const next = smallest ? undefined : sizes[i + 1];
+    try {
+      tell(`${size.name}, getting ready`);
+      const trial = await size.prepare();
+      try {
+        if (i === 0) await trial.run(1); // kernels are compiled
+        const once = await timed(trial, 1);
+        const share = next ? work(next) / work(size) : 0;
+        if (next && !smaller && once * share * (runs + 1) <= budget) continue;
+        if (next && !smaller) smaller = `${next.name} would take ${seconds(once * share)} each time`;
+        const times = Math.min(MOST_TIMES, Math.max(1, Math.ceil(SHORT / once)));
+        const milliseconds: number[] = [];
+        const started = performance.now();
+        do {
+          tell(`${size.name}, run ${milliseconds.length + 1} of ${runs}`);
+          milliseconds.push(await timed(trial, times));
+        } while (milliseconds.length < runs && performance.now() - started + milliseconds.at(-1)! * times <= budget);
+        const { name, gflop, steps } = size;
+        return { size: name, ...smaller && { smaller }, milliseconds, median: median(milliseconds), ...gflop && { gflop }, ...steps && { steps } };
+      } finally {
+        trial.dispose();
+      }
+    } catch (error) {
+      if (i === 0 || smaller) throw error;
+      smaller = `${size.name}: ${(error as Error).message}`;
+      i -= 2; // and one comes on top
+    }
+  }
+}
+
+/** Milliseconds of one of so many times. */
+async function timed(trial: Trial, times: number): Promise<number> {
+  const started = performance.now();
+  await trial.run(times);
+  return (performance.now() - started) / times;
+}
+
+function work({ gflop, steps }: Size): number {
+  return gflop ?? steps!;
+}
+
+function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 1 : 0)} s`;
+}
