@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import type { Page } from 'playwright-core';
 import { createServer } from '../../lib/server/create_server.js';
 import { describeInBrowser } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { bringAxe, smallTargets, sticksOut, takePicture, violations } from '../support/guidelines.js';
 import { LORA, Playground, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 4, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
@@ -61,37 +61,7 @@ const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
   }],
 ];
 
-/** Rules of axe that the page breaks, each with the element. */
-function violations(page: Page): Promise<string[]> {
-  return page.evaluate(`axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => id + ': ' + html)))`);
-}
-
-/** What a finger can hardly hit, by the 44 pixels of the guidelines of Apple and WCAG 2.5.5. */
-function smallTargets(page: Page): Promise<string[]> {
-  return page.evaluate(() => {
-    const targets = [...document.querySelectorAll<HTMLElement>('button, a, select, summary, textarea, input:not([type=checkbox], [type=radio]), label.check, .segments label, .paint')];
-    return targets.filter(each => each.checkVisibility()).flatMap(each => {
-      const { width, height } = each.getBoundingClientRect();
-      return Math.min(width, height) < 43.99 ? [`${width} x ${height}: ${each.outerHTML}`] : [];
-    });
-  });
-}
-
-/** All of the page, in one window: while a `fullPage` screenshot is taken, Chromium forgets that there are fingers. */
-async function takePicture(page: Page, path: string): Promise<void> {
-  const { width, height } = page.viewportSize()!;
-  await page.setViewportSize({ width, height: await page.evaluate(() => document.documentElement.scrollHeight) });
-  await page.screenshot({ path });
-  await page.setViewportSize({ width, height });
-}
-
-/** Elements that stick out of the page. */
-function sticksOut(page: Page): Promise<number> {
-  return page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));
-}
-
 describeInBrowser('Playground, as the guidelines ask,', function () {
-  const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
   let playground: Playground;
   before(async () => {
     playground = await Playground.start();
@@ -113,7 +83,7 @@ describeInBrowser('Playground, as the guidelines ask,', function () {
       const visitor = await playground.visit({ viewport: { width: widths[0], height: 900 }, hasTouch: touch, isMobile: touch });
       const { page } = visitor;
       await visitor.open(playground.url);
-      await page.evaluate(axe);
+      await bringAxe(page);
       const found: string[] = [];
       for (const [state, act] of STATES) {
         await act(visitor);

@@ -26,7 +26,7 @@ export function drawChart(outcomes: readonly Outcome[], label: Label): HTMLEleme
 /** '1.9 s for 20 steps by WebAssembly' */
 export function pictureCaption(outcomes: readonly Outcome[], label: Label): string {
   const figures = outcomes.filter(isFigure).filter(({ steps }) => steps);
-  return figures.map(({ median, steps, device }) => `${precise(median)} for ${steps} steps by ${label(device)}`).join(', ');
+  return figures.map(({ median, steps, device }) => `${precise(median)} for ${steps} ${steps === 1 ? 'step' : 'steps'} by ${label(device)}`).join(', ');
 }
 
 /** A row for each of a part and a device. */
@@ -52,7 +52,7 @@ function cell(column: string, ...content: Array<Node | string>): HTMLTableCellEl
 /** '640 GFLOP/s', '9.1 steps/s' */
 function rate(figure: Figure): string {
   const value = speed(figure);
-  const digits = value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en');
+  const digits = value < 10 ? value.toPrecision(2) : Math.round(value).toLocaleString('en');
   return `${digits} ${figure.steps ? 'steps' : 'GFLOP'}/s`;
 }
 

@@ -6,7 +6,7 @@ import type { Part } from './report.js';
 export const PICTURE = { prompt: 'a red circle on a white background', seed: 0 };
 
 /** UNets by their channels: as large as that of Stable Diffusion 1.5, and narrower ones, which all devices have memory for. */
-const FULL = { name: 'as in Stable Diffusion 1.5', channels: [320, 640, 1280, 1280] };
+export const FULL = { name: 'as in Stable Diffusion 1.5', channels: [320, 640, 1280, 1280] };
 const FIFTH = { name: 'a fifth as wide', channels: [64, 128, 256, 256] };
 const TENTH = { name: 'a tenth as wide', channels: [32, 64, 128, 128] };
 const TEXT = { tokens: 77, features: 768 };
@@ -73,7 +73,7 @@ function unet({ name, channels }: typeof FULL, side: number, gflop: number): Siz
 
 function picture(steps: number, { device, openModel, show }: Place): Size {
   return {
-    name: `64 × 64 pixels, ${steps} steps`, steps,
+    name: `64 × 64 pixels, ${steps} ${steps === 1 ? 'step' : 'steps'}`, steps,
     prepare: async () => {
       const pipe = await DiffusionPipeline.fromPretrained(await openModel(), { device });
       pipe.setProgressBarConfig({ disable: true });
