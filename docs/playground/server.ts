@@ -9,6 +9,9 @@ const TYPES: Record<string, string> = {
   '.webmanifest': 'application/manifest+json', '.wasm': 'application/wasm',
 };
 
+/** What has another name as soon as it has another content. */
+const NAMED_BY_CONTENT = /-[0-9A-Z]{8}\.(js|css)$|^\/models\/|^\/tfjs-/;
+
 /** What allows a page to have threads. */
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin' };
 
@@ -27,7 +30,8 @@ export class StaticServer {
       const found = path.includes('%2F') ? undefined : await stat(file).catch(() => undefined);
       if (!found?.isFile()) return response.writeHead(404).end();
       response.writeHead(200, {
-        'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': found.size, 'Cache-Control': 'no-cache', ...isolated && ISOLATION,
+        'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream', 'Content-Length': found.size,
+        'Cache-Control': NAMED_BY_CONTENT.test(path) ? 'max-age=31536000, immutable' : 'no-cache', ...isolated && ISOLATION,
       });
       if (method === 'HEAD') response.end();
       else createReadStream(file).pipe(response);
