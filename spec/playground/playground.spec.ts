@@ -242,6 +242,42 @@ describeInBrowser('Playground', () => {
     });
   }
 
+  it('makes a picture by WebAssembly where the GPU fails, and says so', async function () {
+    visitor = await playground.visit({ viewport: { width: 1280, height: 900 }, serviceWorkers: 'block' }); // which would bring the second worker
+    ({ page } = visitor);
+    await page.route('**/worker-*.js', async route => { // a GPU whose pictures fail as the backend says it, and which is as soon there as WebAssembly
+      const response = await route.fetch();
+      await route.fulfill({ response, body: `
+        let fails = false;
+        addEventListener('message', event => {
+          const { data } = event;
+          if (data.type === 'load' && data.device === 'webgpu') {
+            fails = true;
+            data.device = 'wasm';
+          }
+          if (data.type !== 'generate' || !fails) return;
+          event.stopImmediatePropagation();
+          postMessage({ type: 'failed', message: 'webgpu: a buffer is too large' });
+        });
+        ${await response.text()}` });
+    });
+    await open();
+    if (!await page.locator('#device option[value=webgpu]').count()) this.skip();
+    await visitor.fold('Model and device');
+    await page.getByLabel('Runs on').selectOption('webgpu');
+    await page.waitForFunction(() => JSON.parse(localStorage.getItem('tfjs-diffusers-playground')!).device === 'webgpu'); // it is there
+    await visitor.fill(SETTINGS);
+    await visitor.generate();
+    await page.locator('#error').getByText('webgpu: a buffer is too large. The same is made by WebAssembly').waitFor();
+    await page.getByRole('region', { name: 'Notice' }).getByText('By WebAssembly now').waitFor();
+    await page.getByRole('link', { name: 'Download PNG' }).waitFor();
+    assert.equal(await page.getByLabel('Runs on').inputValue(), 'wasm');
+    await expectSamePicture(await visitor.download(), SETTINGS);
+    await page.reload();
+    await visitor.ready();
+    assert.equal(await page.getByLabel('Runs on').inputValue(), 'webgpu', 'for the next visit it is as it was chosen');
+  });
+
   it('makes the same picture on half of the cores, where there are several', async () => {
     await page.route('**/worker-*.js', async route => {
       const response = await route.fetch();

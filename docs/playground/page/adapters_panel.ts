@@ -37,6 +37,11 @@ export class AdaptersPanel {
     }
   }
 
+  /** Whether nothing adds to the model. */
+  get isEmpty(): boolean {
+    return this.list.childElementCount === 0;
+  }
+
   take(reply: AdaptReply): void {
     const { kind, name } = reply;
     this.buttons[kind].disabled = false;

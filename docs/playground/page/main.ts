@@ -44,6 +44,11 @@ const runs = new Runs(engine, stage, {
     return picture;
   },
   ended: (picture = before) => picture ? show(picture) : clear(),
+  failed: (message, orders) => {
+    if (!/(^|: )webgpu: /.test(message) || !adapters.isEmpty || !models.fallBack()) return message;
+    waiting = orders;
+    return `${message}. The same is made by WebAssembly, once the model is there.`;
+  },
 });
 const models = new ModelPanel({ load: (source, device, key) => engine.load(source, device, key), stop: () => engine.stopLoading() });
 const adapters = new AdaptersPanel({
@@ -53,6 +58,7 @@ const adapters = new AdaptersPanel({
 let hasModel = false;
 let shown: Picture | undefined;
 let before: Picture | undefined; // shown when the work began
+let waiting: Order[] = []; // for the model to be on another device, as the GPU failed
 
 settings.form.onsubmit = event => {
   event.preventDefault();
@@ -198,6 +204,7 @@ async function bringBack(picture: Picture): Promise<void> {
 
 function onLoad(reply: LoadReply): void {
   models.take(reply);
+  const again = reply.type === 'loaded' || reply.type === 'failed' ? waiting.splice(0) : [];
   if (reply.type === 'loaded') {
     hasModel = true;
     settings.offerModel(reply.model);
@@ -208,6 +215,10 @@ function onLoad(reply: LoadReply): void {
     byId('suggestions').hidden = models.source.kind !== 'bundled';
     byId<HTMLButtonElement>('generate').disabled = false;
     announce('The model is ready');
+    if (again.length > 0) {
+      runs.begin(again);
+      notice.show('By WebAssembly now, as the GPU failed');
+    }
   }
   if (runs.running || shown) return;
   if (reply.type === 'loading' && !hasModel) {

@@ -5,6 +5,9 @@ import { recall, remember } from './memory.js';
 import { hostOf } from './server_client.js';
 import { ServerPanel } from './server_panel.js';
 
+/** Parameters of four bytes each, beside which a picture is made in the 4 GiB that WebAssembly has. */
+const MOST_IN_WASM = 750e6;
+
 /** What the panel asks for. */
 export interface ModelWishes {
   load(source: ModelSource, device: Device | 'auto', key?: string): void;
@@ -23,7 +26,7 @@ export class ModelPanel {
   private readonly places = { page: byId<HTMLInputElement>('place-page'), server: byId<HTMLInputElement>('place-server') };
   private readonly server = new ServerPanel((source, control) => this.ask(source, control));
   private asked: { source: ModelSource; control: HTMLElement; instead?: boolean } = { source: { kind: 'bundled' }, control: this.bundled };
-  private loaded?: { source: ModelSource; device: string };
+  private loaded?: { source: ModelSource; device: string; numParameters: number };
   /** What was last there, or asked for, in this page. */
   private inPage: ModelSource = { kind: 'bundled' };
 
@@ -75,6 +78,15 @@ export class ModelPanel {
     this.ask(source, source.kind === 'name' ? this.name : device === 'auto' ? this.bundled : this.device);
   }
 
+  /** Loads the model of a GPU that failed on WebAssembly, for this visit. @returns whether it may have room there. */
+  fallBack(): boolean {
+    if (!this.loaded || this.loaded.numParameters > MOST_IN_WASM) return false;
+    this.device.value = 'wasm';
+    this.ask(this.inPage, this.device);
+    this.asked.instead = true;
+    return true;
+  }
+
   take(reply: LoadReply): void {
     switch (reply.type) {
       case 'devices':
@@ -90,7 +102,7 @@ export class ModelPanel {
       case 'loaded':
         if (this.asked.source.kind === 'server') this.server.show(this.asked.source = { ...this.asked.source, model: reply.model.name });
         else this.inPage = this.asked.source;
-        this.loaded = { source: this.asked.source, device: this.device.value };
+        this.loaded = { source: this.asked.source, device: this.device.value, numParameters: reply.model.numParameters };
         this.showModel(reply.model);
         this.restore();
         if (this.asked.instead) break;

@@ -16,6 +16,8 @@ export interface RunsListener {
   made(result: Result, sources: Sources): Promise<Picture>;
   /** All are made, or it was ended or failed; with the last that was made. */
   ended(last?: Picture): void | Promise<void>;
+  /** It failed, with those that are not made; gives what is to be said. */
+  failed(message: string, orders: Order[]): string;
 }
 
 /** Pictures that are made one after the other, with the buttons that begin and end that. */
@@ -72,9 +74,11 @@ export class Runs {
         await this.end();
         announce('Cancelled');
         break;
-      case 'failed':
+      case 'failed': {
+        const left = this.orders.slice(this.done);
         await this.end();
-        this.showError(reply.message);
+        this.showError(this.listener.failed(reply.message, left));
+      }
     }
   }
 
