@@ -4,10 +4,10 @@ import { setDefaultBackend } from '../core/backend.js';
 import { checkOneOf, show } from '../core/checks.js';
 import { warnOfSecondTfjs } from '../core/one_tfjs.js';
 import type { Gpu } from './native/cuda/nvidia.js';
-import { gpuStatus } from './software_gpu.js';
 import { startWasm } from './start_wasm.js';
 import { guardWasmMemory } from './wasm_memory.js';
 import { findRenderer } from './webgl_renderer.js';
+import { gpuStatus } from './webgpu/software_gpu.js';
 
 /**
  * Where tensors live and ops run: `cuda` and `cpu` are the native backend (Node), `wasm` needs nothing but npm, `webgl` comes with a page,

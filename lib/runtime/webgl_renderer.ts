@@ -1,4 +1,4 @@
-import { isSoftwareName } from './software_gpu.js';
+import { isSoftwareName } from './webgpu/software_gpu.js';
 
 /** A GPU that WebGL can use. */
 export interface FoundRenderer {

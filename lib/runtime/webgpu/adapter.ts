@@ -1,8 +1,8 @@
-import { isSoftwareName } from '../software_gpu.js';
 import { findGpus } from './dawn.js';
+import { isSoftwareName } from './software_gpu.js';
 
 /** What kernels may want, and is asked for where the adapter has it. */
-export const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'];
+const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'];
 
 /** What an adapter may have more of than WebGPU promises: bindings of 128 MiB, buffers of 256, 8 buffers and 16 KiB of shared memory. */
 export const LIMITS = [

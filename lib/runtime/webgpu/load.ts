@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { networkKernels } from '../../core/kernels.js';
-import { gpuStatus } from '../software_gpu.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
 import { registerKernels, webgpuKernels } from './kernels.js';
+import { gpuStatus } from './software_gpu.js';
 
 const BACKEND = 'webgpu';
 let isOurs = false;
