@@ -17,16 +17,21 @@ import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_
 import { ControlNetModel } from '../lib/models/controlnet.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
+import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
-import { byteSize, writeSafetensors, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
-import { readWeight } from '../lib/weights/weight_reader.js';
-import { convertDtype, dtypeOf, type FloatName } from './dtypes.js';
+import { QUANTIZED } from '../lib/weights/quantized_weights.js';
+import { byteSize, writeSafetensors } from '../lib/weights/safetensors.js';
+import { encodings, type Encoding, type FloatName, type QuantizedName } from './dtypes.js';
+import { encodeWeight, type EncodedWeight } from './encode.js';
 import { fileSizes, makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork, type Network } from './verify.js';
 
 export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'> {
-  /** What the weights become; each keeps its own by default. */
-  dtype?: FloatName;
+  /**
+   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets and ControlNets are in so
+   * many bits, and all else is float16.
+   */
+  dtype?: FloatName | QuantizedName;
   /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
   maxShardSize?: number;
   /** Whether to read all weights again and compare every name, shape and value. */
@@ -54,24 +59,26 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
   const target = out instanceof URL ? fileURLToPath(out) : out;
   if (typeof target !== 'string' || target === '') throw new TypeError(`out: got ${show(out)}, takes the path of a new folder`);
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
-  const dtype = options.dtype && dtypeOf(options.dtype);
+  const encodingFor = encodings(options.dtype);
   const folder = await openModelFolder(source, options);
   const opened: WeightFile[] = [];
   try {
     const { found, copies, index } = await planConversion(folder, options, opened);
     const weights = found.flatMap(network => network.weights);
     const size = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
-    const newSize = weights.reduce((sum, { info, spec }) => sum + byteSize({ dtype: dtype ?? info.dtype, shape: spec.shape }), 0);
+    const newSize = found.reduce((sum, { className, weights }) => sum + sizeOf(encodeAll(weights, encodingFor(className))), 0);
     let loaded = 0;
     const advance = (bytes: number) => {
       options.signal?.throwIfAborted();
       options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
     };
     await makeFolder(target, newSize, async (write, folderSoFar) => {
-      for (const network of found) await writeNetwork(write, network, { dtype, maxShardSize: options.maxShardSize, advance });
+      for (const network of found) {
+        await writeNetwork(write, network, { encoding: encodingFor(network.className), maxShardSize: options.maxShardSize, advance });
+      }
       if (options.verify) {
         const written = await LocalFolder.open(folderSoFar, target);
-        for (const network of found) await verifyNetwork(written, network, { dtype, advance });
+        for (const network of found) await verifyNetwork(written, network, { encoding: encodingFor(network.className), advance });
       }
       for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them
       if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
@@ -144,42 +151,61 @@ async function findNetwork(
 
 async function writeNetwork(
   write: WriteFile, { subfolder, className, weights }: Network,
-  { dtype, maxShardSize = Infinity, advance }: { dtype?: Dtype; maxShardSize?: number; advance: (bytes: number) => void },
+  { encoding, maxShardSize = Infinity, advance }: { encoding: Encoding; maxShardSize?: number; advance: (bytes: number) => void },
 ): Promise<void> {
-  const tensors = weights.map(weight => ({
-    name: weight.path,
-    dtype: dtype ?? weight.info.dtype,
-    shape: weight.spec.shape,
-    bytes: async () => {
-      const bytes = convertDtype(weight.path, await readWeight(weight), weight.info.dtype, dtype ?? weight.info.dtype);
-      advance(weight.info.byteLength);
-      return bytes;
-    },
-  }));
   const stem = (subfolder ? `${subfolder}/` : '') + (className.startsWith('CLIP') ? 'model' : 'diffusion_pytorch_model');
-  const metadata = { format: 'tfjs', made_by: `tfjs-diffusers ${packageVersion()}` };
-  const shards = splitShards(tensors, maxShardSize);
-  if (shards.length === 1) return write(`${stem}.safetensors`, writeSafetensors(tensors, metadata));
+  const encoded = encodeAll(weights, encoding);
+  const content = (part: EncodedWeight[]) => writeSafetensors(part.flatMap(({ tensors }) => tensors), metadataOf(part));
+  const reported = weights.map(({ info }, i) => reporting(encoded[i], () => advance(info.byteLength)));
+  const shards = splitShards(reported, maxShardSize);
+  if (shards.length === 1) return write(`${stem}.safetensors`, content(reported));
   const weightMap: Record<string, string> = {};
   for (const [i, shard] of shards.entries()) {
     const path = `${stem}-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    await write(path, writeSafetensors(shard, metadata));
-    for (const { name } of shard) weightMap[name] = path.slice(path.lastIndexOf('/') + 1);
+    await write(path, content(shard));
+    for (const { name } of shard.flatMap(({ tensors }) => tensors)) weightMap[name] = path.slice(path.lastIndexOf('/') + 1);
   }
-  const total = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
-  await write(`${stem}.safetensors.index.json`, `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`);
+  const index = { metadata: { total_size: sizeOf(encoded) }, weight_map: weightMap };
+  await write(`${stem}.safetensors.index.json`, `${JSON.stringify(index, null, 2)}\n`);
 }
 
-function splitShards(tensors: TensorToWrite[], maxSize: number): TensorToWrite[][] {
-  const shards: TensorToWrite[][] = [[]];
+function encodeAll(weights: readonly FoundWeight[], encoding: Encoding): EncodedWeight[] {
+  return weights.map(weight => encodeWeight(weight, encoding));
+}
+
+/** The same, which says when its first tensor is there. */
+function reporting({ tensors: [first, ...others], groupSize }: EncodedWeight, done: () => void): EncodedWeight {
+  const bytes = async () => {
+    const made = await first.bytes();
+    done();
+    return made;
+  };
+  return { tensors: [{ ...first, bytes }, ...others], groupSize };
+}
+
+function metadataOf(part: readonly EncodedWeight[]): Record<string, string> {
+  const groupSizes = part.flatMap(({ tensors: [{ name }], groupSize }) => groupSize === undefined ? [] : [[name, groupSize] as const]);
+  return {
+    format: 'tfjs', made_by: `tfjs-diffusers ${packageVersion()}`,
+    ...groupSizes.length > 0 && { [QUANTIZED]: JSON.stringify(Object.fromEntries(groupSizes)) },
+  };
+}
+
+function sizeOf(weights: readonly EncodedWeight[]): number {
+  return weights.reduce((sum, { tensors }) => tensors.reduce((sum, tensor) => sum + byteSize(tensor), sum), 0);
+}
+
+/** What belongs to a weight is in the same file. */
+function splitShards(weights: EncodedWeight[], maxSize: number): EncodedWeight[][] {
+  const shards: EncodedWeight[][] = [[]];
   let size = 0;
-  for (const tensor of tensors) {
-    if (size > 0 && size + byteSize(tensor) > maxSize) {
+  for (const weight of weights) {
+    if (size > 0 && size + sizeOf([weight]) > maxSize) {
       shards.push([]);
       size = 0;
     }
-    shards.at(-1)!.push(tensor);
-    size += byteSize(tensor);
+    shards.at(-1)!.push(weight);
+    size += sizeOf([weight]);
   }
   return shards;
 }

@@ -5,7 +5,7 @@ import { parseSize } from './parse_size.js';
 import { interruption } from './supervise.js';
 
 export interface ConvertCommandOptions {
-  dtype?: 'float32' | 'float16' | 'bfloat16';
+  dtype?: 'float32' | 'float16' | 'bfloat16' | 'int8' | 'int4';
   maxShardSize?: string;
   revision?: string;
   variant?: string;

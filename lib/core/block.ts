@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
 import type { FloatDtype } from './float16.js';
+import { canCompile } from './graph.js';
 import { Parameter, type LayerVariable, type ParameterChange, type ParameterLayout, type ParameterSpec } from './parameter.js';
 import { timed } from './profile.js';
 import type { StoredValue } from './stored_value.js';
@@ -20,6 +21,7 @@ export abstract class Block extends tf.layers.Layer {
   private readonly parameters = new Map<string, Parameter>();
   private readonly children = new Map<string, Block>();
   private releasing = false;
+  private holding = false;
   private disposed = false;
 
   /** Whether it was disposed, and cannot run any more. */
@@ -40,6 +42,7 @@ export abstract class Block extends tf.layers.Layer {
     if (this.children.has(name)) throw new Error(`${this.constructor.name}: has a child '${name}' already`);
     this.children.set(name, child);
     if (this.releasing) child.releaseAfterUse(true);
+    if (this.holding) child.holdValues(true);
     return child;
   }
 
@@ -75,7 +78,8 @@ export abstract class Block extends tf.layers.Layer {
 
   /** The value of an own parameter, initialised if it has none yet: for `compute`, which must not dispose it. */
   protected parameter(name: string): tf.Tensor {
-    return this.parameters.get(name)!.use(!this.releasing);
+    const parameter = this.parameters.get(name)!;
+    return this.holding && canCompile() ? parameter.get() : parameter.use(!this.releasing);
   }
 
   /** Hook: the value of a parameter below is about to change, or to be somewhere else. */
@@ -182,6 +186,11 @@ export abstract class Block extends tf.layers.Layer {
   /** Whether a layer has its values for as long as it runs and no longer: then hardly more than one layer's are there at a time. */
   releaseAfterUse(release: boolean): void {
     for (const block of this.descendants()) block.releasing = release;
+  }
+
+  /** Whether values stay on the device once they are used, whatever they are stored as: for graphs, which take them again and again. */
+  protected holdValues(hold: boolean): void {
+    for (const block of this.descendants()) block.holding = hold;
   }
 
   /** For tf.layers: `apply(x)` and `apply([x, y])` become `forward(x)` and `forward(x, y)`. */

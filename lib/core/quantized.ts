@@ -26,3 +26,62 @@ export function matrixOf(shape: readonly number[]): { depth: number; columns: nu
   const columns = shape.at(-1)!;
   return { depth: shape.slice(0, -1).reduce((product, size) => product * size, 1), columns };
 }
+
+/** As float32, in our layout. */
+export function dequantize(matrix: QuantizedMatrix): Float32Array {
+  const { depth, columns } = matrixOf(matrix.shape);
+  const { bits, groupSize, scales, minimums, values } = matrix;
+  const out = new Float32Array(depth * columns);
+  const widen = bits === 8 ? widenBytes : widenHalves;
+  for (let row = 0; row < depth; row += groupSize) {
+    const [begin, end] = [row * columns, Math.min(depth, row + groupSize) * columns];
+    const group = Math.floor(row / groupSize) * columns;
+    const minimum = minimums?.subarray(group, group + columns) ?? new Float32Array(columns);
+    widen(values, out, begin, end, scales.subarray(group, group + columns), minimum);
+  }
+  return out;
+}
+
+function widenBytes(
+  values: ArrayLike<number>, out: Float32Array, begin: number, end: number, scales: Float32Array, minimums: Float32Array,
+): void {
+  const columns = scales.length;
+  for (let i = begin; i < end; i += columns) {
+    for (let column = 0; column < columns; column++) out[i + column] = values[i + column] * scales[column] + minimums[column];
+  }
+}
+
+function widenHalves(
+  values: ArrayLike<number>, out: Float32Array, begin: number, end: number, scales: Float32Array, minimums: Float32Array,
+): void {
+  const columns = scales.length;
+  for (let i = begin; i < end; i += columns) {
+    for (let column = 0; column < columns; column += 2) {
+      const byte = values[(i + column) >> 1];
+      out[i + column] = (byte & 15) * scales[column] + minimums[column];
+      out[i + column + 1] = (byte >> 4) * scales[column + 1] + minimums[column + 1];
+    }
+  }
+}
+
+/** Numbers of 0 to 15, two in a byte, the first in the lower half. */
+export function packHalves(numbers: Uint8Array): Uint8Array {
+  const packed = new Uint8Array(numbers.length / 2);
+  for (let i = 0; i < packed.length; i++) packed[i] = numbers[2 * i] | numbers[2 * i + 1] << 4;
+  return packed;
+}
+
+/** What `packHalves` packed. */
+export function unpackHalves(packed: Uint8Array): Uint8Array {
+  const numbers = new Uint8Array(2 * packed.length);
+  for (let i = 0; i < packed.length; i++) {
+    numbers[2 * i] = packed[i] & 15;
+    numbers[2 * i + 1] = packed[i] >> 4;
+  }
+  return numbers;
+}
+
+/** Of how many outputs a weight's number has to be a multiple, so that words hold whole numbers of columns. */
+export function columnsOfWord(bits: 4 | 8): number {
+  return 32 / bits;
+}

@@ -45,10 +45,12 @@ export abstract class Model<Config> extends Block {
   /**
    * Runs the network as one graph from now on, where the backend has graphs (the native one): recorded at the first call of each shape, it
    * gives the same and spends no time between ops. With false, op by op again.
+   * All weights are on the device then, as numbers of `dtype`: those that are stored in fewer bits too.
    */
   compile(options: GraphOptions | false = {}): void {
     checkCompile(options !== false, this.releasesAfterUse);
     this.graphs?.clear();
+    this.holdValues(options !== false);
     this.graphs = options ? new GraphCache(options, () => this.stateDict()) : undefined;
   }
 

@@ -2,9 +2,11 @@ import type { Block } from '../core/block.js';
 import { brief, checkOneOf, printable } from '../core/checks.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { WeightFile } from '../files/byte_source.js';
+import type { FoundWeight } from './found_weight.js';
 import { fileLayout, fits, torchShape } from './layouts.js';
+import { numbersShape, quantizedProblem, quantizedWeights, type QuantizedWeights } from './quantized_weights.js';
 import { floatDtypes, readSafetensorsHeader, SafetensorsError, type SafetensorsHeader } from './safetensors.js';
-import { openWeightReader, WEIGHT_DTYPES, type FoundWeight, type WeightDtype } from './weight_reader.js';
+import { openWeightReader, WEIGHT_DTYPES, type WeightDtype } from './weight_reader.js';
 
 export interface LoadWeightsOptions {
   /** What the parameters become; other float types of the file are converted. */
@@ -60,9 +62,10 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
   const unexpected: string[] = [];
   const problems: string[] = [];
   for (const file of files) {
-    const header = await readHeader(file);
+    const { header, quantized, parts } = await readHeader(file);
     const layout = fileLayout(header.metadata);
     for (const [key, info] of header.tensors) {
+      if (parts.has(key)) continue;
       const path = parameterPath(key, specs);
       if (path === undefined) {
         if (!UNUSED.test(key)) unexpected.push(brief(key));
@@ -70,12 +73,18 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
       }
       const spec = specs.get(path)!;
       if (found.has(path)) problems.push(`${brief(key)} comes twice`);
-      if (!floatDtypes.includes(info.dtype)) problems.push(`${brief(key)} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
-      else if (!fits(info.shape, spec, layout)) {
+      const how = quantized.get(key);
+      const shape = how ? numbersShape(info) : info.shape;
+      if (!how && !floatDtypes.includes(info.dtype)) {
+        problems.push(`${brief(key)} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
+      } else if (!fits(shape, spec, layout)) {
         const wanted = layout === 'tfjs' ? spec.shape : torchShape(spec);
-        problems.push(`${brief(key)} has shape [${brief(info.shape.join(', '))}], takes [${wanted.join(', ')}]`);
+        problems.push(`${brief(key)} has shape [${brief(shape.join(', '))}], takes [${wanted.join(', ')}]`);
+      } else if (how) {
+        const problem = quantizedProblem(info, how, layout);
+        if (problem) problems.push(`${brief(key)} ${problem}`);
       }
-      found.set(path, { path, spec, file, info, layout });
+      found.set(path, { path, spec, file, info, layout, quantized: how });
     }
   }
   const missing = [...specs.keys()].filter(path => !found.has(path));
@@ -88,9 +97,10 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
   return [...found.values()];
 }
 
-async function readHeader({ name, source }: WeightFile): Promise<SafetensorsHeader> {
+async function readHeader({ name, source }: WeightFile): Promise<{ header: SafetensorsHeader } & QuantizedWeights> {
   try {
-    return await readSafetensorsHeader(source);
+    const header = await readSafetensorsHeader(source);
+    return { header, ...quantizedWeights(header) };
   } catch (error) {
     throw error instanceof SafetensorsError ? new SafetensorsError(`${name}: ${error.message}`, { cause: error }) : error;
   }

@@ -2,21 +2,13 @@ import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from '../core/backend_ability.js';
 import { FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
 import { storeOnHost } from '../core/host_copy.js';
-import type { ParameterSpec } from '../core/parameter.js';
 import { StoredHalves } from '../core/stored_halves.js';
+import { StoredQuantized } from '../core/stored_quantized.js';
 import type { StoredValue } from '../core/stored_value.js';
-import type { WeightFile } from '../files/byte_source.js';
-import { torchToTfjs, type FileLayout } from './layouts.js';
-import { decodeTensor, elementSizes, type TensorInfo } from './safetensors.js';
-
-/** A tensor of a file that a parameter of a model takes. */
-export interface FoundWeight {
-  readonly path: string;
-  readonly spec: ParameterSpec;
-  readonly file: WeightFile;
-  readonly info: TensorInfo;
-  readonly layout: FileLayout;
-}
+import type { FoundWeight } from './found_weight.js';
+import { torchToTfjs } from './layouts.js';
+import { readQuantized, widened } from './read_quantized.js';
+import { decodeTensor, elementSizes } from './safetensors.js';
 
 /** What parameters become. Where a backend has no half types, they are halves in host memory, and float32 while their layer runs. */
 export type WeightDtype = FloatDtype;
@@ -41,9 +33,17 @@ export interface WeightReader {
 /** A backend's own, faster way of reading. */
 export const weightReaders = new BackendAbility<(options: ReadOptions) => WeightReader>();
 
-/** The current backend's way of reading, or the one that works on all. */
+/** The current backend's way of reading, or the one that works on all. What is in fewer bits stays so in host memory, on all backends. */
 export function openWeightReader(options: ReadOptions): WeightReader {
-  return weightReaders.current?.(options) ?? { read: weight => decode(weight, options), close: () => undefined };
+  const reader = weightReaders.current?.(options) ?? { read: (weight: FoundWeight) => decode(weight, options), close: () => undefined };
+  return {
+    read: async weight => {
+      if (!weight.quantized) return reader.read(weight);
+      if (weight.spec.layout === 'plain') return reader.read(widened(weight)); // what is looked up, or added, is no matrix
+      return { stored: new StoredQuantized(await readQuantized(weight), options.dtype) };
+    },
+    close: () => reader.close(),
+  };
 }
 
 /** Decodes in JavaScript. Halves stay in host memory, for a backend without a reader of its own has no such type. */

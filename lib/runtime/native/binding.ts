@@ -1,7 +1,13 @@
+import type { FloatDtype } from '../../core/float16.js';
+
 /** TensorFlow's numbers for the types that appear here. */
 export const TF = {
-  FLOAT: 1, DOUBLE: 2, INT32: 3, UINT8: 4, STRING: 7, COMPLEX64: 8, INT64: 9, BOOL: 10, BFLOAT16: 14, HALF: 19, RESOURCE: 20,
+  FLOAT: 1, DOUBLE: 2, INT32: 3, UINT8: 4, INT16: 5, INT8: 6, STRING: 7, COMPLEX64: 8, INT64: 9, BOOL: 10, BFLOAT16: 14, HALF: 19,
+  RESOURCE: 20,
 } as const;
+
+/** Those that weights can be computed in. */
+export const FLOAT_TYPES: Readonly<Record<FloatDtype, number>> = { float32: TF.FLOAT, float16: TF.HALF, bfloat16: TF.BFLOAT16 };
 
 /** And for the kinds of attributes. */
 export const KIND = { STRING: 0, INT: 1, FLOAT: 2, BOOL: 3, TYPE: 4, SHAPE: 5 } as const;
@@ -15,6 +21,7 @@ export interface Attribute {
 
 export const type = (name: string, value: number | readonly number[]): Attribute => ({ name, type: KIND.TYPE, value });
 export const flag = (name: string, value: boolean): Attribute => ({ name, type: KIND.BOOL, value });
+export const integer = (name: string, value: number): Attribute => ({ name, type: KIND.INT, value });
 export const text = (name: string, value: string): Attribute => ({ name, type: KIND.STRING, value });
 export const ints = (name: string, value: readonly number[]): Attribute => ({ name, type: KIND.INT, value });
 export const shape = (name: string, value: readonly number[] | ReadonlyArray<readonly number[]>): Attribute =>

@@ -9,6 +9,7 @@ import { hostCopies } from '../../core/host_copy.js';
 import { networkKernels } from '../../core/kernels.js';
 import { precisions } from '../../core/precision.js';
 import { runAhead } from '../../core/run_ahead.js';
+import { wideners } from '../../core/stored_quantized.js';
 import { weightReaders } from '../../weights/weight_reader.js';
 import type { Binding } from './binding.js';
 import { BINDING_PACKAGE, TFJS_SYMBOL } from './build_folder.js';
@@ -20,6 +21,7 @@ import { nativeHostCopy } from './host_copy.js';
 import { installKernels } from './kernels.js';
 import { NativeBackend } from './native_backend.js';
 import { NativeWeightReader } from './native_weight_reader.js';
+import { nativeWidener } from './widen.js';
 import { nativeKernels } from './network_kernels.js';
 import { XlaCache } from './xla_cache.js';
 
@@ -77,6 +79,7 @@ export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: 
     graphRecorders.provide(BACKEND, graphRecorder(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
     runAhead.provide(BACKEND, ahead => context.runAhead(ahead));
     hostCopies.provide(BACKEND, nativeHostCopy(backend));
+    wideners.provide(BACKEND, nativeWidener(backend));
     weightReaders.provide(BACKEND, options => new NativeWeightReader(backend, options));
   } finally {
     if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;

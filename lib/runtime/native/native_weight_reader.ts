@@ -2,16 +2,16 @@ import type * as tf from '@tensorflow/tfjs';
 import { copyToHost } from '../../core/host_copy.js';
 import type { StoredValue } from '../../core/stored_value.js';
 import type { ByteSource, FilePlace } from '../../files/byte_source.js';
+import type { FoundWeight } from '../../weights/found_weight.js';
 import { torchShape } from '../../weights/layouts.js';
 import { decodeTensor, elementSizes, type Dtype } from '../../weights/safetensors.js';
-import type { FoundWeight, ReadOptions, ReadWeight, WeightDtype, WeightReader } from '../../weights/weight_reader.js';
-import { TF, type Metadata } from './binding.js';
+import type { ReadOptions, ReadWeight, WeightReader } from '../../weights/weight_reader.js';
+import { FLOAT_TYPES, TF, type Metadata } from './binding.js';
 import type { NativeBackend } from './native_backend.js';
 import { Scope } from './scope.js';
 import { SeenFile } from './seen_file.js';
 
 const TF_TYPES: Partial<Record<Dtype, number>> = { F64: TF.DOUBLE, F32: TF.FLOAT, F16: TF.HALF, BF16: TF.BFLOAT16 };
-const WANTED: Record<WeightDtype, number> = { float32: TF.FLOAT, float16: TF.HALF, bfloat16: TF.BFLOAT16 };
 
 /** Torch's axes in our order. */
 const AXES = { plain: undefined, linear: [1, 0], conv: [2, 3, 1, 0] };
@@ -38,7 +38,7 @@ export class NativeWeightReader implements WeightReader {
 
   constructor(private readonly backend: NativeBackend, { dtype, offload }: ReadOptions) {
     this.offload = offload;
-    this.wanted = WANTED[dtype];
+    this.wanted = FLOAT_TYPES[dtype];
   }
 
   async read(weight: FoundWeight): Promise<ReadWeight> {

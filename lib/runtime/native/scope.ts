@@ -1,4 +1,4 @@
-import { flag, shape, text, TF, type, type Attribute, type Metadata, type Values } from './binding.js';
+import { flag, integer, shape, text, TF, type, type Attribute, type Metadata, type Values } from './binding.js';
 import type { EagerContext } from './eager_context.js';
 
 /** Some ops on TensorFlow's own tensors: what they make is freed at the end, or before by `free`. What is put in stays its owner's. */
@@ -54,6 +54,11 @@ export class Scope {
 
   transpose(x: Metadata, axes: readonly number[]): Metadata {
     return this.execute('Transpose', [type('T', x.dtype), type('Tperm', TF.INT32)], x, this.ints(axes));
+  }
+
+  concat(parts: readonly Metadata[], axis: number): Metadata {
+    const attributes = [integer('N', parts.length), type('T', parts[0].dtype), type('Tidx', TF.INT32)];
+    return this.execute('ConcatV2', attributes, ...parts, this.upload([], TF.INT32, Int32Array.of(axis)));
   }
 
   /** Over axes that stay, as 1, unless they shall not. */
