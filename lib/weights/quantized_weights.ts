@@ -65,7 +65,12 @@ export function quantizedWeights({ metadata, tensors }: SafetensorsHeader): Quan
 
 function listOf(metadata: Readonly<Record<string, string>>): object {
   if (!Object.hasOwn(metadata, QUANTIZED)) return {};
-  const list = parseJson(`__metadata__.${QUANTIZED}`, metadata[QUANTIZED]);
+  let list: unknown;
+  try {
+    list = parseJson(`__metadata__.${QUANTIZED}`, metadata[QUANTIZED]);
+  } catch (error) {
+    throw new SafetensorsError((error as Error).message, { cause: error });
+  }
   if (isObject(list)) return list;
   throw new SafetensorsError(`__metadata__.${QUANTIZED}: got ${show(list)}, takes an object of group sizes`);
 }

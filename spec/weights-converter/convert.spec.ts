@@ -319,7 +319,7 @@ describeOnDevices('convertModel', () => {
     const words = readSafetensors(large['vae/diffusion_pytorch_model.safetensors'] as Uint8Array);
     (words.tensors['decoder.conv_in.bias'].data as Float32Array)[0] = 70000; // a view of the file
     await assert.rejects(convertModel(new MemoryFolder(large), out, { dtype: 'float16' }), /^RangeError: decoder\.conv_in\.bias: its value 70000 is beyond float16/);
-    await assert.rejects(convertModel(folder, out, { dtype: 'int8' as 'float16' }), /^RangeError: dtype: got 'int8', takes 'float32', 'float16', 'bfloat16'$/);
+    await assert.rejects(convertModel(folder, out, { dtype: 'int2' as 'int4' }), /^RangeError: dtype: got 'int2', takes 'float32', 'float16', 'bfloat16', 'int8', 'int4'$/);
     await assert.rejects(convertModel(folder, out, { maxShardSize: 0 }), /^RangeError: maxShardSize: got 0/);
   });
 });
