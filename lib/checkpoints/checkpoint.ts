@@ -1,10 +1,13 @@
 import { printable } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
+import { minimumsOf, QUANTIZED, scalesOf, storedShape } from '../weights/quantized_weights.js';
 import { beginsAsSafetensors, byteSize, readSafetensorsHeader } from '../weights/safetensors.js';
+import type { CheckpointContent, CheckpointTensor } from './checkpoint_tensor.js';
 import { beginsAsTorchFile } from './file_kinds.js';
-import { readTorchFile, type CheckpointTensor, type CheckpointContent } from './torch_file.js';
+import { beginsAsGguf, readGguf } from './gguf.js';
+import { readTorchFile } from './torch_file.js';
 
-export type { CheckpointTensor } from './torch_file.js';
+export type { CheckpointTensor } from './checkpoint_tensor.js';
 
 /** A file of tensors, of whatever format. */
 export interface Checkpoint extends CheckpointContent {
@@ -15,14 +18,16 @@ export interface Checkpoint extends CheckpointContent {
 }
 
 /**
- * Finds the tensors of a safetensors file or a torch checkpoint, told apart by what they begin with; where that is neither's, by the
- * name's ending.
+ * Finds the tensors of a safetensors file, a GGUF file or a torch checkpoint, told apart by what they begin with; where that is none's, by
+ * the name's ending.
  */
 export async function readCheckpoint(name: string, open: () => Promise<ByteSource>): Promise<Checkpoint> {
   const source = await open();
   try {
     const start = await source.read(0, Math.min(9, source.size));
     // Safetensors first: the length that they begin with can be the first bytes of a pickle or a zip, but behind it these have no {.
+    const isGguf = beginsAsGguf(start) || (/\.gguf$/i.test(name) && !beginsAsTorchFile(start) && !beginsAsSafetensors(start));
+    if (isGguf) return { name, open, ...await readGguf(source) };
     const isSafetensors = beginsAsSafetensors(start) || (!beginsAsTorchFile(start) && /\.safetensors$/i.test(name));
     return { name, open, ...(isSafetensors ? await readSafetensorsFile(source) : await readTorchFile(source)) };
   } catch (error) {
@@ -47,13 +52,26 @@ export function safetensorsView(
   const header: Record<string, unknown> = Object.create(null);
   const ranges: Array<{ begin: number; end: number; place?: number; read: () => Promise<Uint8Array> | Uint8Array }> = [];
   let end = 0;
+  const add = (name: string, tensor: CheckpointTensor, shape = tensor.shape) => {
+    const begin = end;
+    end += byteSize({ dtype: tensor.dtype, shape });
+    header[name] = { dtype: tensor.dtype, shape, data_offsets: [begin, end] };
+    ranges.push({ begin, end, place: tensor.offset, read: () => tensor.read(source) });
+  };
+  const groupSizes: Record<string, number> = Object.create(null);
   header.__metadata__ = { format: 'pt', ...metadata };
   for (const [name, tensor] of tensors) {
-    const begin = end;
-    end += byteSize(tensor);
-    header[name] = { dtype: tensor.dtype, shape: tensor.shape, data_offsets: [begin, end] };
-    ranges.push({ begin, end, place: tensor.offset, read: () => tensor.read(source) });
+    const { dtype, shape, quantized } = tensor;
+    if (!quantized) {
+      add(name, tensor);
+      continue;
+    }
+    groupSizes[name] = quantized.groupSize;
+    add(name, tensor, storedShape(dtype, shape, 'torch'));
+    add(scalesOf(name), quantized.scales);
+    if (quantized.minimums) add(minimumsOf(name), quantized.minimums);
   }
+  if (Object.keys(groupSizes).length > 0) Object.assign(header.__metadata__ as object, { [QUANTIZED]: JSON.stringify(groupSizes) });
   const json = new TextEncoder().encode(JSON.stringify(header));
   const head = new Uint8Array(8 + json.length);
   new DataView(head.buffer).setBigUint64(0, BigInt(json.length), true);

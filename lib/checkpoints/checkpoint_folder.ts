@@ -28,7 +28,7 @@ interface FoundText {
 }
 
 /**
- * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of a VAE or ControlNet alone, as the folder that diffusers would make of
+ * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its UNet, a VAE or ControlNet alone, as the folder that diffusers would make of
  * it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
  * @param readMerges gives CLIP's merges.txt, which is in no such file.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
@@ -39,6 +39,7 @@ export async function checkpointFolder(
   const { name, tensors } = checkpoint;
   try {
     if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return await pipelineFolder(checkpoint, options, readMerges);
+    if (tensors.has('input_blocks.0.0.weight') && tensors.has('out.2.weight')) return unetFolder(checkpoint, options);
     const controlnet = findControlNet(tensors);
     if (controlnet) return controlNetFolder(checkpoint, controlnet.weights, options.config ?? controlnet.config);
     const vae = below(tensors, tensors.has(`${ldmPrefixes.vae}encoder.conv_in.weight`) ? ldmPrefixes.vae : '');
@@ -51,7 +52,7 @@ export async function checkpointFolder(
     if (options.config) return partFolder(checkpoint, options.config);
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
-  const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x or XL, its VAE or a ControlNet';
+  const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x or XL, its UNet, its VAE or a ControlNet';
   throw new ModelFileError(printable(`${name}: holds ${first}, takes ${takes}`));
 }
 
@@ -59,7 +60,7 @@ async function pipelineFolder(checkpoint: Checkpoint, options: CheckpointOptions
   const { tensors } = checkpoint;
   const unet = below(tensors, ldmPrefixes.unet);
   const { imageSize, schedulers, index, texts, ofUnet, ofVae } = knownOf(checkpoint, unet, options);
-  const unetJson = { ...unetConfig(shapesOf(unet), imageSize), ...ofUnet };
+  const unetJson = unetConfigOf(unet, imageSize, ofUnet);
   const vae = below(tensors, ldmPrefixes.vae);
   const vaeJson = vae.size ? vaeConfig(shapesOf(vae), { imageSize, ...ofVae }) : undefined;
   const files: Record<string, unknown> = {
@@ -117,6 +118,20 @@ function tokenizerFiles({ tokenizer, padding }: TextPart, readMerges: ReadMerges
       unk_token: special('<|endoftext|>'), pad_token: padding,
     },
   };
+}
+
+/** A UNet without the keys' prefix: so files for ComfyUI have it. */
+function unetFolder(checkpoint: Checkpoint, options: CheckpointOptions): ModelFolder {
+  const unet: Tensors = new Map(checkpoint.tensors);
+  const { imageSize, ofUnet } = knownOf(checkpoint, unet, options);
+  const config = unetConfigOf(unet, imageSize, ofUnet);
+  return new VirtualFolder(checkpoint, { 'config.json': config }, {
+    'diffusion_pytorch_model.safetensors': renamed(unet, key => unetKey(key, config.layers_per_block)),
+  });
+}
+
+function unetConfigOf(unet: Tensors, imageSize: number, known: object): ReturnType<typeof unetConfig> {
+  return { ...unetConfig(shapesOf(unet), imageSize), ...known };
 }
 
 function vaeFolder(checkpoint: Checkpoint, vae: Tensors): ModelFolder {

@@ -1,7 +1,7 @@
 import { brief } from '../core/checks.js';
 import { torchToTfjs } from '../weights/layouts.js';
 import { byteSize, elementSizes } from '../weights/safetensors.js';
-import type { CheckpointTensor } from './checkpoint.js';
+import type { CheckpointTensor, QuantizedParts } from './checkpoint_tensor.js';
 import type { Shapes } from './shapes.js';
 
 /** Tensors of a checkpoint, by their names. Nothing here reads one before it is asked for. */
@@ -18,11 +18,19 @@ export function slice(tensor: CheckpointTensor, i: number, parts: number): Check
       const bytes = await tensor.read(source);
       return bytes.subarray(i * bytes.length / parts, (i + 1) * bytes.length / parts);
     },
+    quantized: tensor.quantized && slicedParts(tensor.quantized, i, parts),
   };
 }
 
-/** A matrix with its axes exchanged. */
-export function transposed(tensor: CheckpointTensor): CheckpointTensor {
+function slicedParts({ groupSize, scales, minimums, widened }: QuantizedParts, i: number, parts: number): QuantizedParts {
+  return {
+    groupSize, scales: slice(scales, i, parts), minimums: minimums && slice(minimums, i, parts), widened: slice(widened, i, parts),
+  };
+}
+
+/** A matrix with its axes exchanged: as floats, for groups lie along one of them. */
+export function transposed(matrix: CheckpointTensor): CheckpointTensor {
+  const tensor = matrix.quantized?.widened ?? matrix;
   const [rows, columns] = tensor.shape;
   return {
     dtype: tensor.dtype,

@@ -1,27 +1,11 @@
 import yauzl from 'yauzl';
 import { show } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
-import { byteSize, elementSizes, type Dtype } from '../weights/safetensors.js';
+import { byteSize, elementSizes } from '../weights/safetensors.js';
+import type { CheckpointContent, CheckpointTensor } from './checkpoint_tensor.js';
 import { beginsAsTorchFile, isZip } from './file_kinds.js';
 import { ParameterDict, PickleError, StorageRef, TensorRef } from './pickle_objects.js';
 import { unpickle } from './unpickle.js';
-
-/** A tensor of a checkpoint: `read` gives its elements in torch's order, from a source of that checkpoint. */
-export interface CheckpointTensor {
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  /** Where they begin in the file, if they lie there one behind the other in that order. */
-  readonly offset?: number;
-  read(source: ByteSource): Promise<Uint8Array>;
-}
-
-export interface CheckpointContent {
-  readonly tensors: Map<string, CheckpointTensor>;
-  /** Texts beside the tensors: what a safetensors file says, or what a pickle of a learned word calls it, as `name`. */
-  readonly metadata: Readonly<Record<string, string>>;
-  /** How many steps the model was trained, where the file says so. */
-  readonly globalStep?: number;
-}
 
 const maxPickleLength = 32_000_000;
 const maxZipEntries = 100_000;

@@ -4,7 +4,7 @@ import { UsageError } from './usage_error.js';
 /** 'anime=models/anime' -> its name and place; 'models/anime' is called anime. @throws UsageError where two have one name. */
 export function nameSources(option: string, sources: readonly string[]): Record<string, string> {
   const entries = sources.map(text => {
-    const [, name = basename(text).replace(/\.(safetensors|ckpt)$/i, ''), source = text] = /^([\w.-]+)=(.+)$/s.exec(text) ?? [];
+    const [, name = basename(text).replace(/\.(safetensors|ckpt|gguf)$/i, ''), source = text] = /^([\w.-]+)=(.+)$/s.exec(text) ?? [];
     return [name, source] as const;
   });
   const names = entries.map(([name]) => name);

@@ -19,6 +19,11 @@ function halfTable(): Float32Array {
   return halfValues = table;
 }
 
+/** The value of a float16's bits. */
+export function float16Value(bits: number): number {
+  return halfTable()[bits];
+}
+
 /** float16 bits -> float32, exact. */
 export function decodeFloat16(bits: Uint16Array): Float32Array {
   const table = halfTable();

@@ -1,4 +1,4 @@
-/** Weights in fewer bits: whole numbers with a scale, and perhaps a minimum, for each group of them. One form for all backends and files. */
+/** Weights in fewer bits: whole numbers with a scale, and perhaps a minimum, for each group of them. One form for all backends. */
 
 /**
  * A weight of `bits` bits, seen as a matrix `[depth, columns]`: columns are its outputs, the last axis, depth is all others.

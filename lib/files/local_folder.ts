@@ -19,7 +19,7 @@ export class LocalFolder implements ModelFolder {
     const root = await realpath(path).catch(() => undefined);
     if (!root) throw new ModelFileError(`${path}: there is no such folder`);
     if (!(await stat(root)).isDirectory()) {
-      throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors or .ckpt file`);
+      throw new ModelFileError(`${path}: is a file, takes the folder of a model, or a .safetensors, .gguf or .ckpt file`);
     }
     return new LocalFolder(name, root, named);
   }

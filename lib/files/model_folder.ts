@@ -68,7 +68,7 @@ export function checkRelativePath(path: string): string {
 
 /** Whether a name is that of a file of weights, by its end. */
 export function isWeightFile(name: string): boolean {
-  return /\.(safetensors|ckpt|pt|pth|bin)$/i.test(name);
+  return /\.(safetensors|gguf|ckpt|pt|pth|bin)$/i.test(name);
 }
 
 /** What a model is loaded from: a path, an id on the hub, an address, each also as a text; or a folder. */

@@ -10,7 +10,7 @@ import { readHubSettings } from '../hub/hub_settings.js';
 import type { OpenOptions } from './open_options.js';
 
 /**
- * The folder that a single-file checkpoint (`.safetensors`, `.ckpt`) stands for.
+ * The folder that a single-file checkpoint (`.safetensors`, `.gguf`, `.ckpt`) stands for.
  * @param file a path, or the address of a file on the hub, as in 'https://huggingface.co/owner/name/blob/main/model.safetensors'.
  */
 export async function openSingleFile(file: string, options: OpenOptions = {}): Promise<ModelFolder> {

@@ -36,7 +36,7 @@ export abstract class Model<Config> extends Block {
 
   /**
    * As `fromPretrained`, under the name that diffusers has for single files: a VAE by itself, or the network's part of a whole checkpoint.
-   * @param file a `.safetensors` or `.ckpt` file, or the address of one on the hub.
+   * @param file a `.safetensors`, `.gguf` or `.ckpt` file, or the address of one on the hub.
    */
   static fromSingleFile<M extends Model<unknown>>(this: ModelClass<M>, file: string | URL, options?: LoadModelOptions): Promise<M> {
     return Model.fromPretrained.call(this, file, options) as Promise<M>;

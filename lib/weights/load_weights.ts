@@ -74,7 +74,7 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
       const spec = specs.get(path)!;
       if (found.has(path)) problems.push(`${brief(key)} comes twice`);
       const how = quantized.get(key);
-      const shape = how ? numbersShape(info) : info.shape;
+      const shape = how ? numbersShape(info, layout) : info.shape;
       if (!how && !floatDtypes.includes(info.dtype)) {
         problems.push(`${brief(key)} has dtype ${info.dtype}, takes ${floatDtypes.join(', ')}`);
       } else if (!fits(shape, spec, layout)) {

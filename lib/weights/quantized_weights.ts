@@ -6,9 +6,9 @@ import { SafetensorsError, type Dtype, type SafetensorsHeader, type TensorInfo }
 
 /**
  * Weights in fewer bits in safetensors files. `x.weight` is then of I8, or of U8 with two numbers of 4 bits in a byte, so that its last
- * axis is half as long; `x.weight.scales`, and perhaps `x.weight.minimums`, lie beside it. The metadata's `quantized` says of each such
- * weight how many numbers have a scale together. In torch's layout, which is that of GGUF files too, groups lie along the inputs, the last
- * axis: scales are `[outputs, groups]`; in ours they are `[groups, outputs]`.
+ * axis (in torch's layout the inputs) is half as long; `x.weight.scales`, and perhaps `x.weight.minimums`, lie beside it. The metadata's
+ * `quantized` says of each such weight how many numbers have a scale together. In torch's layout, which is that of GGUF files too, groups
+ * lie along the inputs: scales are `[outputs, groups]`; in ours they are `[groups, outputs]`.
  */
 
 /** What the metadata calls the list of them: JSON of names and group sizes. */
@@ -76,13 +76,26 @@ function listOf(metadata: Readonly<Record<string, string>>): object {
 }
 
 /** The shape of the numbers that a quantized weight holds. */
-export function numbersShape({ dtype, shape }: TensorInfo): readonly number[] {
-  return BITS[dtype] === 4 && shape.length > 0 ? [...shape.slice(0, -1), 2 * shape.at(-1)!] : shape;
+export function numbersShape({ dtype, shape }: TensorInfo, layout: FileLayout): readonly number[] {
+  return BITS[dtype] === 4 ? withAxis(shape, layout, size => 2 * size) : shape;
+}
+
+/** The shape that so many numbers have in a file. */
+export function storedShape(dtype: Dtype, shape: readonly number[], layout: FileLayout): readonly number[] {
+  return BITS[dtype] === 4 ? withAxis(shape, layout, size => size / 2) : shape;
+}
+
+/** A shape whose axis of neighbours, torch's inputs or our outputs, is another. */
+function withAxis(shape: readonly number[], layout: FileLayout, change: (size: number) => number): readonly number[] {
+  const axis = layout === 'tfjs' ? shape.length - 1 : 1;
+  return shape.map((size, i) => i === axis ? change(size) : size);
 }
 
 /** What is wrong with a quantized weight whose numbers are as many as its parameter's, if something is. */
-export function quantizedProblem(info: TensorInfo, { groupSize, scales, minimums }: QuantizedInfo, layout: FileLayout): string | undefined {
-  const shape = numbersShape(info);
+export function quantizedProblem(
+  info: TensorInfo, { groupSize, scales, minimums }: QuantizedInfo, layout: FileLayout,
+): string | undefined {
+  const shape = numbersShape(info, layout);
   if (shape.length < 2) return 'is quantized and has one axis, takes a matrix';
   const sizes = matrixSizes(shape, layout);
   if (!sizes) return 'is a quantized kernel of several taps, takes floats';

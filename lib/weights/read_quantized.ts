@@ -8,7 +8,7 @@ import { decodeTensor, type TensorInfo } from './safetensors.js';
 export async function readQuantized({ spec, file: { source }, info, layout, quantized }: FoundWeight): Promise<QuantizedMatrix> {
   const { groupSize, scales, minimums } = quantized!;
   const bits = BITS[info.dtype]!;
-  const { depth, columns } = matrixSizes(numbersShape(info), layout)!;
+  const { depth, columns } = matrixSizes(numbersShape(info, layout), layout)!;
   const turn = (bytes: Uint8Array, elementSize: number, inputs: number) =>
     layout === 'tfjs' ? bytes : torchToTfjs(bytes, elementSize, [columns, inputs], 'linear');
   const floats = async ({ dtype, shape, offset, byteLength }: TensorInfo) => {
@@ -37,7 +37,8 @@ export function widened(weight: FoundWeight): FoundWeight {
     size: byteLength, close: async () => undefined,
     read: async (offset: number, length: number) => (await wide()).subarray(offset, offset + length),
   };
-  return { ...weight, file: { name, source }, info: { dtype: 'F32', shape: spec.shape, offset: 0, byteLength }, layout: 'tfjs', quantized: undefined };
+  const info = { dtype: 'F32', shape: spec.shape, offset: 0, byteLength } as const;
+  return { path: weight.path, spec, file: { name, source }, info, layout: 'tfjs' };
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
