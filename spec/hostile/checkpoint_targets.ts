@@ -6,11 +6,13 @@ import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { matchWeights } from '../../lib/weights/load_weights.js';
-import { decodeTensor } from '../../lib/weights/safetensors.js';
+import { quantizedWeights } from '../../lib/weights/quantized_weights.js';
+import { decodeTensor, readSafetensorsHeader } from '../../lib/weights/safetensors.js';
 import { openWeightFiles } from '../../lib/loading/weight_files.js';
-import { readCheckpoint } from '../../lib/checkpoints/checkpoint.js';
+import { readCheckpoint, safetensorsView } from '../../lib/checkpoints/checkpoint.js';
 import { checkpointFolder } from '../../lib/checkpoints/checkpoint_folder.js';
 import { unpickle } from '../../lib/checkpoints/unpickle.js';
+import { blocks, BLOCK_TYPES, gguf, type TensorOfGguf } from '../support/gguf.js';
 import { bytesSource } from '../support/memory_folder.js';
 import { golden, json, object, type Target } from './target.js';
 
@@ -27,6 +29,7 @@ export function checkpointTargets(): Target[] {
   const controlShapes = [...Object.values<{ shapes: object }>(control.files), ...Object.values<{ shapes: object }>(control.published)].map(({ shapes }) => shapes);
   return [
     { name: 'torch zip', isJson: false, seeds: [zip], read: readAll },
+    { name: 'GGUF', isJson: false, seeds: ggufSeeds(), read: readAll },
     { name: 'old torch file', isJson: false, seeds: [golden('checkpoints/legacy.bin')], read: readAll },
     { name: 'pickle', isJson: false, seeds: [pickle, pickle.subarray(0, 300)], read: bytes => void unpickle(bytes) },
     {
@@ -69,5 +72,25 @@ async function folderOfShapes(bytes: Uint8Array): Promise<ModelFolder> {
 async function readAll(bytes: Uint8Array): Promise<void> {
   const checkpoint = await readCheckpoint('file', async () => bytesSource(bytes));
   const source = await checkpoint.open();
-  for (const { dtype, read } of checkpoint.tensors.values()) decodeTensor(dtype, await read(source));
+  for (const { dtype, read, quantized } of checkpoint.tensors.values()) {
+    decodeTensor(dtype, await read(source));
+    for (const part of [quantized?.scales, quantized?.minimums, quantized?.widened]) if (part) decodeTensor(part.dtype, await part.read(source));
+  }
+  const view = safetensorsView(checkpoint.tensors, source);
+  quantizedWeights(await readSafetensorsHeader(view));
+}
+
+/** Of all types, with values beside the tensors; and one whose header is most of it. */
+function ggufSeeds(): Uint8Array[] {
+  const tensors = BLOCK_TYPES.map((type, i): TensorOfGguf => ({ name: `${i}.weight`, shape: [8, 256], type, bytes: blocks(i, type, 2048) }));
+  const shape = (...sizes: number[]) => new Uint8Array(Uint32Array.of(5, sizes.length, 0, ...sizes).buffer);
+  const values = [
+    ['general.alignment', 4, new Uint8Array(Uint32Array.of(32).buffer)], ['comfy.gguf.orig_shape.0.weight', 9, shape(16, 128)],
+    ['a', 8, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 97)], ['b', 0, Uint8Array.of(1)],
+  ] as const;
+  const small = [
+    { name: 'a', shape: [2], type: 'F32', bytes: new Uint8Array(8) }, { name: 'b', shape: [4, 32], type: 'Q8_0', bytes: blocks(0, 'Q8_0', 128) },
+    { name: 'c', shape: [1, 2, 1, 2], type: 'F16', bytes: new Uint8Array(8) },
+  ];
+  return [gguf(tensors, values), gguf(small, values.slice(2))];
 }

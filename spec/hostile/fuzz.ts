@@ -3,7 +3,7 @@ import type { Target } from './target.js';
 import { hostileTargets } from './targets.js';
 
 /** Errors that tell a user what is wrong with his file. */
-const named = ['SafetensorsError', 'PickleError', 'WeightsError', 'ModelFileError', 'HubError', 'PngError', 'ImageError', 'SyntaxError', 'RangeError', 'TypeError'];
+const named = ['SafetensorsError', 'GgufError', 'PickleError', 'WeightsError', 'ModelFileError', 'HubError', 'PngError', 'ImageError', 'SyntaxError', 'RangeError', 'TypeError'];
 
 /** What engines say of bugs, not of files. */
 const accident = /Cannot (read properties|set properties|destructure|convert|mix)|is not (a function|iterable|defined|a constructor)|Invalid (array|typed|string|code)|Maximum call|outside the bounds|out of memory|start offset|byte length of|\n/;
