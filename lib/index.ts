@@ -121,6 +121,7 @@ export { FetchFolder, type FetchFolderOptions } from './files/fetch_folder.js';
 export { FileListFolder } from './files/file_list_folder.js';
 export { openCheckpointFile, type CheckpointFileOptions } from './loading/open_checkpoint_file.js';
 export { SafetensorsError } from './weights/safetensors.js';
+export { GgufError } from './checkpoints/gguf.js';
 export type { ByteSource, FilePlace } from './files/byte_source.js';
 export { WeightsError } from './weights/load_weights.js';
 export type { WeightDtype } from './weights/weight_reader.js';

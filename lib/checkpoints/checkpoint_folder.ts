@@ -28,8 +28,9 @@ interface FoundText {
 }
 
 /**
- * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its UNet, a VAE or ControlNet alone, as the folder that diffusers would make of
- * it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are asked for.
+ * A single-file checkpoint of Stable Diffusion 1.x, 2.x or XL, or of its UNet, a VAE or ControlNet alone, as the folder that diffusers
+ * would make of it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are read when they are
+ * asked for.
  * @param readMerges gives CLIP's merges.txt, which is in no such file.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */

@@ -144,7 +144,10 @@ function tensorOf(info: Info, last: LastDecoded): CheckpointTensor {
   const format = blockFormats.get(type);
   if (!format) return { dtype: type as Dtype, shape, offset, read: source => source.read(offset, byteLength) };
   const decoded = (source: ByteSource) => {
-    if (last.info !== info) Object.assign(last, { info, blocks: source.read(offset, byteLength).then(bytes => decodeBlocks(bytes, format)) });
+    if (last.info !== info) {
+      last.info = info;
+      last.blocks = source.read(offset, byteLength).then(bytes => decodeBlocks(bytes, format));
+    }
     return last.blocks!;
   };
   const widened: CheckpointTensor = {
@@ -234,8 +237,8 @@ class Cursor {
       throw new GgufError(`${brief(key)}: takes up to ${MAX_AXES} integers`);
     }
     const sizes = Array.from({ length }, () => type === INT32 ? this.view.getInt32(this.take(4), true) : this.uint64());
-    if (!sizes.every(size => Number.isSafeInteger(size) && size >= 0)) throw new GgufError(`${brief(key)}: got ${show(sizes)}, takes sizes`);
-    return sizes;
+    if (sizes.every(size => Number.isSafeInteger(size) && size >= 0)) return sizes;
+    throw new GgufError(`${brief(key)}: got ${show(sizes)}, takes sizes`);
   }
 
   /** Passes over a value, of whatever type. */

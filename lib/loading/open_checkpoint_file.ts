@@ -11,8 +11,8 @@ export interface CheckpointFileOptions extends CheckpointOptions {
 }
 
 /**
- * The folder that a single-file checkpoint (`.safetensors`, `.gguf`) stands for, of a file that a user picked in a page, for `fromPretrained`.
- * Weights are read from it as they are needed, and nothing leaves the machine.
+ * The folder that a single-file checkpoint (`.safetensors`, `.gguf`) stands for, of a file that a user picked in a page, for
+ * `fromPretrained`. Weights are read from it as they are needed, and nothing leaves the machine.
  * @throws ModelFileError for a checkpoint of another model, SafetensorsError for a broken file, Error in a page for a pickle.
  */
 export async function openCheckpointFile(file: File, { clipTokenizer, ...options }: CheckpointFileOptions): Promise<ModelFolder> {

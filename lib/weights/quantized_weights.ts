@@ -1,6 +1,6 @@
 import { brief, show } from '../core/checks.js';
 import { isObject, parseJson } from '../core/json.js';
-import { columnsOfWord } from '../core/quantized.js';
+import { columnsOfWord, matrixOf } from '../core/quantized.js';
 import type { FileLayout } from './layouts.js';
 import { SafetensorsError, type Dtype, type SafetensorsHeader, type TensorInfo } from './safetensors.js';
 
@@ -105,13 +105,14 @@ export function quantizedProblem(
   if (groupSize > depth) return `is quantized in groups of ${groupSize}, takes up to ${depth}`;
   const groups = Math.ceil(depth / groupSize);
   const wanted = layout === 'tfjs' ? [groups, columns] : [columns, groups];
-  const wrong = [scales, minimums].find(part => part && (part.shape.length !== 2 || part.shape.some((size, axis) => size !== wanted[axis])));
+  const fit = ({ shape }: TensorInfo) => shape.length === 2 && shape.every((size, axis) => size === wanted[axis]);
+  const wrong = [scales, minimums].find(part => part && !fit(part));
   return wrong && `has scales or minimums of the shape [${brief(wrong.shape.join(', '))}], takes [${wanted.join(', ')}]`;
 }
 
-/** The shape of numbers in a file as a matrix; undefined for a kernel of several taps in torch's layout, whose inputs do not lie side by side. */
+/** The shape of numbers in a file as a matrix; undefined for a kernel of several taps in torch's layout, whose inputs lie apart. */
 export function matrixSizes(shape: readonly number[], layout: FileLayout): { depth: number; columns: number } | undefined {
-  if (layout === 'tfjs') return { depth: shape.slice(0, -1).reduce((product, size) => product * size, 1), columns: shape.at(-1)! };
+  if (layout === 'tfjs') return matrixOf(shape);
   const [columns, depth, ...taps] = shape;
   return taps.every(size => size === 1) ? { depth, columns } : undefined;
 }

@@ -155,7 +155,7 @@ describeOnDevices('a model in a GGUF file', device => {
     return [];
   }));
 
-  it('is a whole pipeline, which is offloaded, computed in halves and converted in the bits that it has', async () => {
+  it('is a whole pipeline, which is offloaded, and converted in the bits that it has', async () => {
     const draw = async (source: string, options: object = {}) => {
       const pipe = await StableDiffusionPipeline.fromPretrained(source, { device, compile: false, ...options });
       const { images } = await pipe.generate('a hat', { numInferenceSteps: 1, height: 64, width: 64, generator: seeded(0), outputType: 'latent' });
@@ -167,12 +167,9 @@ describeOnDevices('a model in a GGUF file', device => {
     const expected = await draw(file('model'));
     const near = (actual: ArrayLike<number>, tolerance: number) => expected.forEach((value, i) => assert.ok(Math.abs(value - actual[i]) <= tolerance, `${value}, ${actual[i]}`));
     near(await draw(file('model'), { cpuOffload: 'sequential' }), 1e-4);
-    near(await draw(file('model'), { dtype: 'bfloat16' }), 0.3);
     await convertModel(file('model'), join(folder, 'out'), { verify: true });
     near(await draw(join(folder, 'out')), 1e-4);
     const { tensors } = readSafetensors(readFileSync(join(folder, 'out/unet/diffusion_pytorch_model.safetensors')));
     assert.ok(['I8', 'U8'].includes(tensors[QUANTIZED].dtype));
-    await convertModel(file('model'), join(folder, 'wide'), { dtype: 'float32' });
-    near(await draw(join(folder, 'wide')), 1e-4);
   });
 });
