@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger } from './checks.js';
 import type { FloatDtype } from './float16.js';
 import { canCompile } from './graph.js';
+import { packings, type Operand } from './packed_tensor.js';
 import { Parameter, type LayerVariable, type ParameterChange, type ParameterLayout, type ParameterSpec } from './parameter.js';
 import { timed } from './profile.js';
 import type { StoredValue } from './stored_value.js';
@@ -82,6 +83,11 @@ export abstract class Block extends tf.layers.Layer {
     return this.holding && canCompile() ? parameter.get() : parameter.use(!this.releasing);
   }
 
+  /** As `parameter`, or as it lies packed, for kernels that take it so; `unpacked` makes a tensor of either. */
+  protected operand(name: string): Operand {
+    return packings.current ? this.parameters.get(name)!.operand(!this.releasing) : this.parameter(name);
+  }
+
   /** Hook: the value of a parameter below is about to change, or to be somewhere else. */
   protected valuesChange(): void { /* who depends on it says so */ }
 
@@ -112,15 +118,15 @@ export abstract class Block extends tf.layers.Layer {
   }
 
   /**
-   * Gives the parameter at `path` a value in our layout and takes ownership of the tensor, without a copy.
+   * Gives the parameter at `path` a value in our layout, perhaps packed, and takes ownership of the tensor, without a copy.
    * @param stored where the same value can be had again, so that it may be released.
    * @throws RangeError if there is no such parameter or the shape does not fit.
    */
-  setParameter(path: string, value: tf.Tensor, stored?: StoredValue): void {
+  setParameter(path: string, value: Operand, stored?: StoredValue): void {
     this.valuesChange();
     const parameter = this.findParameter(path);
     const { shape } = parameter.spec;
-    if (!tf.util.arraysEqual([...shape], value.shape)) {
+    if (!tf.util.arraysEqual([...shape], [...value.shape])) {
       throw new RangeError(`${path}: got shape [${value.shape.join(', ')}], takes [${shape.join(', ')}]`);
     }
     parameter.set(value, stored);

@@ -1,5 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
+import type { PackedTensor } from './packed_tensor.js';
+import { StoredHalves } from './stored_halves.js';
+import { StoredQuantized } from './stored_quantized.js';
 import type { StoredValue } from './stored_value.js';
 
 /** A backend's own way to copy a tensor's values to host memory. */
@@ -18,4 +21,14 @@ export async function copyValues(x: tf.Tensor): Promise<StoredValue> {
 /** Values that are in host memory already. */
 export function storeOnHost(values: Float32Array, shape: readonly number[]): StoredValue {
   return { read: () => tf.tensor(values, [...shape]) };
+}
+
+/** Copies packed values to host memory, as they lie. They stay as they are. */
+export async function copyPacked({ format, dtype, shape, words, groups }: PackedTensor): Promise<StoredValue> {
+  const copy = await words.data<'int32'>();
+  if (format === 'float16' || format === 'bfloat16') return new StoredHalves(copy, shape, format);
+  const [scales, minimums] = [await groups!.scales.data<'float32'>(), await groups!.minimums?.data<'float32'>()];
+  const [bits, Values] = format === 'int8' ? [8, Int8Array] as const : [4, Uint8Array] as const;
+  const values = new Values(copy.buffer, copy.byteOffset, copy.byteLength);
+  return new StoredQuantized({ bits, shape, groupSize: groups!.size, values, scales, minimums }, dtype);
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
+import type { Operand } from './packed_tensor.js';
 
 /** What is added to a result, of as many elements: made when that is written, for it takes memory. */
 export type Addend = () => tf.Tensor;
@@ -22,10 +23,10 @@ export interface Kernels {
   silu(x: tf.Tensor): tf.Tensor;
   /** As the layer GroupNorm, and `silu` of it if that is wanted; undefined where the layer's own ops are faster. */
   groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: GroupNormOptions): tf.Tensor | undefined;
-  /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. */
-  linear(x: tf.Tensor, weight: tf.Tensor, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
+  /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. Weights are packed where the backend has a `Packing`. */
+  linear(x: tf.Tensor, weight: Operand, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
   /** As the layer Conv2d, plus `addend`; undefined for sizes that it does not take. */
-  conv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
+  conv2d(x: tf.Tensor, weight: Operand, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
   /** As the layer LayerNorm. */
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { epsilon: number }): tf.Tensor;
   /** As scaledDotProductAttention, without holding scores; undefined for sizes that it does not take. */

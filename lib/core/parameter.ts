@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { FloatDtype } from './float16.js';
-import { copyToHost, copyValues } from './host_copy.js';
+import { copyPacked, copyToHost, copyValues } from './host_copy.js';
+import { PackedTensor, packings, unpacked, type Operand } from './packed_tensor.js';
 import { hasHalves } from './precision.js';
 import { StoredHalves } from './stored_halves.js';
 import type { StoredValue } from './stored_value.js';
@@ -32,7 +33,8 @@ export interface VariableHolder {
 
 /**
  * A parameter, whose value may be stored otherwise than it is used. Used is a tensor, which is made of what is stored and of the change on
- * top of that, if there is one. It stays on the device, or is made for the moment.
+ * top of that, if there is one. It stays on the device, or is made for the moment. Where kernels take packed values, these stay there
+ * instead.
  */
 export class Parameter {
   /** Whether it is there for the sake of its change alone. */
@@ -41,6 +43,8 @@ export class Parameter {
   private variable?: LayerVariable;
   /** What the change was put onto, if that is on the device. */
   private base?: tf.Tensor;
+  /** The value without the change, if it is on the device packed. */
+  private packed?: PackedTensor;
   /** Where the value without the change can be had again, if it can. */
   private stored?: StoredValue;
   private change?: ParameterChange;
@@ -57,7 +61,7 @@ export class Parameter {
 
   /** Whether the value that is used is on the device. */
   get isAllocated(): boolean {
-    return this.variable !== undefined;
+    return this.variable !== undefined || this.packed !== undefined;
   }
 
   /** The value, on the device from now on, initialised if there is none yet. It stays the parameter's. */
@@ -68,22 +72,33 @@ export class Parameter {
 
   /** As `get`; but unless it is to be kept, and can be had again, only until the caller's tidy ends. */
   use(keep: boolean): tf.Tensor {
-    if (!this.stored || (keep && !this.stored.forTheMoment)) return this.get();
+    if (!this.packed && (!this.stored || (keep && !this.stored.forTheMoment))) return this.get();
     if (!this.variable) return this.make();
     const value = this.variable.read().clone();
     this.free();
     return value;
   }
 
+  /** As `use`, for kernels that take packed values: as it lies packed, from now on if it is to be kept, and widened if it is changed. */
+  operand(keep: boolean): Operand {
+    const packed = this.lay(keep);
+    if (!packed) return this.use(keep);
+    this.free();
+    this.freeBase();
+    return this.change ? changed(unpacked(packed), this.change) : packed;
+  }
+
   /** A new value, taken over, perhaps of another shape; `stored` is where the same can be had again. */
-  set(value: tf.Tensor, stored?: StoredValue): void {
+  set(value: Operand, stored?: StoredValue): void {
     this.forget();
-    if (!tf.util.arraysEqual(value.shape, [...this.spec.shape])) {
+    const isPacked = value instanceof PackedTensor;
+    if (isPacked || !tf.util.arraysEqual(value.shape, [...this.spec.shape])) {
       this.free();
       this.declared = { ...this.spec, shape: value.shape };
     }
     this.stored = stored;
-    this.write(value);
+    if (isPacked) this.packed = value.keep();
+    else this.write(value);
   }
 
   /** A new value, which comes to the device when it is used. */
@@ -96,17 +111,24 @@ export class Parameter {
   /** Puts a change on top of what is stored, in the place of an earlier one, or takes that off. */
   changeBy(change?: ParameterChange): void {
     if (!change && !this.change) return;
-    if (!this.stored && !this.base) this.get(); // an initial value cannot be had again
-    if (this.variable && !this.change) this.base = tf.keep(this.variable.read().clone());
+    if (!this.stored && !this.base && !this.packed) this.get(); // an initial value cannot be had again
+    if (this.packed) this.free();
+    else if (this.variable && !this.change) this.base = tf.keep(this.variable.read().clone());
     this.change = change;
     if (this.variable) this.write(this.make());
     if (!change) this.freeBase();
   }
 
-  /** Makes the change last. */
+  /** Makes the change last: on what lies packed in halves, as torch has it. */
   merge(): void {
     const { stored, change } = this;
     if (!change) return;
+    const packed = this.packed ?? (packings.current && this.lay(true));
+    if (packed) {
+      this.set(packAs(packed.dtype, this.make()));
+      this.lent = false;
+      return;
+    }
     this.stored = this.variable || !stored ? undefined : { read: () => changed(stored.read(), change), forTheMoment: stored.forTheMoment };
     this.freeBase();
     this.change = undefined;
@@ -117,25 +139,35 @@ export class Parameter {
   release(): void {
     if (!this.stored) return;
     this.free();
+    this.freePacked();
     this.freeBase();
   }
 
   /** Copies to host memory what could not be had again. */
   async secure(): Promise<void> {
+    if (this.stored) return;
     const original = this.original();
-    if (original && !this.stored) this.stored = await copyToHost(original);
+    if (this.packed) this.stored = await copyPacked(this.packed);
+    else if (original) this.stored = await copyToHost(original);
   }
 
   /** Brings what is on another backend to the current one: as halves in host memory where halves are wanted of a backend that has none. */
   async move(dtype: FloatDtype): Promise<void> {
-    if (!this.variable || tf.backend().refCount(this.variable.read().dataId) > 0) return;
+    const here = this.packed?.words ?? this.variable?.read();
+    if (here && tf.backend().refCount(here.dataId) > 0) return;
     const original = this.original();
-    if (original) {
+    if (this.packed) {
+      this.stored = await copyPacked(this.packed);
+    } else if (original) {
       this.stored = dtype === 'float32' || hasHalves() ? await copyValues(original)
-        : new StoredHalves(await original.data<'float32'>(), original.shape, dtype);
+        : StoredHalves.of(await original.data<'float32'>(), original.shape, dtype);
     }
     this.release();
-    if (this.stored!.forTheMoment) return;
+    if (packings.current && this.spec.layout !== 'plain' && this.lay(true)) {
+      this.stored = undefined;
+      return;
+    }
+    if (!here || this.stored!.forTheMoment) return;
     this.get();
     if (!this.change) this.stored = undefined;
   }
@@ -153,8 +185,19 @@ export class Parameter {
 
   private make(): tf.Tensor {
     const { change } = this;
-    const original = this.base?.clone() ?? this.stored?.read() ?? this.initial(this.spec);
+    const laid = this.packed && unpacked(this.packed);
+    const original = laid ?? this.base?.clone() ?? this.stored?.read() ?? this.initial(this.spec);
     return change ? changed(original, change) : original;
+  }
+
+  /** What can lie packed on the device: from now on if it is to be kept, or cannot be had again; else until the caller's tidy ends. */
+  private lay(keep: boolean): PackedTensor | undefined {
+    const { packed, stored } = this;
+    if (keep || !stored) return this.packed ??= stored?.pack?.().keep();
+    if (!packed) return stored.pack?.();
+    const passing = packed.clone();
+    this.freePacked();
+    return passing;
   }
 
   private write(value: tf.Tensor): void {
@@ -168,6 +211,7 @@ export class Parameter {
 
   private forget(): void {
     this.freeBase();
+    this.freePacked();
     this.stored = undefined;
     this.change = undefined;
   }
@@ -175,6 +219,11 @@ export class Parameter {
   private free(): void {
     if (this.variable) this.holder.free(this.variable);
     this.variable = undefined;
+  }
+
+  private freePacked(): void {
+    this.packed?.dispose();
+    this.packed = undefined;
   }
 
   private freeBase(): void {
@@ -188,4 +237,12 @@ function changed(base: tf.Tensor, change: ParameterChange): tf.Tensor {
   const value = tf.tidy(() => change(base).clone());
   base.dispose();
   return value;
+}
+
+/** A value that is taken over as halves, if it is computed in these. */
+function packAs(dtype: FloatDtype, value: tf.Tensor): Operand {
+  if (dtype === 'float32') return value;
+  const packed = packings.current!.pack(value, dtype);
+  value.dispose();
+  return packed;
 }

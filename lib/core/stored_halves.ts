@@ -1,21 +1,37 @@
 import * as tf from '@tensorflow/tfjs';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './float16.js';
+import { PackedTensor, packings, readByUnpacking, type HalfFormat } from './packed_tensor.js';
 import { hasHalves } from './precision.js';
 import type { StoredValue } from './stored_value.js';
 
-/** Values as halves in host memory, rounded to nearest: for backends that have no such type, and compute them as float32. */
+/** Values as halves in host memory: for backends that have no such type, and compute them as float32. */
 export class StoredHalves implements StoredValue {
-  private readonly bits: Uint16Array;
+  /** @param words two halves in each, the first in the lower bits. */
+  constructor(private readonly words: Int32Array, private readonly shape: readonly number[], private readonly dtype: HalfFormat) {}
 
-  constructor(values: Float32Array, private readonly shape: readonly number[], private readonly dtype: 'float16' | 'bfloat16') {
-    this.bits = dtype === 'float16' ? encodeFloat16(values) : encodeBfloat16(values);
+  /** Of float32 values, rounded to nearest. */
+  static of(values: Float32Array, shape: readonly number[], dtype: HalfFormat): StoredHalves {
+    const bits = dtype === 'float16' ? encodeFloat16(values) : encodeBfloat16(values);
+    const words = new Int32Array(Math.ceil(bits.length / 2));
+    new Uint16Array(words.buffer).set(bits);
+    return new StoredHalves(words, shape, dtype);
   }
 
+  /** What is used packed stays so; what is not is small beside it. */
   get forTheMoment(): boolean {
-    return !hasHalves();
+    return !hasHalves() && !packings.current;
   }
 
   read(): tf.Tensor {
-    return tf.tensor((this.dtype === 'float16' ? decodeFloat16 : decodeBfloat16)(this.bits), [...this.shape]);
+    return readByUnpacking(() => this.pack()) ?? this.decode();
+  }
+
+  pack(): PackedTensor {
+    return new PackedTensor(this.dtype, this.dtype, this.shape, tf.tensor1d(this.words, 'int32'));
+  }
+
+  private decode(): tf.Tensor {
+    const bits = new Uint16Array(this.words.buffer, this.words.byteOffset, tf.util.sizeFromShape([...this.shape]));
+    return tf.tensor((this.dtype === 'float16' ? decodeFloat16 : decodeBfloat16)(bits), [...this.shape]);
   }
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { kernels, type Addend } from '../core/kernels.js';
+import { unpacked } from '../core/packed_tensor.js';
 
 /** Zeros added around an image: top, bottom, left, right. */
 export type Padding = readonly [number, number, number, number];
@@ -39,13 +40,14 @@ export class Conv2d extends Block {
   /** @param addend added to the result, shaped like it. */
   compute(x: tf.Tensor, addend?: Addend): tf.Tensor {
     const { stride, padding } = this;
-    const weight = this.parameter('weight');
+    const weight = this.operand('weight');
     const bias = this.has('bias') ? this.parameter('bias') : undefined;
     const fused = kernels().conv2d?.(x, weight, bias, { stride, padding }, addend);
     if (fused) return fused;
     const [top, bottom, left, right] = padding;
     const y = tf.fused.conv2d({
-      x: x as tf.Tensor4D, filter: weight as tf.Tensor4D, bias, strides: stride, pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
+      x: x as tf.Tensor4D, filter: unpacked(weight) as tf.Tensor4D, bias, strides: stride,
+      pad: [[0, 0], [top, bottom], [left, right], [0, 0]],
     });
     return addend ? tf.add(y, addend()) : y;
   }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { kernels, type Addend } from '../core/kernels.js';
+import { unpacked } from '../core/packed_tensor.js';
 
 /**
  * y = x W + b over the last axis.
@@ -19,11 +20,11 @@ export class Linear extends Block {
 
   /** @param addend added to the result. */
   compute(x: tf.Tensor, addend?: Addend): tf.Tensor {
-    const weight = this.parameter('weight');
+    const weight = this.operand('weight');
     const bias = this.has('bias') ? this.parameter('bias') : undefined;
     const fused = kernels().linear?.(x, weight, bias, addend);
     if (fused) return fused;
-    const y = this.compose(x, weight, bias);
+    const y = this.compose(x, unpacked(weight), bias);
     return addend ? tf.add(y, tf.reshape(addend(), y.shape)) : y;
   }
 

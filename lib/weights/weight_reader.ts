@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from '../core/backend_ability.js';
 import { FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
 import { storeOnHost } from '../core/host_copy.js';
+import { packings, type Operand } from '../core/packed_tensor.js';
 import { StoredHalves } from '../core/stored_halves.js';
 import { StoredQuantized } from '../core/stored_quantized.js';
 import type { StoredValue } from '../core/stored_value.js';
@@ -10,7 +11,10 @@ import { torchToTfjs } from './layouts.js';
 import { readQuantized, widened } from './read_quantized.js';
 import { decodeTensor, elementSizes } from './safetensors.js';
 
-/** What parameters become. Where a backend has no half types, they are halves in host memory, and float32 while their layer runs. */
+/**
+ * What parameters become. Where a backend has no half types, they are halves in host memory, and float32 while their layer runs, or halves
+ * on the device that its kernels widen.
+ */
 export type WeightDtype = FloatDtype;
 export const WEIGHT_DTYPES = FLOAT_DTYPES;
 
@@ -22,7 +26,7 @@ export interface ReadOptions {
 }
 
 /** A weight on the device, perhaps with where it can be had again, or off the device. */
-export type ReadWeight = { value: tf.Tensor; stored?: StoredValue } | { value?: undefined; stored: StoredValue };
+export type ReadWeight = { value: Operand; stored?: StoredValue } | { value?: undefined; stored: StoredValue };
 
 /** Reads weights of files, in our layout. Used for one load, then closed. */
 export interface WeightReader {
@@ -33,25 +37,31 @@ export interface WeightReader {
 /** A backend's own, faster way of reading. */
 export const weightReaders = new BackendAbility<(options: ReadOptions) => WeightReader>();
 
-/** The current backend's way of reading, or the one that works on all. What is in fewer bits stays so in host memory, on all backends. */
+/** The current backend's way of reading, or the one that works on all. What is in fewer bits stays so, on all backends. */
 export function openWeightReader(options: ReadOptions): WeightReader {
   const reader = weightReaders.current?.(options) ?? { read: (weight: FoundWeight) => decode(weight, options), close: () => undefined };
   return {
     read: async weight => {
       if (!weight.quantized) return reader.read(weight);
       if (weight.spec.layout === 'plain') return reader.read(widened(weight)); // what is looked up, or added, is no matrix
-      return { stored: new StoredQuantized(await readQuantized(weight), options.dtype) };
+      return lay(new StoredQuantized(await readQuantized(weight), options.dtype), options);
     },
     close: () => reader.close(),
   };
 }
 
-/** Decodes in JavaScript. Halves stay in host memory, for a backend without a reader of its own has no such type. */
+/** Decodes in JavaScript. A backend without a reader of its own has no halves: they stay in host memory, or packed on the device. */
 async function decode(weight: FoundWeight, { dtype, offload }: ReadOptions): Promise<ReadWeight> {
   const values = await floats(weight);
-  const { shape } = weight.spec;
-  if (dtype !== 'float32') return { stored: new StoredHalves(values, shape, dtype) };
-  return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
+  const { shape, layout } = weight.spec;
+  if (dtype === 'float32') return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
+  const stored = StoredHalves.of(values, shape, dtype);
+  return layout === 'plain' && packings.current && !offload ? { value: stored.read() } : lay(stored, { offload });
+}
+
+/** Where it stays: packed on a device whose kernels take it so, and nowhere else; or in host memory. */
+function lay(stored: StoredHalves | StoredQuantized, { offload }: Pick<ReadOptions, 'offload'>): ReadWeight {
+  return packings.current && !offload ? { value: stored.pack() } : { stored };
 }
 
 async function floats(weight: FoundWeight): Promise<Float32Array> {

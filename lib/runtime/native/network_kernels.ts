@@ -20,7 +20,7 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
 
     silu,
 
-    linear: (x, weight, bias, addend) => {
+    linear: (x, weight: tf.Tensor, bias, addend) => {
       const [inFeatures, outFeatures] = weight.shape;
       const dtype = [x, weight].map(({ dataId }) => backend.dataOf(dataId).dtype).find(isHalf) ?? TF.FLOAT;
       const added = addend?.();

@@ -2,11 +2,13 @@ import * as tf from '@tensorflow/tfjs';
 import type { KernelFunc, NamedAttrMap, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs';
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import type { Conv2dGeometry, GroupNormOptions, Kernels } from '../../core/kernels.js';
+import { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Packing } from '../../core/packed_tensor.js';
 import { attention, threadsOfQuery } from './attention.js';
 import { GEGLU } from './geglu.js';
 import { GROUP_MOMENTS, groupNormalize, partsOf } from './group_norm.js';
 import { LAYER_NORM } from './layer_norm.js';
-import { matrixProduct, TILE } from './matrix_product.js';
+import { packWords, unpackWords } from './packed_words.js';
+import { convolution, linearProduct, type WeightForm } from './product.js';
 import { runKernel, WORKGROUP } from './program.js';
 
 const BACKEND = 'webgpu';
@@ -58,32 +60,27 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     });
   },
 
-  NetworkLinear({ x, weight, ...more }, attrs, backend) {
-    void attrs;
-    const [depth, columns] = weight.shape;
-    const rows = tf.util.sizeFromShape(x.shape) / depth;
-    return product(backend, { x, weight, ...more }, [...x.shape.slice(0, -1), columns], [rows, depth, columns]);
+  NetworkLinear: (inputs, { weight }, backend) => linearProduct(backend, inputs, weight as WeightForm),
+
+  NetworkConv2d: (inputs, { weight, stride, padding }, backend) =>
+    convolution(backend, inputs, weight as WeightForm, { stride, padding } as Conv2dGeometry),
+
+  NetworkUnpack({ weight, scales, minimums }, attrs, backend) {
+    const { format, shape, groupSize } = attrs.weight as WeightForm & { format: PackedFormat };
+    const elements = tf.util.sizeFromShape([...shape]);
+    return runKernel(backend, unpackWords({ format, lifted: minimums !== undefined }), {
+      shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [weight, scales, minimums].filter(Boolean),
+      numbers: [elements, shape.at(-1)!, ...groupSize ? [groupSize] : []],
+    });
   },
 
-  NetworkConv2d({ x, weight, ...more }, attrs, backend) {
-    const { stride, padding: [top, bottom, left, right] } = attrs as unknown as Conv2dGeometry;
-    const [kernel, , channels, columns] = weight.shape;
-    const [batch, height, width] = x.shape;
-    const out = (size: number, around: number) => Math.floor((size + around - kernel) / stride) + 1;
-    const shape = [batch, out(height, top + bottom), out(width, left + right), columns];
-    const rows = shape[0] * shape[1] * shape[2];
-    return product(backend, { x, weight, ...more }, shape, [rows, kernel * kernel * channels, columns, kernel, stride, top, left]);
+  NetworkPack({ x }, { format }, backend) {
+    const elements = tf.util.sizeFromShape(x.shape);
+    const words = Math.ceil(elements / 2);
+    const run = { shape: [words], workgroups: Math.ceil(words / WORKGROUP), inputs: [x], numbers: [elements], dtype: 'int32' } as const;
+    return runKernel(backend, packWords(format as HalfFormat), run);
   },
 };
-
-function product(
-  backend: WebGPUBackend, { x, weight, bias, residual }: Inputs, shape: number[], numbers: number[],
-): TensorInfo {
-  const kernel = matrixProduct({ convolves: numbers.length > 3, biased: bias !== undefined, residual: residual !== undefined });
-  const [rows, , columns] = numbers;
-  const inputs = [x, weight, ...bias ? [bias] : [], ...residual ? [residual] : []];
-  return runKernel(backend, kernel, { shape, workgroups: Math.ceil(rows / TILE) * Math.ceil(columns / TILE), inputs, numbers });
-}
 
 /** What networks compute, in as few kernels as can be, each of which reads what it needs once. */
 export const webgpuKernels: Partial<Kernels> = {
@@ -100,14 +97,34 @@ export const webgpuKernels: Partial<Kernels> = {
 
   linear(x, weight, bias, addend) {
     if (weight.shape.some(size => size % 4 !== 0)) return undefined;
-    return run('NetworkLinear', { x, weight, ...bias && { bias }, ...addend && { residual: addend() } });
+    const inputs = { x, ...tensorsOf(weight), ...bias && { bias }, ...addend && { residual: addend() } };
+    return run('NetworkLinear', inputs, { weight: formOf(weight) });
   },
 
   conv2d(x, weight, bias, { stride, padding }, addend) {
     if (weight.shape[2]! % 4 !== 0 || weight.shape[3]! % 4 !== 0) return undefined;
-    return run('NetworkConv2d', { x, weight, ...bias && { bias }, ...addend && { residual: addend() } }, { stride, padding: [...padding] });
+    const inputs = { x, ...tensorsOf(weight), ...bias && { bias }, ...addend && { residual: addend() } };
+    return run('NetworkConv2d', inputs, { weight: formOf(weight), stride, padding: [...padding] });
   },
 };
+
+/** Weights stay packed in the GPU's memory, and products widen them. */
+export const webgpuPacking: Packing = {
+  unpack: packed => run('NetworkUnpack', tensorsOf(packed), { weight: formOf(packed) }),
+  pack: (x, format) => new PackedTensor(format, format, x.shape, run('NetworkPack', { x }, { format })),
+};
+
+function tensorsOf(weight: Operand): Record<string, tf.Tensor> {
+  if (!(weight instanceof PackedTensor)) return { weight };
+  const { words, groups } = weight;
+  return { weight: words, ...groups && { scales: groups.scales, ...groups.minimums && { minimums: groups.minimums } } };
+}
+
+function formOf(weight: Operand): WeightForm {
+  if (!(weight instanceof PackedTensor)) return { format: 'float32', dtype: 'float32', shape: weight.shape };
+  const { format, dtype, shape, groups } = weight;
+  return { format, dtype, shape, groupSize: groups?.size };
+}
 
 function run(name: string, inputs: Record<string, tf.Tensor>, attrs: Attributes = {}): tf.Tensor {
   return tf.engine().runKernel(name, inputs as unknown as NamedTensorInfoMap as never, attrs as NamedAttrMap) as tf.Tensor;

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { networkKernels } from '../../core/kernels.js';
+import { packings } from '../../core/packed_tensor.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
-import { registerKernels, webgpuKernels } from './kernels.js';
+import { registerKernels, webgpuKernels, webgpuPacking } from './kernels.js';
 import { gpuStatus } from './software_gpu.js';
 
 const BACKEND = 'webgpu';
@@ -25,6 +26,7 @@ export async function loadWebGpu(): Promise<void> {
   isOurs = true;
   registerKernels();
   networkKernels.provide(BACKEND, webgpuKernels);
+  packings.provide(BACKEND, webgpuPacking);
   if (tf.findBackendFactory(BACKEND) !== null) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();

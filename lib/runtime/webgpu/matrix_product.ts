@@ -1,9 +1,9 @@
+import { weightComponents, weightInputs, widenFour, type WeightKind } from './packed_words.js';
 import type { Kernel } from './program.js';
+import { threadsOf, type Tile } from './tiles.js';
 
-/** Rows and columns of the result that a workgroup of 256 threads makes, 4 x 4 by each of them, from tiles of so much depth. */
-export const TILE = 64;
+/** How much depth of a tile is in workgroup memory at once. */
 const DEPTH = 16;
-const THREADS = 256;
 
 export interface ProductKind {
   /** Whether rows are pixels around which the weight looks, or as they are. */
@@ -11,6 +11,10 @@ export interface ProductKind {
   readonly biased: boolean;
   /** Whether something is added to the result while it is written. */
   readonly residual: boolean;
+  readonly weight: WeightKind;
+  readonly tile: Tile;
+  /** Whether tiles and their products are float16, where the GPU has it; sums are float32. */
+  readonly halves: boolean;
 }
 
 /** Four inputs of row `m` from depth `k` on, which are channels of one pixel. */
@@ -27,50 +31,72 @@ const PIXEL = `
 
 /**
  * `[..., depth]` times `[depth, columns]`, or a convolution of `[batch, height, width, channels]` with
- * `[kernel, kernel, channels, columns]`; plus a bias and what is given besides. Depth (channels) and columns are multiples of 4.
+ * `[kernel, kernel, channels, columns]`; plus a bias and what is given besides. Depth (channels) and columns are multiples of 4. A packed
+ * weight is widened on its way into workgroup memory.
  */
-export function matrixProduct({ convolves, biased, residual }: ProductKind): Kernel {
+export function matrixProduct({ convolves, biased, residual, weight, tile, halves }: ProductKind): Kernel {
+  const { rows, columns, tall, wide } = tile;
+  const threads = threadsOf(tile);
   const more = [...biased ? ['bias'] : [], ...residual ? ['residual'] : []];
+  const { inputs, numbers } = weightInputs(weight);
+  const across = columns / (4 * wide);
+  const [loadsX, loadsW] = [DEPTH * rows / 4 / threads, DEPTH * columns / 4 / threads];
+  const [number, four] = halves ? ['f16', 'vec4<f16>'] : ['f32', 'vec4<f32>'];
+  const product = `tileX[i * ${rows} + ty * ${tall} + j] * row`;
   return {
-    key: `product ${convolves} ${more.join(' ')}`, workgroup: THREADS, inputs: ['x', 'weight', ...more],
-    components: { result: 4, inputs: [4, 4, ...more.map(() => 4 as const)] },
-    numbers: ['rows', 'depth', 'columns', ...convolves ? ['kernel', 'stride', 'top', 'left'] : []], code: () => `
-  var<workgroup> tileX: array<f32, ${DEPTH * TILE}>;
-  var<workgroup> tileW: array<vec4<f32>, ${DEPTH * TILE / 4}>;
-  fn input(m: i32, k: i32) -> vec4<f32> { ${convolves ? PIXEL : ROW} }
+    key: `product ${convolves} ${more.join(' ')} ${weight.format} ${weight.lifted} ${rows}x${columns} ${halves}`,
+    workgroup: threads, features: halves ? ['f16'] : [], inputs: ['x', ...inputs, ...more],
+    components: { result: 4, inputs: [4, ...weightComponents(weight), ...more.map(() => 4 as const)] },
+    numbers: ['rows', 'depth', 'columns', ...numbers, ...convolves ? ['kernel', 'stride', 'top', 'left'] : []], code: () => `
+  var<workgroup> tileX: array<${number}, ${DEPTH * rows}>;
+  var<workgroup> tileW: array<${four}, ${DEPTH * columns / 4}>;
+  fn input(m: i32, k: i32) -> vec4<f32> { ${convolves ? PIXEL : ROW} }${widenFour(weight)}
   fn main(index: i32) {
     let thread = i32(localIndex);
-    let across = (uniforms.columns + ${TILE - 1}) / ${TILE};
-    let tile = index / ${THREADS};
-    let m0 = tile / across * ${TILE};
-    let n0 = tile % across * ${TILE};
-    let tx = thread % 16;
-    let ty = thread / 16;
-    var sums: array<vec4<f32>, 4>;
+    let across = (uniforms.columns + ${columns - 1}) / ${columns};
+    let tile = index / ${threads};
+    let m0 = tile / across * ${rows};
+    let n0 = tile % across * ${columns};
+    let tx = thread % ${across};
+    let ty = thread / ${across};
+    var sums: array<vec4<f32>, ${tall * wide}>;
     for (var k0 = 0; k0 < uniforms.depth; k0 += ${DEPTH}) {
-      let m = m0 + thread / 4;
-      let k = k0 + thread % 4 * 4;
-      var a = vec4<f32>(0.0);
-      if (m < uniforms.rows && k < uniforms.depth) { a = input(m, k); }
-      let kw = k0 + ty;
-      let n = n0 + tx * 4;
-      var b = vec4<f32>(0.0);
-      if (kw < uniforms.depth && n < uniforms.columns) { b = weight[(kw * uniforms.columns + n) / 4]; }
+      var a: array<vec4<f32>, ${loadsX}>;
+      var b: array<vec4<f32>, ${loadsW}>;
+      for (var i = 0; i < ${loadsX}; i++) {
+        let at = i * ${threads} + thread;
+        let m = m0 + at / ${DEPTH / 4};
+        let k = k0 + at % ${DEPTH / 4} * 4;
+        if (m < uniforms.rows && k < uniforms.depth) { a[i] = input(m, k); }
+      }
+      for (var i = 0; i < ${loadsW}; i++) {
+        let at = i * ${threads} + thread;
+        let k = k0 + at / ${columns / 4};
+        let n = n0 + at % ${columns / 4} * 4;
+        if (k < uniforms.depth && n < uniforms.columns) { b[i] = widened(k, n); }
+      }
       workgroupBarrier();
-      for (var i = 0; i < 4; i++) { tileX[(thread % 4 * 4 + i) * ${TILE} + thread / 4] = a[i]; }
-      tileW[thread] = b;
+      for (var i = 0; i < ${loadsX}; i++) {
+        let at = i * ${threads} + thread;
+        for (var j = 0; j < 4; j++) { tileX[(at % ${DEPTH / 4} * 4 + j) * ${rows} + at / ${DEPTH / 4}] = ${number}(a[i][j]); }
+      }
+      for (var i = 0; i < ${loadsW}; i++) { tileW[i * ${threads} + thread] = ${four}(b[i]); }
       workgroupBarrier();
       for (var i = 0; i < ${DEPTH}; i++) {
-        let row = tileW[i * 16 + tx];
-        for (var j = 0; j < 4; j++) { sums[j] += tileX[i * ${TILE} + ty * 4 + j] * row; }
+        for (var f = 0; f < ${wide}; f++) {
+          let row = tileW[i * ${columns / 4} + f * ${across} + tx];
+          for (var j = 0; j < ${tall}; j++) { sums[f * ${tall} + j] += ${halves ? `vec4<f32>(${product})` : product}; }
+        }
       }
     }
-    for (var j = 0; j < 4; j++) {
-      let m = m0 + ty * 4 + j;
-      let n = n0 + tx * 4;
-      if (m < uniforms.rows && n < uniforms.columns) {
-        let at = (m * uniforms.columns + n) / 4;
-        result[at] = sums[j]${biased ? ' + bias[n / 4]' : ''}${residual ? ' + residual[at]' : ''};
+    for (var f = 0; f < ${wide}; f++) {
+      for (var j = 0; j < ${tall}; j++) {
+        let m = m0 + ty * ${tall} + j;
+        let n = n0 + (f * ${across} + tx) * 4;
+        if (m < uniforms.rows && n < uniforms.columns) {
+          let at = (m * uniforms.columns + n) / 4;
+          result[at] = sums[f * ${tall} + j]${biased ? ' + bias[n / 4]' : ''}${residual ? ' + residual[at]' : ''};
+        }
       }
     }
   }`,

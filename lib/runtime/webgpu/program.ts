@@ -1,5 +1,6 @@
 import type { TensorInfo } from '@tensorflow/tfjs';
-import type { WebGPUBackend, WebGPUProgram } from '@tensorflow/tfjs-backend-webgpu';
+import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import type { EnabledProgram, ShaderFeature } from './webgpu_backend.js';
 
 /** Threads of a workgroup, where a kernel has no reason for another number. */
 export const WORKGROUP = 64;
@@ -15,6 +16,8 @@ export interface Kernel {
   readonly numbers?: readonly string[];
   readonly fractions?: readonly string[];
   readonly workgroup?: number;
+  /** What it needs beyond plain WGSL. */
+  readonly features?: readonly ShaderFeature[];
   /** Its WGSL, asked for when it is compiled. */
   readonly code: () => string;
 }
@@ -27,14 +30,16 @@ export interface Run {
   readonly inputs: readonly TensorInfo[];
   readonly numbers?: readonly number[];
   readonly fractions?: readonly number[];
+  /** Of the result, float32 by default. */
+  readonly dtype?: 'float32' | 'int32';
 }
 
-/** Runs a kernel. @returns float32 values of `shape`. */
+/** Runs a kernel. @returns values of `shape`. */
 export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): TensorInfo {
-  const { shape, workgroups, inputs, numbers = [], fractions = [] } = run;
-  const { key, workgroup = WORKGROUP, components, code } = kernel;
+  const { shape, workgroups, inputs, numbers = [], fractions = [], dtype = 'float32' } = run;
+  const { key, workgroup = WORKGROUP, components, features, code } = kernel;
   const declared = [...(kernel.numbers ?? []).map(name => `${name}: i32,`), ...(kernel.fractions ?? []).map(name => `${name}: f32,`)];
-  const program: WebGPUProgram = {
+  const program: EnabledProgram = {
     variableNames: [...kernel.inputs],
     outputShape: [...shape],
     uniforms: declared.join(' '),
@@ -45,8 +50,9 @@ export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): Ten
     dispatch: [workgroups, 1, 1],
     workgroupSize: [workgroup, 1, 1],
     getUserCode: code,
+    features,
   };
-  return backend.runWebGPUProgram(program, [...inputs], 'float32', [
+  return backend.runWebGPUProgram(program, [...inputs], dtype, [
     ...numbers.map(value => ({ type: 'int32', data: [value] })), ...fractions.map(value => ({ type: 'float32', data: [value] })),
   ]);
 }

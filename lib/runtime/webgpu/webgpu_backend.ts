@@ -1,8 +1,18 @@
-import { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import { WebGPUBackend, type WebGPUProgram } from '@tensorflow/tfjs-backend-webgpu';
 import { BufferPool } from './buffer_pool.js';
 
+type RunArguments = Parameters<WebGPUBackend['runWebGPUProgram']> extends [unknown, ...infer Rest] ? Rest : never;
+
+/** What WGSL has only where the GPU has it, as `enable` names it. */
+export type ShaderFeature = 'f16' | 'subgroups';
+
+/** A program whose code uses such features. */
+export interface EnabledProgram extends WebGPUProgram {
+  readonly features?: readonly ShaderFeature[];
+}
+
 /**
- * tfjs's WebGPU backend, but for two things. It gives back buffers that nobody uses, and it looks at errors of the device: an op that does
+ * tfjs's WebGPU backend, but for three things. Code may use what WGSL has to be told to enable. It gives back buffers that nobody uses, and it looks at errors of the device: an op that does
  * not fit is skipped there, and what was in its buffer before would pass for its result.
  */
 export class CheckedWebGpuBackend extends WebGPUBackend {
@@ -18,6 +28,22 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     void device.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed') this.fault ??= new Error(`the GPU was lost: ${message}`);
     });
+  }
+
+  /**
+   * Runs a program, which says what it enables. WGSL wants that before all else, where tfjs puts code of its own; the code is whole only
+   * when tfjs hands it to the device. So it gets a device that puts what is enabled in front of it.
+   */
+  override runWebGPUProgram(program: EnabledProgram, ...rest: RunArguments): ReturnType<WebGPUBackend['runWebGPUProgram']> {
+    const { features = [] } = program;
+    if (features.length === 0) return super.runWebGPUProgram(program, ...rest);
+    const { device } = this;
+    this.device = enabling(device, features);
+    try {
+      return super.runWebGPUProgram(program, ...rest);
+    } finally {
+      this.device = device;
+    }
   }
 
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */
@@ -46,4 +72,18 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     if (data.resource) data.values = null as never; // which super keeps for the next read
     throw new Error(`webgpu: ${fault.message}`, { cause: fault });
   }
+}
+
+/** A device that enables features in all code that it is given. */
+function enabling(device: GPUDevice, features: readonly ShaderFeature[]): GPUDevice {
+  const enables = features.map(feature => `enable ${feature};\n`).join('');
+  return new Proxy(device, {
+    get(target, name) {
+      if (name === 'createShaderModule') {
+        return ({ code, ...rest }: GPUShaderModuleDescriptor) => target.createShaderModule({ ...rest, code: enables + code });
+      }
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) as unknown : value;
+    },
+  });
 }

@@ -1,0 +1,81 @@
+import * as tf from '@tensorflow/tfjs';
+import { BackendAbility } from './backend_ability.js';
+import type { FloatDtype } from './float16.js';
+
+/** How values lie in words of 32 bits: two halves, four int8, eight whole numbers of 0 to 15, the first in the lowest bits. */
+export type PackedFormat = HalfFormat | 'int8' | 'uint4';
+export type HalfFormat = Exclude<FloatDtype, 'float32'>;
+
+/** What makes values of whole numbers: `scale * number + minimum`, of their column and of their group of rows. */
+export interface PackedGroups {
+  /** How many rows have a scale together. */
+  readonly size: number;
+  /** float32 `[ceil(rows / size), columns]` */
+  readonly scales: tf.Tensor;
+  /** As the scales; 0 by default. */
+  readonly minimums?: tf.Tensor;
+}
+
+/**
+ * Values that stay packed on the device, where kernels take them so and widen them on their way: less memory, and less to read of it. They
+ * are a matrix `[rows, columns]`, columns fastest, of which columns are the last axis and rows all others.
+ */
+export class PackedTensor {
+  /**
+   * @param shape of the values, in our layout.
+   * @param words int32 `[ceil(values / values in a word)]`.
+   * @param dtype what is computed with them, where the backend has that type.
+   */
+  constructor(
+    readonly format: PackedFormat, readonly dtype: FloatDtype, readonly shape: readonly number[], readonly words: tf.Tensor,
+    readonly groups?: PackedGroups,
+  ) {}
+
+  /** The same values, in tensors of their own. */
+  clone(): PackedTensor {
+    const { format, dtype, shape, words, groups } = this;
+    const copy = groups && { ...groups, scales: groups.scales.clone(), minimums: groups.minimums?.clone() };
+    return new PackedTensor(format, dtype, shape, words.clone(), copy);
+  }
+
+  /** Lets it outlast the tidy that it is made in. */
+  keep(): this {
+    this.tensors().forEach(tensor => tf.keep(tensor));
+    return this;
+  }
+
+  dispose(): void {
+    tf.dispose(this.tensors());
+  }
+
+  private tensors(): tf.Tensor[] {
+    const { words, groups } = this;
+    return [words, ...groups ? [groups.scales, ...groups.minimums ? [groups.minimums] : []] : []];
+  }
+}
+
+/** What kernels take: a tensor, or one that lies packed. */
+export type Operand = tf.Tensor | PackedTensor;
+
+/** What a backend has whose kernels take packed tensors. */
+export interface Packing {
+  /** The values as float32: the caller's. */
+  unpack(packed: PackedTensor): tf.Tensor;
+  /** float32 values as halves, to the nearest, ties to even. */
+  pack(x: tf.Tensor, format: HalfFormat): PackedTensor;
+}
+
+export const packings = new BackendAbility<Packing>();
+
+/** The values as a tensor: `value` itself where it is one. @throws Error where the current backend is not the one where they lie. */
+export function unpacked(value: Operand): tf.Tensor {
+  if (!(value instanceof PackedTensor)) return value;
+  if (!packings.current) throw new Error(`the weights lie packed on another device than ${tf.getBackend()}: \`await pipe.to(device)\` first`);
+  return packings.current.unpack(value);
+}
+
+/** What is stored, as a tensor by way of the device: undefined on backends that take nothing packed. */
+export function readByUnpacking(pack: () => PackedTensor): tf.Tensor | undefined {
+  const packing = packings.current;
+  return packing && tf.tidy(() => packing.unpack(pack()));
+}

@@ -1,0 +1,66 @@
+import type { TensorInfo } from '@tensorflow/tfjs';
+import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
+import type { FloatDtype } from '../../core/float16.js';
+import type { Conv2dGeometry } from '../../core/kernels.js';
+import { matrixProduct } from './matrix_product.js';
+import type { WeightKind } from './packed_words.js';
+import { runKernel } from './program.js';
+import { tileFor, tilesOf, type Tile } from './tiles.js';
+
+/** How a weight lies. */
+export interface WeightForm {
+  readonly format: WeightKind['format'];
+  /** What is computed with it, where the GPU has that type. */
+  readonly dtype: FloatDtype;
+  /** In our layout. */
+  readonly shape: readonly number[];
+  /** Of whole numbers: how many rows have a scale together. */
+  readonly groupSize?: number;
+}
+
+/** `x`, `weight` with `scales` and `minimums` where it has them, and perhaps `bias` and `residual`. */
+export type ProductInputs = Record<string, TensorInfo>;
+
+/** `[..., depth]` times a weight `[depth, columns]`. */
+export function linearProduct(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, tile?: Tile): TensorInfo {
+  const [depth, columns] = weight.shape;
+  const shape = [...inputs.x.shape.slice(0, -1), columns];
+  return product(backend, inputs, weight, { shape, depth, tile });
+}
+
+/** `[batch, height, width, channels]` convolved with a weight `[kernel, kernel, channels, columns]`. */
+export function convolution(
+  backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, { stride, padding }: Conv2dGeometry, tile?: Tile,
+): TensorInfo {
+  const [top, bottom, left, right] = padding;
+  const [kernel, , channels, columns] = weight.shape;
+  const [batch, height, width] = inputs.x.shape;
+  const out = (size: number, around: number) => Math.floor((size + around - kernel) / stride) + 1;
+  const shape = [batch, out(height, top + bottom), out(width, left + right), columns];
+  return product(backend, inputs, weight, { shape, depth: kernel * kernel * channels, geometry: [kernel, stride, top, left], tile });
+}
+
+interface Product {
+  readonly shape: readonly number[];
+  readonly depth: number;
+  /** Of a convolution. */
+  readonly geometry?: readonly number[];
+  readonly tile?: Tile;
+}
+
+function product(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, made: Product): TensorInfo {
+  const { shape, depth, geometry } = made;
+  const columns = shape.at(-1)!;
+  const rows = shape.reduce((size, axis) => size * axis, 1) / columns;
+  const { tile = tileFor(rows, columns) } = made;
+  const { format, dtype, groupSize } = weight;
+  const kernel = matrixProduct({
+    convolves: geometry !== undefined, biased: inputs.bias !== undefined, residual: inputs.residual !== undefined,
+    weight: { format, lifted: inputs.minimums !== undefined }, tile,
+    halves: dtype === 'float16' && backend.device.features.has('shader-f16'),
+  });
+  return runKernel(backend, kernel, {
+    shape, workgroups: tilesOf(rows, columns, tile), inputs: kernel.inputs.map(name => inputs[name]),
+    numbers: [rows, depth, columns, ...groupSize ? [groupSize] : [], ...geometry ?? []],
+  });
+}

@@ -1,0 +1,33 @@
+/** What a workgroup makes of a product: `rows` x `columns` of the result, of which each thread has `tall` rows, and `wide` fours of columns. */
+export interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly tall: number;
+  readonly wide: number;
+}
+
+/** Sizes that there are, small ones first: each within the 256 threads and 16 KiB of workgroup memory that WebGPU promises. */
+export const TILES = {
+  '32x32': { rows: 32, columns: 32, tall: 4, wide: 1 },
+  '64x64': { rows: 64, columns: 64, tall: 4, wide: 1 },
+  '128x64': { rows: 128, columns: 64, tall: 8, wide: 1 },
+  '128x128': { rows: 128, columns: 128, tall: 8, wide: 2 },
+} as const satisfies Record<string, Tile>;
+
+/** Threads of a workgroup. */
+export function threadsOf({ rows, columns, tall, wide }: Tile): number {
+  return rows / tall * (columns / (4 * wide));
+}
+
+/** How many workgroups make a result. */
+export function tilesOf(rows: number, columns: number, tile: Tile): number {
+  return Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+}
+
+/** Workgroups that keep a GPU busy: with fewer, smaller tiles share the work better than larger ones save reads. */
+const BUSY = 32;
+
+/** By the result's size. No GPU has chosen these yet: `npm run bench -- webgpu-tune` measures all of them. */
+export function tileFor(rows: number, columns: number): Tile {
+  return tilesOf(rows, columns, TILES['64x64']) < BUSY ? TILES['32x32'] : TILES['64x64'];
+}
