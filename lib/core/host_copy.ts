@@ -29,6 +29,6 @@ export async function copyPacked({ format, dtype, shape, words, groups }: Packed
   if (format === 'float16' || format === 'bfloat16') return new StoredHalves(copy, shape, format);
   const [scales, minimums] = [await groups!.scales.data<'float32'>(), await groups!.minimums?.data<'float32'>()];
   const [bits, Values] = format === 'int8' ? [8, Int8Array] as const : [4, Uint8Array] as const;
-  const values = new Values(copy.buffer, copy.byteOffset, copy.byteLength);
+  const values = new Values(copy.buffer as ArrayBuffer, copy.byteOffset, copy.byteLength);
   return new StoredQuantized({ bits, shape, groupSize: groups!.size, values, scales, minimums }, dtype);
 }

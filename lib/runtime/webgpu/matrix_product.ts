@@ -59,20 +59,22 @@ export function matrixProduct({ convolves, biased, residual, weight, tile, halve
     let n0 = tile % across * ${columns};
     let tx = thread % ${across};
     let ty = thread / ${across};
+    var a: array<vec4<f32>, ${loadsX}>;
+    var b: array<vec4<f32>, ${loadsW}>;
     var sums: array<vec4<f32>, ${tall * wide}>;
     for (var k0 = 0; k0 < uniforms.depth; k0 += ${DEPTH}) {
-      var a: array<vec4<f32>, ${loadsX}>;
-      var b: array<vec4<f32>, ${loadsW}>;
       for (var i = 0; i < ${loadsX}; i++) {
         let at = i * ${threads} + thread;
         let m = m0 + at / ${DEPTH / 4};
         let k = k0 + at % ${DEPTH / 4} * 4;
+        a[i] = vec4<f32>(0.0);
         if (m < uniforms.rows && k < uniforms.depth) { a[i] = input(m, k); }
       }
       for (var i = 0; i < ${loadsW}; i++) {
         let at = i * ${threads} + thread;
         let k = k0 + at / ${columns / 4};
         let n = n0 + at % ${columns / 4} * 4;
+        b[i] = vec4<f32>(0.0);
         if (k < uniforms.depth && n < uniforms.columns) { b[i] = widened(k, n); }
       }
       workgroupBarrier();
