@@ -39,7 +39,7 @@ const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; t
   'memory-xl': memoryOf('sdxl'),
 };
 /** Of our side alone: scripts that print by themselves, and fail where a bound is passed. */
-const SCRIPTS = ['overhead', 'leaks', 'approximations', 'serve'];
+const SCRIPTS = ['overhead', 'leaks', 'approximations', 'serve', 'webgpu-tune'];
 /** Names that stand for several. */
 const GROUPS: Record<string, string[]> = { sdxl: ['unet-xl', 'memory-xl'] };
 const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS, ...Object.keys(GROUPS)];
@@ -118,7 +118,7 @@ async function run(name: string, dtype: Dtype): Promise<void> {
     tables.push(measured.table);
   } else {
     const script = fileURLToPath(new URL(`${name}.js`, import.meta.url));
-    process.exitCode ||= spawnSync(process.execPath, ['--expose-gc', script, options.device], { stdio: 'inherit' }).status ?? 1;
+    process.exitCode ||= spawnSync(process.execPath, ['--expose-gc', script, options.device, options.size], { stdio: 'inherit' }).status ?? 1;
   }
 }
 

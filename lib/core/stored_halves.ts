@@ -12,8 +12,13 @@ export class StoredHalves implements StoredValue {
   /** Of float32 values, rounded to nearest. */
   static of(values: Float32Array, shape: readonly number[], dtype: HalfFormat): StoredHalves {
     const bits = dtype === 'float16' ? encodeFloat16(values) : encodeBfloat16(values);
-    const words = new Int32Array(Math.ceil(bits.length / 2));
-    new Uint16Array(words.buffer).set(bits);
+    return StoredHalves.ofBytes(new Uint8Array(bits.buffer), shape, dtype);
+  }
+
+  /** Of halves, which are copied. */
+  static ofBytes(bytes: Uint8Array, shape: readonly number[], dtype: HalfFormat): StoredHalves {
+    const words = new Int32Array(Math.ceil(bytes.length / 4));
+    new Uint8Array(words.buffer).set(bytes);
     return new StoredHalves(words, shape, dtype);
   }
 

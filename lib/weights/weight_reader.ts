@@ -18,6 +18,9 @@ import { decodeTensor, elementSizes } from './safetensors.js';
 export type WeightDtype = FloatDtype;
 export const WEIGHT_DTYPES = FLOAT_DTYPES;
 
+/** What files call halves. */
+const HALVES = { float16: 'F16', bfloat16: 'BF16' } as const;
+
 /** How weights are read. */
 export interface ReadOptions {
   dtype: WeightDtype;
@@ -52,10 +55,13 @@ export function openWeightReader(options: ReadOptions): WeightReader {
 
 /** Decodes in JavaScript. A backend without a reader of its own has no halves: they stay in host memory, or packed on the device. */
 async function decode(weight: FoundWeight, { dtype, offload }: ReadOptions): Promise<ReadWeight> {
-  const values = await floats(weight);
   const { shape, layout } = weight.spec;
-  if (dtype === 'float32') return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
-  const stored = StoredHalves.of(values, shape, dtype);
+  if (dtype === 'float32') {
+    const values = await floats(weight);
+    return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
+  }
+  const isHalf = weight.info.dtype === HALVES[dtype];
+  const stored = isHalf ? StoredHalves.ofBytes(await readWeight(weight), shape, dtype) : StoredHalves.of(await floats(weight), shape, dtype);
   return layout === 'plain' && packings.current && !offload ? { value: stored.read() } : lay(stored, { offload });
 }
 
