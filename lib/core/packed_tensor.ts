@@ -70,8 +70,9 @@ export const packings = new BackendAbility<Packing>();
 /** The values as a tensor: `value` itself where it is one. @throws Error where the current backend is not the one where they lie. */
 export function unpacked(value: Operand): tf.Tensor {
   if (!(value instanceof PackedTensor)) return value;
-  if (!packings.current) throw new Error(`the weights lie packed on another device than ${tf.getBackend()}: \`await pipe.to(device)\` first`);
-  return packings.current.unpack(value);
+  const packing = packings.current;
+  if (!packing) throw new Error(`the weights lie packed on another device than ${tf.getBackend()}: \`await pipe.to(device)\` first`);
+  return packing.unpack(value);
 }
 
 /** What is stored, as a tensor by way of the device: undefined on backends that take nothing packed. */

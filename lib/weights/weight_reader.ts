@@ -60,8 +60,8 @@ async function decode(weight: FoundWeight, { dtype, offload }: ReadOptions): Pro
     const values = await floats(weight);
     return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
   }
-  const isHalf = weight.info.dtype === HALVES[dtype];
-  const stored = isHalf ? StoredHalves.ofBytes(await readWeight(weight), shape, dtype) : StoredHalves.of(await floats(weight), shape, dtype);
+  const stored = weight.info.dtype === HALVES[dtype] ? StoredHalves.ofBytes(await readWeight(weight), shape, dtype)
+    : StoredHalves.of(await floats(weight), shape, dtype);
   return layout === 'plain' && packings.current && !offload ? { value: stored.read() } : lay(stored, { offload });
 }
 

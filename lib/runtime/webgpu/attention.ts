@@ -9,6 +9,8 @@ const MOST_FEATURES = 80;
 export interface AttentionKind {
   readonly headSize: number;
   readonly masked: boolean;
+  /** Whether tiles are float16, where the GPU has it; what is made of them is float32, since sums decide which key counts. */
+  readonly halves: boolean;
 }
 
 /** How many threads work on one query of a head, each on as many of its features; undefined for sizes that do not divide so. */
@@ -20,11 +22,12 @@ export function threadsOfQuery(headSize: number): number | undefined {
  * Attention with a running softmax (arXiv:2205.14135), which holds no scores: a workgroup has some queries of a head, and goes over tiles
  * of keys and values. Heads lie side by side in a token's features, so nothing is split or joined before and after.
  */
-export function attention({ headSize, masked }: AttentionKind): Kernel {
+export function attention({ headSize, masked, halves }: AttentionKind): Kernel {
   const threads = threadsOfQuery(headSize)!;
   const [all, own] = [headSize / 4, headSize / 4 / threads]; // in fours
   const queries = WORKGROUP / threads;
-  const keys = Math.min(MOST_KEYS, 2 ** Math.floor(Math.log2(SHARED / (2 * 4 * headSize))));
+  const keys = Math.min(MOST_KEYS, 2 ** Math.floor(Math.log2(SHARED / (2 * (halves ? 2 : 4) * headSize))));
+  const four = halves ? 'vec4<f16>' : 'vec4<f32>';
   const addUp = threads === 1 ? '' : `
       for (var j = 0; j < ${keys}; j++) { sums[j * ${WORKGROUP} + thread] = p[j]; }
       workgroupBarrier();
@@ -33,11 +36,12 @@ export function attention({ headSize, masked }: AttentionKind): Kernel {
         for (var t = 0; t < ${threads}; t++) { p[j] += sums[j * ${WORKGROUP} + thread / ${threads} * ${threads} + t]; }
       }`;
   return {
-    key: `attention ${headSize} ${masked}`, inputs: ['q', 'k', 'v', ...masked ? ['mask'] : []],
+    key: `attention ${headSize} ${masked} ${halves}`, features: halves ? ['f16'] : [],
+    inputs: ['q', 'k', 'v', ...masked ? ['mask'] : []],
     components: { result: 4, inputs: [4, 4, 4, ...masked ? [1 as const] : []] },
     numbers: ['groups', 'heads', 'queries', 'keys'], fractions: ['scale'], code: () => `
-  var<workgroup> tileK: array<vec4<f32>, ${keys * all}>;
-  var<workgroup> tileV: array<vec4<f32>, ${keys * all}>;
+  var<workgroup> tileK: array<${four}, ${keys * all}>;
+  var<workgroup> tileV: array<${four}, ${keys * all}>;
   ${threads === 1 ? '' : `var<workgroup> sums: array<f32, ${keys * WORKGROUP}>;`}
   fn main(index: i32) {
     let thread = i32(localIndex);
@@ -59,14 +63,14 @@ export function attention({ headSize, masked }: AttentionKind): Kernel {
       workgroupBarrier();
       for (var i = thread; i < ${keys * all}; i += ${WORKGROUP}) {
         let at = (sample * uniforms.keys + min(start + i / ${all}, uniforms.keys - 1)) * stride + head * ${all} + i % ${all};
-        tileK[i] = k[at];
-        tileV[i] = v[at];
+        tileK[i] = ${four}(k[at]);
+        tileV[i] = ${four}(v[at]);
       }
       workgroupBarrier();
       var p: array<f32, ${keys}>;
       for (var j = 0; j < ${keys}; j++) {
         p[j] = 0.0;
-        for (var i = 0; i < ${own}; i++) { p[j] += dot(qs[i], tileK[j * ${all} + first + i]); }
+        for (var i = 0; i < ${own}; i++) { p[j] += dot(qs[i], vec4<f32>(tileK[j * ${all} + first + i])); }
       }${addUp}
       var top = highest;
       for (var j = 0; j < ${keys}; j++) {
@@ -83,7 +87,7 @@ export function attention({ headSize, masked }: AttentionKind): Kernel {
       for (var j = 0; j < ${keys}; j++) { p[j] = select(0.0, exp(p[j] - top), start + j < uniforms.keys); sum += p[j]; }
       for (var i = 0; i < ${own}; i++) {
         var o = os[i] * keep;
-        for (var j = 0; j < ${keys}; j++) { o += p[j] * tileV[j * ${all} + first + i]; }
+        for (var j = 0; j < ${keys}; j++) { o += p[j] * vec4<f32>(tileV[j * ${all} + first + i]); }
         os[i] = o;
       }
     }

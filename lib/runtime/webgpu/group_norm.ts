@@ -1,4 +1,4 @@
-import { TOTAL, WORKGROUP, type Kernel } from './program.js';
+import { totalCode, WORKGROUP, type Kernel } from './program.js';
 
 /** Elements of a group that one workgroup goes over: a large group is shared by several. */
 const ELEMENTS = 8192;
@@ -22,8 +22,9 @@ const PLACE = `
     let base = (row / uniforms.groups * uniforms.pixels + part * chunk) * uniforms.channels + row % uniforms.groups * per;`;
 
 /** Mean of each part, and its squares about that mean, so that nothing cancels. */
-export const GROUP_MOMENTS: Kernel = {
-  key: 'group moments', inputs: ['x'], numbers: NUMBERS, code: () => `${TOTAL}
+export const groupMoments = (subgroups: boolean): Kernel => ({
+  key: `group moments ${subgroups}`, features: subgroups ? ['subgroups'] : [], inputs: ['x'], numbers: NUMBERS,
+  code: () => `${totalCode(subgroups)}
   fn main(index: i32) {${PLACE}
     var sum = 0.0;
     for (var i = i32(localIndex); i < count; i += ${WORKGROUP}) { sum += x[base + i / per * uniforms.channels + i % per]; }
@@ -36,7 +37,7 @@ export const GROUP_MOMENTS: Kernel = {
     let moment = total(squares);
     if (localIndex == 0u) { result[tile * 2] = mean; result[tile * 2 + 1] = moment; }
   }`,
-};
+});
 
 /** Normalizes by the moments of the parts, added up as Chan et al. do (1979); then SiLU, if it is wanted. */
 export const groupNormalize = (silu: boolean): Kernel => ({

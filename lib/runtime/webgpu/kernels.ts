@@ -5,10 +5,10 @@ import type { Conv2dGeometry, GroupNormOptions, Kernels } from '../../core/kerne
 import { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Packing } from '../../core/packed_tensor.js';
 import { attention, threadsOfQuery } from './attention.js';
 import { GEGLU } from './geglu.js';
-import { GROUP_MOMENTS, groupNormalize, partsOf } from './group_norm.js';
-import { LAYER_NORM } from './layer_norm.js';
+import { groupMoments, groupNormalize, partsOf } from './group_norm.js';
+import { layerNorm } from './layer_norm.js';
 import { packWords, unpackWords } from './packed_words.js';
-import { convolution, linearProduct, type WeightForm } from './product.js';
+import { convolution, isOfHalves, linearProduct, type WeightForm } from './product.js';
 import { runKernel, WORKGROUP } from './program.js';
 
 const BACKEND = 'webgpu';
@@ -26,7 +26,7 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const rows = batch * groups;
     const parts = partsOf(pixels * channels / groups);
     const run = { workgroups: rows * parts, numbers: [rows, pixels, channels, groups, parts] };
-    const moments = runKernel(backend, GROUP_MOMENTS, { ...run, shape: [rows, parts, 2], inputs: [x] });
+    const moments = runKernel(backend, groupMoments(hasSubgroups(backend)), { ...run, shape: [rows, parts, 2], inputs: [x] });
     const inputs = [x, moments, weight, bias];
     const y = runKernel(backend, groupNormalize(silu), { ...run, shape: x.shape, inputs, fractions: [epsilon] });
     backend.disposeData(moments.dataId);
@@ -37,7 +37,7 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const [features] = weight.shape;
     const rows = tf.util.sizeFromShape(x.shape) / features;
     const run = { workgroups: rows, numbers: [rows, features], fractions: [epsilon as number] };
-    return runKernel(backend, LAYER_NORM, { ...run, shape: x.shape, inputs: [x, weight, bias] });
+    return runKernel(backend, layerNorm(hasSubgroups(backend)), { ...run, shape: x.shape, inputs: [x, weight, bias] });
   },
 
   NetworkGeglu({ x }, attrs, backend) {
@@ -54,7 +54,8 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const [, keys] = key.shape;
     const headSize = features / heads;
     const groups = batch * heads * Math.ceil(queries * threadsOfQuery(headSize)! / WORKGROUP);
-    return runKernel(backend, attention({ headSize, masked: mask !== undefined }), {
+    const halves = [query, key, value].every(isOfHalves);
+    return runKernel(backend, attention({ headSize, masked: mask !== undefined, halves }), {
       shape: query.shape, workgroups: groups, inputs: [query, key, value, ...mask ? [mask] : []],
       numbers: [groups, heads, queries, keys], fractions: [1 / Math.sqrt(headSize)],
     });
@@ -81,6 +82,10 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     return runKernel(backend, packWords(format as HalfFormat), run);
   },
 };
+
+function hasSubgroups({ device }: WebGPUBackend): boolean {
+  return device.features.has('subgroups');
+}
 
 /** What networks compute, in as few kernels as can be, each of which reads what it needs once. */
 export const webgpuKernels: Partial<Kernels> = {

@@ -1,8 +1,10 @@
-import { TOTAL, WORKGROUP, type Kernel } from './program.js';
+import { totalCode, WORKGROUP, type Kernel } from './program.js';
 
 /** A workgroup for each row: mean, then deviation from it, as the layer has it. */
-export const LAYER_NORM: Kernel = {
-  key: 'layer norm', inputs: ['x', 'weight', 'bias'], numbers: ['rows', 'features'], fractions: ['epsilon'], code: () => `${TOTAL}
+export const layerNorm = (subgroups: boolean): Kernel => ({
+  key: `layer norm ${subgroups}`, features: subgroups ? ['subgroups'] : [], inputs: ['x', 'weight', 'bias'],
+  numbers: ['rows', 'features'], fractions: ['epsilon'],
+  code: () => `${totalCode(subgroups)}
   fn main(index: i32) {
     let n = uniforms.features;
     let base = min(index / ${WORKGROUP}, uniforms.rows - 1) * n;
@@ -14,4 +16,4 @@ export const LAYER_NORM: Kernel = {
     let scale = inverseSqrt(total(squares) / f32(n) + uniforms.epsilon);
     for (var i = i32(localIndex); i < n; i += ${WORKGROUP}) { result[base + i] = (x[base + i] - mean) * scale * weight[i] + bias[i]; }
   }`,
-};
+});

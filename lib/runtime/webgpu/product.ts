@@ -21,6 +21,13 @@ export interface WeightForm {
 /** `x`, `weight` with `scales` and `minimums` where it has them, and perhaps `bias` and `residual`. */
 export type ProductInputs = Record<string, TensorInfo>;
 
+/** What was computed of float16 products, by tensors' data: to hold it in halves loses nothing that float16 has. */
+const ofHalves = new WeakSet<object>();
+
+export function isOfHalves({ dataId }: TensorInfo): boolean {
+  return ofHalves.has(dataId);
+}
+
 /** `[..., depth]` times a weight `[depth, columns]`. */
 export function linearProduct(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, tile?: Tile): TensorInfo {
   const [depth, columns] = weight.shape;
@@ -54,13 +61,15 @@ function product(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightFo
   const rows = shape.reduce((size, axis) => size * axis, 1) / columns;
   const { tile = tileFor(rows, columns) } = made;
   const { format, dtype, groupSize } = weight;
+  const halves = dtype === 'float16' && backend.device.features.has('shader-f16');
   const kernel = matrixProduct({
     convolves: geometry !== undefined, biased: inputs.bias !== undefined, residual: inputs.residual !== undefined,
-    weight: { format, lifted: inputs.minimums !== undefined }, tile,
-    halves: dtype === 'float16' && backend.device.features.has('shader-f16'),
+    weight: { format, lifted: inputs.minimums !== undefined }, tile, halves,
   });
-  return runKernel(backend, kernel, {
+  const result = runKernel(backend, kernel, {
     shape, workgroups: tilesOf(rows, columns, tile), inputs: kernel.inputs.map(name => inputs[name]),
     numbers: [rows, depth, columns, ...groupSize ? [groupSize] : [], ...geometry ?? []],
   });
+  if (halves) ofHalves.add(result.dataId);
+  return result;
 }

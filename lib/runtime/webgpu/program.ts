@@ -58,7 +58,11 @@ export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): Ten
 }
 
 /** Code of `total(value)`: the sum over the workgroup, which all of its threads get. It has barriers, so all of them must call it. */
-export const TOTAL = `
+export function totalCode(subgroups: boolean): string {
+  return subgroups ? BY_SUBGROUPS : BY_HALVES;
+}
+
+const BY_HALVES = `
   var<workgroup> parts: array<f32, ${WORKGROUP}>;
   fn total(value: f32) -> f32 {
     let thread = i32(localIndex);
@@ -70,4 +74,19 @@ export const TOTAL = `
       workgroupBarrier();
     }
     return parts[0];
+  }`;
+
+/** Which threads are a subgroup, and how many, WGSL leaves open: so each subgroup counts itself, and then adds up all that there are. */
+const BY_SUBGROUPS = `
+  var<workgroup> parts: array<f32, ${WORKGROUP}>;
+  fn total(value: f32) -> f32 {
+    let sum = subgroupAdd(value);
+    let lane = subgroupExclusiveAdd(1u);
+    let lanes = subgroupAdd(1u);
+    workgroupBarrier();
+    parts[localIndex] = select(0.0, sum, lane == 0u);
+    workgroupBarrier();
+    var all = 0.0;
+    for (var i = lane; i < ${WORKGROUP}u; i += lanes) { all += parts[i]; }
+    return subgroupAdd(all);
   }`;

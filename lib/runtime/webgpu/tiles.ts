@@ -1,4 +1,4 @@
-/** What a workgroup makes of a product: `rows` x `columns` of the result, of which each thread has `tall` rows, and `wide` fours of columns. */
+/** What a workgroup makes of a product: `rows` x `columns` of the result, of which a thread has `tall` rows and `wide` fours of columns. */
 export interface Tile {
   readonly rows: number;
   readonly columns: number;

@@ -12,11 +12,13 @@ export interface EnabledProgram extends WebGPUProgram {
 }
 
 /**
- * tfjs's WebGPU backend, but for three things. Code may use what WGSL has to be told to enable. It gives back buffers that nobody uses, and it looks at errors of the device: an op that does
- * not fit is skipped there, and what was in its buffer before would pass for its result.
+ * tfjs's WebGPU backend, but for three things. Code may say what it enables. Buffers that nobody uses are given back. And errors of the
+ * device are looked at: an op that does not fit is skipped there, and what was in its buffer before would pass for its result.
  */
 export class CheckedWebGpuBackend extends WebGPUBackend {
   private fault?: Error;
+  /** The device, by what it enables. */
+  private readonly enabling = new Map<string, GPUDevice>();
 
   constructor(device: GPUDevice, info: GPUAdapterInfo) {
     super(device, info);
@@ -38,7 +40,9 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     const { features = [] } = program;
     if (features.length === 0) return super.runWebGPUProgram(program, ...rest);
     const { device } = this;
-    this.device = enabling(device, features);
+    const enables = features.map(feature => `enable ${feature};\n`).join('');
+    this.device = this.enabling.get(enables) ?? enablingDevice(device, enables);
+    this.enabling.set(enables, this.device);
     try {
       return super.runWebGPUProgram(program, ...rest);
     } finally {
@@ -74,9 +78,8 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
   }
 }
 
-/** A device that enables features in all code that it is given. */
-function enabling(device: GPUDevice, features: readonly ShaderFeature[]): GPUDevice {
-  const enables = features.map(feature => `enable ${feature};\n`).join('');
+/** A device that puts what is enabled before all code that it is given. */
+function enablingDevice(device: GPUDevice, enables: string): GPUDevice {
   return new Proxy(device, {
     get(target, name) {
       if (name === 'createShaderModule') {
