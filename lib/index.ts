@@ -128,6 +128,7 @@ export type { WeightDtype } from './weights/weight_reader.js';
 
 export { Block } from './core/block.js';
 export type { ParameterChange, ParameterLayout, ParameterSpec } from './core/parameter.js';
+export { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type PackedGroups } from './core/packed_tensor.js';
 export type { StoredValue } from './core/stored_value.js';
 export { gelu, geluTanh, mish, quickGelu, silu, type Activation } from './layers/activations.js';
 export { AddedKVAttention, type AddedKVAttentionConfig } from './layers/added_kv_attention.js';

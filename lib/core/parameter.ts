@@ -163,7 +163,7 @@ export class Parameter {
         : StoredHalves.of(await original.data<'float32'>(), original.shape, dtype);
     }
     this.release();
-    if (packings.current && this.spec.layout !== 'plain' && this.lay(true)) {
+    if (packings.current && this.lay(true)) {
       this.stored = undefined;
       return;
     }
@@ -190,9 +190,13 @@ export class Parameter {
     return change ? changed(original, change) : original;
   }
 
-  /** What can lie packed on the device: from now on if it is to be kept, or cannot be had again; else until the caller's tidy ends. */
+  /**
+   * The matrix as it lies packed on the device, if it can: from now on if it is to be kept, or cannot be had again; else until the caller's
+   * tidy ends.
+   */
   private lay(keep: boolean): PackedTensor | undefined {
     const { packed, stored } = this;
+    if (this.spec.layout === 'plain') return undefined;
     if (keep || !stored) return this.packed ??= stored?.pack?.().keep();
     if (!packed) return stored.pack?.();
     const passing = packed.clone();

@@ -18,6 +18,7 @@ import { StableDiffusionPipeline } from '../../../lib/pipelines/index.js';
 import { useDevice } from '../../../lib/runtime/devices.js';
 import { convolution, linearProduct } from '../../../lib/runtime/webgpu/product.js';
 import { TILES } from '../../../lib/runtime/webgpu/tiles.js';
+import { quantize } from '../../../weights-converter/quantize.js';
 import { describeOnDevices, expectNoLeak } from '../../support/backends.js';
 import { expectValues, type Values } from '../../support/close.js';
 import { loadGolden } from '../../support/golden.js';
@@ -291,6 +292,33 @@ describeOnDevices('packed weights', device => {
     [halves, offloaded, wide].forEach(unet => unet.dispose());
     return [sample, encoderHiddenStates, expected];
   }));
+
+  for (const bits of [8, 4] as const) {
+    it(`of ${bits} bits make the same of a UNet as their widened ones`, () => expectNoLeak(async () => {
+      const config = JSON.parse(readFileSync(`${TINY}/unet/config.json`, 'utf8'));
+      const source = await UNet2DConditionModel.fromPretrained(`${TINY}/unet`);
+      const [packed, wide] = [new UNet2DConditionModel(config), new UNet2DConditionModel(config)];
+      let matrices = 0;
+      for (const [path, { shape, layout }] of source.parameterSpecs()) {
+        const values = await source.getParameter(path).data<'float32'>();
+        if (layout === 'plain' || shape.at(-1)! % 8 !== 0) {
+          for (const unet of [packed, wide]) unet.setParameter(path, tf.tensor(values, [...shape]));
+          continue;
+        }
+        matrices++;
+        const matrix = quantize(path, values, shape, bits);
+        packed.setParameter(path, new StoredQuantized(matrix, 'float32').pack());
+        wide.setParameter(path, tf.tensor(dequantize(matrix), [...shape]));
+      }
+      assert.ok(matrices > 50, `${matrices}`);
+      const sample = tf.tensor(randomValues(2 * 64 * 4, 1), [2, 8, 8, 4]);
+      const encoderHiddenStates = tf.tensor(randomValues(2 * 7 * 16, 2), [2, 7, 16]);
+      const [actual, expected] = [packed, wide].map(unet => unet.forward(sample, 7, { encoderHiddenStates }));
+      await expectValues(actual, { shape: expected.shape, data: await expected.data() }, { atol: 1e-4, rtol: 1e-4 });
+      [source, packed, wide].forEach(unet => unet.dispose());
+      return [sample, encoderHiddenStates, actual, expected];
+    }));
+  }
 }, { only: 'webgpu' });
 
 /** Rounds a parameter as the type has it. */
