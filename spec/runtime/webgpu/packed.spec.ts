@@ -267,6 +267,24 @@ describeOnDevices('packed weights', device => {
     return [];
   }));
 
+  it('are offloaded with their networks, or with their layers', () => expectNoLeak(async () => {
+    const made: ArrayLike<number>[] = [];
+    for (const cpuOffload of [undefined, 'model', 'sequential'] as const) {
+      const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device, dtype: 'float16', cpuOffload });
+      pipe.setProgressBarConfig({ disable: true });
+      const path = 'mid_block.attentions.0.proj_in.weight';
+      for (let run = 0; run < 2; run++) {
+        const { images } = await pipe.generate('a road', { numInferenceSteps: 2, generator: seeded(0), outputType: 'latent' });
+        made.push(await images.data());
+        images.dispose();
+        assert.equal(pipe.unet.isAllocated(path), cpuOffload === undefined);
+      }
+      pipe.dispose();
+    }
+    made.forEach(values => assert.deepEqual(values, made[0]));
+    return [];
+  }));
+
   it('make the same of a UNet as its widened ones, and no step uploads them', () => expectNoLeak(async () => {
     const load = (options: object) => UNet2DConditionModel.fromPretrained(`${TINY}/unet`, options);
     const halves = await load({ dtype: 'float16' });
