@@ -23,7 +23,7 @@ export interface Kernels {
   silu(x: tf.Tensor): tf.Tensor;
   /** As the layer GroupNorm, and `silu` of it if that is wanted; undefined where the layer's own ops are faster. */
   groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: GroupNormOptions): tf.Tensor | undefined;
-  /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. Weights may be packed if the backend has a `Packing`. */
+  /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. Weights may be packed where there is a `Packing`. */
   linear(x: tf.Tensor, weight: Operand, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
   /** As the layer Conv2d, plus `addend`; undefined for sizes that it does not take. */
   conv2d(x: tf.Tensor, weight: Operand, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
