@@ -20,7 +20,7 @@ export function encodeWeight(weight: FoundWeight, encoding: Encoding): EncodedWe
   const { path, spec, info, quantized } = weight;
   if (encoding && 'bits' in encoding && isQuantizable(spec, encoding.bits)) {
     const { bits } = encoding;
-    const scales = { dtype: bits === 8 ? 'F32' : 'F16', minimums: bits === 4 } as const;
+    const scales = { dtype: bits === 8 ? 'F32' : 'F16', minimums: false } as const;
     return encodeQuantized(weight, bits, groupSizeOf(bits, spec.shape), scales, async () => {
       const source = quantized ? widened(weight) : weight;
       const values = decodeTensor('F32', convertDtype(path, await readWeight(source), source.info.dtype, 'F32')) as Float32Array;

@@ -1,6 +1,6 @@
 import { decodeFloat16, encodeFloat16 } from '../lib/core/float16.js';
 import type { ParameterSpec } from '../lib/core/parameter.js';
-import { columnsOfWord, matrixOf, packHalves, type QuantizedMatrix } from '../lib/core/quantized.js';
+import { columnsOfWord, matrixOf, packNibbles, zeroOf, type QuantizedMatrix } from '../lib/core/quantized.js';
 
 /** How many rows have a scale together in 4 bits. */
 const GROUP = 32;
@@ -23,15 +23,14 @@ export function isQuantizable({ shape, layout }: ParameterSpec, bits: 4 | 8): bo
 
 /**
  * A weight in fewer bits, each number rounded to the nearest.
- * In 8 bits the largest of each column is 127 or -127; in 4 bits the least of each group is 0 and the largest 15, with scales and minimums
- * as float16 has them.
+ * In 8 bits the largest of each column is 127 or -127; in 4 bits each group has the scale, of float16, by which it errs least.
  * @throws RangeError for a value that is infinite or no number, or in 4 bits beyond float16.
  */
 export function quantize(name: string, values: Float32Array, shape: readonly number[], bits: 4 | 8): QuantizedMatrix {
   const bad = values.findIndex(value => !Number.isFinite(value));
   if (bad >= 0) throw new RangeError(`${name}: its value ${values[bad]} cannot be had in ${bits} bits; use float16 or float32`);
   const matrix = bits === 8 ? quantizeTo8(values, shape) : quantizeTo4(values, shape);
-  if (matrix.scales.every(Number.isFinite) && (matrix.minimums?.every(Number.isFinite) ?? true)) return matrix;
+  if (matrix.scales.every(Number.isFinite)) return matrix;
   throw new RangeError(`${name}: its values are beyond float16, in which scales are kept; use int8, bfloat16 or float32`);
 }
 
@@ -52,32 +51,55 @@ function quantizeTo8(values: Float32Array, shape: readonly number[]): QuantizedM
   return { bits: 8, shape, groupSize: groupSizeOf(8, shape), values: numbers, scales };
 }
 
+/** Parts of the scale by which the largest number of a group is just in reach: a smaller one cuts that off, and is finer for the others. */
+const PARTS = [0.8, 0.84, 0.88, 0.92, 0.96, 1, 1.04];
+
 function quantizeTo4(values: Float32Array, shape: readonly number[]): QuantizedMatrix {
   const { depth, columns } = matrixOf(shape);
   const groupSize = groupSizeOf(4, shape);
-  const groups = Math.ceil(depth / groupSize);
-  const least = new Float32Array(groups * columns).fill(Infinity);
-  const largest = new Float32Array(groups * columns).fill(-Infinity);
-  const perGroup = groupSize * columns;
-  for (let i = 0; i < values.length; i += columns) {
-    const group = Math.floor(i / perGroup) * columns;
-    for (let column = 0; column < columns; column++) {
-      const value = values[i + column];
-      if (value < least[group + column]) least[group + column] = value;
-      if (value > largest[group + column]) largest[group + column] = value;
-    }
-  }
-  const minimums = asHalves(least);
-  const scales = asHalves(largest.map((value, i) => (value - minimums[i]) / 15));
+  const scales = new Float32Array(Math.ceil(depth / groupSize) * columns);
   const numbers = new Uint8Array(values.length);
-  for (let i = 0; i < values.length; i += columns) {
-    const group = Math.floor(i / perGroup) * columns;
-    for (let column = 0; column < columns; column++) {
-      const scale = scales[group + column];
-      if (scale > 0) numbers[i + column] = Math.max(0, Math.min(15, Math.round((values[i + column] - minimums[group + column]) / scale)));
+  for (let first = 0; first < depth; first += groupSize) {
+    const [begin, end] = [first * columns, Math.min(depth, first + groupSize) * columns];
+    const rows = values.subarray(begin, end);
+    const best = bestScales(rows, columns);
+    scales.set(best, first / groupSize * columns);
+    for (let i = 0; i < rows.length; i += columns) {
+      for (let column = 0; column < columns; column++) numbers[begin + i + column] = nearest(rows[i + column], best[column]) + zeroOf(4);
     }
   }
-  return { bits: 4, shape, groupSize, values: packHalves(numbers), scales, minimums };
+  return { bits: 4, shape, groupSize, values: packNibbles(numbers), scales, halfScales: true };
+}
+
+/** Of each column the scale by which its squared errors are least together. The largest becomes -8, of which there is one more than of 7. */
+function bestScales(rows: Float32Array, columns: number): Float32Array {
+  const largest = new Float32Array(columns);
+  for (let i = 0; i < rows.length; i += columns) {
+    for (let column = 0; column < columns; column++) {
+      if (Math.abs(rows[i + column]) > Math.abs(largest[column])) largest[column] = rows[i + column];
+    }
+  }
+  const best = asHalves(largest.map(value => value / -8));
+  const least = new Float32Array(columns).fill(Infinity);
+  for (const part of PARTS) {
+    const scales = asHalves(largest.map(value => part * value / -8));
+    const errors = new Float32Array(columns);
+    for (let i = 0; i < rows.length; i += columns) {
+      for (let column = 0; column < columns; column++) {
+        const [value, scale] = [rows[i + column], scales[column]];
+        errors[column] += (nearest(value, scale) * scale - value) ** 2;
+      }
+    }
+    for (let column = 0; column < columns; column++) {
+      if (errors[column] < least[column]) [least[column], best[column]] = [errors[column], scales[column]];
+    }
+  }
+  return best;
+}
+
+/** The number of -8 to 7 that stands for a value best. */
+function nearest(value: number, scale: number): number {
+  return scale === 0 ? 0 : Math.max(-8, Math.min(7, Math.round(value / scale)));
 }
 
 function asHalves(values: Float32Array): Float32Array {

@@ -1,6 +1,6 @@
 import { brief, show } from '../core/checks.js';
 import { encodeFloat16 } from '../core/float16.js';
-import { columnsOfWord, packHalves } from '../core/quantized.js';
+import { columnsOfWord, packNibbles } from '../core/quantized.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { byteSize, type Dtype } from '../weights/safetensors.js';
 import type { CheckpointContent, CheckpointTensor } from './checkpoint_tensor.js';
@@ -166,7 +166,7 @@ function tensorOf(info: Info, last: LastDecoded): CheckpointTensor {
     dtype: format.bits === 8 ? 'I8' : 'U8', shape,
     read: async source => {
       const { values } = await decoded(source);
-      return format.bits === 8 ? values : packHalves(values);
+      return format.bits === 8 ? values : packNibbles(values);
     },
     quantized: {
       groupSize: format.groupSize, widened, scales: floats(({ scales }) => scales),

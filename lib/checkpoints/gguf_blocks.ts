@@ -1,5 +1,5 @@
 import { float16Value } from '../core/float16.js';
-import type { QuantizedMatrix } from '../core/quantized.js';
+import { zeroOf, type QuantizedMatrix } from '../core/quantized.js';
 
 /**
  * The blocks of GGUF files: numbers in few bits with a scale each, of 32 or, in K-quants, of 256 numbers with scales for smaller groups.
@@ -52,7 +52,7 @@ export function widenBlocks({ values, scales, minimums }: DecodedBlocks, { bits,
   const wide = new Float32Array(values.length);
   const numbers = bits === 8 ? new Int8Array(values.buffer) : values;
   for (let group = 0, i = 0; group < scales.length; group++) {
-    const [scale, minimum] = [scales[group], minimums?.[group] ?? 0];
+    const [scale, minimum] = [scales[group], minimums?.[group] ?? -zeroOf(bits) * scales[group]];
     for (const end = i + groupSize; i < end; i++) wide[i] = numbers[i] * scale + minimum;
   }
   return wide;
@@ -98,11 +98,9 @@ function twoBits({ bytes, at, values }: Block, from: number, to: number): void {
 
 const FORMATS: readonly BlockFormat[] = [
   {
-    name: 'Q4_0', size: 32, bytes: 18, bits: 4, groupSize: 32, halfScales: true, hasMinimums: true,
+    name: 'Q4_0', size: 32, bytes: 18, bits: 4, groupSize: 32, halfScales: true, hasMinimums: false,
     read: (block, numbers, groups) => {
-      const scale = half(block, 0);
-      block.scales[groups] = scale;
-      block.minimums[groups] = -8 * scale;
+      block.scales[groups] = half(block, 0);
       halves(block, 2, 16, numbers);
     },
   },

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
+import { decodeFloat16 } from './float16.js';
 import type { PackedTensor } from './packed_tensor.js';
 import { StoredHalves } from './stored_halves.js';
 import { StoredQuantized } from './stored_quantized.js';
@@ -27,8 +28,13 @@ export function storeOnHost(values: Float32Array, shape: readonly number[]): Sto
 export async function copyPacked({ format, dtype, shape, words, groups }: PackedTensor): Promise<StoredValue> {
   const copy = await words.data<'int32'>();
   if (format === 'float16' || format === 'bfloat16') return new StoredHalves(copy, shape, format);
-  const [scales, minimums] = [await groups!.scales.data<'float32'>(), await groups!.minimums?.data<'float32'>()];
+  const halfScales = groups!.scales.dtype === 'int32';
+  const floats = async (x: tf.Tensor) => {
+    const values = await x.data();
+    return halfScales ? decodeFloat16(new Uint16Array(values.buffer, values.byteOffset, 2 * values.length)) : values as Float32Array;
+  };
+  const [scales, minimums] = [await floats(groups!.scales), groups!.minimums && await floats(groups!.minimums)];
   const [bits, Values] = format === 'int8' ? [8, Int8Array] as const : [4, Uint8Array] as const;
   const values = new Values(copy.buffer as ArrayBuffer, copy.byteOffset, copy.byteLength);
-  return new StoredQuantized({ bits, shape, groupSize: groups!.size, values, scales, minimums }, dtype);
+  return new StoredQuantized({ bits, shape, groupSize: groups!.size, values, scales, minimums, halfScales }, dtype);
 }

@@ -10,9 +10,9 @@ export type HalfFormat = Exclude<FloatDtype, 'float32'>;
 export interface PackedGroups {
   /** How many rows have a scale together. */
   readonly size: number;
-  /** float32 `[ceil(rows / size), columns]` */
+  /** float32 `[ceil(rows / size), columns]`; or as many float16, two in a word of int32. */
   readonly scales: tf.Tensor;
-  /** As the scales; 0 by default. */
+  /** As the scales. Without them int8 begin at 0, and 0 to 15 stand for -8 to 7. */
   readonly minimums?: tf.Tensor;
 }
 

@@ -11,14 +11,20 @@ export interface QuantizedMatrix {
   /** How many rows have a scale together: depth for one of each column; the last group may have fewer. */
   readonly groupSize: number;
   /**
-   * Row by row, columns fastest: int8 each, in two's complement; or of 4 bits 0 to 15, two in a byte, the first in the lower half.
-   * So four, or eight, columns side by side are a little-endian word of 32 bits.
+   * Row by row, columns fastest: int8 each, in two's complement; or 0 to 15, which stand for -8 to 7 where there are no minimums, two in
+   * a byte, the first in the lower half. So four, or eight, columns side by side are a little-endian word of 32 bits.
    */
   readonly values: Int8Array | Uint8Array;
   /** `[ceil(depth / groupSize), columns]` */
   readonly scales: Float32Array;
-  /** As the scales; 0 by default. */
   readonly minimums?: Float32Array;
+  /** Whether scales and minimums are float16, and lose nothing by it. */
+  readonly halfScales?: boolean;
+}
+
+/** The number that stands for zero where there are no minimums. */
+export function zeroOf(bits: 4 | 8): number {
+  return bits === 4 ? 8 : 0;
 }
 
 /** A shape as a matrix. */
@@ -32,12 +38,12 @@ export function dequantize(matrix: QuantizedMatrix): Float32Array {
   const { depth, columns } = matrixOf(matrix.shape);
   const { bits, groupSize, scales, minimums, values } = matrix;
   const out = new Float32Array(depth * columns);
-  const widen = bits === 8 ? widenBytes : widenHalves;
+  const widen = bits === 8 ? widenBytes : widenNibbles;
   for (let row = 0; row < depth; row += groupSize) {
     const [begin, end] = [row * columns, Math.min(depth, row + groupSize) * columns];
     const group = Math.floor(row / groupSize) * columns;
-    const minimum = minimums?.subarray(group, group + columns) ?? new Float32Array(columns);
-    widen(values, out, begin, end, scales.subarray(group, group + columns), minimum);
+    const [scale, minimum] = [scales, minimums].map(each => each?.subarray(group, group + columns));
+    widen(values, out, begin, end, scale!, minimum ?? scale!.map(value => -zeroOf(bits) * value));
   }
   return out;
 }
@@ -51,7 +57,7 @@ function widenBytes(
   }
 }
 
-function widenHalves(
+function widenNibbles(
   values: ArrayLike<number>, out: Float32Array, begin: number, end: number, scales: Float32Array, minimums: Float32Array,
 ): void {
   const columns = scales.length;
@@ -65,14 +71,14 @@ function widenHalves(
 }
 
 /** Numbers of 0 to 15, two in a byte, the first in the lower half. */
-export function packHalves(numbers: Uint8Array): Uint8Array {
+export function packNibbles(numbers: Uint8Array): Uint8Array {
   const packed = new Uint8Array(numbers.length / 2);
   for (let i = 0; i < packed.length; i++) packed[i] = numbers[2 * i] | numbers[2 * i + 1] << 4;
   return packed;
 }
 
-/** What `packHalves` packed. */
-export function unpackHalves(packed: Uint8Array): Uint8Array {
+/** What `packNibbles` packed. */
+export function unpackNibbles(packed: Uint8Array): Uint8Array {
   const numbers = new Uint8Array(2 * packed.length);
   for (let i = 0; i < packed.length; i++) {
     numbers[2 * i] = packed[i] & 15;

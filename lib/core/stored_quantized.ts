@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
-import type { FloatDtype } from './float16.js';
+import { encodeFloat16, type FloatDtype } from './float16.js';
 import { PackedTensor, readByUnpacking } from './packed_tensor.js';
 import { dequantize, matrixOf, type QuantizedMatrix } from './quantized.js';
 import type { StoredValue } from './stored_value.js';
@@ -21,9 +21,10 @@ export class StoredQuantized implements StoredValue {
   }
 
   pack(): PackedTensor {
-    const { bits, shape, groupSize, values, scales, minimums } = this.matrix;
+    const { bits, shape, groupSize, values, scales, minimums, halfScales } = this.matrix;
     const { depth, columns } = matrixOf(shape);
-    const ofGroups = (numbers: Float32Array) => tf.tensor2d(numbers, [Math.ceil(depth / groupSize), columns]);
+    const ofGroups = (numbers: Float32Array) => halfScales ? tf.tensor1d(new Int32Array(encodeFloat16(numbers).buffer), 'int32')
+      : tf.tensor2d(numbers, [Math.ceil(depth / groupSize), columns]);
     const aligned = values.byteOffset % 4 === 0 ? values : values.slice();
     const words = tf.tensor1d(new Int32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4), 'int32');
     return new PackedTensor(bits === 8 ? 'int8' : 'uint4', this.dtype, shape, words, {

@@ -1,4 +1,4 @@
-import { dequantize, packHalves, unpackHalves, type QuantizedMatrix } from '../core/quantized.js';
+import { dequantize, packNibbles, unpackNibbles, type QuantizedMatrix } from '../core/quantized.js';
 import type { FoundWeight } from './found_weight.js';
 import { torchToTfjs } from './layouts.js';
 import { BITS, matrixSizes, numbersShape } from './quantized_weights.js';
@@ -16,11 +16,12 @@ export async function readQuantized({ spec, file: { source }, info, layout, quan
     return decodeTensor('F32', turn(bytesOf(values), 4, shape[1])) as Float32Array;
   };
   const bytes = await source.read(info.offset, info.byteLength);
-  const values = layout === 'tfjs' || bits === 8 ? turn(bytes, 1, depth) : packHalves(turn(unpackHalves(bytes), 1, depth));
+  const values = layout === 'tfjs' || bits === 8 ? turn(bytes, 1, depth) : packNibbles(turn(unpackNibbles(bytes), 1, depth));
   return {
     bits, groupSize, shape: spec.layout === 'plain' ? [depth, columns] : spec.shape,
     values: bits === 8 ? new Int8Array(values.buffer, values.byteOffset, values.length) : values,
     scales: await floats(scales), minimums: minimums && await floats(minimums),
+    halfScales: [scales, minimums].every(part => !part || part.dtype === 'F16'),
   };
 }
 

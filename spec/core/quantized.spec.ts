@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { roundTo } from '../../lib/core/float16.js';
 import { canCompile } from '../../lib/core/graph.js';
 import { hasHalves } from '../../lib/core/precision.js';
-import { dequantize, matrixOf, packHalves, unpackHalves, type QuantizedMatrix } from '../../lib/core/quantized.js';
+import { dequantize, matrixOf, packNibbles, unpackNibbles, type QuantizedMatrix } from '../../lib/core/quantized.js';
 import { StoredQuantized } from '../../lib/core/stored_quantized.js';
 import { Conv2d } from '../../lib/layers/conv2d.js';
 import { Linear } from '../../lib/layers/linear.js';
@@ -28,10 +28,10 @@ function matrix(bits: 4 | 8, shape: number[], groupSize: number, hasMinimums: bo
   const count = Math.ceil(depth / groupSize) * columns;
   const scales = Float32Array.from({ length: count }, (_, i) => 0.01 + (i % 11) / 100);
   const minimums = hasMinimums ? Float32Array.from({ length: count }, (_, i) => (i % 7) / 3 - 1) : undefined;
-  const values = bits === 8 ? Int8Array.from(numbers) : packHalves(Uint8Array.from(numbers));
+  const values = bits === 8 ? Int8Array.from(numbers) : packNibbles(Uint8Array.from(numbers));
   const expected = Float32Array.from(numbers, (number, i) => {
     const group = Math.floor(Math.floor(i / columns) / groupSize) * columns + i % columns;
-    return number * scales[group] + (minimums?.[group] ?? 0);
+    return minimums ? number * scales[group] + minimums[group] : (bits === 4 ? number - 8 : number) * scales[group];
   });
   return { matrix: { bits, shape, groupSize, values, scales, minimums }, expected };
 }
@@ -44,14 +44,15 @@ const CASES: Array<[name: string, ...Parameters<typeof matrix>]> = [
   ['4 bits in groups', 4, [64, 8], 32, true],
   ['4 bits, the last group shorter', 4, [33, 16], 32, true],
   ['4 bits, one group, without minimums', 4, [7, 8], 7, false],
+  ['4 bits in groups, without minimums', 4, [70, 16], 32, false],
   ['4 bits, a kernel', 4, [3, 3, 7, 24], 32, true],
   ['one row', 8, [1, 4], 1, true],
 ];
 
 describe('numbers of 4 bits', () => {
   it('lie two in a byte, the first in the lower half', () => {
-    assert.deepEqual([...packHalves(Uint8Array.of(1, 2, 15, 0))], [0x21, 0x0f]);
-    assert.deepEqual([...unpackHalves(Uint8Array.of(0x21, 0x0f))], [1, 2, 15, 0]);
+    assert.deepEqual([...packNibbles(Uint8Array.of(1, 2, 15, 0))], [0x21, 0x0f]);
+    assert.deepEqual([...unpackNibbles(Uint8Array.of(0x21, 0x0f))], [1, 2, 15, 0]);
   });
 });
 

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { FloatDtype } from '../../core/float16.js';
-import { matrixOf, type QuantizedMatrix } from '../../core/quantized.js';
+import { matrixOf, zeroOf, type QuantizedMatrix } from '../../core/quantized.js';
 import { FLOAT_TYPES, TF, type Metadata } from './binding.js';
 import type { NativeBackend } from './native_backend.js';
 import type { Scope } from './scope.js';
@@ -29,8 +29,10 @@ function widenRows(scope: Scope, matrix: QuantizedMatrix, begin: number, end: nu
   const ofGroups = (x: Float32Array) => scope.upload([groups, 1, columns], TF.FLOAT, x.subarray(first, first + groups * columns));
   const numbers = bits === 8 ? scope.bitcast(scope.upload([groups, rows, columns], TF.UINT8, bytes), TF.INT8)
     : scope.reshape(unpack(scope, scope.upload([bytes.length], TF.UINT8, bytes)), [groups, rows, columns]);
-  const scaled = scope.op('Mul', scope.cast(numbers, TF.FLOAT), ofGroups(scales));
-  return minimums ? scope.op('AddV2', scaled, ofGroups(minimums)) : scaled;
+  const wide = scope.cast(numbers, TF.FLOAT);
+  if (minimums) return scope.op('AddV2', scope.op('Mul', wide, ofGroups(scales)), ofGroups(minimums));
+  const zero = zeroOf(bits);
+  return scope.op('Mul', zero ? scope.op('Sub', wide, scope.upload([], TF.FLOAT, Float32Array.of(zero))) : wide, ofGroups(scales));
 }
 
 /** Two numbers of each byte, the lower half first: `[n]` -> `[n, 2]`. Both halves of 16 bits get the byte, and are masked together. */

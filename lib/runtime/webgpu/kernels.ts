@@ -8,7 +8,7 @@ import { GEGLU } from './geglu.js';
 import { groupMoments, groupNormalize, partsOf } from './group_norm.js';
 import { layerNorm } from './layer_norm.js';
 import { packWords, unpackWords } from './packed_words.js';
-import { convolution, isOfHalves, linearProduct, type WeightForm } from './product.js';
+import { convolution, isOfHalves, kindOf, linearProduct, type WeightForm } from './product.js';
 import { runKernel, WORKGROUP } from './program.js';
 
 const BACKEND = 'webgpu';
@@ -69,7 +69,7 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
   NetworkUnpack({ weight, scales, minimums }, attrs, backend) {
     const { format, shape, groupSize } = attrs.weight as WeightForm & { format: PackedFormat };
     const elements = tf.util.sizeFromShape([...shape]);
-    return runKernel(backend, unpackWords({ format, lifted: minimums !== undefined }), {
+    return runKernel(backend, unpackWords(kindOf(format, { scales, minimums })), {
       shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [weight, scales, minimums].filter(Boolean),
       numbers: [elements, shape.at(-1)!, ...groupSize ? [groupSize] : []],
     });

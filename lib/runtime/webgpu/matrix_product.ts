@@ -44,7 +44,7 @@ export function matrixProduct({ convolves, biased, residual, weight, tile, halve
   const [number, four] = halves ? ['f16', 'vec4<f16>'] : ['f32', 'vec4<f32>'];
   const product = `tileX[i * ${rows} + ty * ${tall} + j] * row`;
   return {
-    key: `product ${convolves} ${more.join(' ')} ${weight.format} ${weight.lifted} ${rows}x${columns} ${halves}`,
+    key: `product ${convolves} ${more.join(' ')} ${weight.format} ${weight.lifted} ${weight.halfScales} ${rows}x${columns} ${halves}`,
     workgroup: threads, features: halves ? ['f16'] : [], inputs: ['x', ...inputs, ...more],
     components: { result: 4, inputs: [4, ...weightComponents(weight), ...more.map(() => 4 as const)] },
     numbers: ['rows', 'depth', 'columns', ...numbers, ...convolves ? ['kernel', 'stride', 'top', 'left'] : []], code: () => `

@@ -4,8 +4,10 @@ import type { Kernel } from './program.js';
 /** How a kernel is told how a weight lies: as float32, or packed. */
 export interface WeightKind {
   readonly format: 'float32' | PackedFormat;
-  /** Whether there are minimums, of whole numbers. */
+  /** Of whole numbers: whether there are minimums. */
   readonly lifted: boolean;
+  /** Of whole numbers: whether scales and minimums are float16, two in a word. */
+  readonly halfScales: boolean;
 }
 
 /** Values in a word of 32 bits. */
@@ -22,14 +24,13 @@ export function weightInputs(kind: WeightKind): { inputs: string[]; numbers: str
 /** How many elements of those buffers are read as one, where a kernel reads four columns at once. */
 export function weightComponents(kind: WeightKind): Array<1 | 2 | 4> {
   const components = { float32: 4, float16: 2, bfloat16: 2, int8: 1, uint4: 1 } as const;
-  return weightInputs(kind).inputs.map((_, i) => i > 0 ? 4 : components[kind.format]);
+  return weightInputs(kind).inputs.map((_, i) => i === 0 ? components[kind.format] : kind.halfScales ? 2 : 4);
 }
 
 /** Four values from the `at`-th four on: as float32, or as whole numbers still. */
 const FOUR: Readonly<Record<WeightKind['format'], string>> = {
   float32: 'return weight[at];',
-  float16: `let w = bitcast<vec2<u32>>(weight[at]);
-    return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));`,
+  float16: 'return halves(weight[at]);',
   bfloat16: `let w = bitcast<vec2<u32>>(weight[at]);
     return bitcast<vec4<f32>>(vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));`,
   int8: 'return vec4<f32>((vec4<i32>(weight[at]) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));',
@@ -37,11 +38,19 @@ const FOUR: Readonly<Record<WeightKind['format'], string>> = {
     return vec4<f32>((vec4<u32>(w) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u));`,
 };
 
+/** What whole numbers are too large by. */
+const zero = ({ format, lifted }: WeightKind): string => format === 'uint4' && !lifted ? ' - 8.0' : '';
+
 /** Code of `widened(k, n)`: four columns of the weight from `n` on, in row `k`. Columns are a multiple of 4. */
 export function widenFour(kind: WeightKind): string {
+  const ofGroup = (name: string) => kind.halfScales ? `halves(${name}[group])` : `${name}[group]`;
   const scaled = `let group = (k / uniforms.groupSize * uniforms.columns + n) / 4;
-    return four((k * uniforms.columns + n) / 4) * scales[group]${kind.lifted ? ' + minimums[group]' : ''};`;
+    return (four((k * uniforms.columns + n) / 4)${zero(kind)}) * ${ofGroup('scales')}${kind.lifted ? ` + ${ofGroup('minimums')}` : ''};`;
   return `
+  fn halves(words: vec2<i32>) -> vec4<f32> {
+    let w = bitcast<vec2<u32>>(words);
+    return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));
+  }
   fn four(at: i32) -> vec4<f32> {
     ${FOUR[kind.format]}
   }
@@ -52,7 +61,7 @@ export function widenFour(kind: WeightKind): string {
 
 /** The value at `index`, as float32 or as a whole number still. */
 const ONE: Readonly<Record<PackedFormat, string>> = {
-  float16: 'let pair = unpack2x16float(word); let value = pair[index % 2];',
+  float16: 'let value = half(word, index);',
   bfloat16: 'let value = bitcast<f32>(select(word << 16u, word & 0xffff0000u, index % 2 == 1));',
   int8: 'let value = f32((bitcast<i32>(word) << u32(24 - index % 4 * 8)) >> 24u);',
   uint4: 'let value = f32((word >> u32(index % 8 * 4)) & 15u);',
@@ -61,15 +70,20 @@ const ONE: Readonly<Record<PackedFormat, string>> = {
 /** All values, as float32; of any number of columns. */
 export function unpackWords(kind: WeightKind & { format: PackedFormat }): Kernel {
   const { inputs, numbers } = weightInputs(kind);
-  const { format, lifted } = kind;
+  const { format, lifted, halfScales } = kind;
+  const ofGroup = (name: string) => halfScales ? `half(bitcast<u32>(${name}[group / 2]), group)` : `${name}[group]`;
   return {
-    key: `unpack ${format} ${lifted}`, inputs, numbers: ['elements', 'columns', ...numbers], code: () => `
+    key: `unpack ${format} ${lifted} ${halfScales}`, inputs, numbers: ['elements', 'columns', ...numbers], code: () => `
+  fn half(word: u32, at: i32) -> f32 {
+    let pair = unpack2x16float(word);
+    return pair[at % 2];
+  }
   fn main(index: i32) {
     if (index < uniforms.elements) {
       let word = bitcast<u32>(weight[index / ${PER_WORD[format]}]);
       ${ONE[format]}
       ${isWhole(kind) ? 'let group = index / uniforms.columns / uniforms.groupSize * uniforms.columns + index % uniforms.columns;' : ''}
-      result[index] = value${isWhole(kind) ? ' * scales[group]' : ''}${lifted ? ' + minimums[group]' : ''};
+      result[index] = (value${zero(kind)})${isWhole(kind) ? ` * ${ofGroup('scales')}` : ''}${lifted ? ` + ${ofGroup('minimums')}` : ''};
     }
   }`,
   };

@@ -28,6 +28,11 @@ export function isOfHalves({ dataId }: TensorInfo): boolean {
   return ofHalves.has(dataId);
 }
 
+/** How a kernel is told of a weight that lies in such inputs. */
+export function kindOf<F extends WeightKind['format']>(format: F, { scales, minimums }: ProductInputs): WeightKind & { format: F } {
+  return { format, lifted: minimums !== undefined, halfScales: scales?.dtype === 'int32' };
+}
+
 /** `[..., depth]` times a weight `[depth, columns]`. */
 export function linearProduct(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, tile?: Tile): TensorInfo {
   const [depth, columns] = weight.shape;
@@ -64,7 +69,7 @@ function product(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightFo
   const halves = dtype === 'float16' && backend.device.features.has('shader-f16');
   const kernel = matrixProduct({
     convolves: geometry !== undefined, biased: inputs.bias !== undefined, residual: inputs.residual !== undefined,
-    weight: { format, lifted: inputs.minimums !== undefined }, tile, halves,
+    weight: kindOf(format, inputs), tile, halves,
   });
   const result = runKernel(backend, kernel, {
     shape, workgroups: tilesOf(rows, columns, tile), inputs: kernel.inputs.map(name => inputs[name]),

@@ -7,7 +7,7 @@ import type { Block } from '../../../lib/core/block.js';
 import { decodeFloat16, encodeBfloat16, encodeFloat16, roundTo } from '../../../lib/core/float16.js';
 import { kernels, type Conv2dGeometry } from '../../../lib/core/kernels.js';
 import { packings, type PackedFormat } from '../../../lib/core/packed_tensor.js';
-import { dequantize, matrixOf, packHalves, type QuantizedMatrix } from '../../../lib/core/quantized.js';
+import { dequantize, matrixOf, packNibbles, type QuantizedMatrix } from '../../../lib/core/quantized.js';
 import { StoredHalves } from '../../../lib/core/stored_halves.js';
 import { StoredQuantized } from '../../../lib/core/stored_quantized.js';
 import type { StoredValue } from '../../../lib/core/stored_value.js';
@@ -29,20 +29,27 @@ const GEOMETRIES: Conv2dGeometry[] = [{ stride: 1, padding: [1, 1, 1, 1] }, { st
 
 const randomValues = (count: number, seed: number) => seeded(seed).randn(count);
 
-/** A weight in a format, in groups of 32 rows with minimums where it is of 4 bits, and its values. */
-function weightOf(format: PackedFormat, shape: number[], seed: number): { stored: StoredValue; values: Float32Array } {
+/** How whole numbers have scales: with minimums, in halves. */
+type Scales = Partial<Record<'minimums' | 'halves', boolean>>;
+
+const FORMS: Array<[PackedFormat, Scales]> = [
+  ['float16', {}], ['bfloat16', {}], ['int8', {}], ['int8', { minimums: true, halves: true }],
+  ['uint4', {}], ['uint4', { halves: true }], ['uint4', { minimums: true }],
+];
+
+/** A weight in a format, in groups of 32 rows where it is of 4 bits, and its values. */
+function weightOf(format: PackedFormat, shape: number[], seed: number, { minimums, halves }: Scales = {}): { stored: StoredValue; values: Float32Array } {
   const { depth, columns } = matrixOf(shape);
   const wide = randomValues(depth * columns, seed);
   if (format === 'float16' || format === 'bfloat16') return { stored: StoredHalves.of(wide, shape, format), values: roundTo(format, wide) };
   const groupSize = format === 'int8' ? depth : 32;
   const numberOfScales = Math.ceil(depth / groupSize) * columns;
-  const scales = randomValues(numberOfScales, seed + 1).map(value => (Math.abs(value) + 0.1) / (format === 'int8' ? 127 : 15));
+  const floats = (values: Float32Array) => halves ? roundTo('float16', values) : values;
+  const scales = floats(randomValues(numberOfScales, seed + 1).map(value => (Math.abs(value) + 0.1) / (format === 'int8' ? 127 : 15)));
+  const more = { scales, halfScales: halves, minimums: minimums ? floats(randomValues(numberOfScales, seed + 2)) : undefined };
   const matrix: QuantizedMatrix = format === 'int8'
-    ? { bits: 8, shape, groupSize, values: Int8Array.from(wide, value => Math.max(-128, Math.round(value * 100))), scales }
-    : {
-      bits: 4, shape, groupSize, values: packHalves(Uint8Array.from(wide, value => Math.abs(Math.round(value * 100)) % 16)), scales,
-      minimums: randomValues(numberOfScales, seed + 2),
-    };
+    ? { bits: 8, shape, groupSize, values: Int8Array.from(wide, value => Math.max(-128, Math.round(value * 100))), ...more }
+    : { bits: 4, shape, groupSize, values: packNibbles(Uint8Array.from(wide, value => Math.abs(Math.round(value * 100)) % 16)), ...more };
   return { stored: new StoredQuantized(matrix, 'float32'), values: dequantize(matrix) };
 }
 
@@ -56,10 +63,11 @@ const closeness = (format: PackedFormat) => {
 describeOnDevices('packed weights', device => {
   after(() => useDevice('wasm')); // for specs after this one that read at once
 
-  for (const format of FORMATS) {
-    it(`of ${format} are widened on the device`, () => expectNoLeak(async () => {
+  for (const [format, scales] of FORMS) {
+    const named = [format, ...Object.keys(scales)].join(', ');
+    it(`of ${named} are widened on the device`, () => expectNoLeak(async () => {
       for (const shape of [[20, 40], [3, 3, 12, 8], ...format.includes('float') ? [[5, 3], [7]] : [[65, 8]]]) {
-        const { stored, values } = weightOf(format, shape, 1);
+        const { stored, values } = weightOf(format, shape, 1, scales);
         const [packed, read] = [stored.pack!(), stored.read()];
         const unpacked = packings.current!.unpack(packed);
         const close = format.includes('float') ? { atol: 1e-30, rtol: 0 } : { atol: 1e-6, rtol: 1e-6 };
@@ -71,9 +79,9 @@ describeOnDevices('packed weights', device => {
       return [];
     }));
 
-    it(`of ${format} are multiplied, with edges in all directions`, () => expectNoLeak(async () => {
+    it(`of ${named} are multiplied, with edges in all directions`, () => expectNoLeak(async () => {
       for (const [rows, depth, columns] of [[5, 4, 8], [37, 20, 72], [130, 36, 136]]) {
-        const { stored, values } = weightOf(format, [depth, columns], rows);
+        const { stored, values } = weightOf(format, [depth, columns], rows, scales);
         const [x, bias, addend] = [rows * depth, columns, rows * columns].map((size, i) => randomValues(size, i + 7));
         const packed = stored.pack!();
         const [xs, biases, addends] = [tf.tensor(x, [1, rows, depth]), tf.tensor(bias), tf.tensor(addend, [1, rows, columns])];
@@ -88,9 +96,9 @@ describeOnDevices('packed weights', device => {
       return [];
     }));
 
-    it(`of ${format} are convolved, with steps of 1 and 2`, () => expectNoLeak(async () => {
+    it(`of ${named} are convolved, with steps of 1 and 2`, () => expectNoLeak(async () => {
       for (const [kernel, channels, columns] of [[3, 4, 8], [1, 20, 72], [3, 12, 40]]) {
-        const { stored, values } = weightOf(format, [kernel, kernel, channels, columns], kernel);
+        const { stored, values } = weightOf(format, [kernel, kernel, channels, columns], kernel, scales);
         const shape = [2, 7, 9, channels];
         const x = randomValues(2 * 7 * 9 * channels, 3);
         const packed = stored.pack!();
@@ -204,9 +212,9 @@ describeOnDevices('packed weights', device => {
   }));
 
   it('come back after they were offloaded, as they were', () => expectNoLeak(async () => {
-    for (const format of FORMATS) {
+    for (const [format, scales] of FORMS) {
       const layer = new Conv2d(4, 8, { bias: false });
-      layer.setParameter('weight', weightOf(format, [3, 3, 4, 8], 1).stored.pack!());
+      layer.setParameter('weight', weightOf(format, [3, 3, 4, 8], 1, scales).stored.pack!());
       const x = tf.tensor4d(randomValues(5 * 6 * 4, 2), [1, 5, 6, 4]);
       const run = async () => {
         const out = layer.forward(x);
@@ -229,9 +237,9 @@ describeOnDevices('packed weights', device => {
   }));
 
   it('move to another device and back', () => expectNoLeak(async () => {
-    for (const format of FORMATS) {
+    for (const [format, scales] of FORMS) {
       const layer = new Linear(20, 24);
-      const { stored, values } = weightOf(format, [20, 24], 1);
+      const { stored, values } = weightOf(format, [20, 24], 1, scales);
       layer.setParameter('weight', stored.pack!());
       layer.setParameter('bias', tf.tensor1d(randomValues(24, 2)));
       const dtype = format === 'bfloat16' ? format : 'float16';
