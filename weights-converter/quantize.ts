@@ -51,7 +51,7 @@ function quantizeTo8(values: Float32Array, shape: readonly number[]): QuantizedM
   return { bits: 8, shape, groupSize: groupSizeOf(8, shape), values: numbers, scales };
 }
 
-/** Parts of the scale by which the largest number of a group is just in reach: a smaller one cuts that off, and is finer for the others. */
+/** Parts of the scale that has the largest number of a group just in reach: a smaller one cuts that off, and is finer for the others. */
 const PARTS = [0.8, 0.84, 0.88, 0.92, 0.96, 1, 1.04];
 
 function quantizeTo4(values: Float32Array, shape: readonly number[]): QuantizedMatrix {
