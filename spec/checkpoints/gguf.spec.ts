@@ -9,7 +9,7 @@ import { blockFormats, decodeBlocks, widenBlocks } from '../../lib/checkpoints/g
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion.js';
+import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { readSafetensors } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
