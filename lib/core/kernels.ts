@@ -23,6 +23,8 @@ export interface Kernels {
   silu(x: tf.Tensor): tf.Tensor;
   /** As the layer GroupNorm, and `silu` of it if that is wanted; undefined where the layer's own ops are faster. */
   groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: GroupNormOptions): tf.Tensor | undefined;
+  /** The same of `x` plus `shift`, which is of each channel, for all samples or for each: `[1 or batch, 1, 1, channels]`. */
+  shiftedGroupNorm(x: tf.Tensor, shift: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: GroupNormOptions): tf.Tensor;
   /** As the layer Linear, plus `addend`; undefined for sizes that it does not take. Weights may be packed where there is a `Packing`. */
   linear(x: tf.Tensor, weight: Operand, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
   /** As the layer Conv2d, plus `addend`; undefined for sizes that it does not take. */
@@ -33,6 +35,10 @@ export interface Kernels {
   attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: { heads: number; mask?: tf.Tensor }): tf.Tensor | undefined;
   /** value * gelu(gate) of `[..., 2 * features]`, of which the first half is the value. */
   geglu(x: tf.Tensor): tf.Tensor;
+  /** Each pixel of `[batch, height, width, channels]` twice as high and wide, up to `size`; undefined for sizes that it does not take. */
+  repeatPixels(x: tf.Tensor, size: readonly [number, number]): tf.Tensor | undefined;
+  /** Rows of a table, as the layer Embedding; undefined where tfjs's own way is as good. */
+  lookUp(table: tf.Tensor, indices: tf.Tensor): tf.Tensor | undefined;
   /** How many bytes of attention's scores to hold at once: fewer take longer where each op takes a while to begin. */
   scoreBytes: number;
 }

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 import { narrow } from '../core/precision.js';
 
 /**
@@ -30,7 +31,8 @@ export class Embedding extends Block {
   }
 
   compute(indices: tf.Tensor): tf.Tensor {
-    return tf.gather(this.parameter('weight'), indices as tf.Tensor1D);
+    const table = this.parameter('weight');
+    return kernels().lookUp?.(table, indices) ?? tf.gather(table, indices as tf.Tensor1D);
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

@@ -24,9 +24,12 @@ export class GroupNorm extends Block {
     this.addParameter('bias', [channels]);
   }
 
-  /** @param activation of the result: by SiLU some backends do both at once. */
-  compute(x: tf.Tensor, activation?: Activation): tf.Tensor {
-    return groupNorm(x, this.parameter('weight'), this.parameter('bias'), this, activation);
+  /**
+   * @param activation of the result: by SiLU some backends do both at once.
+   * @param shift what is added to `x` before, at once too where a backend can: `[1 or batch, 1, 1, channels]`.
+   */
+  compute(x: tf.Tensor, activation?: Activation, shift?: tf.Tensor): tf.Tensor {
+    return groupNorm(x, this.parameter('weight'), this.parameter('bias'), this, activation, shift);
   }
 }
 
@@ -43,11 +46,15 @@ export function checkGroups(name: string, channels: number, groups: number): voi
 }
 
 /** As the layer GroupNorm, with weight and bias `[channels]` from elsewhere. */
-export function groupNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, sizes: Groups, activation?: Activation): tf.Tensor {
+export function groupNorm(
+  x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, sizes: Groups, activation?: Activation, shift?: tf.Tensor,
+): tf.Tensor {
   const { groups, epsilon } = sizes;
   const atOnce = activation === silu;
-  const fused = kernels().groupNorm?.(x, weight, bias, { groups, epsilon, silu: atOnce });
+  const options = { groups, epsilon, silu: atOnce };
+  const fused = shift ? kernels().shiftedGroupNorm?.(x, shift, weight, bias, options) : kernels().groupNorm?.(x, weight, bias, options);
   if (fused && (atOnce || !activation)) return fused;
+  if (shift && !fused) return groupNorm(tf.add(x, shift), weight, bias, sizes, activation);
   const normalized = fused ?? compose(x, widen(weight) as tf.Tensor1D, widen(bias) as tf.Tensor1D, sizes);
   return activation?.(normalized) ?? normalized;
 }

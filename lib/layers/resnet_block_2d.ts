@@ -74,10 +74,9 @@ export class ResnetBlock2D extends Block {
   /** The second norm and the activation, with what the time embedding changes before or between them. */
   private normWith(temb: tf.Tensor | undefined): Step[] {
     const { timeEmbProj, norm2, options: { activation, skipTimeAct, timeScaleShift } } = this;
-    const normalize = (state: tf.Tensor) => norm2.forward(state, activation);
-    if (!timeEmbProj || !temb) return [normalize];
+    if (!timeEmbProj || !temb) return [state => norm2.forward(state, activation)];
     const time = () => tf.reshape(timeEmbProj.forward(skipTimeAct ? temb : activation(temb)), [-1, 1, 1, timeEmbProj.outFeatures]);
-    if (timeScaleShift === 'default') return [state => tf.add(state, time()), normalize];
+    if (timeScaleShift === 'default') return [state => norm2.forward(state, activation, time())];
     return [norm2, state => {
       const [scale, shift] = tf.split(time(), 2, -1);
       return tf.add(tf.mul(state, tf.add(scale, 1)), shift);

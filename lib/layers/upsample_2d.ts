@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 import { Conv2d } from './conv2d.js';
 
-/** Doubles height and width of `[batch, height, width, channels]` by repeating pixels. */
-export function double(x: tf.Tensor): tf.Tensor {
-  return tf.image.resizeNearestNeighbor(x as tf.Tensor4D, [2 * x.shape[1]!, 2 * x.shape[2]!]);
+/** Doubles height and width of `[batch, height, width, channels]` by repeating pixels, or makes them of another `size` [height, width]. */
+export function double(x: tf.Tensor, size: [number, number] = [2 * x.shape[1]!, 2 * x.shape[2]!]): tf.Tensor {
+  return kernels().repeatPixels?.(x, size) ?? tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size);
 }
 
 /**
@@ -24,7 +25,7 @@ export class Upsample2D extends Block {
   }
 
   compute(x: tf.Tensor, size?: [number, number]): tf.Tensor {
-    return this.conv.forward(size ? tf.image.resizeNearestNeighbor(x as tf.Tensor4D, size) : double(x));
+    return this.conv.forward(double(x, size));
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

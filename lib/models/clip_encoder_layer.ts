@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import type { Addend } from '../core/kernels.js';
 import { type Activation, getActivation } from '../layers/activations.js';
 import { LayerNorm } from '../layers/layer_norm.js';
 import { Linear } from '../layers/linear.js';
@@ -36,8 +37,8 @@ export class CLIPEncoderLayer extends Block {
   }
 
   compute(x: tf.Tensor, mask?: tf.Tensor): tf.Tensor {
-    x = tf.add(x, this.selfAttn.forward(this.layerNorm1.forward(x), mask));
-    return tf.add(x, this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(x)))));
+    const attended = this.selfAttn.forward(this.layerNorm1.forward(x), mask, () => x);
+    return this.fc2.forward(this.activation(this.fc1.forward(this.layerNorm2.forward(attended))), () => attended);
   }
 }
 
@@ -57,8 +58,9 @@ class CLIPAttention extends Block {
     this.outProj = this.add('out_proj', new Linear(features, features));
   }
 
-  compute(x: tf.Tensor, mask?: tf.Tensor): tf.Tensor {
+  /** @param addend added to the result. */
+  compute(x: tf.Tensor, mask?: tf.Tensor, addend?: Addend): tf.Tensor {
     const [query, key, value] = [this.qProj, this.kProj, this.vProj].map(projection => projection.forward(x));
-    return this.outProj.forward(scaledDotProductAttention(query, key, value, { heads: this.heads, mask }));
+    return this.outProj.forward(scaledDotProductAttention(query, key, value, { heads: this.heads, mask }), addend);
   }
 }

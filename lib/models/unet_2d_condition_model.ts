@@ -155,7 +155,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   private finish(x: tf.Tensor): tf.Tensor {
-    return widen(this.convOut.forward(this.convNormOut ? this.activation(this.convNormOut.forward(x)) : x));
+    return widen(this.convOut.forward(this.convNormOut?.forward(x, this.activation) ?? x));
   }
 
   /** How many states of the way down the way up joins. */

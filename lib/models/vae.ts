@@ -51,7 +51,7 @@ export class Encoder extends Block {
   }
 
   compute(x: tf.Tensor): tf.Tensor {
-    return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
+    return follow(x, [...this.path, state => this.convNormOut.forward(state, silu), this.convOut]);
   }
 }
 
@@ -82,7 +82,7 @@ export class Decoder extends Block {
   }
 
   compute(x: tf.Tensor): tf.Tensor {
-    return follow(x, [...this.path, this.convNormOut, silu, this.convOut]);
+    return follow(x, [...this.path, state => this.convNormOut.forward(state, silu), this.convOut]);
   }
 }
 

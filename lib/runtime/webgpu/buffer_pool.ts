@@ -40,7 +40,6 @@ export class BufferPool {
     if (same) same.push(buffer);
     else this.freeOf.set(key(buffer), [buffer]);
     this.free.add(buffer);
-    this.keep(this.mostFree);
   }
 
   getNumUsedBuffers(): number {
@@ -51,8 +50,8 @@ export class BufferPool {
     return this.free.size;
   }
 
-  /** Gives back all but so many bytes of what is free. */
-  keep(bytes: number): void {
+  /** Gives back all but so many bytes of what is free. Not while commands that use it wait to be submitted: the device would refuse them. */
+  keep(bytes = this.mostFree): void {
     for (const buffer of this.free) {
       if (this.numBytesAllocated - this.numBytesUsed <= bytes) return;
       this.free.delete(buffer);

@@ -4,12 +4,16 @@ import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import type { Conv2dGeometry, GroupNormOptions, Kernels } from '../../core/kernels.js';
 import { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Packing } from '../../core/packed_tensor.js';
 import { attention, threadsOfQuery } from './attention.js';
+import { bandsOf, bytesOfRow, inBands, inImageBands, withParts } from './bands.js';
 import { GEGLU } from './geglu.js';
-import { groupMoments, groupNormalize, partsOf } from './group_norm.js';
+import { groupMoments, groupNormalize, groupNumbers, partsOf } from './group_norm.js';
 import { layerNorm } from './layer_norm.js';
+import { lookUpOnHost } from './look_up.js';
 import { packWords, unpackWords } from './packed_words.js';
 import { convolution, isOfHalves, kindOf, linearProduct, type WeightForm } from './product.js';
 import { runKernel, WORKGROUP } from './program.js';
+import { REPEAT_PIXELS } from './repeat_pixels.js';
+import { SILU } from './silu.js';
 
 const BACKEND = 'webgpu';
 
@@ -18,17 +22,36 @@ type Attributes = Record<string, unknown>;
 
 /** Each as a kernel of tfjs, which then frees what is made, and counts and times it as its own. */
 const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: WebGPUBackend) => TensorInfo> = {
-  NetworkGroupNorm({ x, weight, bias }, attrs, backend) {
+  NetworkGroupNorm({ x, weight, bias, shift }, attrs, backend) {
     const { groups, epsilon, silu } = attrs as unknown as GroupNormOptions;
     const [batch] = x.shape;
     const [channels] = weight.shape;
     const pixels = tf.util.sizeFromShape(x.shape) / batch / channels;
-    const rows = batch * groups;
-    const parts = partsOf(pixels * channels / groups);
-    const run = { workgroups: rows * parts, numbers: [rows, pixels, channels, groups, parts] };
-    const moments = runKernel(backend, groupMoments(hasSubgroups(backend)), { ...run, shape: [rows, parts, 2], inputs: [x] });
-    const inputs = [x, moments, weight, bias];
-    const y = runKernel(backend, groupNormalize(silu), { ...run, shape: x.shape, inputs, fractions: [epsilon] });
+    const { parts, chunk } = partsOf({ pixels, channels, groups });
+    const shifts = shift ? tf.util.sizeFromShape(shift.shape) / channels : 1;
+    const numbers = { batch, pixels, channels, groups, parts, chunk, shifts };
+    const shifted = shift !== undefined;
+    const more = shift ? [shift] : [];
+    const moments = backend.makeTensorInfo([batch * groups, parts, 2], 'float32');
+    const y = backend.makeTensorInfo(x.shape, 'float32');
+    withParts(backend, () => batch * pixels, partOf => {
+      const bands = bandsOf(backend.device, batch * parts, [chunk * bytesOfRow(x, batch * pixels)]).length === 1 ? [undefined]
+        : Array.from({ length: batch }, (_, sample) => bandsOf(backend.device, parts, [chunk * bytesOfRow(x, batch * pixels)])
+          .map(band => ({ sample, band }))).flat();
+      const runs = bands.map(band => {
+        const all = groupNumbers(numbers, band);
+        const [rows, , bound] = all;
+        const part = (whole: TensorInfo) => band ? partOf(whole, band.sample * pixels + band.band.first * chunk, [1, bound, channels]) : whole;
+        return { workgroups: rows * Math.ceil(bound / chunk), numbers: all, part };
+      });
+      for (const { part, ...run } of runs) {
+        runKernel(backend, groupMoments({ shifted, subgroups: hasSubgroups(backend) }), { ...run, shape: moments.shape, inputs: [part(x), ...more], result: moments });
+      }
+      for (const { part, ...run } of runs) {
+        const [inputs, result] = [[part(x), moments, weight, bias, ...more], part(y)];
+        runKernel(backend, groupNormalize({ silu, shifted }), { ...run, shape: result.shape, inputs, fractions: [epsilon], result });
+      }
+    });
     backend.disposeData(moments.dataId);
     return y;
   },
@@ -36,16 +59,32 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
   NetworkLayerNorm({ x, weight, bias }, { epsilon }, backend) {
     const [features] = weight.shape;
     const rows = tf.util.sizeFromShape(x.shape) / features;
-    const run = { workgroups: rows, numbers: [rows, features], fractions: [epsilon as number] };
-    return runKernel(backend, layerNorm(hasSubgroups(backend)), { ...run, shape: x.shape, inputs: [x, weight, bias] });
+    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) => {
+      const rows = tf.util.sizeFromShape(x.shape) / features;
+      const run = { workgroups: rows, numbers: [rows, features], fractions: [epsilon as number], result };
+      return runKernel(backend, layerNorm(hasSubgroups(backend)), { ...run, shape, inputs: [x, weight, bias] });
+    });
+  },
+
+  NetworkSilu({ x }, attrs, backend) {
+    void attrs;
+    const all = tf.util.sizeFromShape(x.shape);
+    const rows = all / x.shape.at(-1)!;
+    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) => {
+      const elements = tf.util.sizeFromShape([...shape]);
+      return runKernel(backend, SILU, { shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [x], numbers: [elements], result });
+    });
   },
 
   NetworkGeglu({ x }, attrs, backend) {
     void attrs;
     const features = x.shape.at(-1)! / 2;
-    const shape = [...x.shape.slice(0, -1), features];
-    const elements = tf.util.sizeFromShape(shape);
-    return runKernel(backend, GEGLU, { shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [x], numbers: [elements, features] });
+    const rows = tf.util.sizeFromShape(x.shape) / features / 2;
+    return inBands(backend, { shape: [...x.shape.slice(0, -1), features], rows, tensors: { x } }, ({ x }, shape, result) => {
+      const elements = tf.util.sizeFromShape([...shape]);
+      const run = { shape, workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements, features], result };
+      return runKernel(backend, GEGLU, { ...run, inputs: [x] });
+    });
   },
 
   NetworkAttention({ query, key, value, mask }, attrs, backend) {
@@ -65,6 +104,18 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
 
   NetworkConv2d: (inputs, { weight, stride, padding }, backend) =>
     convolution(backend, inputs, weight as WeightForm, { stride, padding } as Conv2dGeometry),
+
+  NetworkRepeatPixels({ x }, { size }, backend) {
+    const [batch, rows, width, channels] = x.shape;
+    const shape = [batch, ...size as number[], channels];
+    const bands = () => bandsOf(backend.device, rows, [4 * width * channels, 2 * 4 * shape[2] * channels]).map(({ first, count }) =>
+      ({ first: 2 * first, count: Math.min(2 * count, shape[1] - 2 * first), begin: first, end: first + count }));
+    return inImageBands(backend, { x, shape }, bands, ({ x }, shape, into) => {
+      const elements = tf.util.sizeFromShape([...shape]) / 4;
+      const run = { shape, workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements], result: into?.result };
+      return runKernel(backend, REPEAT_PIXELS, { ...run, inputs: [x] });
+    });
+  },
 
   NetworkUnpack({ weight, scales, minimums }, attrs, backend) {
     const { format, shape, groupSize } = attrs.weight as WeightForm & { format: PackedFormat };
@@ -89,7 +140,12 @@ function hasSubgroups({ device }: WebGPUBackend): boolean {
 
 /** What networks compute, in as few kernels as can be, each of which reads what it needs once. */
 export const webgpuKernels: Partial<Kernels> = {
+  silu: x => run('NetworkSilu', { x }),
+
   groupNorm: (x, weight, bias, { groups, epsilon, silu }) => run('NetworkGroupNorm', { x, weight, bias }, { groups, epsilon, silu }),
+
+  shiftedGroupNorm: (x, shift, weight, bias, { groups, epsilon, silu }) =>
+    run('NetworkGroupNorm', { x, shift, weight, bias }, { groups, epsilon, silu }),
 
   layerNorm: (x, weight, bias, { epsilon }) => run('NetworkLayerNorm', { x, weight, bias }, { epsilon }),
 
@@ -111,6 +167,14 @@ export const webgpuKernels: Partial<Kernels> = {
     const inputs = { x, ...tensorsOf(weight), ...bias && { bias }, ...addend && { residual: addend() } };
     return run('NetworkConv2d', inputs, { weight: formOf(weight), stride, padding: [...padding] });
   },
+
+  repeatPixels(x, size) {
+    const [, height, width, channels] = x.shape;
+    const doubles = [height, width!].every((from, axis) => size[axis] === 2 * from || size[axis] === 2 * from - 1);
+    return doubles && channels! % 4 === 0 ? run('NetworkRepeatPixels', { x }, { size: [...size] }) : undefined;
+  },
+
+  lookUp: lookUpOnHost,
 };
 
 /** Weights stay packed in the GPU's memory, and products widen them. */

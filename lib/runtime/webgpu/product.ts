@@ -2,6 +2,7 @@ import type { TensorInfo } from '@tensorflow/tfjs';
 import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import type { FloatDtype } from '../../core/float16.js';
 import type { Conv2dGeometry } from '../../core/kernels.js';
+import { convolvedBands, inBands, inImageBands } from './bands.js';
 import { matrixProduct } from './matrix_product.js';
 import type { WeightKind } from './packed_words.js';
 import { runKernel } from './program.js';
@@ -34,22 +35,33 @@ export function kindOf<F extends WeightKind['format']>(format: F, { scales, mini
 }
 
 /** `[..., depth]` times a weight `[depth, columns]`. */
-export function linearProduct(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, tile?: Tile): TensorInfo {
+export function linearProduct(
+  backend: WebGPUBackend, { x, residual, ...others }: ProductInputs, weight: WeightForm, tile?: Tile,
+): TensorInfo {
   const [depth, columns] = weight.shape;
-  const shape = [...inputs.x.shape.slice(0, -1), columns];
-  return product(backend, inputs, weight, { shape, depth, tile });
+  const rows = x.shape.reduce((size, axis) => size * axis, 1) / depth;
+  const tensors: ProductInputs = { x, ...residual && { residual } };
+  return inBands(backend, { shape: [...x.shape.slice(0, -1), columns], rows, tensors }, (bound, shape, result) =>
+    product(backend, { ...others, ...bound }, weight, { shape, depth, tile, result }));
 }
 
 /** `[batch, height, width, channels]` convolved with a weight `[kernel, kernel, channels, columns]`. */
 export function convolution(
-  backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, { stride, padding }: Conv2dGeometry, tile?: Tile,
+  backend: WebGPUBackend, { x, residual, ...others }: ProductInputs, weight: WeightForm, { stride, padding }: Conv2dGeometry, tile?: Tile,
 ): TensorInfo {
   const [top, bottom, left, right] = padding;
   const [kernel, , channels, columns] = weight.shape;
-  const [batch, height, width] = inputs.x.shape;
+  const [batch, height, width] = x.shape;
   const out = (size: number, around: number) => Math.floor((size + around - kernel) / stride) + 1;
   const shape = [batch, out(height, top + bottom), out(width, left + right), columns];
-  return product(backend, inputs, weight, { shape, depth: kernel * kernel * channels, geometry: [kernel, stride, top, left], tile });
+  const bands = () =>
+    convolvedBands(backend.device, { kernel, stride, top }, [height, 4 * width * channels], [shape[1], 4 * shape[2] * columns]);
+  return inImageBands(backend, { x, shape, residual }, bands, (bound, shape, into) => {
+    const above = into ? top + into.band.begin - into.band.first * stride : top;
+    const inputs = { ...others, x: bound.x, ...bound.residual && { residual: bound.residual } };
+    const geometry = [kernel, stride, above, left];
+    return product(backend, inputs, weight, { shape, depth: kernel * kernel * channels, geometry, tile, result: into?.result });
+  });
 }
 
 interface Product {
@@ -58,6 +70,8 @@ interface Product {
   /** Of a convolution. */
   readonly geometry?: readonly number[];
   readonly tile?: Tile;
+  /** Where it goes, instead of into a tensor of its own. */
+  readonly result?: TensorInfo;
 }
 
 function product(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightForm, made: Product): TensorInfo {
@@ -73,7 +87,7 @@ function product(backend: WebGPUBackend, inputs: ProductInputs, weight: WeightFo
   });
   const result = runKernel(backend, kernel, {
     shape, workgroups: tilesOf(rows, columns, tile), inputs: kernel.inputs.map(name => inputs[name]),
-    numbers: [rows, depth, columns, ...groupSize ? [groupSize] : [], ...geometry ?? []],
+    numbers: [rows, depth, columns, ...groupSize ? [groupSize] : [], ...geometry ?? []], result: made.result,
   });
   if (halves) ofHalves.add(result.dataId);
   return result;

@@ -32,11 +32,13 @@ export interface Run {
   readonly fractions?: readonly number[];
   /** Of the result, float32 by default. */
   readonly dtype?: 'float32' | 'int32';
+  /** Where the result goes, instead of into a tensor of its own: something of `shape`. */
+  readonly result?: TensorInfo;
 }
 
 /** Runs a kernel. @returns values of `shape`. */
 export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): TensorInfo {
-  const { shape, workgroups, inputs, numbers = [], fractions = [], dtype = 'float32' } = run;
+  const { shape, workgroups, inputs, numbers = [], fractions = [], dtype = 'float32', result } = run;
   const { key, workgroup = WORKGROUP, components, features, code } = kernel;
   const declared = [...(kernel.numbers ?? []).map(name => `${name}: i32,`), ...(kernel.fractions ?? []).map(name => `${name}: f32,`)];
   const program: EnabledProgram = {
@@ -54,7 +56,7 @@ export function runKernel(backend: WebGPUBackend, kernel: Kernel, run: Run): Ten
   };
   return backend.runWebGPUProgram(program, [...inputs], dtype, [
     ...numbers.map(value => ({ type: 'int32', data: [value] })), ...fractions.map(value => ({ type: 'float32', data: [value] })),
-  ]);
+  ], result);
 }
 
 /** Code of `total(value)`: the sum over the workgroup, which all of its threads get. It has barriers, so all of them must call it. */

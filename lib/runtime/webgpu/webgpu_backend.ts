@@ -1,6 +1,11 @@
 import { WebGPUBackend, type WebGPUProgram } from '@tensorflow/tfjs-backend-webgpu';
 import { BufferPool } from './buffer_pool.js';
 
+/** What tfjs keeps of commands that were not submitted yet. */
+interface Pending {
+  readonly commandQueueOwnedIds: WeakSet<object>;
+}
+
 type RunArguments = Parameters<WebGPUBackend['runWebGPUProgram']> extends [unknown, ...infer Rest] ? Rest : never;
 
 /** What WGSL has only where the GPU has it, as `enable` names it. */
@@ -16,13 +21,15 @@ export interface EnabledProgram extends WebGPUProgram {
  * device are looked at: an op that does not fit is skipped there, and what was in its buffer before would pass for its result.
  */
 export class CheckedWebGpuBackend extends WebGPUBackend {
+  private readonly pool: BufferPool;
   private fault?: Error;
   /** The device, by what it enables. */
   private readonly enabling = new Map<string, GPUDevice>();
 
   constructor(device: GPUDevice, info: GPUAdapterInfo) {
     super(device, info);
-    this.bufferManager = new BufferPool(device) as unknown as WebGPUBackend['bufferManager'];
+    this.pool = new BufferPool(device);
+    this.bufferManager = this.pool as unknown as WebGPUBackend['bufferManager'];
     device.addEventListener('uncapturederror', event => {
       event.preventDefault(); // it is told when a value is read
       this.fault ??= new Error(event.error.message.split('\n')[0]);
@@ -48,6 +55,20 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     } finally {
       this.device = device;
     }
+  }
+
+  /**
+   * The buffer is free at once, though commands that use it wait to be submitted: those that come after them see it after them. tfjs would
+   * hold it until then, and with it all that some layers made on the way.
+   */
+  override disposeData(dataId: object, force = false): boolean {
+    (this as unknown as Pending).commandQueueOwnedIds.delete(dataId);
+    return super.disposeData(dataId, force);
+  }
+
+  override submitQueue(): void {
+    super.submitQueue();
+    this.pool.keep();
   }
 
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */

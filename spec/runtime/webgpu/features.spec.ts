@@ -6,7 +6,7 @@ import { kernels } from '../../../lib/core/kernels.js';
 import { packings } from '../../../lib/core/packed_tensor.js';
 import { useDevice } from '../../../lib/runtime/devices.js';
 import { attention } from '../../../lib/runtime/webgpu/attention.js';
-import { groupMoments } from '../../../lib/runtime/webgpu/group_norm.js';
+import { groupMoments, groupNumbers } from '../../../lib/runtime/webgpu/group_norm.js';
 import { layerNorm } from '../../../lib/runtime/webgpu/layer_norm.js';
 import { convolution, isOfHalves, linearProduct, type ProductInputs, type WeightForm } from '../../../lib/runtime/webgpu/product.js';
 import { runKernel, WORKGROUP } from '../../../lib/runtime/webgpu/program.js';
@@ -36,8 +36,9 @@ describeOnDevices('features of GPUs', () => {
           const normalized = asTensor(runKernel(backend(), layerNorm(subgroups), {
             shape: x.shape, workgroups: rows, inputs: [x, weight, bias], numbers: [rows, features], fractions: [1e-5],
           }));
-          const moments = asTensor(runKernel(backend(), groupMoments(subgroups), {
-            shape: [rows, 1, 2], workgroups: rows, inputs: [x], numbers: [rows, features, 1, 1, 1],
+          const moments = asTensor(runKernel(backend(), groupMoments({ shifted: false, subgroups }), {
+            shape: [rows, 1, 2], workgroups: rows, inputs: [x],
+            numbers: groupNumbers({ batch: rows, pixels: features, channels: 1, groups: 1, parts: 1, chunk: features, shifts: 1 }),
           }));
           const of = Array.from({ length: rows }, (_, row) => momentsOf(values.subarray(row * features, (row + 1) * features)));
           await expectValues(moments, { shape: [rows, 1, 2], data: of.flatMap(({ mean, squares }) => [mean, squares]) });
@@ -107,7 +108,10 @@ describeOnDevices('features of GPUs', () => {
     const norm = runKernel(nowhere, layerNorm(true), {
       shape: [4, 8], workgroups: 4, inputs: [tensor([4, 8]), tensor([8]), tensor([8])], numbers: [4, 8], fractions: [1],
     });
-    const moments = runKernel(nowhere, groupMoments(true), { shape: [4, 1, 2], workgroups: 4, inputs: [tensor([4, 8])], numbers: [4, 8, 1, 1, 1] });
+    const moments = runKernel(nowhere, groupMoments({ shifted: false, subgroups: true }), {
+      shape: [4, 1, 2], workgroups: 4, inputs: [tensor([4, 8])],
+      numbers: groupNumbers({ batch: 4, pixels: 8, channels: 1, groups: 1, parts: 1, chunk: 8, shifts: 1 }),
+    });
     for (const { dataId } of [norm, moments]) await nowhere.read(dataId);
     const wrong = { key: 'wrong', features: ['f16'] as const, inputs: [], code: () => 'fn main(index: i32) { result[index] = f16(1.0); }' };
     const { dataId } = runKernel(nowhere, wrong, { shape: [1], workgroups: 1, inputs: [] });
