@@ -39,6 +39,8 @@ export interface Kernels {
   repeatPixels(x: tf.Tensor, size: readonly [number, number]): tf.Tensor | undefined;
   /** Rows of a table, as the layer Embedding; undefined where tfjs's own way is as good. */
   lookUp(table: tf.Tensor, indices: tf.Tensor): tf.Tensor | undefined;
+  /** A table with more rows at its end; undefined where tfjs's own way is as good. */
+  appendRows(table: tf.Tensor, rows: tf.Tensor): tf.Tensor | undefined;
   /** How many bytes of attention's scores to hold at once: fewer take longer where each op takes a while to begin. */
   scoreBytes: number;
 }

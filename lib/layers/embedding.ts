@@ -25,7 +25,7 @@ export class Embedding extends Block {
   append(rows: tf.Tensor): void {
     this.redeclareParameter('weight', tf.tidy(() => {
       const weight = this.parameter('weight');
-      return tf.concat([weight, narrow(rows, weight)]);
+      return kernels().appendRows?.(weight, rows) ?? tf.concat([weight, narrow(rows, weight)]);
     }));
     this.rows += rows.shape[0];
   }

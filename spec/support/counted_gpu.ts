@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorInfo } from '@tensorflow/tfjs';
 import { networkKernels } from '../../lib/core/kernels.js';
+import { spareMemory } from '../../lib/core/spare_memory.js';
 import { requestDevice } from '../../lib/runtime/webgpu/adapter.js';
 import { registerKernels, webgpuKernels } from '../../lib/runtime/webgpu/kernels.js';
 import { CheckedWebGpuBackend } from '../../lib/runtime/webgpu/webgpu_backend.js';
+import { tap } from './tap.js';
 
 /** Dawn's null device has 256 MiB in all: a buffer larger than this is a stand-in of this size, which only says that it is larger. */
 const STAND_IN = 2 ** 16;
@@ -41,7 +43,7 @@ export class GpuCounts {
 /** A GPU without values: Dawn's null backend, which checks all that it is asked for and computes nothing. */
 export class CountedGpu {
   counts = new GpuCounts();
-  /** What was over the limits, if anything was. */
+  /** What was over the limits, and what Dawn refused, if it did. */
   readonly refused: string[] = [];
   private bytes = 0;
 
@@ -55,6 +57,11 @@ export class CountedGpu {
     return this.counts;
   }
 
+  /** When all that was asked for is done. */
+  async done(): Promise<void> {
+    await this.backend().device.queue.onSubmittedWorkDone();
+  }
+
   get bytesNow(): number {
     return this.bytes;
   }
@@ -62,6 +69,7 @@ export class CountedGpu {
   /** The device, as tfjs is to see it. */
   watch(device: GPUDevice): GPUDevice {
     const { limits } = this;
+    device.addEventListener('uncapturederror', ({ error }) => this.refused.push(error.message));
     const queue = tap(device.queue, {
       submit: buffers => { this.counts.submits++; device.queue.submit(buffers); },
       writeBuffer: (buffer, offset, data, ...rest) => {
@@ -90,7 +98,7 @@ export class CountedGpu {
     const { size, usage, mappedAtCreation = false } = descriptor;
     const { limits: { maxBufferSize, memory = Infinity }, counts } = this;
     if (size > maxBufferSize) this.refused.push(`a buffer of ${size} bytes`);
-    if (this.bytes + size > memory) this.refused.push(`memory of ${this.bytes + size} bytes`);
+    if (this.bytes + size > memory) return takeAll(device, descriptor);
     counts.buffersMade++;
     counts.bytesMade += size;
     if (mappedAtCreation) counts.uploadedBytes += size;
@@ -131,17 +139,6 @@ export class CountedGpu {
   }
 }
 
-/** `target`, but for some of its members. */
-function tap<T extends object>(target: T, members: Partial<T>): T {
-  return new Proxy(target, {
-    get(_, key) {
-      const value: unknown = key in members ? members[key as keyof T] : target[key as keyof T];
-      return typeof value === 'function' && !(key in members) ? value.bind(target) as unknown : value;
-    },
-    has: (_, key) => key in target,
-  });
-}
-
 /** tfjs's backend on such a device: kernels by their names. */
 class CountedBackend extends CheckedWebGpuBackend {
   constructor(private readonly gpu: CountedGpu, device: GPUDevice, info: GPUAdapterInfo) {
@@ -158,20 +155,31 @@ class CountedBackend extends CheckedWebGpuBackend {
   }
 }
 
+/** A buffer for which there is no memory left. */
+function takeAll(device: GPUDevice, { usage }: GPUBufferDescriptor): GPUBuffer {
+  const buffers = [1, 2, 3].map(() => device.createBuffer({ size: 2 ** 28, usage }));
+  buffers.slice(0, 2).forEach(buffer => buffer.destroy());
+  return buffers[2];
+}
+
+/** Dawn with no driver; it stays, as its devices do not outlive it. */
+let nullGpus: GPU | undefined;
+
 /** Makes such a device the current one, until `tf.removeBackend('webgpu')`. */
 export async function useCountedGpu(limits: GpuLimits): Promise<CountedGpu> {
   const { create, globals } = await import('webgpu');
   for (const [name, value] of Object.entries(globals)) {
     if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   }
-  const nullGpu = create(['backend=null']);
+  const gpus = nullGpus ??= create(['backend=null']);
   if (!globalThis.navigator) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true, writable: true }); // Node 20
-  if (!navigator.gpu) Object.defineProperty(navigator, 'gpu', { value: nullGpu, configurable: true });
-  const adapter = (await nullGpu.requestAdapter())!;
+  if (!navigator.gpu) Object.defineProperty(navigator, 'gpu', { value: gpus, configurable: true });
+  const adapter = (await gpus.requestAdapter())!;
   await import('@tensorflow/tfjs-backend-webgpu');
   if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');
   registerKernels();
   networkKernels.provide('webgpu', webgpuKernels);
+  spareMemory.provide('webgpu', () => gpu.backend().giveBack());
   const gpu: CountedGpu = new CountedGpu(limits, () => tf.backend() as CheckedWebGpuBackend);
   const device = await requestDevice(adapter);
   tf.registerBackend('webgpu', () => new CountedBackend(gpu, device, adapter.info));

@@ -25,7 +25,18 @@ export const FULL_SIZES = {
   textEncoder: () => new CLIPTextModel({ hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 }),
 };
 
-/** Gives every parameter a value that is made on the device, which takes neither host memory nor time. */
-export function fillOnDevice(network: Block): void {
-  for (const [path, { shape }] of network.parameterSpecs()) network.setParameter(path, tf.fill([...shape], 0.01));
+/** Bytes of all parameters in float32. */
+export function weightBytes(network: Block): number {
+  return [...network.parameterSpecs().values()].reduce((sum, { shape }) => sum + 4 * tf.util.sizeFromShape([...shape]), 0);
+}
+
+/**
+ * Gives every parameter a value that is made on the device whenever it is needed, which takes neither host memory nor time; tokens' table
+ * alone comes from host memory, as from a file.
+ */
+export function storeOnDevice(network: Block): void {
+  for (const [path, { shape }] of network.parameterSpecs()) {
+    const onHost = path.endsWith('token_embedding.weight');
+    network.storeParameter(path, { read: () => onHost ? tf.zeros([...shape]) : tf.fill([...shape], 0.01) });
+  }
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { canCompile } from '../../core/graph.js';
 import type { Profile } from '../../core/profile.js';
+import { spareMemory } from '../../core/spare_memory.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import { Model } from '../../models/model.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../../runtime/devices.js';
@@ -24,6 +25,8 @@ export abstract class DiffusionPipeline {
   private offload?: 'model' | 'sequential';
   private compileOptions?: CompileOptions;
   private compiledByDefault = false;
+  /** Those that ran last. */
+  private atWork: ReadonlyArray<Model<unknown>> = [];
   /** What was recorded ahead of its turn. */
   private readonly recorded = new Set<string>();
 
@@ -165,6 +168,8 @@ export abstract class DiffusionPipeline {
   protected makeReady(...networks: ReadonlyArray<Model<unknown>>): void {
     this.resume();
     if (this.offload === 'model') this.networks.filter(each => !networks.includes(each)).forEach(each => each.release());
+    if (networks.some(each => !this.atWork.includes(each))) spareMemory.current?.();
+    this.atWork = networks;
   }
 
   /** Runs `work`, with results of no use, once for each `key`: where XLA compiles, so that it does so for one network beside the others. */

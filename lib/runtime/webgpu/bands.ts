@@ -39,6 +39,11 @@ export function bandsOf(device: GPUDevice, rows: number, rowBytes: readonly numb
   return Array.from({ length: Math.ceil(rows / most) }, (_, i) => ({ first: i * most, count: Math.min(most, rows - i * most) }));
 }
 
+/** Whether each of several samples begins where a binding can. */
+export function samplesAlign(batch: number, ...tensors: Array<Pick<TensorInfo, 'shape'>>): boolean {
+  return batch === 1 || tensors.every(x => bytesOfRow(x, batch) % ALIGNMENT === 0);
+}
+
 /** What `work` does with parts of tensors of so many rows, which are there until it ends. */
 export function withParts<T>(backend: WebGPUBackend, rowsOf: (x: TensorInfo) => number, work: (partOf: TakePart) => T): T {
   const parts: TensorInfo[] = [];
@@ -91,7 +96,7 @@ export interface ImageBand {
 
 /**
  * Runs a kernel of images `[batch, height, width, channels]` whose rows are made of rows near by, in bands of each sample's, where the
- * device cannot bind all of them.
+ * device cannot bind all of them. Samples that begin where no binding can are left to the device.
  * @param residual as the result.
  * @param bandsOfSample which bands, of images of such rows.
  * @param run the kernel, on a band of one sample into `result`, or on everything.
@@ -102,8 +107,9 @@ export function inImageBands(
   run: (inputs: { x: TensorInfo; residual?: TensorInfo }, shape: readonly number[], into?: { band: ImageBand; result: TensorInfo }) => TensorInfo,
 ): TensorInfo {
   const [batch, rows, ...row] = shape;
-  const most = backend.device.limits.maxStorageBufferBindingSize;
-  if (Math.max(bytesOfRow(x, 1), bytesOfRow({ shape: [...shape] }, 1)) <= most) return run({ x, residual }, shape);
+  const whole = { shape: [...shape] };
+  const fits = Math.max(bytesOfRow(x, 1), bytesOfRow(whole, 1)) <= backend.device.limits.maxStorageBufferBindingSize;
+  if (fits || !samplesAlign(batch, x, whole)) return run({ x, residual }, shape);
   const result = backend.makeTensorInfo([...shape], 'float32');
   const bands = bandsOfSample();
   withParts(backend, each => batch * (each === x ? x.shape[1]! : rows), partOf => {

@@ -1,5 +1,8 @@
-/** How many bytes of buffers that nobody uses are kept: one step of a network uses the same sizes as the one before. */
-const MOST_FREE = 2 ** 30;
+/**
+ * How many bytes of buffers that nobody uses are kept, as one step of a network uses the same sizes as the one before: of the largest
+ * buffer, which is all that a device says of its memory, such a share, and so many bytes at most.
+ */
+const MOST_FREE = { share: 1 / 4, bytes: 2 ** 30 };
 
 /**
  * Buffers that are used again, by their size and usage. In place of the BufferManager of tfjs, which keeps every buffer for ever, so that
@@ -14,10 +17,13 @@ export class BufferPool {
   private readonly free = new Set<GPUBuffer>();
   private readonly freeOf = new Map<string, GPUBuffer[]>();
 
-  constructor(private readonly device: GPUDevice, private readonly mostFree = MOST_FREE) {}
+  /** @param mostFree bytes of free buffers that are kept when commands were submitted. */
+  constructor(
+    private readonly device: GPUDevice, public mostFree = Math.min(MOST_FREE.bytes, MOST_FREE.share * device.limits.maxBufferSize),
+  ) {}
 
   acquireBuffer(size: number, usage: GPUBufferUsageFlags, mappedAtCreation = false, reuse = true): GPUBuffer {
-    let buffer = reuse && !mappedAtCreation ? this.freeOf.get(key({ size, usage }))?.pop() : undefined;
+    let buffer = reuse ? this.freeOf.get(key({ size, usage }))?.pop() : undefined; // not mapped: then tfjs copies into it
     if (buffer) {
       this.free.delete(buffer);
     } else {
@@ -50,8 +56,8 @@ export class BufferPool {
     return this.free.size;
   }
 
-  /** Gives back all but so many bytes of what is free. Not while commands that use it wait to be submitted: the device would refuse them. */
-  keep(bytes = this.mostFree): void {
+  /** Gives back all but so many bytes of what is free. Commands that use it must be submitted before, or the device refuses them. */
+  keep(bytes: number): void {
     for (const buffer of this.free) {
       if (this.numBytesAllocated - this.numBytesUsed <= bytes) return;
       this.free.delete(buffer);

@@ -1,4 +1,5 @@
-import { rowsToAlign, type Band } from './bands.js';
+import type { TensorInfo } from '@tensorflow/tfjs';
+import { bandsOf, bytesOfRow, rowsToAlign, samplesAlign, type Band } from './bands.js';
 import { totalCode, WORKGROUP, type Kernel } from './program.js';
 
 /** Elements of a group that one workgroup goes over: a large group is shared by several. */
@@ -31,8 +32,21 @@ export interface GroupNumbers {
  */
 const NUMBERS = ['rows', 'firstRow', 'bound', 'firstPart', 'pixels', 'channels', 'groups', 'parts', 'chunk', 'shifts'];
 
+/** Some parts of a sample. */
+export interface GroupBand {
+  readonly sample: number;
+  readonly band: Band;
+}
+
+/** Parts of each sample that the device can bind; undefined for everything, where that fits. */
+export function groupBands(device: GPUDevice, x: TensorInfo, { batch, pixels, parts, chunk }: GroupNumbers): Array<GroupBand | undefined> {
+  if (bytesOfRow(x, 1) <= device.limits.maxStorageBufferBindingSize || !samplesAlign(batch, x)) return [undefined];
+  const bands = bandsOf(device, parts, [chunk * bytesOfRow(x, batch * pixels)]);
+  return Array.from({ length: batch }, (_, sample) => bands.map(band => ({ sample, band }))).flat();
+}
+
 /** The numbers for parts of one sample, or for all parts of all samples. */
-export function groupNumbers({ batch, pixels, channels, groups, parts, chunk, shifts }: GroupNumbers, only?: { sample: number; band: Band }): number[] {
+export function groupNumbers({ batch, pixels, channels, groups, parts, chunk, shifts }: GroupNumbers, only?: GroupBand): number[] {
   const { sample = 0, band = { first: 0, count: parts } } = only ?? {};
   const bound = Math.min(pixels, (band.first + band.count) * chunk) - band.first * chunk;
   return [(only ? 1 : batch) * groups, sample * groups, bound, band.first, pixels, channels, groups, parts, chunk, shifts];

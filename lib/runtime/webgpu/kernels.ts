@@ -4,11 +4,11 @@ import type { WebGPUBackend } from '@tensorflow/tfjs-backend-webgpu';
 import type { Conv2dGeometry, GroupNormOptions, Kernels } from '../../core/kernels.js';
 import { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Packing } from '../../core/packed_tensor.js';
 import { attention, threadsOfQuery } from './attention.js';
-import { bandsOf, bytesOfRow, inBands, inImageBands, withParts } from './bands.js';
+import { bandsOf, inBands, inImageBands, withParts } from './bands.js';
 import { GEGLU } from './geglu.js';
-import { groupMoments, groupNormalize, groupNumbers, partsOf } from './group_norm.js';
+import { groupBands, groupMoments, groupNormalize, groupNumbers, partsOf } from './group_norm.js';
 import { layerNorm } from './layer_norm.js';
-import { lookUpOnHost } from './look_up.js';
+import { appendOnHost, lookUpOnHost } from './look_up.js';
 import { packWords, unpackWords } from './packed_words.js';
 import { convolution, isOfHalves, kindOf, linearProduct, type WeightForm } from './product.js';
 import { runKernel, WORKGROUP } from './program.js';
@@ -35,13 +35,10 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const moments = backend.makeTensorInfo([batch * groups, parts, 2], 'float32');
     const y = backend.makeTensorInfo(x.shape, 'float32');
     withParts(backend, () => batch * pixels, partOf => {
-      const bands = bandsOf(backend.device, batch * parts, [chunk * bytesOfRow(x, batch * pixels)]).length === 1 ? [undefined]
-        : Array.from({ length: batch }, (_, sample) => bandsOf(backend.device, parts, [chunk * bytesOfRow(x, batch * pixels)])
-          .map(band => ({ sample, band }))).flat();
-      const runs = bands.map(band => {
-        const all = groupNumbers(numbers, band);
+      const runs = groupBands(backend.device, x, numbers).map(only => {
+        const all = groupNumbers(numbers, only);
         const [rows, , bound] = all;
-        const part = (whole: TensorInfo) => band ? partOf(whole, band.sample * pixels + band.band.first * chunk, [1, bound, channels]) : whole;
+        const part = (all: TensorInfo) => only ? partOf(all, only.sample * pixels + only.band.first * chunk, [1, bound, channels]) : all;
         return { workgroups: rows * Math.ceil(bound / chunk), numbers: all, part };
       });
       for (const { part, ...run } of runs) {
@@ -175,6 +172,7 @@ export const webgpuKernels: Partial<Kernels> = {
   },
 
   lookUp: lookUpOnHost,
+  appendRows: appendOnHost,
 };
 
 /** Weights stay packed in the GPU's memory, and products widen them. */

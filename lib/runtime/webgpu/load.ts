@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { networkKernels } from '../../core/kernels.js';
 import { packings } from '../../core/packed_tensor.js';
+import { spareMemory } from '../../core/spare_memory.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
 import { registerKernels, webgpuKernels, webgpuPacking } from './kernels.js';
 import { gpuStatus } from './software_gpu.js';
@@ -27,6 +28,7 @@ export async function loadWebGpu(): Promise<void> {
   registerKernels();
   networkKernels.provide(BACKEND, webgpuKernels);
   packings.provide(BACKEND, webgpuPacking);
+  spareMemory.provide(BACKEND, () => (tf.backend() as InstanceType<typeof CheckedWebGpuBackend>).giveBack());
   if (tf.findBackendFactory(BACKEND) !== null) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();

@@ -11,7 +11,7 @@ export const REPEAT_PIXELS: Kernel = {
     let rows = pixel / uniforms.outShape[2];
     let row = rows % uniforms.outShape[1];
     let image = rows / uniforms.outShape[1];
-    let from = (image * uniforms.xShape[1] + row / 2) * uniforms.xShape[2] + column / 2;
-    result[index] = x[from * fours + index % fours];
+    let source = (image * uniforms.xShape[1] + row / 2) * uniforms.xShape[2] + column / 2;
+    result[index] = x[source * fours + index % fours];
   }`,
 };

@@ -4,6 +4,8 @@ import { BufferPool } from './buffer_pool.js';
 /** What tfjs keeps of commands that were not submitted yet. */
 interface Pending {
   readonly commandQueueOwnedIds: WeakSet<object>;
+  readonly commandEncoder: GPUCommandEncoder | null;
+  readonly computePassEncoder: GPUComputePassEncoder | null;
 }
 
 type RunArguments = Parameters<WebGPUBackend['runWebGPUProgram']> extends [unknown, ...infer Rest] ? Rest : never;
@@ -32,7 +34,9 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     this.bufferManager = this.pool as unknown as WebGPUBackend['bufferManager'];
     device.addEventListener('uncapturederror', event => {
       event.preventDefault(); // it is told when a value is read
-      this.fault ??= new Error(event.error.message.split('\n')[0]);
+      const isOutOfMemory = event.error instanceof GPUOutOfMemoryError;
+      if (isOutOfMemory) this.pool.mostFree = 0; // from now on
+      this.fault ??= new Error(`${isOutOfMemory ? 'out of memory: ' : ''}${event.error.message.split('\n')[0]}`);
     });
     void device.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed') this.fault ??= new Error(`the GPU was lost: ${message}`);
@@ -68,7 +72,15 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
 
   override submitQueue(): void {
     super.submitQueue();
-    this.pool.keep();
+    this.pool.keep(this.pool.mostFree);
+  }
+
+  /** Gives back all buffers that are free. */
+  giveBack(): void {
+    const { commandEncoder, computePassEncoder } = this as unknown as Pending;
+    if (computePassEncoder) this.endComputePassEncoder();
+    if (commandEncoder) this.submitQueue();
+    this.pool.keep(0);
   }
 
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */

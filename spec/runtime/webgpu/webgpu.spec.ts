@@ -122,11 +122,13 @@ describeOnDevices('WebGPU', device => {
   });
 
   it('gives back buffers that nobody used for long', () => {
-    const pool = new BufferPool((tf.backend() as WebGPUBackend).device, 3072);
+    const pool = new BufferPool((tf.backend() as WebGPUBackend).device);
     const usage = 128; // STORAGE
     const [a, b, c] = [1024, 2048, 1024].map(size => pool.acquireBuffer(size, usage));
     assert.equal(pool.numBytesUsed, 4096);
     [a, b, c].forEach(buffer => pool.releaseBuffer(buffer));
+    assert.deepEqual([pool.numBytesUsed, pool.numBytesAllocated, pool.getNumFreeBuffers()], [0, 4096, 3]);
+    pool.keep(3072);
     assert.deepEqual([pool.numBytesUsed, pool.numBytesAllocated, pool.getNumFreeBuffers()], [0, 3072, 2]);
     assert.equal(pool.acquireBuffer(1024, usage), c);
     pool.dispose();
