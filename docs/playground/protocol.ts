@@ -127,9 +127,10 @@ export type LoadReply =
 /** What is said of a server. */
 export type ServerField = 'address' | 'key' | 'model';
 
-/** What comes of `generate`: steps, and one of the last three at the end. */
+/** What comes of `generate`: waiting and preparing, steps, and one of the last three at the end. */
 export type WorkReply =
   | { type: 'waiting'; /** How many are before it; undefined once it was begun. */ place?: number }
+  | { type: 'preparing'; /** Or no longer: the GPU, for pictures of such a size. */ preparing: boolean }
   | { type: 'step'; step: number; steps: number; milliseconds: number; memory?: number; preview?: Preview }
   | { type: 'done'; result: Result }
   | { type: 'cancelled' }

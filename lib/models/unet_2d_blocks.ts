@@ -22,7 +22,7 @@ export interface UNetBlockConfig extends Omit<ResnetBlock2DConfig, 'inChannels' 
 
 /** What all blocks are told besides the image. */
 export interface BlockConditions {
-  /** The time, and what is added to it: `[batch or 1, tembChannels]`. */
+  /** The time, and what is added to it, activated where resnets want it so: `[batch or 1, tembChannels]`. */
   readonly temb: tf.Tensor;
   /** `[batch, tokens, cross_attention_dim]` */
   readonly encoderHiddenStates: tf.Tensor;

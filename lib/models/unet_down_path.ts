@@ -9,7 +9,7 @@ import { getTimestepEmbedding, TimestepEmbedding } from '../layers/timestep_embe
 import { KDownBlock2D, type KBlockConfig } from './k_blocks.js';
 import { Model } from './model.js';
 import { addResidual, DownBlock2D, MidBlock2D, type BlockConditions, type UNetBlockConfig } from './unet_2d_blocks.js';
-import type { UNetDownConfig } from './unet_2d_condition_config.js';
+import { blurs, type UNetDownConfig } from './unet_2d_condition_config.js';
 import { downLevels, middleBlock, type StateSize, type UNetLevel } from './unet_levels.js';
 
 /** What a prediction is led by. */
@@ -108,7 +108,7 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     if (middle && middle.sampling !== 'blur') {
       this.midBlock = this.add('mid_block', new MidBlock2D({
         ...this.resnets('conv'), channels: channels.at(-1)!, attention: middle.attention, outputScaleFactor: config.mid_block_scale_factor,
-        skipTimeAct: config.mid_block_type?.includes('SimpleCrossAttn') && config.resnet_skip_time_act,
+        skipTimeAct: this.activatesTime || (config.mid_block_type?.includes('SimpleCrossAttn') && config.resnet_skip_time_act),
       }));
     }
   }
@@ -143,9 +143,15 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
   protected resnets(sampling: 'conv' | 'resnet'): UNetBlockConfig {
     const { config, activation, tembChannels } = this;
     const timeScaleShift = config.resnet_time_scale_shift as 'default' | 'scale_shift';
-    const resnets = { tembChannels, groups: config.norm_num_groups!, epsilon: config.norm_eps, activation, timeScaleShift };
+    const { norm_num_groups: groups, norm_eps: epsilon, resnet_out_scale_factor: outputScaleFactor } = config;
+    const resnets = { tembChannels, groups: groups!, epsilon, activation, timeScaleShift, skipTimeAct: this.activatesTime };
     if (sampling === 'conv') return resnets;
-    return { ...resnets, skipTimeAct: config.resnet_skip_time_act, outputScaleFactor: config.resnet_out_scale_factor };
+    return { ...resnets, skipTimeAct: this.activatesTime || config.resnet_skip_time_act, outputScaleFactor };
+  }
+
+  /** Whether blocks are told of the time as their resnets project it, activated once for all of them. */
+  private get activatesTime(): boolean {
+    return !this.config.resnet_skip_time_act && !blurs(this.config);
   }
 
   /** The same of a block that blurs. */
@@ -188,8 +194,9 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     const { classEmbedding, addEmbedding } = this;
     const ofClass = classes && classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(classes) : classes;
     const temb = ofClass ? this.join(time, ofClass) : time;
+    const all = added && addEmbedding ? tf.add(temb, addEmbedding.forward(added)) : temb;
     return {
-      temb: added && addEmbedding ? tf.add(temb, addEmbedding.forward(added)) : temb,
+      temb: this.activatesTime ? this.activation(all) : all,
       encoderHiddenStates: this.encoderHidProj?.forward(text) ?? text,
     };
   }

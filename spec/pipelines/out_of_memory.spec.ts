@@ -70,6 +70,7 @@ describe('isOutOfMemory', () => {
   for (const message of [
     NATIVE, 'Aborted(). Build with -sASSERTIONS for more info.', 'Aborted(Cannot enlarge memory arrays)', 'Array buffer allocation failed',
     'Invalid typed array length: 8589934592', 'memory access out of bounds', 'std::bad_alloc', 'Unable to create texture', 'Out of memory',
+    'webgpu: Buffer size (603979776) exceeds the max buffer size limit (268435456).',
   ]) it(`knows '${message.split('\n').at(-1)}'`, () => assert.ok(isOutOfMemory(new Error(message))));
 
   it('knows nothing else', () => {

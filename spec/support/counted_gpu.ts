@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorInfo } from '@tensorflow/tfjs';
+import { kernelCompilers } from '../../lib/core/kernel_compilers.js';
 import { networkKernels } from '../../lib/core/kernels.js';
 import { spareMemory } from '../../lib/core/spare_memory.js';
 import { requestDevice } from '../../lib/runtime/webgpu/adapter.js';
@@ -24,7 +25,9 @@ type Copy = (source: GPUBuffer, from: number, target: GPUBuffer, to: number, siz
 export class GpuCounts {
   dispatches = 0;
   submits = 0;
+  /** Compiled while the thread waits, and on others. */
   pipelines = 0;
+  pipelinesAhead = 0;
   copies = 0;
   /** That the host wrote besides sizes and numbers of kernels: tensors. */
   uploadedBytes = 0;
@@ -83,7 +86,7 @@ export class CountedGpu {
       createBuffer: descriptor => this.createBuffer(device, descriptor),
       createBindGroup: descriptor => device.createBindGroup({ ...descriptor, entries: this.bind([...descriptor.entries]) }),
       createComputePipeline: descriptor => { this.counts.pipelines++; return device.createComputePipeline(descriptor); },
-      createComputePipelineAsync: descriptor => { this.counts.pipelines++; return device.createComputePipelineAsync(descriptor); },
+      createComputePipelineAsync: descriptor => { this.counts.pipelinesAhead++; return device.createComputePipelineAsync(descriptor); },
       createCommandEncoder: descriptor => this.watchEncoder(device.createCommandEncoder(descriptor)),
     });
   }
@@ -97,7 +100,7 @@ export class CountedGpu {
   private createBuffer(device: GPUDevice, descriptor: GPUBufferDescriptor): GPUBuffer {
     const { size, usage, mappedAtCreation = false } = descriptor;
     const { limits: { maxBufferSize, memory = Infinity }, counts } = this;
-    if (size > maxBufferSize) this.refused.push(`a buffer of ${size} bytes`);
+    if (size > maxBufferSize) return device.createBuffer(descriptor); // which Dawn refuses: the null device can have no more than any
     if (this.bytes + size > memory) return takeAll(device, descriptor);
     counts.buffersMade++;
     counts.bytesMade += size;
@@ -148,9 +151,9 @@ class CountedBackend extends CheckedWebGpuBackend {
   override runWebGPUProgram(...run: Parameters<CheckedWebGpuBackend['runWebGPUProgram']>): TensorInfo {
     const [program] = run;
     const name = program.shaderKey.startsWith('network ') ? program.shaderKey : program.constructor.name;
-    const before = this.gpu.counts.touchedBytes;
+    const { dispatches, touchedBytes } = this.gpu.counts;
     const result = super.runWebGPUProgram(...run);
-    this.gpu.noteKernel(name, this.gpu.counts.touchedBytes - before);
+    if (this.gpu.counts.dispatches > dispatches) this.gpu.noteKernel(name, this.gpu.counts.touchedBytes - touchedBytes);
     return result;
   }
 }
@@ -180,6 +183,7 @@ export async function useCountedGpu(limits: GpuLimits): Promise<CountedGpu> {
   registerKernels();
   networkKernels.provide('webgpu', webgpuKernels);
   spareMemory.provide('webgpu', () => gpu.backend().giveBack());
+  kernelCompilers.provide('webgpu', work => gpu.backend().compileAhead(work));
   const gpu: CountedGpu = new CountedGpu(limits, () => tf.backend() as CheckedWebGpuBackend);
   const device = await requestDevice(adapter);
   tf.registerBackend('webgpu', () => new CountedBackend(gpu, device, adapter.info));

@@ -4,6 +4,9 @@ import type { ModelHost } from './model_host.js';
 import { ServerHost } from './server_host.js';
 import { WorkerHost } from './worker_host.js';
 
+/** What is told while a picture is being made. */
+const UNDER_WAY: ReadonlySet<WorkReply['type']> = new Set(['waiting', 'preparing', 'step']);
+
 /**
  * What the page asks for pictures, wherever they are made. A model gets a host of its own, and leaves with it: all memory is then free
  * again. The model that is there stays until another is ready, and has finished what it is at.
@@ -69,7 +72,7 @@ export class Engine {
   }
 
   private takeWork(reply: WorkReply): void {
-    if (reply.type !== 'step' && reply.type !== 'waiting') this.busy = false;
+    if (!UNDER_WAY.has(reply.type)) this.busy = false;
     this.on.work(reply);
     if (!this.busy) this.ready?.();
   }

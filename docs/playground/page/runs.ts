@@ -20,6 +20,9 @@ export interface RunsListener {
   failed(message: string, orders: Order[]): string;
 }
 
+/** What comes before the first step. */
+const READING = 'Reading the prompt';
+
 /** Pictures that are made one after the other, with the buttons that begin and end that. */
 export class Runs {
   private readonly generateButton = byId<HTMLButtonElement>('generate');
@@ -47,7 +50,7 @@ export class Runs {
     this.began = performance.now();
     this.showError();
     this.listener.began();
-    this.stage.showText('Reading the prompt');
+    this.stage.showText(READING);
     this.stage.showProgress(0);
     this.generateButton.hidden = true;
     this.cancelButton.hidden = false;
@@ -61,6 +64,8 @@ export class Runs {
     switch (reply.type) {
       case 'waiting':
         return this.showWaiting(reply);
+      case 'preparing':
+        return this.stage.showText(reply.preparing ? 'Preparing the GPU' : READING);
       case 'step':
         return this.showStep(reply);
       case 'done':
@@ -100,7 +105,7 @@ export class Runs {
   private showWaiting({ place }: Extract<WorkReply, { type: 'waiting' }>): void {
     if (this.done === 0) {
       this.began = performance.now();
-      this.stage.showText(place === undefined ? 'Reading the prompt' : place === 0 ? 'Waiting, as the next one' : `Waiting, ${place} before it`);
+      this.stage.showText(place === undefined ? READING : place === 0 ? 'Waiting, as the next one' : `Waiting, ${place} before it`);
     }
     if (place) announce(`${place} before it in the queue`);
   }

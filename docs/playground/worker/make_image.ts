@@ -22,6 +22,8 @@ export interface Following {
   signal: AbortSignal;
   /** Lent for the call; `step` counts from 1. */
   onStep(latents: tf.Tensor, step: number, steps: number): Promise<void>;
+  /** Whether the GPU is being prepared for such pictures. */
+  onPreparing(preparing: boolean): void;
 }
 
 /** A pipeline, and what it is asked for. */
@@ -40,13 +42,14 @@ export function pipelinesOf(text2Image: Text2ImagePipeline): Pipelines {
 
 /** The picture that settings describe, by a scheduler that is made as they say. */
 export async function makeImage(
-  plain: Pipelines, scheduler: Scheduler, settings: Settings, { start, control, controlnet }: Material, { signal, onStep }: Following,
+  plain: Pipelines, scheduler: Scheduler, settings: Settings, { start, control, controlnet }: Material, { signal, onStep, onPreparing }: Following,
 ): Promise<Image> {
   const { prompt, numInferenceSteps, guidanceScale, seed, deepCache, tokenMerging } = settings;
   const steer = controlnet && control && await Image.open(control);
   const pipelines = steer ? pipelinesOf(AutoPipelineForText2Image.fromPipe(plain.text2Image, { controlnet })) : plain;
   const { pipe, run } = start ? await fromPicture(pipelines, settings, start, steer) : fromNoise(pipelines, settings, steer);
   pipe.scheduler = scheduler;
+  pipe.setProgressBarConfig({ disable: true, onPreparing });
   await useLoras(pipe, settings.loras);
   const encoded = encode(pipe, settings);
   if (deepCache) pipe.enableDeepCache({ cacheInterval: deepCache });

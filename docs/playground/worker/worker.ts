@@ -107,6 +107,7 @@ async function generate(settings: Settings, { start, control }: Sources): Promis
   const material = { start, control, controlnet: control && await loadControlNet() };
   const image = await makeImage(pipelines, scheduler, settings, material, {
     signal: work.signal,
+    onPreparing: preparing => reply({ type: 'preparing', preparing }),
     onStep: async (latents, step, count) => {
       const [image] = await preview.toImages(latents); // waits for the step to end
       const now = performance.now();

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import { canCompile } from '../../core/graph.js';
+import { kernelCompilers } from '../../core/kernel_compilers.js';
 import type { Profile } from '../../core/profile.js';
 import { spareMemory } from '../../core/spare_memory.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import { Model } from '../../models/model.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../../runtime/devices.js';
-import { followCompilation, type CompileOptions } from '../run/compilation.js';
+import { followCompilation, followPreparation, type CompileOptions } from '../run/compilation.js';
 import { denoise, type DenoisingOptions, type DenoisingStart } from '../run/denoise.js';
 import { loadPipeline, type FromPretrainedOptions } from '../components/load_components.js';
 import { whichAreOn, type MemorySaver } from '../run/out_of_memory.js';
@@ -29,6 +30,8 @@ export abstract class DiffusionPipeline {
   private atWork: ReadonlyArray<Model<unknown>> = [];
   /** What was recorded ahead of its turn. */
   private readonly recorded = new Set<string>();
+  /** What kernels were compiled for. */
+  private readonly prepared = new Set<string>();
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
@@ -177,6 +180,17 @@ export abstract class DiffusionPipeline {
     if (!this.compileOptions || !(this.compileOptions.xla ?? this.runsOn === 'cuda') || this.offload || this.recorded.has(key)) return;
     this.recorded.add(key);
     tf.tidy(() => { work(); });
+  }
+
+  /**
+   * Runs `work`, with results of no use, once for each `key`: where kernels are compiled as they run, so that this thread does not stand
+   * still for that during the first picture. Not with offloading: the weights would come and go once more.
+   */
+  protected async prepare(key: string, work: () => unknown): Promise<void> {
+    const compile = kernelCompilers.current;
+    if (!compile || this.offload || this.prepared.has(key)) return;
+    this.prepared.add(key);
+    await followPreparation(() => compile(() => tf.tidy(() => { work(); })), this.progressBarConfig);
   }
 
   /** Runs the loop: `networks` are made ready before each step, and the progress bar and `interrupt` are the pipeline's. */

@@ -67,7 +67,10 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
-      const text = tf.tidy(() => repeatAvoided({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request));
+      const readText = () => repeatAvoided({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request);
+      await this.prepareNetworks(request, readText, scheduler.timesteps);
+      request.signal?.throwIfAborted();
+      const text = tf.tidy(readText);
       try {
         steering?.begin(request, (...networks) => this.makeReady(...networks));
         if (request.detectAnomaly) await this.checkText(text);
@@ -100,6 +103,21 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
     const help = helpForNetwork('textEncoder', this.promptEncoders.at(-1)!.textEncoder);
     await checkNumbers('the encoded text', encoderHiddenStates, help);
     if (textEmbeds) await checkNumbers('the text as a whole', textEmbeds, help);
+  }
+
+  /** All networks as they run for such a picture, but for what steers. */
+  private async prepareNetworks(request: GenerateRequest, readText: () => EncodedTexts, timesteps: readonly number[]): Promise<void> {
+    const { latentShape, guided, guidance, outputType, prompts, imagePrompts } = request;
+    const [images, height, width] = latentShape;
+    const key = [latentShape, guided && guidance.times, outputType, prompts?.length, imagePrompts !== undefined].join(' ');
+    await this.prepare(key, () => {
+      const sample = tf.zeros([images, height, width, this.unet.config.in_channels]);
+      const predict = this.predictor(readText(), { timesteps, latents: sample }, request);
+      this.makeReady(...this.denoisers);
+      predict(sample, timesteps[0], 0);
+      this.makeReady(this.vae);
+      if (outputType !== 'latent') this.vae.decode(this.toVaeLatents(tf.zeros(latentShape)));
+    });
   }
 
   /** Latents without noise. */

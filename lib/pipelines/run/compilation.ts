@@ -1,5 +1,6 @@
 import type { GraphOptions } from '../../core/graph.js';
 import type { Model } from '../../models/model.js';
+import type { ProgressBarConfig } from './progress_bar.js';
 
 /** How `compile` is done. */
 export interface CompileOptions extends GraphOptions {
@@ -9,6 +10,18 @@ export interface CompileOptions extends GraphOptions {
 
 /** What takes longer is told. */
 const PATIENCE = 2000;
+
+/** Waits for kernels that are compiled, and tells of it. */
+export async function followPreparation(compile: () => Promise<void>, { disable, onPreparing }: ProgressBarConfig): Promise<void> {
+  const told = setTimeout(() => { if (!disable) console.warn('preparing the GPU, the first time'); }, PATIENCE);
+  onPreparing?.(true);
+  try {
+    await compile();
+  } finally {
+    clearTimeout(told);
+    onPreparing?.(false);
+  }
+}
 
 /** Tells what XLA makes machine code of, how long that took, and of what it could not. Comes back at once, or to `wait` when it is done. */
 export async function followCompilation(

@@ -20,7 +20,8 @@ const SIGNS = new RegExp([
   'OOM when allocating', 'RESOURCE_EXHAUSTED', 'failed to allocate', 'bad_alloc', // TensorFlow
   'cannot enlarge memory', 'memory access out of bounds', '^Aborted\\(', // WebAssembly, which grows to 4 GiB at most
   'array buffer allocation failed', 'invalid (typed )?array length', // JavaScript
-  'out of memory', 'unable to create texture', 'context ?lost', 'is larger than the maximum', // WebGL and WebGPU
+  'out of memory', 'unable to create texture', 'context ?lost', // WebGL and WebGPU
+  'is larger than the maximum', 'exceeds the max buffer size',
 ].join('|'), 'im');
 
 /** Whether an error says that memory ran out, here or below. */

@@ -52,7 +52,7 @@ export function withParts<T>(backend: WebGPUBackend, rowsOf: (x: TensorInfo) => 
     const { resource: buffer, dtype } = backend.tensorMap.get(x.dataId);
     const part = backend.makeTensorInfo([...shape], dtype);
     const binding = { buffer, offset: first * bytesOfRow(x, rowsOf(x)), size: bytesOfRow(part, 1) };
-    Object.assign(backend.tensorMap.get(part.dataId), { resource: binding, external: true }); // which tfjs binds as it is, and does not free
+    Object.assign(backend.tensorMap.get(part.dataId), { resource: binding, external: true }); // tfjs binds it as it is, and leaves it
     parts.push(part);
     return part;
   });
@@ -104,7 +104,9 @@ export interface ImageBand {
 export function inImageBands(
   backend: WebGPUBackend, { x, shape, residual }: { x: TensorInfo; shape: readonly number[]; residual?: TensorInfo },
   bandsOfSample: () => ImageBand[],
-  run: (inputs: { x: TensorInfo; residual?: TensorInfo }, shape: readonly number[], into?: { band: ImageBand; result: TensorInfo }) => TensorInfo,
+  run: (
+    inputs: { x: TensorInfo; residual?: TensorInfo }, shape: readonly number[], into?: { band: ImageBand; result: TensorInfo },
+  ) => TensorInfo,
 ): TensorInfo {
   const [batch, rows, ...row] = shape;
   const whole = { shape: [...shape] };

@@ -7,7 +7,9 @@ const ELEMENTS = 8192;
 const MOST_PARTS = 64;
 
 /** In how many parts workgroups share a group, and of how many pixels each is; aligned, so that bands of parts can be bound. */
-export function partsOf({ pixels, channels, groups }: { pixels: number; channels: number; groups: number }): { parts: number; chunk: number } {
+export function partsOf(
+  { pixels, channels, groups }: Pick<GroupNumbers, 'pixels' | 'channels' | 'groups'>,
+): Pick<GroupNumbers, 'parts' | 'chunk'> {
   const wanted = Math.max(1, Math.min(MOST_PARTS, Math.ceil(pixels * channels / groups / ELEMENTS)));
   const step = rowsToAlign(4 * channels);
   const chunk = Math.ceil(pixels / wanted / step) * step;

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { kernelCompilers } from '../../core/kernel_compilers.js';
 import { networkKernels } from '../../core/kernels.js';
 import { packings } from '../../core/packed_tensor.js';
 import { spareMemory } from '../../core/spare_memory.js';
@@ -28,7 +29,9 @@ export async function loadWebGpu(): Promise<void> {
   registerKernels();
   networkKernels.provide(BACKEND, webgpuKernels);
   packings.provide(BACKEND, webgpuPacking);
-  spareMemory.provide(BACKEND, () => (tf.backend() as InstanceType<typeof CheckedWebGpuBackend>).giveBack());
+  const backend = () => tf.backend() as InstanceType<typeof CheckedWebGpuBackend>;
+  spareMemory.provide(BACKEND, () => backend().giveBack());
+  kernelCompilers.provide(BACKEND, work => backend().compileAhead(work));
   if (tf.findBackendFactory(BACKEND) !== null) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();

@@ -1,11 +1,15 @@
+import * as tf from '@tensorflow/tfjs';
 import { WebGPUBackend, type WebGPUProgram } from '@tensorflow/tfjs-backend-webgpu';
 import { BufferPool } from './buffer_pool.js';
 
-/** What tfjs keeps of commands that were not submitted yet. */
-interface Pending {
+/** tfjs's flag, while which kernels are compiled and not run. */
+const COMPILE_ONLY = 'WEBGPU_ENGINE_COMPILE_ONLY';
+
+/** What tfjs keeps to itself: of commands that were not submitted yet, and compiled kernels. */
+interface Kept {
   readonly commandQueueOwnedIds: WeakSet<object>;
+  readonly pipelineCache: Record<string, GPUComputePipeline | Promise<GPUComputePipeline>>;
   readonly commandEncoder: GPUCommandEncoder | null;
-  readonly computePassEncoder: GPUComputePassEncoder | null;
 }
 
 type RunArguments = Parameters<WebGPUBackend['runWebGPUProgram']> extends [unknown, ...infer Rest] ? Rest : never;
@@ -66,7 +70,7 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
    * hold it until then, and with it all that some layers made on the way.
    */
   override disposeData(dataId: object, force = false): boolean {
-    (this as unknown as Pending).commandQueueOwnedIds.delete(dataId);
+    (this as unknown as Kept).commandQueueOwnedIds.delete(dataId);
     return super.disposeData(dataId, force);
   }
 
@@ -75,17 +79,41 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     this.pool.keep(this.pool.mostFree);
   }
 
+  /** Compiles the kernels that `work` runs, on other threads: see kernelCompilers. What runs meanwhile is compiled at once, as ever. */
+  async compileAhead(work: () => void): Promise<void> {
+    const { pipelineCache } = this as unknown as Kept;
+    tf.env().set(COMPILE_ONLY, true);
+    try {
+      work();
+    } finally {
+      tf.env().set(COMPILE_ONLY, false);
+    }
+    await Promise.all(Object.entries(pipelineCache).map(async ([key, compiling]) => {
+      if (!(compiling instanceof Promise)) return;
+      delete pipelineCache[key];
+      const pipeline = await compiling.catch(() => undefined); // what is wrong with it is said when it runs
+      if (pipeline) pipelineCache[key] ??= pipeline;
+    }));
+  }
+
   /** Gives back all buffers that are free. */
   giveBack(): void {
-    const { commandEncoder, computePassEncoder } = this as unknown as Pending;
-    if (computePassEncoder) this.endComputePassEncoder();
-    if (commandEncoder) this.submitQueue();
+    this.submitAll();
     this.pool.keep(0);
+  }
+
+  private submitAll(): void {
+    this.endComputePassEncoder();
+    if ((this as unknown as Kept).commandEncoder) this.submitQueue();
   }
 
   /** Values of a tensor. @throws Error for what went wrong on the device since the last read: the values would be of something else. */
   override async read(dataId: object): Promise<Awaited<ReturnType<WebGPUBackend['read']>>> {
     const values = await super.read(dataId).catch(error => { this.fault ??= error as Error; });
+    if (this.fault) {
+      this.submitAll(); // what goes wrong with what is left is of this work, not of the next
+      await this.queue.onSubmittedWorkDone();
+    }
     this.check(dataId);
     return values!;
   }
@@ -104,6 +132,7 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
   private check(dataId: object): void {
     const { fault } = this;
     if (!fault) return;
+    this.submitAll();
     this.fault = undefined;
     const data = this.tensorMap.get(dataId);
     if (data.resource) data.values = null as never; // which super keeps for the next read

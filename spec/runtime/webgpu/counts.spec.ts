@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import type { Block } from '../../../lib/core/block.js';
 import { StableDiffusionPipeline } from '../../../lib/pipelines/index.js';
 import { useDevice } from '../../../lib/runtime/devices.js';
-import { EulerDiscreteScheduler } from '../../../lib/schedulers/index.js';
 import { useCountedGpu, type CountedGpu, type GpuCounts } from '../../support/counted_gpu.js';
 import { FULL_SIZES, storeOnDevice, weightBytes } from '../../support/full_sizes.js';
 import { seeded, TINY } from '../../support/tiny_pipeline.js';
@@ -74,17 +73,23 @@ describe('What WebGPU is asked for', () => {
   it('for all of Stable Diffusion 1.5 at 512x512: no binding over 128 MiB, and with halves as weights no more than 2 GiB', async () => {
     const gpu = await useCountedGpu(LEAST);
     const tiny = await StableDiffusionPipeline.fromPretrained(TINY, { device: 'webgpu' });
-    const { tokenizer } = tiny.components;
+    const { tokenizer, scheduler } = tiny.components;
     tiny.dispose();
     const networks = { unet: FULL_SIZES.unet(), vae: FULL_SIZES.vae(), textEncoder: FULL_SIZES.textEncoder() };
     Object.values(networks).forEach(storeOnDevice);
-    const pipe = new StableDiffusionPipeline({ ...networks, tokenizer, scheduler: new EulerDiscreteScheduler() });
+    const pipe = new StableDiffusionPipeline({ ...networks, tokenizer, scheduler });
     pipe.setProgressBarConfig({ disable: true });
     pipe.enableModelCpuOffload();
     const counts = await gpu.count(() => pipe.generate('a red circle', { numInferenceSteps: 2, height: 512, width: 512 }));
     assert.deepEqual(gpu.refused, []);
     const halves = weightBytes(networks.unet) / 2;
     assert.ok(counts.peakBytes - halves <= 2 ** 31, `${(counts.peakBytes - halves) / MIB} MiB`);
+    const large = { numInferenceSteps: 1, height: 768, width: 768 };
+    await assert.rejects(pipe.generate('a red circle', large), /out of memory: webgpu: .*; to take less: pipe\.enableVaeTiling\(\)/);
+    gpu.refused.length = 0;
+    pipe.enableVaeTiling();
+    await pipe.generate('a red circle', large);
+    assert.deepEqual(gpu.refused, []);
     pipe.dispose();
   });
 
@@ -99,6 +104,22 @@ describe('What WebGPU is asked for', () => {
     await gpu.done();
     assert.ok(gpu.bytesNow < 20_000, `${gpu.bytesNow} bytes`);
     b.dispose();
+  });
+
+  it('for a first picture: what networks run is compiled on other threads before', async () => {
+    const gpu = await useCountedGpu(PLENTY);
+    const pipe = await StableDiffusionPipeline.fromPretrained(TINY, { device: 'webgpu' });
+    const told: boolean[] = [];
+    pipe.setProgressBarConfig({ disable: true, onPreparing: preparing => told.push(preparing) });
+    const generate = () => pipe.generate('a red circle', { numInferenceSteps: 1, outputType: 'tensor' }).then(({ images }) => images.dispose());
+    const first = await gpu.count(generate);
+    assert.ok(first.pipelinesAhead >= 50 && first.pipelines <= 6, `${first.pipelinesAhead} ahead, ${first.pipelines} while the thread waits`);
+    assert.deepEqual(told, [true, false]);
+    const second = await gpu.count(generate);
+    assert.equal(second.pipelines + second.pipelinesAhead, 0);
+    assert.deepEqual(told, [true, false]);
+    assert.deepEqual(gpu.refused, []);
+    pipe.dispose();
   });
 
   it('for 50 pictures: as much memory after all of them as after 5', async () => {
