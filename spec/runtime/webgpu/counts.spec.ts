@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import type { Block } from '../../../lib/core/block.js';
+import type { GenerateOptions } from '../../../lib/pipelines/inputs/generate_options.js';
 import { StableDiffusionPipeline } from '../../../lib/pipelines/index.js';
 import { useDevice } from '../../../lib/runtime/devices.js';
 import { useCountedGpu, type CountedGpu, type GpuCounts } from '../../support/counted_gpu.js';
 import { FULL_SIZES, storeOnDevice, weightBytes } from '../../support/full_sizes.js';
 import { seeded, TINY } from '../../support/tiny_pipeline.js';
+import { captureWarnings } from '../../support/warnings.js';
 
 const MIB = 2 ** 20;
 
@@ -43,7 +45,7 @@ describe('What WebGPU is asked for', () => {
     tf.dispose([sample, encoderHiddenStates]);
     assert.equal(counts.uploadedBytes, 4 * 320); // the timestep
     assert.equal(counts.pipelines, 0);
-    within(counts, { dispatches: 538, touchedBytes: 10.4 * 2 ** 30, uniformBytes: 68_000, bytesMade: 10 * MIB });
+    within(counts, { dispatches: 517, touchedBytes: 10.4 * 2 ** 30, uniformBytes: 68_000, bytesMade: 10 * MIB });
   });
 
   it("for a guided step of SDXL's UNet at 1024x1024", async () => {
@@ -55,7 +57,7 @@ describe('What WebGPU is asked for', () => {
     tf.dispose([sample, encoderHiddenStates, textEmbeds]);
     assert.equal(counts.uploadedBytes, 4 * (320 + 2 * 6 * 256)); // the timestep and the sizes
     assert.equal(counts.pipelines, 0);
-    within(counts, { dispatches: 1420, touchedBytes: 62 * 2 ** 30, uniformBytes: 165_000, bytesMade: 900 * MIB });
+    within(counts, { dispatches: 1404, touchedBytes: 62 * 2 ** 30, uniformBytes: 165_000, bytesMade: 900 * MIB });
   });
 
   it("for decoding 512x512 pixels, and for Stable Diffusion 1.5's text", async () => {
@@ -67,7 +69,7 @@ describe('What WebGPU is asked for', () => {
     within(decoded, { dispatches: 104, touchedBytes: 11.2 * 2 ** 30, bytesMade: 900 * MIB });
     const ids = [0, 1].map(() => Array<number>(77).fill(7));
     const encoded = await countRun(gpu, FULL_SIZES.textEncoder(), encoder => encoder.forward(ids).lastHiddenState);
-    within(encoded, { dispatches: 155, touchedBytes: 0.65 * 2 ** 30, uploadedBytes: 1.2 * MIB }); // tokens' features among it, not the table
+    within(encoded, { dispatches: 154, touchedBytes: 0.63 * 2 ** 30, uploadedBytes: 0.53 * MIB }); // tokens' features among it, not the table
   });
 
   it('for all of Stable Diffusion 1.5 at 512x512: no binding over 128 MiB, and with halves as weights no more than 2 GiB', async () => {
@@ -80,15 +82,16 @@ describe('What WebGPU is asked for', () => {
     const pipe = new StableDiffusionPipeline({ ...networks, tokenizer, scheduler });
     pipe.setProgressBarConfig({ disable: true });
     pipe.enableModelCpuOffload();
-    const counts = await gpu.count(() => pipe.generate('a red circle', { numInferenceSteps: 2, height: 512, width: 512 }));
+    const generate = (options: GenerateOptions) => captureWarnings(() => pipe.generate('a red circle', options)); // of NaN, as anything comes
+    const counts = await gpu.count(() => generate({ numInferenceSteps: 2, height: 512, width: 512 }));
     assert.deepEqual(gpu.refused, []);
     const halves = weightBytes(networks.unet) / 2;
     assert.ok(counts.peakBytes - halves <= 2 ** 31, `${(counts.peakBytes - halves) / MIB} MiB`);
     const large = { numInferenceSteps: 1, height: 768, width: 768 };
-    await assert.rejects(pipe.generate('a red circle', large), /out of memory: webgpu: .*; to take less: pipe\.enableVaeTiling\(\)/);
+    await assert.rejects(generate(large), /out of memory: webgpu: .*; to take less: pipe\.enableVaeTiling\(\)/);
     gpu.refused.length = 0;
     pipe.enableVaeTiling();
-    await pipe.generate('a red circle', large);
+    await generate(large);
     assert.deepEqual(gpu.refused, []);
     pipe.dispose();
   });
