@@ -116,7 +116,7 @@ describe('What WebGPU is asked for', () => {
     pipe.setProgressBarConfig({ disable: true, onPreparing: preparing => told.push(preparing) });
     const generate = () => pipe.generate('a red circle', { numInferenceSteps: 1, outputType: 'tensor' }).then(({ images }) => images.dispose());
     const first = await gpu.count(generate);
-    assert.ok(first.pipelinesAhead >= 50 && first.pipelines <= 6, `${first.pipelinesAhead} ahead, ${first.pipelines} while the thread waits`);
+    assert.ok(first.pipelinesAhead >= 50 && first.pipelines <= 10, `${first.pipelinesAhead} ahead, ${first.pipelines} while the thread waits`);
     assert.deepEqual(told, [true, false]);
     const second = await gpu.count(generate);
     assert.equal(second.pipelines + second.pipelinesAhead, 0);
