@@ -21,7 +21,7 @@ import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { QUANTIZED } from '../lib/weights/quantized_weights.js';
 import { byteSize, writeSafetensors } from '../lib/weights/safetensors.js';
-import { encodings, type Encoding, type FloatName, type QuantizedName } from './dtypes.js';
+import { encodings, type Encoding, type FloatName } from './dtypes.js';
 import { encodeWeight, type EncodedWeight } from './encode.js';
 import { fileSizes, makeFolder, type WriteFile } from './output_folder.js';
 import { verifyNetwork, type Network } from './verify.js';
@@ -31,7 +31,7 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
    * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets and ControlNets are in so
    * many bits, and all else is float16.
    */
-  dtype?: FloatName | QuantizedName;
+  dtype?: FloatName | 'int8' | 'int4';
   /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
   maxShardSize?: number;
   /** Whether to read all weights again and compare every name, shape and value. */

@@ -8,14 +8,13 @@ export type FloatName = 'float32' | 'float16' | 'bfloat16';
 const dtypes: Record<FloatName, Dtype> = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' };
 
 /** Or to so many bits. */
-export type QuantizedName = 'int8' | 'int4';
 const bits = { int8: 8, int4: 4 } as const;
 
 /** What weights become: all of a float type; or those that can be of so many bits, and the others float16. Undefined: what they are. */
 export type Encoding = { readonly dtype: Dtype } | { readonly bits: 4 | 8 } | undefined;
 
 /** What the weights of a network of that class become. @throws RangeError for a name that is none. */
-export function encodings(name?: FloatName | QuantizedName): (className: string) => Encoding {
+export function encodings(name?: FloatName | keyof typeof bits): (className: string) => Encoding {
   if (name === undefined) return () => undefined;
   checkOneOf('dtype', name, [...Object.keys(dtypes), ...Object.keys(bits)]);
   if (name !== 'int8' && name !== 'int4') return () => ({ dtype: dtypes[name] });
