@@ -1,10 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { TensorInfo } from '@tensorflow/tfjs';
-import { kernelCompilers } from '../../lib/core/kernel_compilers.js';
-import { networkKernels } from '../../lib/core/kernels.js';
-import { spareMemory } from '../../lib/core/spare_memory.js';
+import { provideAbilities } from '../../lib/runtime/webgpu/abilities.js';
 import { requestDevice } from '../../lib/runtime/webgpu/adapter.js';
-import { registerKernels, webgpuKernels } from '../../lib/runtime/webgpu/kernels.js';
 import { CheckedWebGpuBackend } from '../../lib/runtime/webgpu/webgpu_backend.js';
 import { tap } from './tap.js';
 
@@ -180,10 +177,7 @@ export async function useCountedGpu(limits: GpuLimits): Promise<CountedGpu> {
   const adapter = (await gpus.requestAdapter())!;
   await import('@tensorflow/tfjs-backend-webgpu');
   if (tf.findBackendFactory('webgpu') !== null) tf.removeBackend('webgpu');
-  registerKernels();
-  networkKernels.provide('webgpu', webgpuKernels);
-  spareMemory.provide('webgpu', () => gpu.backend().giveBack());
-  kernelCompilers.provide('webgpu', work => gpu.backend().compileAhead(work));
+  provideAbilities(() => gpu.backend());
   const gpu: CountedGpu = new CountedGpu(limits, () => tf.backend() as CheckedWebGpuBackend);
   const device = await requestDevice(adapter);
   tf.registerBackend('webgpu', () => new CountedBackend(gpu, device, adapter.info));

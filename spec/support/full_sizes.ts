@@ -1,8 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Block } from '../../lib/core/block.js';
+import { PackedTensor } from '../../lib/core/packed_tensor.js';
+import { matrixOf } from '../../lib/core/quantized.js';
+import { StoredQuantized } from '../../lib/core/stored_quantized.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
+import { groupSizeOf, isQuantizable } from '../../weights-converter/quantize.js';
 
 /** The networks of Stable Diffusion 1.5 and of SDXL, by their configs, without weights. */
 export const FULL_SIZES = {
@@ -25,11 +29,6 @@ export const FULL_SIZES = {
   textEncoder: () => new CLIPTextModel({ hidden_size: 768, intermediate_size: 3072, num_hidden_layers: 12, num_attention_heads: 12 }),
 };
 
-/** Bytes of all parameters in float32. */
-export function weightBytes(network: Block): number {
-  return [...network.parameterSpecs().values()].reduce((sum, { shape }) => sum + 4 * tf.util.sizeFromShape([...shape]), 0);
-}
-
 /**
  * Gives every parameter a value that is made on the device whenever it is needed, which takes neither host memory nor time; tokens' table
  * alone comes from host memory, as from a file.
@@ -38,5 +37,30 @@ export function storeOnDevice(network: Block): void {
   for (const [path, { shape }] of network.parameterSpecs()) {
     const onHost = path.endsWith('token_embedding.weight');
     network.storeParameter(path, { read: () => onHost ? tf.zeros([...shape]) : tf.fill([...shape], 0.01) });
+  }
+}
+
+/** As `storeOnDevice`; but matrices and kernels lie packed as float16, as with `dtype: 'float16'`. */
+export function storeInHalves(network: Block): void {
+  storeOnDevice(network);
+  for (const [path, { shape, layout }] of network.parameterSpecs()) {
+    if (layout === 'plain') continue;
+    const words = Math.ceil(tf.util.sizeFromShape([...shape]) / 2);
+    network.storeParameter(path, {
+      read: () => tf.fill([...shape], 0.01), pack: () => new PackedTensor('float16', 'float16', shape, tf.fill([words], 0, 'int32')),
+    });
+  }
+}
+
+/** Gives every parameter that the converter would quantize numbers of 4 bits, zeros all of them, and the others values as `storeOnDevice`. */
+export function storeInFourBits(network: Block): void {
+  storeOnDevice(network);
+  for (const [path, spec] of network.parameterSpecs()) {
+    const { shape } = spec;
+    if (!isQuantizable(spec, 4)) continue;
+    const { depth, columns } = matrixOf(shape);
+    const groupSize = groupSizeOf(4, shape);
+    const [values, scales] = [new Uint8Array(depth * columns / 2), new Float32Array(Math.ceil(depth / groupSize) * columns)];
+    network.storeParameter(path, new StoredQuantized({ bits: 4, shape, groupSize, values, scales, halfScales: true }, 'float32'));
   }
 }

@@ -1,13 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { kernelCompilers } from '../../core/kernel_compilers.js';
-import { networkKernels } from '../../core/kernels.js';
-import { packings } from '../../core/packed_tensor.js';
-import { spareMemory } from '../../core/spare_memory.js';
+import { BACKEND, provideAbilities } from './abilities.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
-import { registerKernels, webgpuKernels, webgpuPacking } from './kernels.js';
 import { gpuStatus } from './software_gpu.js';
 
-const BACKEND = 'webgpu';
 let isOurs = false;
 
 /**
@@ -26,12 +21,7 @@ export async function loadWebGpu(): Promise<void> {
   if (tf.engine().registry[BACKEND]) return;
   const { CheckedWebGpuBackend } = await import('./webgpu_backend.js'); // with tfjs's kernels, and a factory
   isOurs = true;
-  registerKernels();
-  networkKernels.provide(BACKEND, webgpuKernels);
-  packings.provide(BACKEND, webgpuPacking);
-  const backend = () => tf.backend() as InstanceType<typeof CheckedWebGpuBackend>;
-  spareMemory.provide(BACKEND, () => backend().giveBack());
-  kernelCompilers.provide(BACKEND, work => backend().compileAhead(work));
+  provideAbilities(() => tf.backend() as InstanceType<typeof CheckedWebGpuBackend>);
   if (tf.findBackendFactory(BACKEND) !== null) tf.removeBackend(BACKEND);
   tf.registerBackend(BACKEND, async () => {
     const found = await findAdapter();
