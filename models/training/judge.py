@@ -33,6 +33,13 @@ def judge(image):
     return nearest(ground), max(set(votes), key=votes.count)
 
 
+def figure(pixels):
+    """uint8 [height, width, 3] -> bool [height, width]: what is not the ground"""
+    pixels = pixels.astype(int)
+    rim = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3), pixels[:, :3].reshape(-1, 3), pixels[:, -3:].reshape(-1, 3)])
+    return np.abs(pixels - np.median(rim, 0)).max(2) > 48
+
+
 def main(model, out, count=60, batch=20):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

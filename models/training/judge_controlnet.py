@@ -14,18 +14,11 @@ import torch
 from bundled import MODEL, load, pipeline
 from controlnet import edges, placed
 from diffusers import ControlNetModel, DPMSolverMultistepScheduler, StableDiffusionControlNetPipeline
-from judge import judge
+from judge import figure, judge
 from PIL import Image, ImageFilter
 from scenes import COLOURS
 
 COUNT, NEAR = 30, 4
-
-
-def figure(pixels):
-    """uint8 [height, width, 3] -> bool [height, width]: what is not the ground"""
-    pixels = pixels.astype(int)
-    rim = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3), pixels[:, :3].reshape(-1, 3), pixels[:, -3:].reshape(-1, 3)])
-    return np.abs(pixels - np.median(rim, 0)).max(2) > 48
 
 
 def compare(drawn, made):

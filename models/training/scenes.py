@@ -82,13 +82,13 @@ def a(words):
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def scene(rng):
-    """-> (PIL image of SIZE x SIZE, caption)"""
-    ground_name = rng.choice(list(COLOURS))
+def scene(rng, ground_name=None, figure_name=None):
+    """-> (PIL image of SIZE x SIZE, caption); of the colours of these names, if they are given"""
+    ground_name = ground_name or rng.choice(list(COLOURS))
     ground = COLOURS[ground_name]
     image = Image.new("RGB", (DRAWN, DRAWN), ground)
     d = ImageDraw.Draw(image)
-    colour_name = lambda: rng.choice([name for name in COLOURS if name != ground_name])
+    colour_name = lambda: figure_name or rng.choice([name for name in COLOURS if name != ground_name])
     if rng.random() < 0.62:
         kind, colour, size = rng.choice(FIGURES), colour_name(), rng.choice(["", "", "small ", "large "])
         r = {"": rng.uniform(58, 70), "small ": rng.uniform(30, 38), "large ": rng.uniform(90, 102)}[size]
