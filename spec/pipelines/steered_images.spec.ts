@@ -1,12 +1,10 @@
-import assert from 'node:assert/strict';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { DiffusionPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { describeOnDevices } from '../support/backends.js';
-import { expectClose } from '../support/close.js';
 import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
 import { loadGolden } from '../support/golden.js';
-import { goldenImages, seeded } from '../support/tiny_pipeline.js';
+import { expectImages, goldenImages, seeded } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/steered.py. */
 interface Case {
@@ -48,9 +46,7 @@ describeOnDevices('The bundled ControlNet steers to the images that diffusers ma
         : await new StableDiffusionControlNetImg2ImgPipeline(components).generate(prompts, {
           ...shared, strength, image: goldenImages(tensors[`${name}/begin`]), controlImage: control,
         });
-      const { shape } = tensors[name];
-      assert.deepEqual([images.length, images[0].height, images[0].width, 3], [...shape]);
-      expectClose({ shape, data: images.flatMap(image => [...image.data]) }, tensors[name], { atol: 2, rtol: 0 });
+      expectImages(images, tensors[name]);
     });
   }
 });

@@ -12,7 +12,7 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, expectImages, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/t2i_adapter.py. */
 interface Case extends Omit<PipelineCase, 'scheduler'> {
@@ -26,6 +26,8 @@ interface Case extends Omit<PipelineCase, 'scheduler'> {
 }
 
 const { tensors, meta } = loadGolden('pipelines/t2i_adapter');
+/** Of some of the cases, whole pictures. */
+const { tensors: whole } = loadGolden('images/t2i_adapter');
 const FOLDER = 'spec/golden/pipelines/t2i';
 const close = { atol: 5e-4, rtol: 1e-4 };
 
@@ -79,6 +81,19 @@ describeOnDevices('Pipelines that T2I-Adapters steer', device => {
       const { images } = await pipe.generate(prompts, { ...commonOptions(options), ...steering });
       expectClose(images, tensors[`${name}/out`], close);
       return images;
+    }));
+  }
+
+  for (const [path, expected] of Object.entries(whole)) {
+    const [name, xl] = [path.replace(/^xl\/|\/out$/g, ''), path.startsWith('xl/')];
+    const options = meta[xl ? 'xl' : 'cases'][name] as Case;
+    it(`makes the images that diffusers makes${xl ? ' by SDXL' : ''}, ${name}: ${JSON.stringify(options)}`, () => expectNoLeak(async () => {
+      const [prompts, steering] = given(xl ? `xl/${name}` : name, options);
+      const settings = { ...defined(commonOptions(options)), ...steering, outputType: 'image' } as const;
+      const pipe = xl ? xlPipeline(xlNets[options.nets === 'both' ? 'both' : 'one']) : pipeline(nets[options.nets ?? 'one']);
+      const { images } = await pipe.generate(prompts, settings);
+      expectImages(images, expected);
+      return [];
     }));
   }
 

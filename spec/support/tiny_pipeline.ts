@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
+import assert from 'node:assert/strict';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Generator } from '../../lib/core/random.js';
 import { Image } from '../../lib/image/image.js';
-import type { Values } from './close.js';
+import { expectClose, type Values } from './close.js';
 
 /** A random pipeline of 16 x 16 pixels in diffusers' folder layout, made by golden/parts/pipelines.py. */
 export const TINY = 'spec/golden/pipelines/tiny';
@@ -76,6 +77,13 @@ export function commonOptions(options: Omit<PipelineCase, 'scheduler'>) {
 export function goldenImages({ data, shape: [count, height, width] }: Values): Image[] {
   const size = height * width * 3;
   return Array.from({ length: count }, (_, i) => new Image(Uint8Array.from(data).slice(i * size, (i + 1) * size), width, height));
+}
+
+/** Pictures are those of `[images, height, width, 3]` bytes, but for rounding. */
+export function expectImages(images: readonly Image[], expected: Values): void {
+  const { shape } = expected;
+  assert.deepEqual([images.length, images[0].height, images[0].width, 3], [...shape]);
+  expectClose({ shape, data: images.flatMap(image => [...image.data]) }, expected, { atol: 2, rtol: 0 });
 }
 
 /** `[images, height, width, 3]` bytes as a tensor within [0, 1]. */

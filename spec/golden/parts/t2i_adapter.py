@@ -82,6 +82,8 @@ XL_PICTURES = dict(
     pndm=dict(seeds=44, steps=4, scheduler="PNDMScheduler", factor=0.9),
 )
 PROMPTS = ["a red star on a road", "an on at"]
+# of which whole pictures are kept too
+WHOLE, XL_WHOLE = ["size", "batch", "sketch_size", "two_scaled"], ["wide", "two"]
 
 
 def saved(name, *configs):
@@ -92,7 +94,7 @@ def saved(name, *configs):
     return (MultiAdapter if len(nets) > 1 else T2IAdapter).from_pretrained(path, torch_dtype=torch.float32)
 
 
-def drawn(pipe, nets, cases, prefix, tensors):
+def drawn(pipe, nets, cases, prefix, tensors, output_type="latent"):
     usual = pipe.scheduler
     for name, case in cases.items():
         which = case.get("nets", "one")
@@ -114,10 +116,11 @@ def drawn(pipe, nets, cases, prefix, tensors):
             helper.set_params(cache_interval=case["cache"][0], cache_branch_id=case["cache"][1])
             helper.enable()
         out = pipe(prompts if len(prompts) > 1 else prompts[0], image=image if which == "both" else image[0], num_inference_steps=case["steps"],
-                   generator=seeded(case["seeds"]), output_type="latent", **options).images
+                   generator=seeded(case["seeds"]), output_type=output_type, **options).images
         if helper:
             helper.disable()
-        tensors[f"{prefix}{name}/out"] = channels_last(out)
+        tensors[f"{prefix}{name}/out"] = channels_last(out) if output_type == "latent" else np.stack([np.asarray(image) for image in out])
+    pipe.scheduler = usual
 
 
 def pictures():
@@ -130,6 +133,8 @@ def pictures():
         safety_checker=None, feature_extractor=None, requires_safety_checker=False))
     tensors = {}
     drawn(pipe, dict(one=both.adapters[0], both=both, light=light), PICTURES, "", tensors)
+    whole = {}
+    drawn(pipe, dict(one=both.adapters[0], both=both, light=light), {name: PICTURES[name] for name in WHOLE}, "", whole, "pil")
     xl = StableDiffusionXLPipeline.from_pretrained(HERE / "pipelines/tiny_xl", torch_dtype=torch.float32, add_watermarker=False)
     both = saved("xl", XL, XL)
     pipe = StableDiffusionXLAdapterPipeline(
@@ -138,7 +143,9 @@ def pictures():
     pipe.set_progress_bar_config(disable=True)
     pipe.check_inputs = lambda *args, **kwargs: None  # it asks for multiples of 8
     drawn(pipe, dict(one=both.adapters[0], both=both), XL_PICTURES, "xl/", tensors)
+    drawn(pipe, dict(one=both.adapters[0], both=both), {name: XL_PICTURES[name] for name in XL_WHOLE}, "xl/", whole, "pil")
     save("pipelines/t2i_adapter", tensors, {"cases": PICTURES, "xl": XL_PICTURES, "prompts": PROMPTS})
+    save("images/t2i_adapter", {name: tensor for name, tensor in whole.items() if name.endswith("/out")})
 
 
 def generate():
