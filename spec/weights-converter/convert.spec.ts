@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
@@ -14,7 +14,7 @@ import { torchShape } from '../../lib/weights/layouts.js';
 import { byteSize, readSafetensors, readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices } from '../support/backends.js';
-import { DEMO_MODEL } from '../support/demo_model.js';
+import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
@@ -199,9 +199,9 @@ describeOnDevices('convertModel', () => {
     [made, original].forEach(network => network.dispose());
   });
 
-  it('writes down which files there are, as the bundled model has it', async () => {
+  it('writes down which files there are, as the bundled models have it', async () => {
     await convertModel(folder, out);
-    for (const model of [out, DEMO_MODEL]) {
+    for (const model of [out, DEMO_MODEL, DEMO_CONTROLNET, dirname(DEMO_IP_ADAPTER)]) {
       const paths = readdirSync(model, { recursive: true, encoding: 'utf8' }).map(path => path.replaceAll('\\', '/'));
       const files = paths.filter(path => path !== 'files.json' && statSync(join(model, path)).isFile()).sort();
       const sizes = files.map(path => [path, statSync(join(model, path)).size]);
