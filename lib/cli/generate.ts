@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, posix, resolve } from 'node:path';
 import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
@@ -73,8 +73,17 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
 /** Gives the model what it does not have of its own. */
 async function equip(pipe: StableDiffusionPipeline, { options, embeddings }: GenerateTask): Promise<void> {
   if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
+  if (options.ipAdapter) await lead(pipe, options.ipAdapter, options);
   for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });
   for (const [token, source] of embeddings) await pipe.loadTextualInversion(source, { token });
+}
+
+/** By an IP-Adapter. Its file may lie in a folder, as on the hub, and the image encoder in that folder too. */
+async function lead(pipe: StableDiffusionPipeline, source: string, options: GenerateCommandOptions): Promise<void> {
+  const { ipAdapterWeights = '', ipAdapterScale } = options;
+  const { dir: subfolder, base: weightName } = posix.parse(ipAdapterWeights);
+  await pipe.loadIpAdapter(source, { subfolder, weightName });
+  if (ipAdapterScale !== undefined) await pipe.setIpAdapterScale(ipAdapterScale);
 }
 
 /** Makes and saves the pictures of one of the prompts. */

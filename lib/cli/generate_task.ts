@@ -27,6 +27,10 @@ export interface GenerateCommandOptions {
   controlImage?: string;
   canny?: boolean;
   controlnetScale?: number;
+  ipAdapter?: string;
+  ipAdapterWeights?: string;
+  ipAdapterImage?: string;
+  ipAdapterScale?: number;
   safetyChecker?: boolean;
   lora?: string[];
   loraScale?: number;
@@ -56,8 +60,8 @@ export interface GenerateTask {
   count: number;
   /** That of the first picture. */
   seed: bigint;
-  /** What to begin from besides noise, and to steer by. */
-  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength'>>
+  /** What to begin from besides noise, to steer by and to be led by. */
+  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>
     & Partial<Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlnetConditioningScale'>>;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
@@ -88,11 +92,13 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
   checkControl(given);
+  checkIpAdapter(given);
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
     prompts: isGallery ? GALLERY : prompts, options, isGallery, count,
-    embeddings: embedding.map(parseEmbedding), start: await readStart(options), seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
+    embeddings: embedding.map(parseEmbedding), start: { ...await readStart(options), ...await readLeading(options) },
+    seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
   };
 }
 
@@ -102,6 +108,19 @@ function checkControl({ controlnet, controlImage, canny, controlnetScale }: Gene
   const [alone] = Object.entries({ '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale })
     .filter(([, value]) => value !== undefined && !controlnet);
   if (alone) throw new UsageError(`${alone[0]}: takes --controlnet too`);
+}
+
+/** @throws UsageError for options of IP-Adapters that lack another. */
+function checkIpAdapter({ ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale }: GenerateCommandOptions): void {
+  if (ipAdapter && !ipAdapterImage) throw new UsageError('--ip-adapter: takes --ip-adapter-image too');
+  const others = { '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage, '--ip-adapter-scale': ipAdapterScale };
+  const [alone] = Object.entries(others).filter(([, value]) => value !== undefined && !ipAdapter);
+  if (alone) throw new UsageError(`${alone[0]}: takes --ip-adapter too`);
+}
+
+/** What to be led by. */
+async function readLeading({ ipAdapterImage }: GenerateCommandOptions): Promise<Pick<GenerateTask['start'], 'ipAdapterImage'>> {
+  return ipAdapterImage ? { ipAdapterImage: await Image.open(ipAdapterImage) } : {};
 }
 
 /** What to begin from besides noise, and to steer by. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { cpSync, readFileSync, readdirSync, statSync, truncateSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { Generator } from '../../lib/core/random.js';
@@ -17,7 +17,7 @@ import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffu
 import { useDevice } from '../../lib/runtime/devices.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { checkedModel } from '../support/checked_model.js';
-import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
+import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { TINY } from '../support/tiny_pipeline.js';
 
@@ -227,6 +227,35 @@ describe('tfjs-diffusers', () => {
       pipe.dispose();
     });
 
+    it('is led by a picture', async () => {
+      const style = new Image(Uint8Array.from({ length: 70 * 90 * 3 }, (_, i) => i % 3 === 0 || i < 10_000 ? 220 : 30), 70, 90);
+      await style.save(join(folder(), 'style.png'));
+      await new Image(new Uint8Array(64 * 64 * 3).fill(128), 64, 64).save(join(folder(), 'grey.png'));
+      const common = ['generate', 'a circle', '--device', 'wasm', '--steps', '4', '--quiet', '--ip-adapter-image', 'style.png'];
+      const draw = async (...args: string[]) => {
+        assert.deepEqual(await run([...common, ...args]), { code: 0, stdout: '', stderr: '' });
+        return (await Image.open(join(folder(), 'out.png'))).toRgb();
+      };
+      const drawn = await draw('--ip-adapter', resolve(DEMO_IP_ADAPTER), '--ip-adapter-scale', '0.8');
+      const inFolder = ['--ip-adapter', resolve('models'), '--ip-adapter-weights', 'shapes-ip-adapter/ip_adapter.safetensors'];
+      const begun = await draw(...inFolder, '--image', 'grey.png', '--strength', '0.9', '--controlnet', resolve(DEMO_CONTROLNET), '--control-image', 'style.png', '--canny');
+
+      const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+      await pipe.loadIpAdapter(DEMO_IP_ADAPTER);
+      await pipe.setIpAdapterScale(0.8);
+      const options = { numInferenceSteps: 4, ipAdapterImage: style };
+      const { images: [image] } = await pipe.generate('a circle', { ...options, generator: new Generator().manualSeed(0) });
+      assert.deepEqual(image.data, drawn.data);
+      await pipe.setIpAdapterScale(1);
+      const controlnet = await ControlNetModel.fromPretrained(DEMO_CONTROLNET);
+      const img2img = new StableDiffusionControlNetImg2ImgPipeline({ ...pipe.components, controlnet });
+      const { images: [again] } = await img2img.generate('a circle', {
+        ...options, generator: new Generator().manualSeed(0), image: await Image.open(join(folder(), 'grey.png')), strength: 0.9, controlImage: cannyEdges(style.resize(64, 64)),
+      });
+      assert.deepEqual(again.data, begun.data);
+      [pipe, controlnet].forEach(each => each.dispose());
+    });
+
     it('takes a model of another family, and begins from a picture with it', async () => {
       const model = ['--model', resolve('spec/golden/pipelines/tiny_xl'), '--steps', '2'];
       assert.equal((await run(['generate', 'a star', ...model])).code, 0);
@@ -287,6 +316,12 @@ describe('tfjs-diffusers', () => {
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
       ['a scale of no ControlNet', ['a star', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: takes --controlnet too$/m],
+      ['an IP-Adapter alone', ['a star', '--ip-adapter', 'a'], 2, /^error: --ip-adapter: takes --ip-adapter-image too$/m],
+      ['a picture that leads nothing', ['a star', '--ip-adapter-image', 'a.png'], 2, /^error: --ip-adapter-image: takes --ip-adapter too$/m],
+      ['weights of no IP-Adapter', ['a star', '--ip-adapter-weights', 'a.bin'], 2, /^error: --ip-adapter-weights: takes --ip-adapter too$/m],
+      ['a scale of no IP-Adapter', ['a star', '--ip-adapter-scale', '2'], 2, /^error: --ip-adapter-scale: takes --ip-adapter too$/m],
+      ['a picture that leads', ['a star', '--ip-adapter', 'a', '--ip-adapter-image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
+      ['an IP-Adapter without its file', ['a star', '--ip-adapter', resolve(dirname(DEMO_IP_ADAPTER)), '--ip-adapter-image', resolve('docs/images/batch.png')], 1, /^error: .*shapes-ip-adapter: takes a weightName, which says which file it is$/m],
       ['a picture to steer by', ['a star', '--controlnet', 'a', '--control-image', 'none.png'], 1, /^error: none\.png: there is no such file$/m],
       ['a ControlNet', ['a star', '--controlnet', resolve(DEMO_MODEL, 'vae'), '--control-image', resolve('docs/images/batch.png')], 1, /^error: .*vae.config\.json: _class_name: got 'AutoencoderKL', takes 'ControlNetModel'$/m],
       ['a size that nothing holds', ['a star', '--width', '100000', '--height', '100000'], 1, /^error: width, height: got 100000 x 100000 pixels, which take [\d.]+ TB and more, and there are/m],
