@@ -9,7 +9,7 @@ const sources = 'docs/playground/page';
 const benchmarkSources = 'docs/playground/benchmark';
 const compiled = fileURLToPath(new URL('.', import.meta.url));
 const clipTokenizer = 'models/clip-tokenizer';
-const controlnetFolder = 'models/shapes-controlnet'; // for the bundled model
+const [controlnetFolder, ipAdapterFolder] = ['models/shapes-controlnet', 'models/shapes-ip-adapter']; // for the bundled model
 const wasmFiles = 'node_modules/@tensorflow/tfjs-backend-wasm/dist';
 
 /** What went into the site, for those who want to look: paths of modules, and bytes of scripts. */
@@ -28,6 +28,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   await mkdir(folder, { recursive: true });
   const model = await copyFolder(modelFolder, folder);
   const controlnet = await copyFolder(controlnetFolder, folder);
+  const ipAdapter = await copyFolder(ipAdapterFolder, folder);
   const tokenizer = await copyFolder(clipTokenizer, folder);
   const wasmFolder = `tfjs-${await versionIn('node_modules/@tensorflow/tfjs/package.json')}/`;
   await mkdir(join(folder, wasmFolder));
@@ -45,7 +46,9 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
     return entryPoints.map(entry => basename(madeOf(entry)));
   };
   const workers = ['worker/worker.js', 'benchmark/measuring_worker.js'].map(path => join(compiled, path)); // most of which is the same
-  const [worker, measuringWorker] = await bundle(workers, { BUNDLED_MODEL: model, BUNDLED_CONTROLNET: controlnet, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder });
+  const [worker, measuringWorker] = await bundle(workers, {
+    BUNDLED_MODEL: model, BUNDLED_CONTROLNET: controlnet, BUNDLED_IP_ADAPTER: ipAdapter, CLIP_TOKENIZER: tokenizer, WASM_FOLDER: wasmFolder,
+  });
   const preload = preloads(metafiles[0], worker);
   const [main] = await bundle([join(compiled, 'page/main.js')], { WORKER: worker });
   const [benchmark] = await bundle([join(compiled, 'benchmark/page.js')], { WORKER: measuringWorker, LIBRARY_VERSION: await versionIn('package.json') });
@@ -59,7 +62,7 @@ export async function buildSite(folder = 'dist/playground', modelFolder = 'model
   const files = (await listFiles(folder)).filter(path => !path.startsWith('models/') && !path.endsWith('/tfjs-backend-wasm.wasm')); // browsers without SIMD are rare
   const version = `playground-${await hashFiles(folder, files)}`;
   const offline = ['.', ...files.filter(path => path !== 'index.html')];
-  await bundle([join(compiled, 'page/service_worker.js')], { VERSION: version, FILES: offline, MODELS: [model.url, controlnet.url] }, { entryNames: '[name]', splitting: false, format: 'iife' });
+  await bundle([join(compiled, 'page/service_worker.js')], { VERSION: version, FILES: offline, MODELS: [model, controlnet, ipAdapter].map(({ url }) => url) }, { entryNames: '[name]', splitting: false, format: 'iife' });
   return { modules: metafiles.flatMap(({ inputs }) => Object.keys(inputs)), scriptBytes: countScripts(metafiles) };
 }
 

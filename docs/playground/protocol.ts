@@ -26,8 +26,8 @@ export interface DeviceInfo {
   detail: string;
 }
 
-/** What some places take and others do not: noise between two seeds, ways to compute less, small files that add to the model, and lines to steer by. */
-export type Extra = 'variation' | 'deepCache' | 'tokenMerging' | 'files' | 'steering';
+/** What some places take and others do not: noise between two seeds, ways to compute less, small files that add to the model, lines to steer by, and a picture to take the style from. */
+export type Extra = 'variation' | 'deepCache' | 'tokenMerging' | 'files' | 'steering' | 'style';
 
 /** What a loaded model can do, and where it is. */
 export interface ModelInfo extends ModelDescription {
@@ -61,6 +61,8 @@ export interface Settings {
   strength?: number;
   /** How strongly lines steer it, 1 as they were trained to. */
   controlScale?: number;
+  /** How much of a picture's style it takes, 1 as that was trained. */
+  styleScale?: number;
   /** Every how many steps all of the UNet runs. */
   deepCache?: number;
   /** The share of tokens that are merged. */
@@ -89,6 +91,8 @@ export interface Sources {
   start?: Start;
   /** What steers it: a PNG file of the size that is made, lines white on black. */
   control?: Blob;
+  /** What it takes the style from: a PNG file of any size. */
+  style?: Blob;
 }
 
 /** Under which keyword a PNG file holds its settings as JSON, beside the `parameters` that other tools read. */

@@ -32,6 +32,11 @@ const STATES: Array<[name: string, (visitor: Visitor) => Promise<void>]> = [
     const lines = visitor.page.getByRole('application', { name: 'Lines to steer by' });
     for (const key of [' ', 'ArrowDown', 'ArrowRight', ' ']) await lines.press(key);
   }],
+  ['with a picture to take the style from', async visitor => {
+    await visitor.fold('Take the style from a picture');
+    await visitor.page.locator('#style-file').setInputFiles('docs/images/batch.png');
+    await visitor.page.locator('#style-image').waitFor();
+  }],
   ['with a LoRA', async visitor => {
     await visitor.fold('LoRA and learned words');
     await visitor.page.locator('#lora-file').setInputFiles({ name: 'a-style-with-a-long-name.safetensors', mimeType: '', buffer: await safetensors(LORA) });

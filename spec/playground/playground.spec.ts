@@ -7,10 +7,11 @@ import { PNG } from 'pngjs';
 import { buildSite, type Site } from '../../docs/playground/build.js';
 import { StaticServer } from '../../docs/playground/server.js';
 import {
-  cannyEdges, ControlNetModel, DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionControlNetPipeline, StableDiffusionImg2ImgPipeline, type StableDiffusionPipeline,
+  cannyEdges, ControlNetModel, DiffusionPipeline, Generator, Image, schedulerClass, StableDiffusionControlNetInpaintPipeline, StableDiffusionControlNetPipeline,
+  StableDiffusionImg2ImgPipeline, StableDiffusionPipeline,
 } from '../../lib/index.js';
 import { describeInBrowser } from '../support/chromium.js';
-import { DEMO_CONTROLNET, DEMO_MODEL } from '../support/demo_model.js';
+import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { expectSame, LORA, Playground, PLAYGROUND, safetensors, type PlaygroundSettings, type Visitor } from '../support/playground.js';
 
 const SETTINGS: PlaygroundSettings = { prompt: 'a red circle on a white background', steps: 3, guidance: 5, seed: 7, scheduler: 'EulerDiscreteScheduler', side: 64 };
@@ -211,6 +212,76 @@ describeInBrowser('Playground', () => {
     await page.getByRole('button', { name: 'Use these settings' }).click();
     await page.waitForSelector('#lines-clear:enabled'); // the lines are there again
     assert.equal(await page.getByLabel('How strongly').inputValue(), '0.9');
+  });
+
+  it('takes the style from a picture, chosen by keyboard or dropped, as Node does, and leaves it again', async () => {
+    const picture = await pictureOf({ ...SETTINGS, prompt: 'a large yellow square on a purple background', seed: 1, steps: 4 });
+    const settings = { ...SETTINGS, prompt: 'a circle', steps: 4 };
+    await open();
+    await visitor.fill(settings);
+    await visitor.fold('Take the style from a picture');
+    const choose = page.getByRole('button', { name: 'Choose a picture for the style' });
+    const [chooser] = await Promise.all([page.waitForEvent('filechooser'), choose.press('Enter')]);
+    await chooser.setFiles({ name: 'picture.png', mimeType: 'image/png', buffer: picture });
+    await page.getByRole('img', { name: 'The picture to take the style from' }).waitFor();
+    const scale = page.getByRole('slider', { name: 'How much of its style' });
+    for (const key of ['ArrowLeft', 'ArrowLeft']) await scale.press(key);
+    const made = await visitor.make(1);
+    assert.match((await page.locator('#facts').textContent())!, /style 0.8 · 4 steps/);
+    const { components } = await inNode();
+    const node = new StableDiffusionPipeline(components);
+    node.scheduler = schedulerClass(SETTINGS.scheduler).fromConfig(node.scheduler.config);
+    await node.loadIpAdapter(DEMO_IP_ADAPTER);
+    await node.setIpAdapterScale(0.8);
+    const options = { ipAdapterImage: await Image.fromPng(picture), numInferenceSteps: 4, guidanceScale: 5 };
+    const { images: [expected] } = await node.generate('a circle', { ...options, generator: new Generator().manualSeed(7) });
+    expectSame(made, expected.data);
+
+    await visitor.fold('Steer by lines'); // all at once: lines, a part of a picture, and a style
+    await page.locator('#steer-file').setInputFiles({ name: 'picture.png', mimeType: 'image/png', buffer: picture });
+    await page.waitForSelector('#lines-clear:enabled');
+    await page.getByRole('button', { name: 'Begin from it' }).click();
+    const mask = page.getByRole('application', { name: 'What to change' });
+    await page.getByLabel('Brush size').fill('60');
+    for (const key of [' ', 'ArrowDown', ' ']) await mask.press(key);
+    await page.getByLabel('Strength').fill('0.8');
+    const all = await visitor.make(2);
+    assert.match((await page.locator('#facts').textContent())!, /strength 0.8 · steered 1 · style 0.8 · 4 steps/);
+    const painted = await page.locator('#mask').evaluate((canvas: HTMLCanvasElement) => {
+      const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+      return [...data].filter((_, i) => i % 4 === 3).map(alpha => alpha > 127 ? 255 : 0);
+    });
+    const controlnet = await ControlNetModel.fromPretrained(DEMO_CONTROLNET);
+    const inpaint = new StableDiffusionControlNetInpaintPipeline({ ...node.components, controlnet });
+    const { images: [together] } = await inpaint.generate('a circle', {
+      ...options, image: await Image.fromPng(made), maskImage: new Image(Uint8Array.from(painted.flatMap(value => [value, value, value])), 64, 64), strength: 0.8,
+      controlImage: cannyEdges(await Image.fromPng(picture)), controlnetConditioningScale: 1, generator: new Generator().manualSeed(7),
+    });
+    expectSame(all, together.data);
+    await node.unloadIpAdapter();
+    controlnet.dispose();
+
+    await page.getByRole('button', { name: 'Take no style' }).press('Enter');
+    assert.ok(await choose.evaluate(button => button === document.activeElement), 'who goes by keyboard is where it can be chosen again');
+    await page.getByRole('button', { name: 'Clear lines' }).click();
+    await page.getByRole('button', { name: 'Begin without a picture' }).click();
+    expectSame(await visitor.make(3), (await imageInNode(settings)).data);
+    await page.locator('#style-fold').evaluate((fold, bytes) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([Uint8Array.from(bytes)], 'dropped.png', { type: 'image/png' }));
+      fold.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+    }, [...picture]);
+    expectSame(await visitor.make(4), expected.data);
+
+    await page.reload();
+    await visitor.ready();
+    await visitor.fold('More');
+    await page.getByRole('button', { name: 'Use these settings' }).click();
+    await page.getByRole('img', { name: 'The picture to take the style from' }).waitFor(); // the picture is there again
+    assert.equal(await scale.inputValue(), '0.8');
+    await page.locator('#style-file').setInputFiles({ name: 'broken.png', mimeType: 'image/png', buffer: picture.subarray(0, 40) });
+    await page.getByRole('alert').getByText('broken.png cannot be read').waitFor();
+    assert.ok(await page.locator('#style-image').isVisible(), 'the other stays');
   });
 
   it('stops within a step when asked, and goes on', async () => {

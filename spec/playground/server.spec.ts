@@ -100,6 +100,7 @@ describeInBrowser('Playground on a server', () => {
     await visitor.foldAllOut();
     assert.equal(await page.getByLabel('DeepCache').isVisible(), false);
     assert.equal(await page.getByRole('button', { name: 'Add a LoRA file' }).isVisible(), false);
+    for (const name of ['Steer by lines', 'Take the style from a picture']) assert.equal(await page.getByText(name).isVisible(), false);
     await page.getByRole('slider', { name: 'style' }).fill('1.5');
     assert.notDeepEqual(pixels(await visitor.make(2)), pixels(plain));
     await page.getByLabel('Model', { exact: true }).selectOption('tiny');

@@ -15,6 +15,7 @@ import { newSeed, SettingsForm } from './settings_form.js';
 import { facts, Stage } from './stage.js';
 import { StartPicture } from './start_picture.js';
 import { Steering } from './steering.js';
+import { StylePicture } from './style_picture.js';
 import { zipPictures } from './zip.js';
 
 const SUGGESTIONS = ['a green tree on a yellow background', 'a purple star on a black background', 'an orange fish on a cyan background', 'a pink heart on a gray background'];
@@ -24,6 +25,7 @@ const VARIATION_SHARE = 0.4;
 const store = await PictureStore.open();
 const start = new StartPicture();
 const steering = new Steering();
+const style = new StylePicture();
 const settings = new SettingsForm(size => [start, steering].forEach(each => each.resize(size)));
 const stage = new Stage();
 const notice = new Notice();
@@ -110,6 +112,7 @@ byId('download-all').onclick = async () => {
 
 receivePictures(async (file, place) => {
   if (place === 'steer') return steering.take(file);
+  if (place === 'style') return style.take(file);
   const found = place === 'start' ? undefined : await readPngSettings(file);
   if (!found) return start.take(file);
   await reuse(found);
@@ -132,23 +135,24 @@ async function generate(): Promise<void> {
   if (!hasModel || runs.running) return;
   const first = settings.next();
   if (!first) return;
-  const sources: Sources = { start: await start.read(), control: await steering.read() };
-  const base = { ...first, strength: start.value, controlScale: steering.value, loras: adapters.value };
+  const sources: Sources = { start: await start.read(), control: await steering.read(), style: await style.read() };
+  const base = { ...first, strength: start.value, controlScale: steering.value, styleScale: style.value, loras: adapters.value };
   runs.begin(Array.from({ length: settings.count }, (_, i): Order => ({ settings: { ...base, seed: base.seed + i }, ...sources })));
 }
 
 /** More like a picture: noise near its own, or where it began from a picture, other noise on that. */
-function vary({ settings, start, control }: Picture): void {
+function vary({ settings, start, control, style }: Picture): void {
   if (!hasModel || runs.running) return;
   runs.begin(Array.from({ length: VARIATIONS }, (): Order => (
-    { start, control, settings: start ? { ...settings, seed: newSeed() } : { ...settings, variation: { seed: newSeed(), share: VARIATION_SHARE } } })));
+    { start, control, style, settings: start ? { ...settings, seed: newSeed() } : { ...settings, variation: { seed: newSeed(), share: VARIATION_SHARE } } })));
 }
 
-async function reuse(from: Partial<Settings>, { start: began, control }: Sources = {}): Promise<void> {
+async function reuse(from: Partial<Settings>, { start: began, control, style: given }: Sources = {}): Promise<void> {
   settings.write(from);
   adapters.value = from.loras;
   await start.restore(began, from.strength);
   await steering.restore(control, from.controlScale);
+  await style.restore(given, from.styleScale);
   byId('prompt').focus();
 }
 
@@ -210,6 +214,7 @@ function onLoad(reply: LoadReply): void {
     settings.offerModel(reply.model);
     start.offerPainting(reply.model.tasks.includes('mask'));
     steering.offer(reply.model);
+    style.offer(reply.model);
     stage.offer(reply.model);
     adapters.offer(reply.model);
     byId('suggestions').hidden = models.source.kind !== 'bundled';

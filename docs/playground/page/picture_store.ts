@@ -32,9 +32,9 @@ export class PictureStore {
     return pictures.reverse();
   }
 
-  async add(result: Result, { start, control }: Sources): Promise<Picture> {
+  async add(result: Result, { start, control, style }: Sources): Promise<Picture> {
     const { png, ...rest } = result;
-    const picture = { ...rest, start, control, file: new Blob([png], { type: 'image/png' }) };
+    const picture = { ...rest, start, control, style, file: new Blob([png], { type: 'image/png' }) };
     const id = this.database ? await finished(this.store('readwrite').add(picture)) as number : ++this.lastId;
     return { ...picture, id };
   }

@@ -44,7 +44,7 @@ const CHECKS: Record<keyof Settings, (value: unknown) => boolean> = {
   prompt: isText, negativePrompt: isText, numInferenceSteps: isWhole(1, 1000), guidanceScale: isNumber(0, 100), seed: isWhole(0, Number.MAX_SAFE_INTEGER),
   variation: value => isRecord(value) && isWhole(0, Number.MAX_SAFE_INTEGER)(value.seed) && isNumber(0, 1)(value.share),
   scheduler: value => isText(value) && /^\w+$/.test(value as string), schedulerOptions: isRecord, width: isWhole(1, 4096), height: isWhole(1, 4096),
-  strength: isNumber(0, 1), controlScale: isNumber(0, 2), deepCache: isWhole(1, 20), tokenMerging: isNumber(0, 0.75),
+  strength: isNumber(0, 1), controlScale: isNumber(0, 2), styleScale: isNumber(0, 2), deepCache: isWhole(1, 20), tokenMerging: isNumber(0, 0.75),
   loras: value => isRecord(value) && Object.values(value).every(isNumber(-10, 10)),
 };
 

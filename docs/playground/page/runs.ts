@@ -88,8 +88,8 @@ export class Runs {
   }
 
   private next(): void {
-    const { settings, start, control } = this.orders[this.done];
-    this.engine.generate(settings, { start, control });
+    const { settings, ...sources } = this.orders[this.done];
+    this.engine.generate(settings, sources);
   }
 
   private async end(): Promise<void> {

@@ -71,7 +71,7 @@ export class ServerHost implements ModelHost {
     const job = new ServerJob(client, reply => this.take(reply));
     let timer;
     try {
-      const settings = { ...given, variation: undefined, deepCache: undefined, tokenMerging: undefined, controlScale: undefined };
+      const settings = { ...given, variation: undefined, deepCache: undefined, tokenMerging: undefined, controlScale: undefined, styleScale: undefined };
       const { id } = await client.json<JobReport>('/jobs', { method: 'POST', body: JSON.stringify(await toRequest(model, settings, start)) });
       work.id = id;
       if (signal.aborted) void this.cancel();

@@ -97,10 +97,11 @@ export function fileName({ settings: { prompt, seed } }: Picture): string {
 
 /** What tells a picture from others, in a few words each. */
 export function facts({ settings }: Picture): string[] {
-  const { negativePrompt, numInferenceSteps, guidanceScale, seed, variation, strength, controlScale, scheduler, schedulerOptions, width, height } = settings;
+  const { negativePrompt, numInferenceSteps, guidanceScale, seed, variation, strength, controlScale, styleScale, scheduler, schedulerOptions, width, height } = settings;
   return [
     ...negativePrompt ? [`without ${negativePrompt}`] : [], `seed ${seed}`, ...variation ? [`variation ${variation.seed}`] : [],
-    ...strength === undefined ? [] : [`strength ${strength}`], ...controlScale === undefined ? [] : [`steered ${controlScale}`], `${numInferenceSteps} steps`, `guidance ${guidanceScale}`, commonName(scheduler, schedulerOptions), `${width} × ${height}`,
+    ...strength === undefined ? [] : [`strength ${strength}`], ...controlScale === undefined ? [] : [`steered ${controlScale}`],
+    ...styleScale === undefined ? [] : [`style ${styleScale}`], `${numInferenceSteps} steps`, `guidance ${guidanceScale}`, commonName(scheduler, schedulerOptions), `${width} × ${height}`,
   ];
 }
 

@@ -1,13 +1,12 @@
 import type { Start } from '../protocol.js';
-import { byId, showProblem } from './dom.js';
+import { byId } from './dom.js';
 import { drawFilling, shapeEasel, type Size } from './easel.js';
 import { Painter } from './painter.js';
+import { PictureChoice } from './picture_choice.js';
 
 /** The picture to begin from, if there is one: chosen, dropped, pasted, or one that was made; how much of it to give up, and which part. */
 export class StartPicture {
-  private readonly fold = byId<HTMLDetailsElement>('start-fold');
-  private readonly file = byId<HTMLInputElement>('start-file');
-  private readonly choose = byId<HTMLButtonElement>('start-choose');
+  private readonly choice = new PictureChoice('start', picture => this.put(picture));
   private readonly canvas = byId<HTMLCanvasElement>('start-image');
   private readonly strength = byId<HTMLInputElement>('strength');
   private readonly painter = new Painter('mask', 'brush', [0xb8, 0x4d, 0x24]);
@@ -16,15 +15,9 @@ export class StartPicture {
   private paints = true;
 
   constructor() {
-    this.choose.onclick = () => this.file.click();
-    this.file.onchange = () => {
-      const [file] = this.file.files ?? [];
-      this.file.value = '';
-      if (file) void this.take(file);
-    };
     byId('start-remove').onclick = () => {
       this.remove();
-      this.choose.focus();
+      this.choice.button.focus();
     };
     this.strength.oninput = () => this.showStrength();
     this.showStrength();
@@ -43,22 +36,14 @@ export class StartPicture {
   }
 
   /** Begins from a picture file. What the browser cannot read leaves what is there. */
-  async take(file: Blob): Promise<void> {
-    this.fold.open = true;
-    showProblem(this.choose);
-    try {
-      this.put(await createImageBitmap(file, { imageOrientation: 'from-image' }));
-    } catch {
-      showProblem(this.choose, `${(file as File).name ?? 'The file'} cannot be read as a picture by this browser`);
-      return;
-    }
-    this.fold.scrollIntoView({ block: 'nearest' });
+  take(file: Blob): Promise<void> {
+    return this.choice.take(file);
   }
 
   /** As a picture was begun. */
   async restore(start: Start | undefined, strength?: number): Promise<void> {
     if (!start) return this.remove();
-    this.fold.open = true;
+    this.choice.fold.open = true;
     const mask = start.mask && await createImageBitmap(start.mask);
     this.put(await createImageBitmap(start.image), mask);
     mask?.close();
@@ -105,7 +90,7 @@ export class StartPicture {
 
   private show(): void {
     byId('start-note').hidden = this.source !== undefined;
-    this.choose.textContent = this.source ? 'Choose another picture' : 'Choose a picture';
+    this.choice.button.textContent = this.source ? 'Choose another picture' : 'Choose a picture';
     byId('start-chosen').hidden = this.source === undefined;
     byId('start-summary').textContent = this.source ? 'chosen' : '';
     this.strength.disabled = !this.source;

@@ -1,17 +1,19 @@
 import { findEdges } from '../../../lib/image/canny.js';
 import type { ModelInfo } from '../protocol.js';
-import { byId, showProblem } from './dom.js';
+import { byId } from './dom.js';
 import { drawFilling, shapeEasel, type Size } from './easel.js';
 import { Painter } from './painter.js';
+import { PictureChoice } from './picture_choice.js';
 
 /** How steep edges are: those of OpenCV's examples, by which most ControlNets were trained. */
 const THRESHOLDS: [low: number, high: number] = [100, 200];
 
 /** Lines that say where figures stand: drawn, or the edges of a picture, which can be drawn on. */
 export class Steering {
-  private readonly fold = byId<HTMLDetailsElement>('steer-fold');
-  private readonly file = byId<HTMLInputElement>('steer-file');
-  private readonly choose = byId<HTMLButtonElement>('steer-choose');
+  private readonly choice = new PictureChoice('steer', picture => {
+    this.begin(this.toLines(picture));
+    picture.close();
+  });
   private readonly edges = byId<HTMLInputElement>('steer-edges');
   private readonly scale = byId<HTMLInputElement>('steer-scale');
   private readonly painter = new Painter('lines', 'pen', [255, 255, 255], painted => this.show(painted));
@@ -19,12 +21,6 @@ export class Steering {
   private painted = false;
 
   constructor() {
-    this.choose.onclick = () => this.file.click();
-    this.file.onchange = () => {
-      const [file] = this.file.files ?? [];
-      this.file.value = '';
-      if (file) void this.take(file);
-    };
     this.scale.oninput = () => this.showScale();
     this.showScale();
     this.begin();
@@ -41,22 +37,14 @@ export class Steering {
   }
 
   /** Steers by a picture file, or its edges. What the browser cannot read leaves what is there. */
-  async take(file: Blob): Promise<void> {
-    this.fold.open = true;
-    showProblem(this.choose);
-    try {
-      const picture = await createImageBitmap(file, { imageOrientation: 'from-image' });
-      this.begin(this.toLines(picture));
-      picture.close();
-    } catch {
-      showProblem(this.choose, `${(file as File).name ?? 'The file'} cannot be read as a picture by this browser`);
-    }
+  take(file: Blob): Promise<void> {
+    return this.choice.take(file);
   }
 
   /** As a picture was steered. */
   async restore(control: Blob | undefined, scale?: number): Promise<void> {
     if (!control) return this.begin();
-    this.fold.open = true;
+    this.choice.fold.open = true;
     const lines = await createImageBitmap(control);
     this.begin(lines);
     lines.close();
@@ -75,11 +63,11 @@ export class Steering {
 
   /** Offers it where there is a ControlNet for the model. Lines that are there stay for one with which there is. */
   offer({ takes }: ModelInfo): void {
-    this.fold.hidden = !takes.includes('steering');
+    this.choice.fold.hidden = !takes.includes('steering');
   }
 
   private get steers(): boolean {
-    return this.painted && !this.fold.hidden;
+    return this.painted && !this.choice.fold.hidden;
   }
 
   private begin(lines?: CanvasImageSource): void {

@@ -1,6 +1,7 @@
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, Generator, Image, randn, tf,
-  type ControlNetModel, type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type Scheduler, type Text2ImagePipeline,
+  type ControlNetModel, type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type ModelFolder, type Scheduler,
+  type Text2ImagePipeline,
 } from '../../../lib/index.js';
 import { weightedPromptFor } from '../../../lib/pipelines/weighted_prompt.js';
 import { hasWeights, type Settings, type Sources, type Start } from '../protocol.js';
@@ -12,9 +13,11 @@ export interface Pipelines {
   inpainting?: InpaintingPipeline;
 }
 
-/** The pictures that a picture is made of, and what steers by those that steer. */
+/** The pictures that a picture is made of, and what steers by those that steer, or takes their style. */
 export interface Material extends Sources {
   controlnet?: ControlNetModel;
+  /** The folder of an IP-Adapter, with its image encoder. */
+  ipAdapter?: ModelFolder;
 }
 
 /** How to follow the work, and to end it. */
@@ -42,11 +45,15 @@ export function pipelinesOf(text2Image: Text2ImagePipeline): Pipelines {
 
 /** The picture that settings describe, by a scheduler that is made as they say. */
 export async function makeImage(
-  plain: Pipelines, scheduler: Scheduler, settings: Settings, { start, control, controlnet }: Material, { signal, onStep, onPreparing }: Following,
+  plain: Pipelines, scheduler: Scheduler, settings: Settings, material: Material, { signal, onStep, onPreparing }: Following,
 ): Promise<Image> {
   const { prompt, numInferenceSteps, guidanceScale, seed, deepCache, tokenMerging } = settings;
+  const { start, control, style, controlnet, ipAdapter } = material;
   const steer = controlnet && control && await Image.open(control);
-  const pipelines = steer ? pipelinesOf(AutoPipelineForText2Image.fromPipe(plain.text2Image, { controlnet })) : plain;
+  const ipAdapterImage = ipAdapter && style && await Image.open(style);
+  await useIpAdapter(plain.text2Image, ipAdapterImage && ipAdapter, settings.styleScale);
+  const isPlain = !steer && !ipAdapterImage;
+  const pipelines = isPlain ? plain : pipelinesOf(AutoPipelineForText2Image.fromPipe(plain.text2Image, { controlnet: steer && controlnet }));
   const { pipe, run } = start ? await fromPicture(pipelines, settings, start, steer) : fromNoise(pipelines, settings, steer);
   pipe.scheduler = scheduler;
   pipe.setProgressBarConfig({ disable: true, onPreparing });
@@ -56,7 +63,7 @@ export async function makeImage(
   if (tokenMerging) pipe.enableTokenMerging({ ratio: tokenMerging, maxDownsample: 2 });
   try {
     const { images } = await run(encoded.promptEmbeds ? undefined : prompt, {
-      ...encoded, numInferenceSteps, guidanceScale, signal, generator: new Generator().manualSeed(seed),
+      ...encoded, ipAdapterImage, numInferenceSteps, guidanceScale, signal, generator: new Generator().manualSeed(seed),
       callbackOnStepEnd: ({ numTimesteps }, step, _, { latents }) => onStep(latents, step + 1, numTimesteps),
     });
     return images[0];
@@ -109,4 +116,11 @@ async function useLoras(pipe: GuidedPipeline, loras: Record<string, number> = {}
   const names = Object.keys(loras);
   if (names.length > 0) await pipe.setAdapters(names, names.map(name => loras[name]));
   else if (pipe.getActiveAdapters().length > 0) await pipe.setAdapters([]);
+}
+
+/** Gives the networks an IP-Adapter, which asks for a picture as long as it is there, or takes it away. */
+async function useIpAdapter(pipe: GuidedPipeline, folder: ModelFolder | undefined, scale = 1): Promise<void> {
+  if (!folder) return pipe.unet.ipAdapters && pipe.unloadIpAdapter();
+  if (!pipe.unet.ipAdapters) await pipe.loadIpAdapter(folder, { weightName: 'ip_adapter.safetensors' });
+  await pipe.setIpAdapterScale(scale);
 }

@@ -14,12 +14,15 @@ import { makeImage, pipelinesOf, type Pipelines } from './make_image.js';
 /** Set by the bundler. */
 declare const BUNDLED_MODEL: BundledFolder;
 declare const BUNDLED_CONTROLNET: BundledFolder;
+declare const BUNDLED_IP_ADAPTER: BundledFolder;
 declare const CLIP_TOKENIZER: BundledFolder;
 declare const WASM_FOLDER: string;
 
 type PageSource = Exclude<ModelSource, { kind: 'server' }>;
 
 const EXTRAS: readonly Extra[] = ['variation', 'deepCache', 'tokenMerging', 'files'];
+/** What there is for the bundled model alone. */
+const BUNDLED_EXTRAS: readonly Extra[] = ['steering', 'style'];
 let loaded: { pipelines: Pipelines; schedulerConfig: object; preview: LatentsPreview; model: ModelInfo; device: DeviceInfo } | undefined;
 let controlnet: Promise<ControlNetModel> | undefined; // for the bundled model, once it is needed
 let work: AbortController | undefined;
@@ -55,7 +58,7 @@ async function load(source: PageSource, choice: Device | 'auto'): Promise<void> 
   const pipelines = pipelinesOf(await AutoPipelineForText2Image.fromPretrained(folder, { device: device.device, progressCallback }));
   const { vae, scheduler } = pipelines.text2Image;
   const preview = await LatentsPreview.fit(vae);
-  const model = { ...describeModel(pipelines.text2Image), name: nameOf(source), device, takes: source.kind === 'bundled' ? [...EXTRAS, 'steering' as const] : EXTRAS, loras: [] };
+  const model = { ...describeModel(pipelines.text2Image), name: nameOf(source), device, takes: source.kind === 'bundled' ? [...EXTRAS, ...BUNDLED_EXTRAS] : EXTRAS, loras: [] };
   loaded = { pipelines, schedulerConfig: scheduler.config, preview, model, device };
   reply({ type: 'loaded', model });
 }
@@ -96,7 +99,7 @@ function loadControlNet(): Promise<ControlNetModel> {
   return controlnet;
 }
 
-async function generate(settings: Settings, { start, control }: Sources): Promise<void> {
+async function generate(settings: Settings, sources: Sources): Promise<void> {
   if (!loaded) throw new Error('no model is loaded');
   const { pipelines, schedulerConfig, preview, model, device: { label, detail } } = loaded;
   work = new AbortController();
@@ -104,7 +107,7 @@ async function generate(settings: Settings, { start, control }: Sources): Promis
   const steps: number[] = [];
   const started = performance.now();
   let stepStarted = started;
-  const material = { start, control, controlnet: control && await loadControlNet() };
+  const material = { ...sources, controlnet: sources.control && await loadControlNet(), ipAdapter: bundledFolder(BUNDLED_IP_ADAPTER) };
   const image = await makeImage(pipelines, scheduler, settings, material, {
     signal: work.signal,
     onPreparing: preparing => reply({ type: 'preparing', preparing }),
