@@ -71,7 +71,7 @@ function quantizeTo4(values: Float32Array, shape: readonly number[]): QuantizedM
   return { bits: 4, shape, groupSize, values: packNibbles(numbers), scales, halfScales: true };
 }
 
-/** Of each column the scale by which its squared errors are least together. The largest becomes -8, of which there is one more than of 7. */
+/** Of each column the scale by which its squared errors are least together. The largest becomes -8, which has no counterpart. */
 function bestScales(rows: Float32Array, columns: number): Float32Array {
   const largest = new Float32Array(columns);
   for (let i = 0; i < rows.length; i += columns) {

@@ -21,7 +21,7 @@ export function missing({ browser, page, abilities: { webgpu, wasm } }: Found): 
   else if (webgpu.isSoftware) {
     found.push('WebGPU has no GPU: the processor does its work, more slowly than WebAssembly. Turn on hardware acceleration in the browser\'s settings, and look for a newer driver.');
   } else if (!webgpu.features.includes('shader-f16')) {
-    found.push('The GPU does not compute with halves (shader-f16): weights take twice the memory. A newer driver may have them.');
+    found.push('The GPU does not compute with halves (shader-f16): models in float16 take no more memory, but are computed as float32. A newer driver may have them.');
   }
   if (!wasm.simd) found.push('WebAssembly has no SIMD and takes several times as long. Newer browsers have it.');
   if (!page.crossOriginIsolated) {

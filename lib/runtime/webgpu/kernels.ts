@@ -30,7 +30,7 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const { parts, chunk } = partsOf({ pixels, channels, groups });
     const shifts = shift ? tf.util.sizeFromShape(shift.shape) / channels : 1;
     const numbers = { batch, pixels, channels, groups, parts, chunk, shifts };
-    const shifted = shift !== undefined;
+    const [shifted, subgroups] = [shift !== undefined, hasSubgroups(backend)];
     const more = shift ? [shift] : [];
     const moments = backend.makeTensorInfo([batch * groups, parts, 2], 'float32');
     const y = backend.makeTensorInfo(x.shape, 'float32');
@@ -42,7 +42,8 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
         return { workgroups: rows * Math.ceil(bound / chunk), numbers: all, part };
       });
       for (const { part, ...run } of runs) {
-        runKernel(backend, groupMoments({ shifted, subgroups: hasSubgroups(backend) }), { ...run, shape: moments.shape, inputs: [part(x), ...more], result: moments });
+        const inputs = [part(x), ...more];
+        runKernel(backend, groupMoments({ shifted, subgroups }), { ...run, shape: moments.shape, inputs, result: moments });
       }
       for (const { part, ...run } of runs) {
         const [inputs, result] = [[part(x), moments, weight, bias, ...more], part(y)];
