@@ -83,23 +83,37 @@ function bestScales(rows: Float32Array, columns: number): Float32Array {
   const least = new Float32Array(columns).fill(Infinity);
   for (const part of PARTS) {
     const scales = asHalves(largest.map(value => part * value / -8));
-    const errors = new Float32Array(columns);
-    for (let i = 0; i < rows.length; i += columns) {
-      for (let column = 0; column < columns; column++) {
-        const [value, scale] = [rows[i + column], scales[column]];
-        errors[column] += (nearest(value, scale) * scale - value) ** 2;
-      }
-    }
+    const errors = squaredErrors(rows, scales);
     for (let column = 0; column < columns; column++) {
-      if (errors[column] < least[column]) [least[column], best[column]] = [errors[column], scales[column]];
+      if (errors[column] < least[column]) {
+        least[column] = errors[column];
+        best[column] = scales[column];
+      }
     }
   }
   return best;
 }
 
+/** Of each column, how far its values are from what numbers of such a scale can be. */
+function squaredErrors(rows: Float32Array, scales: Float32Array): Float32Array {
+  const columns = scales.length;
+  const errors = new Float32Array(columns);
+  for (let i = 0; i < rows.length; i += columns) {
+    for (let column = 0; column < columns; column++) {
+      const value = rows[i + column];
+      const scale = scales[column];
+      const error = nearest(value, scale) * scale - value;
+      errors[column] += error * error;
+    }
+  }
+  return errors;
+}
+
 /** The number of -8 to 7 that stands for a value best. */
 function nearest(value: number, scale: number): number {
-  return scale === 0 ? 0 : Math.max(-8, Math.min(7, Math.round(value / scale)));
+  if (scale === 0) return 0;
+  const number = Math.floor(value / scale + 0.5);
+  return number < -8 ? -8 : number > 7 ? 7 : number;
 }
 
 function asHalves(values: Float32Array): Float32Array {

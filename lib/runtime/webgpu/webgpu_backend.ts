@@ -29,8 +29,6 @@ export interface EnabledProgram extends WebGPUProgram {
 export class CheckedWebGpuBackend extends WebGPUBackend {
   private readonly pool: BufferPool;
   private fault?: Error;
-  /** The device, by what it enables. */
-  private readonly enabling = new Map<string, GPUDevice>();
 
   constructor(device: GPUDevice, info: GPUAdapterInfo) {
     super(device, info);
@@ -55,9 +53,7 @@ export class CheckedWebGpuBackend extends WebGPUBackend {
     const { features = [] } = program;
     if (features.length === 0) return super.runWebGPUProgram(program, ...rest);
     const { device } = this;
-    const enables = features.map(feature => `enable ${feature};\n`).join('');
-    this.device = this.enabling.get(enables) ?? enablingDevice(device, enables);
-    this.enabling.set(enables, this.device);
+    this.device = enablingDevice(device, features.map(feature => `enable ${feature};\n`).join(''));
     try {
       return super.runWebGPUProgram(program, ...rest);
     } finally {
