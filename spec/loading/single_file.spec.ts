@@ -136,7 +136,7 @@ describe('A single file', () => {
   it('tells what it is not', async () => {
     await assert.rejects(DiffusionPipeline.fromPretrained(vaeFile, { device: 'wasm' }), /vae\.ckpt: has no model_index\.json, takes a whole pipeline$/);
     await assert.rejects(UNet2DConditionModel.fromPretrained(vaeFile), /vae\.ckpt\/config\.json: _class_name: got 'AutoencoderKL', takes 'UNet2DConditionModel'/);
-    await assert.rejects(AutoencoderKL.fromSingleFile('package.json'), /^ModelFileError: package\.json: is a file, takes the folder of a model, or a \.safetensors or \.ckpt file$/);
+    await assert.rejects(AutoencoderKL.fromSingleFile('package.json'), /^ModelFileError: package\.json: is a file, takes the folder of a model, or a \.safetensors, \.gguf or \.ckpt file$/);
     await assert.rejects(AutoencoderKL.fromSingleFile('models/shapes/vae/diffusion_pytorch_model.safetensors'),
       /diffusion_pytorch_model\.safetensors: is one file of a model in diffusers' layout: load the folder, where the config\.json is$/);
     await assert.rejects(AutoencoderKL.fromSingleFile('models/none.safetensors'), /^ModelFileError: models\/none\.safetensors: there is no such file$/);

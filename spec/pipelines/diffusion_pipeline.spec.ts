@@ -187,7 +187,7 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
   const index = (change: object) => folderWith({ 'model_index.json': json => ({ ...json, ...change }) });
   const cases: Array<[string, () => string | Promise<ModelFolder>, RegExp]> = [
     ['a missing folder', () => 'no/such/folder', /no\/such\/folder: there is no such folder, and no model on the hub is called so: they are called as in 'owner\/name'$/],
-    ['a file', () => `${DEMO_MODEL}/model_index.json`, /model_index\.json: is a file, takes the folder of a model, or a \.safetensors or \.ckpt file$/],
+    ['a file', () => `${DEMO_MODEL}/model_index.json`, /model_index\.json: is a file, takes the folder of a model, or a \.safetensors, \.gguf or \.ckpt file$/],
     ['a folder of another kind', () => 'spec', /spec: has no model_index\.json, takes a whole pipeline$/],
     ['an index that is no object', () => folderWith({ 'model_index.json': () => [] }), /demo\/model_index\.json: got \[\], takes an object$/],
     ['an unknown pipeline', () => index({ _class_name: 'StableDiffusionPipelineSafe' }),
