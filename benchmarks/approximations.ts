@@ -7,7 +7,7 @@ import {
   AutoencoderKL, AutoencoderTiny, DeepCache, DPMSolverMultistepScheduler, Generator, StableDiffusionPipeline, UNet2DConditionModel, useDevice,
   type Device, type TokenMergingOptions,
 } from '../lib/index.js';
-import { median } from './report.js';
+import { median } from './median.js';
 
 const WEIGHTS = '.build/bench';
 const ROUNDS = 3;

@@ -5,7 +5,8 @@ import { convertModel } from '../weights-converter/convert.js';
 import { pythonScript, type Options } from './options.js';
 import { randomWeights } from './random_weights.js';
 import { lastLine } from './last_line.js';
-import { median, table } from './report.js';
+import { median } from './median.js';
+import { table } from './report.js';
 
 /** What a worker prints, as JSON. */
 interface Loading {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { ALONE } from './cases.js';
 import { gpuMemory } from './gpu.js';
 import type { Dtype, Options } from './options.js';
-import { median, type CaseResult, type SideResult } from './report.js';
+import { median } from './median.js';
+import type { CaseResult, SideResult } from './report.js';
 import { Side, type Start } from './side.js';
 import { sides } from './sides.js';
 

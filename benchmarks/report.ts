@@ -1,4 +1,5 @@
 import { GROWTH, type Finished, type Run } from './cases.js';
+import { median } from './median.js';
 import type { Dtype } from './options.js';
 
 export interface SideResult extends Finished {
@@ -24,11 +25,6 @@ export interface CaseResult {
   sides: SideResult[];
   /** Floating-point operations a second of a large matrix product, in the same minutes, where they were measured. */
   matmulPeak?: number;
-}
-
-export function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
 /** What stands above the rows of a case. */

@@ -1,3 +1,4 @@
+import { bytesOf } from '../lib/core/bytes_of.js';
 import { checkOneOf } from '../lib/core/checks.js';
 import { encodeBfloat16, encodeFloat16 } from '../lib/core/float16.js';
 import { decodeTensor, type Dtype } from '../lib/weights/safetensors.js';
@@ -30,7 +31,7 @@ export function convertDtype(name: string, bytes: Uint8Array, from: Dtype, to: D
   if (from === to) return bytes;
   const decoded = decodeTensor(from, bytes);
   const values = decoded instanceof Float32Array ? decoded : Float32Array.from(decoded);
-  if (to === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  if (to === 'F32') return bytesOf(values);
   const words = to === 'F16' ? encodeFloat16(values) : encodeBfloat16(values);
   const infinity = to === 'F16' ? 0x7c00 : 0x7f80;
   const overflow = words.findIndex((word, i) => (word & 0x7fff) === infinity && Number.isFinite(values[i]));

@@ -1,3 +1,4 @@
+import { bytesOf } from '../lib/core/bytes_of.js';
 import { encodeFloat16 } from '../lib/core/float16.js';
 import { matrixOf, type QuantizedMatrix } from '../lib/core/quantized.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
@@ -63,8 +64,4 @@ function encodeQuantized(
       ...scales.minimums ? [{ name: minimumsOf(path), ...ofScales, bytes: () => part(({ minimums }) => floats(minimums!)) }] : [],
     ],
   };
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

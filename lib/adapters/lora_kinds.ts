@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { bytesOf } from '../core/bytes_of.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StoredTensor } from '../loading/state_dict.js';
 import { torchToTfjs } from '../weights/layouts.js';
@@ -149,7 +150,7 @@ function asItIs({ shape, data }: StoredTensor, expected: readonly number[]): Mat
 function matrix({ shape, data }: StoredTensor, { outputs, inputs, height, width }: Sizes): Matrix | undefined {
   const rows = height * width * inputs;
   if (shape[0] !== outputs || data.length !== rows * outputs || data.length === 0) return undefined;
-  const bytes = torchToTfjs(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 4, [outputs, inputs, height, width], 'conv');
+  const bytes = torchToTfjs(bytesOf(data), 4, [outputs, inputs, height, width], 'conv');
   const values = new Float32Array(bytes.buffer, bytes.byteOffset, data.length);
   return { rows, columns: outputs, value: () => tf.tensor2d(values, [rows, outputs]) };
 }

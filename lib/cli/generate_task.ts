@@ -91,8 +91,14 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
-  checkControl(given);
-  checkIpAdapter(given);
+  const { controlnet, controlImage, canny, controlnetScale, ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
+  checkTogether('--controlnet', '--control-image', {
+    '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale,
+  });
+  checkTogether('--ip-adapter', '--ip-adapter-image', {
+    '--ip-adapter': ipAdapter, '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage,
+    '--ip-adapter-scale': ipAdapterScale,
+  });
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
@@ -102,20 +108,11 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   };
 }
 
-/** @throws UsageError for options of ControlNets that lack another. */
-function checkControl({ controlnet, controlImage, canny, controlnetScale }: GenerateCommandOptions): void {
-  if (controlnet && !controlImage) throw new UsageError('--controlnet: takes --control-image too');
-  const [alone] = Object.entries({ '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale })
-    .filter(([, value]) => value !== undefined && !controlnet);
-  if (alone) throw new UsageError(`${alone[0]}: takes --controlnet too`);
-}
-
-/** @throws UsageError for options of IP-Adapters that lack another. */
-function checkIpAdapter({ ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale }: GenerateCommandOptions): void {
-  if (ipAdapter && !ipAdapterImage) throw new UsageError('--ip-adapter: takes --ip-adapter-image too');
-  const others = { '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage, '--ip-adapter-scale': ipAdapterScale };
-  const [alone] = Object.entries(others).filter(([, value]) => value !== undefined && !ipAdapter);
-  if (alone) throw new UsageError(`${alone[0]}: takes --ip-adapter too`);
+/** @throws UsageError for what leads or steers without its picture, and for options of it that come without it. */
+function checkTogether(name: string, picture: string, { [name]: given, ...others }: Readonly<Record<string, unknown>>): void {
+  if (given && !others[picture]) throw new UsageError(`${name}: takes ${picture} too`);
+  const [alone] = Object.keys(others).filter(other => others[other] !== undefined && !given);
+  if (alone) throw new UsageError(`${alone}: takes ${name} too`);
 }
 
 /** What to be led by. */

@@ -1,3 +1,4 @@
+import { bytesOf } from '../core/bytes_of.js';
 import { dequantize, packNibbles, unpackNibbles, type QuantizedMatrix } from '../core/quantized.js';
 import type { FoundWeight } from './found_weight.js';
 import { torchToTfjs } from './layouts.js';
@@ -40,8 +41,4 @@ export function widened(weight: FoundWeight): FoundWeight {
   };
   const info = { dtype: 'F32', shape: spec.shape, offset: 0, byteLength } as const;
   return { path: weight.path, spec, file: { name, source }, info, layout: 'tfjs' };
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -1,4 +1,5 @@
-import { median, type Figure } from './report.js';
+import { median } from '../../../benchmarks/median.js';
+import type { Figure } from './report.js';
 
 /** Something to measure, of one size. */
 export interface Size {

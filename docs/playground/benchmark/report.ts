@@ -97,8 +97,3 @@ export function isFigure(outcome: Outcome): outcome is Figure {
 export function speed({ gflop, steps, median }: Figure): number {
   return (gflop ?? steps!) / (median / 1000);
 }
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
-}

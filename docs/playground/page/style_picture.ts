@@ -15,7 +15,7 @@ export class StylePicture {
 
   constructor() {
     byId('style-remove').onclick = () => {
-      this.remove();
+      this.show(false);
       this.choice.button.focus();
     };
     this.scale.oninput = () => this.showScale();
@@ -40,7 +40,7 @@ export class StylePicture {
 
   /** As a picture was made. */
   async restore(style: Blob | undefined, scale?: number): Promise<void> {
-    if (!style) return this.remove();
+    if (!style) return this.show(false);
     this.choice.fold.open = true;
     this.put(await createImageBitmap(style));
     if (scale !== undefined) this.scale.valueAsNumber = scale;
@@ -67,10 +67,6 @@ export class StylePicture {
     picture.close();
     shapeEasel(byId('style-easel'), { width, height });
     this.show(true);
-  }
-
-  private remove(): void {
-    this.show(false);
   }
 
   private show(chosen: boolean): void {

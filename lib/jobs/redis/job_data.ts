@@ -77,7 +77,7 @@ export function advance(job: Job, { step, steps, previews }: JobProgress): void 
 }
 
 export function resultOf({ pictures }: Job, took: number): JobResult {
-  return { pictures: pictures, took };
+  return { pictures, took };
 }
 
 export function succeed(job: Job, { pictures }: JobResult): void {

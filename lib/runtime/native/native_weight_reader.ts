@@ -1,4 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
+import { bytesOf } from '../../core/bytes_of.js';
 import { copyToHost } from '../../core/host_copy.js';
 import type { StoredValue } from '../../core/stored_value.js';
 import type { ByteSource, FilePlace } from '../../files/byte_source.js';
@@ -89,8 +90,8 @@ export class NativeWeightReader implements WeightReader {
   /** For types that TensorFlow's ops do not cast: as float32 from here on. */
   private async decode(weight: FoundWeight): Promise<tf.Tensor> {
     const { info, file } = weight;
-    const { buffer, byteOffset, byteLength } = decodeTensor(info.dtype, await file.source.read(info.offset, info.byteLength));
-    return this.convert({ ...weight, info: { ...info, dtype: 'F32' } }, new Uint8Array(buffer, byteOffset, byteLength));
+    const values = decodeTensor(info.dtype, await file.source.read(info.offset, info.byteLength));
+    return this.convert({ ...weight, info: { ...info, dtype: 'F32' } }, bytesOf(values));
   }
 
   private convert(weight: FoundWeight, bytes: Uint8Array): tf.Tensor {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { bytesOf } from '../../core/bytes_of.js';
 import { listenToAttention, type GraphBody } from '../../core/graph.js';
 import { type, type Attribute, type Metadata, type Values } from './binding.js';
 import type { Recorder } from './eager_context.js';
@@ -108,8 +109,7 @@ class GraphWriter implements Recorder {
   }
 
   uploaded(id: number, shape: readonly number[], dtype: number, values: Values): void {
-    const { buffer, byteOffset, byteLength } = values as Float32Array;
-    const bytes = new Uint8Array(buffer, byteOffset, byteLength).slice();
+    const bytes = bytesOf(values as Float32Array).slice();
     const key = `${dtype} ${shape.join()} ${Buffer.from(bytes).toString('latin1')}`;
     const value = this.constants.get(key)
       ?? { name: this.graph.constant(`constant_${this.constants.size}`, dtype, shape, bytes), dtype, computed: false };

@@ -32,7 +32,7 @@ function widenRows(scope: Scope, matrix: QuantizedMatrix, begin: number, end: nu
   const wide = scope.cast(numbers, TF.FLOAT);
   if (minimums) return scope.op('AddV2', scope.op('Mul', wide, ofGroups(scales)), ofGroups(minimums));
   const zero = zeroOf(bits);
-  return scope.op('Mul', zero ? scope.op('Sub', wide, scope.upload([], TF.FLOAT, Float32Array.of(zero))) : wide, ofGroups(scales));
+  return scope.op('Mul', zero ? scope.op('Sub', wide, scope.number(zero)) : wide, ofGroups(scales));
 }
 
 /** Two numbers of each byte, the lower half first: `[n]` -> `[n, 2]`. Both halves of 16 bits get the byte, and are masked together. */

@@ -2,11 +2,8 @@ import { kernelCompilers } from '../../core/kernel_compilers.js';
 import { networkKernels } from '../../core/kernels.js';
 import { packings } from '../../core/packed_tensor.js';
 import { spareMemory } from '../../core/spare_memory.js';
-import { registerKernels, webgpuKernels, webgpuPacking } from './kernels.js';
+import { BACKEND, registerKernels, webgpuKernels, webgpuPacking } from './kernels.js';
 import type { CheckedWebGpuBackend } from './webgpu_backend.js';
-
-/** tfjs's name for the backend. */
-export const BACKEND = 'webgpu';
 
 /** Makes tfjs and the layers know what the backend can do. @param backend the one that runs, asked for when it is needed. */
 export function provideAbilities(backend: () => CheckedWebGpuBackend): void {

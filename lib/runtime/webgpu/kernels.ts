@@ -11,14 +11,20 @@ import { layerNorm } from './layer_norm.js';
 import { appendOnHost, lookUpOnHost } from './look_up.js';
 import { packWords, unpackWords } from './packed_words.js';
 import { convolution, isOfHalves, kindOf, linearProduct, type WeightForm } from './product.js';
-import { runKernel, WORKGROUP } from './program.js';
+import { runKernel, WORKGROUP, type Run } from './program.js';
 import { REPEAT_PIXELS } from './repeat_pixels.js';
 import { SILU } from './silu.js';
 
-const BACKEND = 'webgpu';
+/** tfjs's name for the backend. */
+export const BACKEND = 'webgpu';
 
 type Inputs = Record<string, TensorInfo>;
 type Attributes = Record<string, unknown>;
+
+/** How a kernel runs with a thread for each element, which is told how many there are, and what else it is told. */
+function ofElements(elements: number, ...numbers: number[]): Pick<Run, 'workgroups' | 'numbers'> {
+  return { workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements, ...numbers] };
+}
 
 /** Each as a kernel of tfjs, which then frees what is made, and counts and times it as its own. */
 const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: WebGPUBackend) => TensorInfo> = {
@@ -38,7 +44,7 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
       const runs = groupBands(backend.device, x, numbers).map(only => {
         const all = groupNumbers(numbers, only);
         const [rows, , bound] = all;
-        const part = (all: TensorInfo) => only ? partOf(all, only.sample * pixels + only.band.first * chunk, [1, bound, channels]) : all;
+        const part = (x: TensorInfo) => only ? partOf(x, only.sample * pixels + only.band.first * chunk, [1, bound, channels]) : x;
         return { workgroups: rows * Math.ceil(bound / chunk), numbers: all, part };
       });
       for (const { part, ...run } of runs) {
@@ -66,23 +72,17 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
 
   NetworkSilu({ x }, attrs, backend) {
     void attrs;
-    const all = tf.util.sizeFromShape(x.shape);
-    const rows = all / x.shape.at(-1)!;
-    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) => {
-      const elements = tf.util.sizeFromShape([...shape]);
-      return runKernel(backend, SILU, { shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [x], numbers: [elements], result });
-    });
+    const rows = tf.util.sizeFromShape(x.shape) / x.shape.at(-1)!;
+    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) =>
+      runKernel(backend, SILU, { ...ofElements(tf.util.sizeFromShape([...shape])), shape, inputs: [x], result }));
   },
 
   NetworkGeglu({ x }, attrs, backend) {
     void attrs;
     const features = x.shape.at(-1)! / 2;
     const rows = tf.util.sizeFromShape(x.shape) / features / 2;
-    return inBands(backend, { shape: [...x.shape.slice(0, -1), features], rows, tensors: { x } }, ({ x }, shape, result) => {
-      const elements = tf.util.sizeFromShape([...shape]);
-      const run = { shape, workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements, features], result };
-      return runKernel(backend, GEGLU, { ...run, inputs: [x] });
-    });
+    return inBands(backend, { shape: [...x.shape.slice(0, -1), features], rows, tensors: { x } }, ({ x }, shape, result) =>
+      runKernel(backend, GEGLU, { ...ofElements(tf.util.sizeFromShape([...shape]), features), shape, inputs: [x], result }));
   },
 
   NetworkAttention({ query, key, value, mask }, attrs, backend) {
@@ -109,19 +109,16 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     const bands = () => bandsOf(backend.device, rows, [4 * width * channels, 2 * 4 * shape[2] * channels]).map(({ first, count }) =>
       ({ first: 2 * first, count: Math.min(2 * count, shape[1] - 2 * first), begin: first, end: first + count }));
     return inImageBands(backend, { x, shape }, bands, ({ x }, shape, into) => {
-      const elements = tf.util.sizeFromShape([...shape]) / 4;
-      const run = { shape, workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements], result: into?.result };
-      return runKernel(backend, REPEAT_PIXELS, { ...run, inputs: [x] });
+      const run = ofElements(tf.util.sizeFromShape([...shape]) / 4); // four channels each
+      return runKernel(backend, REPEAT_PIXELS, { ...run, shape, inputs: [x], result: into?.result });
     });
   },
 
   NetworkUnpack({ weight, scales, minimums }, attrs, backend) {
     const { format, shape, groupSize } = attrs.weight as WeightForm & { format: PackedFormat };
-    const elements = tf.util.sizeFromShape([...shape]);
-    return runKernel(backend, unpackWords(kindOf(format, { scales, minimums })), {
-      shape, workgroups: Math.ceil(elements / WORKGROUP), inputs: [weight, scales, minimums].filter(Boolean),
-      numbers: [elements, shape.at(-1)!, ...groupSize ? [groupSize] : []],
-    });
+    const inputs = [weight, scales, minimums].filter(Boolean);
+    const run = ofElements(tf.util.sizeFromShape([...shape]), shape.at(-1)!, ...groupSize ? [groupSize] : []);
+    return runKernel(backend, unpackWords(kindOf(format, { scales, minimums })), { ...run, shape, inputs });
   },
 
   NetworkPack({ x }, { format }, backend) {

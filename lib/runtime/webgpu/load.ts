@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import { BACKEND, provideAbilities } from './abilities.js';
+import { provideAbilities } from './abilities.js';
 import { describeAdapter, findAdapter, requestDevice } from './adapter.js';
+import { BACKEND } from './kernels.js';
 import { gpuStatus } from './software_gpu.js';
 
 let isOurs = false;
