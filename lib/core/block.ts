@@ -166,6 +166,11 @@ export abstract class Block extends tf.layers.Layer {
     return this.findParameter(path).isAllocated;
   }
 
+  /** Bytes that all values take for good, where a number of their type takes `width`: those in fewer bits take fewer. */
+  protected bytesOfValues(width: number): number {
+    return [...this.namedParameters()].reduce((sum, [, parameter]) => sum + parameter.numBytes(width), 0);
+  }
+
   /** Frees every value on the device that is stored elsewhere as well: it comes back when it is next used. */
   release(): void {
     this.valuesChange();

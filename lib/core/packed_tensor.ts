@@ -31,6 +31,11 @@ export class PackedTensor {
     readonly groups?: PackedGroups,
   ) {}
 
+  /** Bytes that it takes on the device. */
+  get numBytes(): number {
+    return this.tensors().reduce((sum, { size }) => sum + 4 * size, 0);
+  }
+
   /** The same values, in tensors of their own. */
   clone(): PackedTensor {
     const { format, dtype, shape, words, groups } = this;

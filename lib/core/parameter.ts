@@ -64,6 +64,11 @@ export class Parameter {
     return this.variable !== undefined || this.packed !== undefined;
   }
 
+  /** Bytes that its value takes for good, where a number of its type takes `width`: what is there for the moment does not count. */
+  numBytes(width: number): number {
+    return this.packed?.numBytes ?? this.stored?.numBytes ?? width * tf.util.sizeFromShape([...this.spec.shape]);
+  }
+
   /** The value, on the device from now on, initialised if there is none yet. It stays the parameter's. */
   get(): tf.Tensor {
     this.variable ??= this.holder.hold(() => this.make(), this.spec.shape);

@@ -15,6 +15,11 @@ export class StoredQuantized implements StoredValue {
   /** @param dtype what it is computed in, where the backend has that type. */
   constructor(readonly matrix: QuantizedMatrix, readonly dtype: FloatDtype) {}
 
+  get numBytes(): number {
+    const { values, scales, minimums } = this.matrix;
+    return values.byteLength + scales.byteLength + (minimums?.byteLength ?? 0);
+  }
+
   read(): tf.Tensor {
     return wideners.current?.(this.matrix, this.dtype) ?? readByUnpacking(() => this.pack())
       ?? tf.tensor(dequantize(this.matrix), [...this.matrix.shape]);

@@ -12,4 +12,6 @@ export interface StoredValue {
   pack?(): PackedTensor;
   /** Whether the tensor is there while the layer runs and no longer, for it takes more memory than what is stored. */
   readonly forTheMoment?: boolean;
+  /** Bytes that it takes in host memory, where that is fewer than the value's own type takes. */
+  readonly numBytes?: number;
 }

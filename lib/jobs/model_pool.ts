@@ -43,10 +43,9 @@ export class LoadedModel {
   static async load(source: string, { load, loras = {} }: ModelPoolOptions): Promise<LoadedModel> {
     const pipe = await createWorkerPipeline(source, { ...load, quiet: true }); // it may quote prompts
     await pipe.setProgressBarConfig({ disable: true });
-    const { device } = await pipe.describe();
+    const { device, numBytes } = await pipe.describe();
     const description = await pipe.describeModel();
-    const bytes = description.numParameters * ((load?.dtype ?? 'float32') === 'float32' ? 4 : 2);
-    return new LoadedModel(pipe, await pipe.getScheduler(), loras, description, bytes, device, load?.safetyChecker === true);
+    return new LoadedModel(pipe, await pipe.getScheduler(), loras, description, numBytes, device, load?.safetyChecker === true);
   }
 
   /** Steps where a request says none. */

@@ -111,6 +111,12 @@ export abstract class Model<Config> extends Block {
     return [...this.parameterSpecs().values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   }
 
+  /** Bytes that the weights take in memory, or would if all were there: a graph has those in fewer bits as numbers of their type. */
+  get numBytes(): number {
+    const width = this.weightDtype === 'float32' ? 4 : 2;
+    return this.graphs && canCompile() ? width * this.numParameters : this.bytesOfValues(width);
+  }
+
   /** Attends to fewer heads at once, for less memory; null for as many as is fastest. See Attention.setSlice. */
   setAttentionSlice(slice: AttentionSlice): void {
     this.graphs?.clear();

@@ -26,6 +26,7 @@ export interface PipelineDescription {
   readonly className: string;
   readonly device?: Device;
   readonly numParameters: number;
+  readonly numBytes: number;
   /** What `generate` takes where its options say nothing. */
   readonly defaults?: { readonly numInferenceSteps: number; readonly guidanceScale: number };
 }
@@ -104,8 +105,8 @@ export class PipelineHost {
 
 function describe(pipe: DiffusionPipeline): PipelineDescription {
   const [className] = Object.entries(pipelineClasses).find(([, Pipeline]) => pipe.constructor === Pipeline) ?? [pipe.constructor.name];
-  const { device, numParameters, defaults } = pipe as DiffusionPipeline & Partial<Pick<UsualPipeline, 'defaults'>>;
-  return { className, device, numParameters, defaults };
+  const { device, numParameters, numBytes, defaults } = pipe as DiffusionPipeline & Partial<Pick<UsualPipeline, 'defaults'>>;
+  return { className, device, numParameters, numBytes, defaults };
 }
 
 function as(pipe: Made, className: unknown): Made {

@@ -116,6 +116,8 @@ describeOnDevices('a model in fewer bits', device => {
         expectNear(await draw(pipe), expected);
         assert.ok(!pipe.unet.isAllocated(LAYER));
         assert.equal(pipe.unet.numParameters, wide.unet.numParameters);
+        const share = pipe.unet.numBytes / wide.unet.numBytes;
+        assert.ok(share > (dtype === 'int8' ? 0.25 : 0.125) && share < (dtype === 'int8' ? 0.27 : 0.18), `${share} of the bytes`);
         pipe.dispose();
       }
       wide.dispose();
@@ -144,12 +146,13 @@ describeOnDevices('a model in fewer bits', device => {
       return [];
     }));
 
-    it(`${dtype}: is computed in halves where there are such`, async () => {
-      const expected = await draw(await load(`${dtype}-wide`));
+    it(`${dtype}: is computed in halves where there are such`, () => expectNoLeak(async () => {
+      const wide = await load(`${dtype}-wide`);
       const pipe = await load(dtype, { dtype: 'bfloat16' });
-      expectNear(await draw(pipe), expected, 0.5);
-      pipe.dispose();
-    });
+      expectNear(await draw(pipe), await draw(wide), 0.5);
+      [wide, pipe].forEach(each => each.dispose());
+      return [];
+    }));
 
     it(`${dtype}: is compiled with all its weights on the device`, async () => {
       const pipe = await load(dtype);

@@ -94,6 +94,11 @@ export abstract class DiffusionPipeline {
     return this.networks.reduce((sum, network) => sum + network.numParameters, 0);
   }
 
+  /** Bytes that the weights of all networks take in memory, or would if none were offloaded. */
+  get numBytes(): number {
+    return this.networks.reduce((sum, network) => sum + network.numBytes, 0);
+  }
+
   /**
    * Keeps the weights of a network on the device only while that network runs: text encoder, UNet, autoencoder, in turn. For less memory at
    * hardly any cost. Where they are meanwhile: on cpu in the files that they came from, else in host memory. Changes no result.
