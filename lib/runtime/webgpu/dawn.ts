@@ -3,6 +3,9 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { FoundGpus } from './found_gpus.js';
 
+/** By which programs find Linux' drivers for Vulkan. */
+const VULKAN = 'libvulkan.so.1';
+
 /** What Linux' Vulkan looks for drivers by, before it looks into folders. */
 const DRIVER_VARIABLES = ['VK_DRIVER_FILES', 'VK_ADD_DRIVER_FILES', 'VK_ICD_FILENAMES'];
 
@@ -30,7 +33,10 @@ async function loadDawn(): Promise<FoundGpus> {
   } catch {
     return { missing: 'the package webgpu is not installed: `npm install webgpu`' };
   }
-  if (process.platform === 'linux' && !hasVulkanDriver()) return missing('no driver for Vulkan is installed');
+  if (process.platform === 'linux') { // else Dawn writes warnings to the console, of which nobody asked
+    if (!hasVulkanDriver()) return missing('no driver for Vulkan is installed');
+    if (!hasLibrary(VULKAN)) return missing(`${VULKAN} is not installed`);
+  }
   try {
     dawn = await import('webgpu');
   } catch (error) {
@@ -46,7 +52,17 @@ async function loadDawn(): Promise<FoundGpus> {
   return { gpu, none: missing('no GPU found').missing };
 }
 
-/** Whether Vulkan can have a driver: without one Dawn writes warnings to the console, of which nobody asked. */
+/** Whether a library can be opened by its name. Node opens it to look for an addon in it, and closes it again. */
+function hasLibrary(name: string): boolean {
+  try {
+    process.dlopen({ exports: {} }, name);
+    return true;
+  } catch (error) {
+    return !(error as Error).message.startsWith(`${name}:`); // as in 'libvulkan.so.1: cannot open shared object file'
+  }
+}
+
+/** Whether Vulkan can have a driver. */
 function hasVulkanDriver(): boolean {
   if (DRIVER_VARIABLES.some(name => process.env[name])) return true;
   const { XDG_CONFIG_HOME, XDG_CONFIG_DIRS = '/etc/xdg', XDG_DATA_HOME, XDG_DATA_DIRS = '/usr/local/share:/usr/share' } = process.env;
