@@ -24,10 +24,15 @@ export function tilesOf(rows: number, columns: number, tile: Tile): number {
   return Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 }
 
-/** Workgroups that keep a GPU busy: with fewer, smaller tiles share the work better than larger ones save reads. */
-const BUSY = 32;
+/** Workgroups that keep a GPU busy, of middle-sized and of large tiles: with fewer, smaller ones share the work better. */
+const BUSY = { middle: 128, large: 256 };
+/** How much of large tiles may be computed for nothing, past the last column. */
+const WASTED = 1 / 8;
 
-/** By the result's size. No GPU has chosen these yet: `npm run bench -- webgpu-tune` measures all of them. */
+/** By the result's size: the fastest on an NVIDIA H200, or nearly. On other GPUs `npm run bench -- webgpu-tune` measures all of them. */
 export function tileFor(rows: number, columns: number): Tile {
-  return tilesOf(rows, columns, TILES['64x64']) < BUSY ? TILES['32x32'] : TILES['64x64'];
+  const [small, middle, large] = [TILES['32x32'], TILES['64x64'], TILES['128x128']];
+  const computed = Math.ceil(columns / large.columns) * large.columns;
+  if (computed - columns <= WASTED * columns && tilesOf(rows, columns, large) >= BUSY.large) return large;
+  return tilesOf(rows, columns, middle) < BUSY.middle ? small : middle;
 }
