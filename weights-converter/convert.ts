@@ -14,7 +14,10 @@ import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
+import { CLIPVisionModelWithProjection } from '../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../lib/models/controlnet.js';
+import { StableDiffusionSafetyChecker } from '../lib/models/safety_checker.js';
+import { T2IAdapter } from '../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
@@ -34,6 +37,8 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
   dtype?: FloatName | 'int8' | 'int4';
   /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
   maxShardSize?: number;
+  /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
+  safetyChecker?: boolean;
   /** Whether to read all weights again and compare every name, shape and value. */
   verify?: boolean;
   /** Called after every weight: bytes of the source that were written or verified. */
@@ -42,11 +47,13 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
 
 const networks = {
   CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel,
-  AutoencoderKL, AutoencoderTiny,
+  AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker,
 };
 type NetworkName = keyof typeof networks;
 
-const unused = ['safety_checker', 'feature_extractor', 'image_encoder', 'depth_estimator'];
+/** Whose weights transformers names, and not diffusers. */
+const OF_TRANSFORMERS = /^(CLIP|StableDiffusionSafetyChecker)/;
+const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 
 /**
  * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs.
@@ -112,11 +119,13 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
   } else if (!isObject(index)) {
     throw new ModelFileError(`${folder.name}/model_index.json: got ${show(index)}, takes an object`);
   }
+  const dropped = index ? leftOut(folder, index, options) : [];
   for (const [name, entry] of Object.entries(index ?? {})) {
     const className = Array.isArray(entry) ? entry[1] : undefined;
-    if (typeof className !== 'string' || unused.includes(name)) continue;
+    if (typeof className !== 'string' || dropped.includes(name)) continue;
     if (Object.hasOwn(networks, className)) parts.push([name, className as NetworkName]);
     else if (className.startsWith('CLIPTokenizer')) await copy(...CLIPTokenizer.fileNames.map(file => `${name}/${file}`));
+    else if (IMAGE_PROCESSOR.test(className)) await copy(`${name}/preprocessor_config.json`);
     else if (className.endsWith('Scheduler')) copies.push(`${name}/scheduler_config.json`);
     else throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);
   }
@@ -129,8 +138,18 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
     copies.push(subfolder ? `${subfolder}/config.json` : 'config.json');
   }
   if (!index) return { found, copies };
-  const dropped = unused.filter(name => Object.hasOwn(index, name)).map(name => [name, [null, null]]);
-  return { found, copies, index: { ...index, ...Object.fromEntries(dropped), requires_safety_checker: false } };
+  const none = Object.fromEntries(dropped.map(name => [name, [null, null]]));
+  return { found, copies, index: { ...index, ...none, ...!options.safetyChecker && { requires_safety_checker: false } } };
+}
+
+/** Parts of a pipeline that are not taken along: a safety checker that nobody asked for, what serves no other part, what nothing uses. */
+function leftOut(folder: ModelFolder, index: Record<string, unknown>, { safetyChecker }: ConvertOptions): string[] {
+  const has = (name: string) => typeof (index[name] as unknown[] | undefined)?.[1] === 'string';
+  if (safetyChecker && !has('safety_checker')) throw new ModelFileError(`${folder.name}/model_index.json: safety_checker: there is none`);
+  const dropped = ['depth_estimator'];
+  if (!safetyChecker) dropped.push('safety_checker');
+  if (!safetyChecker && !has('image_encoder')) dropped.push('feature_extractor');
+  return dropped.filter(name => Object.hasOwn(index, name));
 }
 
 async function findNetwork(
@@ -153,7 +172,7 @@ async function writeNetwork(
   write: WriteFile, { subfolder, className, weights }: Network,
   { encoding, maxShardSize = Infinity, advance }: { encoding: Encoding; maxShardSize?: number; advance: (bytes: number) => void },
 ): Promise<void> {
-  const stem = (subfolder ? `${subfolder}/` : '') + (className.startsWith('CLIP') ? 'model' : 'diffusion_pytorch_model');
+  const stem = (subfolder ? `${subfolder}/` : '') + (OF_TRANSFORMERS.test(className) ? 'model' : 'diffusion_pytorch_model');
   const encoded = encodeAll(weights, encoding);
   const content = (part: EncodedWeight[]) => writeSafetensors(part.flatMap(({ tensors }) => tensors), metadataOf(part));
   const reported = weights.map(({ info }, i) => reporting(encoded[i], () => advance(info.byteLength)));

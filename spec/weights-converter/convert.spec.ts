@@ -1,19 +1,22 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
+import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import type { Model } from '../../lib/models/model.js';
+import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { torchShape } from '../../lib/weights/layouts.js';
 import { byteSize, readSafetensors, readSafetensorsHeader, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices } from '../support/backends.js';
+import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
@@ -121,7 +124,7 @@ describe('convertModel', () => {
   });
 });
 
-describeOnDevices('convertModel', () => {
+describeOnDevices('convertModel', device => {
   let root: string;
   let out: string;
   let files: Record<string, Uint8Array | string>;
@@ -173,6 +176,53 @@ describeOnDevices('convertModel', () => {
     const index = JSON.parse(readFileSync(join(out, 'model_index.json'), 'utf8'));
     assert.deepEqual(index.unet, ['diffusers', 'UNet2DConditionModel']);
     assert.deepEqual(index.safety_checker, [null, null]);
+  });
+
+  it('takes a safety checker along where it is asked for', async () => {
+    const checked = checkedModel(root);
+    await convertModel(checked, out, { safetyChecker: true, dtype: 'float32', verify: true });
+    const index = JSON.parse(readFileSync(join(out, 'model_index.json'), 'utf8'));
+    assert.deepEqual([index.safety_checker, index.feature_extractor].map(([, name]) => name), ['StableDiffusionSafetyChecker', 'CLIPFeatureExtractor']);
+    const [before, after] = await Promise.all([checked, out].map(source => DiffusionPipeline.fromPretrained(source, { device, safetyChecker: true })));
+    assert.deepEqual(after.featureExtractor!.config, before.featureExtractor!.config);
+    const [expected, actual] = [before, after].map(pipe => Object.entries(pipe.safetyChecker!.stateDict()).map(([name, value]) => [name, [...value.dataSync()]]));
+    assert.deepEqual(actual, expected);
+    [before, after].forEach(pipe => pipe.dispose());
+    await convertModel(checked, `${out}-without`);
+    assert.ok(!existsSync(join(`${out}-without`, 'safety_checker')) && !existsSync(join(`${out}-without`, 'feature_extractor')));
+    await assert.rejects(convertModel(DEMO_MODEL, `${out}-none`, { safetyChecker: true }), { message: `${DEMO_MODEL}/model_index.json: safety_checker: there is none` });
+  });
+
+  it('takes image encoders, by themselves and of pipelines, and T2I-Adapters', async () => {
+    const encoder = join(dirname(DEMO_IP_ADAPTER), 'image_encoder');
+    const layers = { channels: [8, 16], num_res_blocks: 1, downscale_factor: 2 };
+    const pipeline = join(root, 'with-encoder');
+    cpSync(DEMO_MODEL, pipeline, { recursive: true });
+    cpSync(encoder, join(pipeline, 'image_encoder'), { recursive: true });
+    mkdirSync(join(pipeline, 'feature_extractor'));
+    writeFileSync(join(pipeline, 'feature_extractor/preprocessor_config.json'), '{"size": 32}');
+    const index = JSON.parse(readFileSync(join(pipeline, 'model_index.json'), 'utf8'));
+    writeFileSync(join(pipeline, 'model_index.json'), JSON.stringify({
+      ...index, image_encoder: ['transformers', 'CLIPVisionModelWithProjection'], feature_extractor: ['transformers', 'CLIPImageProcessor'],
+    }));
+    const adapter = new MemoryFolder({
+      'config.json': JSON.stringify({ _class_name: 'T2IAdapter', ...layers }), 'diffusion_pytorch_model.safetensors': await torchWeights(new T2IAdapter(layers)),
+    });
+    const read = async (Class: unknown, source: string | MemoryFolder, subfolder?: string) => {
+      const model = await (Class as typeof UNet2DConditionModel).fromPretrained(source, { subfolder });
+      const values = Object.entries(model.stateDict()).map(([name, value]) => [name, [...value.dataSync()]]);
+      model.dispose();
+      return values;
+    };
+    for (const [Class, source, subfolder] of [
+      [CLIPVisionModelWithProjection, encoder], [CLIPVisionModelWithProjection, pipeline, 'image_encoder'], [T2IAdapter, adapter],
+    ] as const) {
+      await convertModel(source, `${out}-part`, { verify: true });
+      assert.deepEqual(await read(Class, `${out}-part`, subfolder), await read(Class, source, subfolder));
+      if (subfolder) assert.equal(readFileSync(join(`${out}-part`, 'feature_extractor/preprocessor_config.json'), 'utf8'), '{"size": 32}');
+      rmSync(`${out}-part`, { recursive: true });
+    }
+    assert.equal(adapter.openSources, 0);
   });
 
   it('converts its own folders again, to the same bytes', async () => {
