@@ -228,10 +228,11 @@ describeInBrowser('The page "Can your browser do this?"', function (this: Mocha.
     await page.getByRole('alert').getByText('Choose what to measure.').waitFor();
     await choose(['wasm'], PARTS);
     await page.getByRole('button', { name: 'Measure' }).press('Enter');
-    await page.locator('#doing').getByText('UNet').waitFor();
+    await page.locator('#rows tr').first().waitFor(); // the others take seconds yet
     await page.keyboard.press('Escape');
     await page.getByRole('status').getByText('Stopped').waitFor();
-    assert.equal(await page.locator('#rows tr').count(), PARTS.length - 1);
+    const rows = await page.locator('#rows tr').count();
+    assert.ok(rows > 0 && rows < PARTS.length, `${rows} rows`);
     assert.ok(await page.getByRole('button', { name: 'Measure' }).evaluate(button => button === document.activeElement));
 
     await choose(['wasm'], ['picture', 'matrixProduct']);
