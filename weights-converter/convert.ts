@@ -12,6 +12,7 @@ import type { OpenOptions } from '../lib/loading/open_options.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../lib/loading/weight_files.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
+import { CLIPImageProcessor } from '../lib/models/clip_image_processor.js';
 import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
 import { CLIPVisionModelWithProjection } from '../lib/models/clip_vision_model.js';
@@ -121,11 +122,11 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
   }
   const dropped = index ? leftOut(folder, index, options) : [];
   for (const [name, entry] of Object.entries(index ?? {})) {
-    const className = Array.isArray(entry) ? entry[1] : undefined;
-    if (typeof className !== 'string' || dropped.includes(name)) continue;
+    const className = classOf(entry);
+    if (className === undefined || dropped.includes(name)) continue;
     if (Object.hasOwn(networks, className)) parts.push([name, className as NetworkName]);
     else if (className.startsWith('CLIPTokenizer')) await copy(...CLIPTokenizer.fileNames.map(file => `${name}/${file}`));
-    else if (IMAGE_PROCESSOR.test(className)) await copy(`${name}/preprocessor_config.json`);
+    else if (IMAGE_PROCESSOR.test(className)) await copy(...CLIPImageProcessor.fileNames.map(file => `${name}/${file}`));
     else if (className.endsWith('Scheduler')) copies.push(`${name}/scheduler_config.json`);
     else throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);
   }
@@ -142,9 +143,15 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
   return { found, copies, index: { ...index, ...none, ...!options.safetyChecker && { requires_safety_checker: false } } };
 }
 
+/** The class that an entry of model_index.json names, if it names one: `[library, class]`. */
+function classOf(entry: unknown): string | undefined {
+  const className: unknown = Array.isArray(entry) ? entry[1] : undefined;
+  return typeof className === 'string' ? className : undefined;
+}
+
 /** Parts of a pipeline that are not taken along: a safety checker that nobody asked for, what serves no other part, what nothing uses. */
 function leftOut(folder: ModelFolder, index: Record<string, unknown>, { safetyChecker }: ConvertOptions): string[] {
-  const has = (name: string) => typeof (index[name] as unknown[] | undefined)?.[1] === 'string';
+  const has = (name: string) => classOf(index[name]) !== undefined;
   if (safetyChecker && !has('safety_checker')) throw new ModelFileError(`${folder.name}/model_index.json: safety_checker: there is none`);
   const dropped = ['depth_estimator'];
   if (!safetyChecker) dropped.push('safety_checker');

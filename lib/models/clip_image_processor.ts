@@ -49,6 +49,8 @@ const FILTERS: Record<number, ResizeFilter> = { 1: 'lanczos', 3: 'bicubic' };
  * Equals transformers' CLIPImageProcessor by Pillow; that by torchvision rounds one value of some hundreds otherwise.
  */
 export class CLIPImageProcessor {
+  /** What it is loaded from. */
+  static readonly fileNames = ['preprocessor_config.json'] as const;
   /** What `preprocessor_config.json` says, defaults filled in. */
   readonly config: Readonly<CLIPImageProcessorConfig>;
 
@@ -69,7 +71,8 @@ export class CLIPImageProcessor {
   static async fromPretrained(source: ModelSource, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPImageProcessor> {
     const { subfolder, ...hubOptions } = options;
     const folder = await openModelFolder(source, hubOptions);
-    const path = subfolder ? `${subfolder}/preprocessor_config.json` : 'preprocessor_config.json';
+    const [file] = CLIPImageProcessor.fileNames;
+    const path = subfolder ? `${subfolder}/${file}` : file;
     await folder.prefetch?.([path]);
     const config = await folder.readJson(path);
     if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);

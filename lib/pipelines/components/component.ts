@@ -96,7 +96,7 @@ export function imageProcessor(serves: readonly string[], subfolder = 'feature_e
     optional: true,
     serves,
     classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
-    files: () => [`${subfolder}/preprocessor_config.json`],
+    files: () => CLIPImageProcessor.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),
   };
 }
