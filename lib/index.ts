@@ -92,6 +92,7 @@ export type { AddedConditions, UNetConditions } from './models/unet_down_path.js
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
 export { Model } from './models/model.js';
 export type { LoadModelOptions as ModelFromPretrainedOptions } from './models/load_model.js';
+export type { SaveOptions } from './models/save_model.js';
 export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
 export * from './schedulers/index.js';
 

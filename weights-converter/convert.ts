@@ -1,15 +1,14 @@
-import { fileURLToPath } from 'node:url';
 import { BUNDLED_WORDS } from '../lib/checkpoints/bundled_words.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { packageVersion } from '../lib/core/package.js';
 import type { WeightFile } from '../lib/files/byte_source.js';
-import { FILE_LISTING } from '../lib/files/file_listing.js';
 import { LocalFolder } from '../lib/files/local_folder.js';
 import { ModelFileError, type ModelFolder, type ModelSource } from '../lib/files/model_folder.js';
+import { makeFolder, newFolderPath, type WriteFile } from '../lib/files/output_folder.js';
 import { openModelFolder } from '../lib/loading/open_model_folder.js';
 import type { OpenOptions } from '../lib/loading/open_options.js';
-import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../lib/loading/weight_files.js';
+import { closeWeightFiles, modelFiles, openWeightFiles, weightStem, type WeightFilesOptions } from '../lib/loading/weight_files.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
 import { CLIPImageProcessor } from '../lib/models/clip_image_processor.js';
@@ -24,20 +23,16 @@ import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { QUANTIZED } from '../lib/weights/quantized_weights.js';
-import { byteSize, writeSafetensors } from '../lib/weights/safetensors.js';
-import { encodings, type Encoding, type FloatName } from './dtypes.js';
-import { encodeWeight, type EncodedWeight } from './encode.js';
-import { fileSizes, makeFolder, type WriteFile } from './output_folder.js';
+import { reporting, sizeOfWeights, writeWeights, type ShardOptions } from '../lib/weights/write_weights.js';
+import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
 
-export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'> {
+export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
   /**
    * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets and ControlNets are in so
    * many bits, and all else is float16.
    */
-  dtype?: FloatName | 'int8' | 'int4';
-  /** Bytes that a file of weights may have; a model of more is written as several. A larger tensor has a file of its own. */
-  maxShardSize?: number;
+  dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
   safetyChecker?: boolean;
   /** Whether to read all weights again and compare every name, shape and value. */
@@ -52,8 +47,6 @@ const networks = {
 };
 type NetworkName = keyof typeof networks;
 
-/** Whose weights transformers names, and not diffusers. */
-const OF_TRANSFORMERS = /^(CLIP|StableDiffusionSafetyChecker)/;
 const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 
 /**
@@ -64,8 +57,7 @@ const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
  *   was written is not what `verify` reads.
  */
 export async function convertModel(source: ModelSource, out: string | URL, options: ConvertOptions = {}): Promise<void> {
-  const target = out instanceof URL ? fileURLToPath(out) : out;
-  if (typeof target !== 'string' || target === '') throw new TypeError(`out: got ${show(out)}, takes the path of a new folder`);
+  const target = newFolderPath('out', out);
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
   const encodingFor = encodings(options.dtype);
   const folder = await openModelFolder(source, options);
@@ -74,7 +66,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
     const { found, copies, index } = await planConversion(folder, options, opened);
     const weights = found.flatMap(network => network.weights);
     const size = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
-    const newSize = found.reduce((sum, { className, weights }) => sum + sizeOf(encodeAll(weights, encodingFor(className))), 0);
+    const newSize = found.reduce((sum, { className, weights }) => sum + sizeOfWeights(encodeAll(weights, encodingFor(className))), 0);
     let loaded = 0;
     const advance = (bytes: number) => {
       options.signal?.throwIfAborted();
@@ -90,7 +82,6 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
       }
       for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them
       if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
-      await write(FILE_LISTING, `${JSON.stringify(await fileSizes(folderSoFar), null, 2)}\n`);
     });
   } finally {
     await closeWeightFiles(opened);
@@ -175,38 +166,17 @@ async function findNetwork(
   return { subfolder, className: className as NetworkName, weights: await matchWeights(className, specs, files) };
 }
 
-async function writeNetwork(
+function writeNetwork(
   write: WriteFile, { subfolder, className, weights }: Network,
-  { encoding, maxShardSize = Infinity, advance }: { encoding: Encoding; maxShardSize?: number; advance: (bytes: number) => void },
+  { encoding, advance, ...options }: { encoding: Encoding; advance: (bytes: number) => void } & ShardOptions,
 ): Promise<void> {
-  const stem = (subfolder ? `${subfolder}/` : '') + (OF_TRANSFORMERS.test(className) ? 'model' : 'diffusion_pytorch_model');
   const encoded = encodeAll(weights, encoding);
-  const content = (part: EncodedWeight[]) => writeSafetensors(part.flatMap(({ tensors }) => tensors), metadataOf(part));
   const reported = weights.map(({ info }, i) => reporting(encoded[i], () => advance(info.byteLength)));
-  const shards = splitShards(reported, maxShardSize);
-  if (shards.length === 1) return write(`${stem}.safetensors`, content(reported));
-  const weightMap: Record<string, string> = {};
-  for (const [i, shard] of shards.entries()) {
-    const path = `${stem}-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    await write(path, content(shard));
-    for (const { name } of shard.flatMap(({ tensors }) => tensors)) weightMap[name] = path.slice(path.lastIndexOf('/') + 1);
-  }
-  const index = { metadata: { total_size: sizeOf(encoded) }, weight_map: weightMap };
-  await write(`${stem}.safetensors.index.json`, `${JSON.stringify(index, null, 2)}\n`);
+  return writeWeights(write, (subfolder ? `${subfolder}/` : '') + weightStem(className), reported, metadataOf, options);
 }
 
 function encodeAll(weights: readonly FoundWeight[], encoding: Encoding): EncodedWeight[] {
   return weights.map(weight => encodeWeight(weight, encoding));
-}
-
-/** The same, which says when its first tensor is there. */
-function reporting({ tensors: [first, ...others], groupSize }: EncodedWeight, done: () => void): EncodedWeight {
-  const bytes = async () => {
-    const made = await first.bytes();
-    done();
-    return made;
-  };
-  return { tensors: [{ ...first, bytes }, ...others], groupSize };
 }
 
 function metadataOf(part: readonly EncodedWeight[]): Record<string, string> {
@@ -215,29 +185,6 @@ function metadataOf(part: readonly EncodedWeight[]): Record<string, string> {
     format: 'tfjs', made_by: `tfjs-diffusers ${packageVersion()}`,
     ...groupSizes.length > 0 && { [QUANTIZED]: JSON.stringify(Object.fromEntries(groupSizes)) },
   };
-}
-
-function sizeOf(weights: readonly EncodedWeight[]): number {
-  return weights.reduce((sum, { tensors }) => tensors.reduce((sum, tensor) => sum + byteSize(tensor), sum), 0);
-}
-
-/** What belongs to a weight is in the same file. */
-function splitShards(weights: EncodedWeight[], maxSize: number): EncodedWeight[][] {
-  const shards: EncodedWeight[][] = [[]];
-  let size = 0;
-  for (const weight of weights) {
-    if (size > 0 && size + sizeOf([weight]) > maxSize) {
-      shards.push([]);
-      size = 0;
-    }
-    shards.at(-1)!.push(weight);
-    size += sizeOf([weight]);
-  }
-  return shards;
-}
-
-function number(i: number): string {
-  return String(i).padStart(5, '0');
 }
 
 async function readAll(folder: ModelFolder, path: string): Promise<Uint8Array> {

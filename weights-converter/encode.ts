@@ -1,17 +1,35 @@
 import { bytesOf } from '../lib/core/bytes_of.js';
-import { encodeFloat16 } from '../lib/core/float16.js';
+import { checkOneOf } from '../lib/core/checks.js';
+import { encodeFloat16, FLOAT_DTYPES, type FloatDtype } from '../lib/core/float16.js';
 import { matrixOf, type QuantizedMatrix } from '../lib/core/quantized.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
+import { convertDtype, FLOATS_IN_FILES } from '../lib/weights/convert_dtype.js';
 import { minimumsOf, scalesOf } from '../lib/weights/quantized_weights.js';
 import { readQuantized, widened } from '../lib/weights/read_quantized.js';
-import { decodeTensor, type Dtype, type TensorToWrite } from '../lib/weights/safetensors.js';
+import { decodeTensor, type Dtype } from '../lib/weights/safetensors.js';
 import { readWeight } from '../lib/weights/weight_reader.js';
-import { convertDtype, type Encoding } from './dtypes.js';
+import type { WeightToWrite } from '../lib/weights/write_weights.js';
 import { groupSizeOf, isQuantizable, quantize } from './quantize.js';
 
-/** A weight as it is to be written: one tensor, or with what belongs to it. */
-export interface EncodedWeight {
-  readonly tensors: readonly TensorToWrite[];
+/** In fewer bits: so many. */
+const BITS = { int8: 8, int4: 4 } as const;
+
+/** What a model's weights can become. */
+export type ConvertDtype = FloatDtype | keyof typeof BITS;
+
+/** What weights become: all of a float type; or those that can be of so many bits, and the others float16. Undefined: what they are. */
+export type Encoding = { readonly dtype: Dtype } | { readonly bits: 4 | 8 } | undefined;
+
+/** What the weights of a network of that class become. @throws RangeError for a name that is none. */
+export function encodings(name?: ConvertDtype): (className: string) => Encoding {
+  if (name === undefined) return () => undefined;
+  checkOneOf('dtype', name, [...FLOAT_DTYPES, ...Object.keys(BITS)]);
+  if (name !== 'int8' && name !== 'int4') return () => ({ dtype: FLOATS_IN_FILES[name] });
+  return className => /^(UNet|ControlNet)/.test(className) ? { bits: BITS[name] } : { dtype: 'F16' };
+}
+
+/** A weight as it is to be written. */
+export interface EncodedWeight extends WeightToWrite {
   /** How many numbers have a scale together, if it is in fewer bits. */
   readonly groupSize?: number;
 }

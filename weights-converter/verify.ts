@@ -2,8 +2,7 @@ import type { ModelFolder } from '../lib/files/model_folder.js';
 import { closeWeightFiles, openWeightFiles } from '../lib/loading/weight_files.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights, WeightsError } from '../lib/weights/load_weights.js';
-import type { Encoding } from './dtypes.js';
-import { encodeWeight } from './encode.js';
+import { encodeWeight, type Encoding } from './encode.js';
 
 /** A network of the source: its place, and where its weights are. */
 export interface Network {

@@ -4,6 +4,7 @@ import type { FloatDtype } from './float16.js';
 import { canCompile } from './graph.js';
 import { packings, type Operand } from './packed_tensor.js';
 import { Parameter, type LayerVariable, type ParameterChange, type ParameterLayout, type ParameterSpec } from './parameter.js';
+import { widen } from './precision.js';
 import { timed } from './profile.js';
 import type { StoredValue } from './stored_value.js';
 
@@ -104,6 +105,19 @@ export abstract class Block extends tf.layers.Layer {
   /** The parameter at `path`: the live value, not a copy. @throws RangeError if there is no such parameter. */
   getParameter(path: string): tf.Tensor {
     return this.findParameter(path).get();
+  }
+
+  /**
+   * The numbers of the parameter at `path` as they are used, float32 and in our layout, from wherever they are. Nothing changes its place.
+   * @throws RangeError if there is no such parameter.
+   */
+  async readParameter(path: string): Promise<Float32Array> {
+    const value = tf.tidy(() => widen(this.findParameter(path).peek()));
+    try {
+      return await value.data<'float32'>();
+    } finally {
+      value.dispose();
+    }
   }
 
   /** This block and every block below it. */

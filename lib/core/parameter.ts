@@ -9,10 +9,11 @@ import type { StoredValue } from './stored_value.js';
 /**
  * How a parameter lies in a torch checkpoint, relative to ours:
  * - `linear`: ours `[in, out]`, torch's `[out, in]`
+ * - `pointwise`: ours `[in, out]`, torch's `[out, in, 1, 1]`
  * - `conv`: ours `[height, width, in, out]`, torch's `[out, in, height, width]`
  * - `plain`: the same in both (norms, biases, embeddings)
  */
-export type ParameterLayout = 'linear' | 'conv' | 'plain';
+export type ParameterLayout = 'linear' | 'pointwise' | 'conv' | 'plain';
 
 /** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
 export interface ParameterSpec {
@@ -82,6 +83,12 @@ export class Parameter {
     const value = this.variable.read().clone();
     this.free();
     return value;
+  }
+
+  /** The value that is used, as a tensor of the caller's. What is on the device stays as it is. */
+  peek(): tf.Tensor {
+    if (!this.variable && !this.packed && !this.base && !this.stored) this.get(); // an initial value is drawn once
+    return this.variable?.read().clone() ?? this.make();
   }
 
   /** As `use`, for kernels that take packed values: as it lies packed, from now on if it is to be kept, and widened if it is changed. */

@@ -4,7 +4,7 @@ import { checkRelativePath, ModelFileError } from './model_folder.js';
 
 /**
  * The file in which a folder says what it has, `{ "unet/config.json": 1234, ... }`, with sizes in bytes: a web server is then asked for no
- * file that may be missing, which many answer with a page. The converter writes it.
+ * file that may be missing, which many answer with a page. Every folder that is written here has it.
  */
 export const FILE_LISTING = 'files.json';
 

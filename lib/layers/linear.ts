@@ -12,9 +12,11 @@ import { unpacked } from '../core/packed_tensor.js';
 export class Linear extends Block {
   static className = 'Linear';
 
-  constructor(readonly inFeatures: number, readonly outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
+  /** @param options `pointwise`: whether it is a convolution in torch. */
+  constructor(readonly inFeatures: number, readonly outFeatures: number, options: { bias?: boolean; pointwise?: boolean } = {}) {
     super();
-    this.addParameter('weight', [inFeatures, outFeatures], 'linear');
+    const { bias = true, pointwise = false } = options;
+    this.addParameter('weight', [inFeatures, outFeatures], pointwise ? 'pointwise' : 'linear');
     if (bias) this.addParameter('bias', [outFeatures]);
   }
 

@@ -57,7 +57,7 @@ export class ResnetBlock2D extends Block {
     if (tembChannels) this.timeEmbProj = this.add('time_emb_proj', new Linear(tembChannels, timeChannels));
     this.norm2 = this.add('norm2', new GroupNorm(groups, outChannels, epsilon));
     this.conv2 = this.add('conv2', new Conv2d(outChannels, outChannels));
-    if (inChannels !== outChannels) this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels));
+    if (inChannels !== outChannels) this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels, { pointwise: true }));
   }
 
   compute(x: tf.Tensor, temb?: tf.Tensor): tf.Tensor {

@@ -45,7 +45,7 @@ export class ResnetBlockCondNorm2D extends Block {
     this.norm2 = this.add('norm2', new AdaGroupNorm(tembChannels, midChannels, groups[1], epsilon));
     this.conv2 = this.add('conv2', new Conv2d(midChannels, outChannels));
     if (inChannels !== outChannels) {
-      this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels, { bias: false }));
+      this.convShortcut = this.add('conv_shortcut', new Linear(inChannels, outChannels, { bias: false, pointwise: true }));
     }
   }
 

@@ -13,6 +13,8 @@ export interface Transformer2DConfig {
   groups: number;
   crossAttentionDim: number;
   onlyCrossAttention?: boolean;
+  /** Whether its projections are linear layers in torch, and not convolutions. */
+  linearProjection?: boolean;
 }
 
 /**
@@ -29,13 +31,15 @@ export class Transformer2DModel extends Block {
   private readonly blocks: BasicTransformerBlock[];
   private readonly projOut: Linear;
 
-  constructor({ channels, heads, layers, groups, crossAttentionDim, onlyCrossAttention }: Transformer2DConfig) {
+  constructor(config: Transformer2DConfig) {
     super();
+    const { channels, heads, layers, groups, crossAttentionDim, onlyCrossAttention, linearProjection = false } = config;
+    const project = () => new Linear(channels, channels, { pointwise: !linearProjection });
     this.norm = this.add('norm', new GroupNorm(groups, channels, 1e-6));
-    this.projIn = this.add('proj_in', new Linear(channels, channels));
+    this.projIn = this.add('proj_in', project());
     this.blocks = this.addList('transformer_blocks', layers,
       () => new BasicTransformerBlock({ dim: channels, heads, crossAttentionDim, onlyCrossAttention }));
-    this.projOut = this.add('proj_out', new Linear(channels, channels));
+    this.projOut = this.add('proj_out', project());
   }
 
   /** @param images pictures to attend to besides, see Attention. */

@@ -16,6 +16,12 @@ export interface WeightFilesOptions {
 const diffusersNames = [{ stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'diffusion_pytorch_model', end: 'bin' }];
 const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytorch_model', end: 'bin' }];
 
+/** What a network's weights are called without the end: by transformers for its own classes and the safety checker, else by diffusers. */
+export function weightStem(className: string): string {
+  const [{ stem }] = /^(CLIP|StableDiffusionSafetyChecker)/.test(className) ? transformersNames : diffusersNames;
+  return stem;
+}
+
 /** All of them, safetensors first; of each kind the likely one of such a folder first, so that a server is hardly asked for the other. */
 function weightNames(subfolder = ''): typeof diffusersNames {
   const ofTransformers = /(^|\/)(text_encoder|image_encoder|safety_checker)/.test(subfolder);

@@ -88,8 +88,9 @@ export class AutoencoderKL extends PiecewiseAutoencoder<AutoencoderKLConfig> {
     }
     this.encoder = this.add('encoder', new Encoder(in_channels, 2 * latent_channels, shared));
     this.decoder = this.add('decoder', new Decoder(latent_channels, out_channels, shared));
-    if (use_quant_conv) this.quantConv = this.add('quant_conv', new Linear(2 * latent_channels, 2 * latent_channels));
-    if (use_post_quant_conv) this.postQuantConv = this.add('post_quant_conv', new Linear(latent_channels, latent_channels));
+    const convolve = (channels: number) => new Linear(channels, channels, { pointwise: true });
+    if (use_quant_conv) this.quantConv = this.add('quant_conv', convolve(2 * latent_channels));
+    if (use_post_quant_conv) this.postQuantConv = this.add('post_quant_conv', convolve(latent_channels));
   }
 
   /** How many pixels of the image, in height and in width, one latent stands for. */

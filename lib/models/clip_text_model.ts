@@ -57,6 +57,7 @@ export type CLIPTextModelOutput = {
  */
 export class CLIPTextModel extends Model<CLIPTextConfig> {
   static className = 'CLIPTextModel';
+  protected override readonly modelType = 'clip_text_model';
   private readonly tokenEmbedding: Embedding;
   private readonly positionEmbedding: Embedding;
   private readonly layers: CLIPEncoderLayer[];
@@ -117,6 +118,10 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
     const { eos_token_id } = this.config;
     const marks = eos_token_id === 2 ? ids : tf.equal(ids, tf.scalar(eos_token_id, 'int32'));
     return tf.argMax(tf.add(tf.mul(tf.cast(marks, 'float32'), tokens), tf.range(tokens - 1, -1, -1)), 1);
+  }
+
+  override get fileConfig(): Readonly<Record<string, unknown>> {
+    return { ...super.fileConfig, vocab_size: this.tokens };
   }
 
   /** How many tokens it knows, learned ones among them: their ids are below. */

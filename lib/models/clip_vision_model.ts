@@ -25,6 +25,7 @@ export type CLIPVisionModelOutput = {
  */
 export class CLIPVisionModelWithProjection extends Model<CLIPVisionConfig> {
   static className = 'CLIPVisionModelWithProjection';
+  protected override readonly modelType = 'clip_vision_model';
   private readonly visionModel: CLIPVisionTransformer;
   private readonly visualProjection: Linear;
 

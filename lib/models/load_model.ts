@@ -24,8 +24,10 @@ const OPTIONS = Object.keys({
 
 export type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
 
-/** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. */
-export async function loadModel<M extends Block>(Class: ModelClass<M>, source: ModelSource, options: LoadModelOptions): Promise<M> {
+/** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. Also gives that config. */
+export async function loadModel<M extends Block>(
+  Class: ModelClass<M>, source: ModelSource, options: LoadModelOptions,
+): Promise<{ model: M; config: object }> {
   checkOptionNames('fromPretrained', options, OPTIONS, { torch_dtype: 'dtype', torchDtype: 'dtype' });
   const given = await readConfig(Class, options);
   const folder = await openModelFolder(source, { ...options, config: given });
@@ -33,7 +35,8 @@ export async function loadModel<M extends Block>(Class: ModelClass<M>, source: M
   const subfolder = isAlone ? undefined : options.subfolder ?? await findInPipeline(folder, Class.className);
   options = { ...options, subfolder };
   if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
-  const model = new Class((given ?? await configIn(folder, subfolder, Class)) as never);
+  const config = given ?? await configIn(folder, subfolder, Class);
+  const model = new Class(config as never);
   const files = await openWeightFiles(folder, options);
   try {
     await ensureBackend();
@@ -41,7 +44,7 @@ export async function loadModel<M extends Block>(Class: ModelClass<M>, source: M
   } finally {
     await closeWeightFiles(files);
   }
-  return model;
+  return { model, config };
 }
 
 /** The config that is given, or read where it is said to be. */

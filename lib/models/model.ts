@@ -5,13 +5,17 @@ import type { ModelSource } from '../files/model_folder.js';
 import { type AttentionSlice, setAttentionSlice } from '../layers/multi_head_attention.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
 import { loadModel, type LoadModelOptions, type ModelClass } from './load_model.js';
+import { checkSaveOptions, modelPart, saveFolder, type SaveOptions } from './save_model.js';
 
 /** A whole network: a Block with the config that it was made from. */
 export abstract class Model<Config> extends Block {
   /** What `config.json` says, defaults filled in. */
   readonly config: Readonly<Config>;
   protected graphs?: GraphCache;
+  /** What transformers calls the architecture, of its own classes. */
+  protected readonly modelType?: string;
   private loadedAs: WeightDtype = 'float32';
+  private loadedFrom: object = {};
   private slice: AttentionSlice = null;
 
   constructor(config: Config) {
@@ -29,9 +33,35 @@ export abstract class Model<Config> extends Block {
   static async fromPretrained<M extends Model<unknown>>(
     this: ModelClass<M>, source: ModelSource, options: LoadModelOptions = {},
   ): Promise<M> {
-    const model = await loadModel(this, source, options);
+    const { model, config } = await loadModel(this, source, options);
     model.loadedAs = options.dtype ?? 'float32';
+    model.loadedFrom = config;
     return model;
+  }
+
+  /**
+   * Writes the network as a folder that diffusers or transformers loads, and `fromPretrained`: its config, and its weights as they are
+   * used, in torch's layout. In Node.
+   * @param folder a new or empty folder; nothing is there until all of it is.
+   * @throws WeightsError if the network has parameters that no such network has, as from an IP-Adapter; RangeError for a value that is
+   *   beyond `dtype`; Error if the folder cannot be written.
+   */
+  async savePretrained(folder: string | URL, options: SaveOptions = {}): Promise<void> {
+    checkSaveOptions(options);
+    await saveFolder(folder, [modelPart(this, '', options)], options);
+  }
+
+  /** What its `config.json` says: what that said which it was loaded from, and all that it is made by. */
+  get fileConfig(): Readonly<Record<string, unknown>> {
+    const className = this.getClassName();
+    const stated = Object.entries({ ...this.loadedFrom, ...this.config });
+    if (!this.modelType) {
+      const isWritten = ([key, value]: [string, unknown]) => key !== '_name_or_path' && !(key === '_diffusers_version' && value === null);
+      return { ...Object.fromEntries(stated.filter(isWritten)), _class_name: className };
+    }
+    const names = [...Object.keys(this.config as object), 'bos_token_id', 'pad_token_id'];
+    const known = stated.filter(([key]) => names.includes(key)); // transformers refuses 1 where it takes 1.0, which JSON here cannot say
+    return { ...Object.fromEntries(known), architectures: [className], model_type: this.modelType };
   }
 
   /**

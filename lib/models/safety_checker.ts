@@ -35,6 +35,7 @@ const CARE = 0.01;
  */
 export class StableDiffusionSafetyChecker extends Model<SafetyCheckerConfig> {
   static className = 'StableDiffusionSafetyChecker';
+  protected override readonly modelType = 'clip';
   private readonly visionModel: CLIPVisionTransformer;
   private readonly visualProjection: Linear;
 

@@ -6,6 +6,7 @@ import type { OpenOptions } from '../loading/open_options.js';
 import type { WeightDtype } from '../weights/weight_reader.js';
 import type { LoadModelOptions } from './load_model.js';
 import { Model } from './model.js';
+import type { SaveOptions } from './save_model.js';
 
 /** Several networks of a kind that are used as one. */
 export abstract class SeveralModels<M extends Model<unknown>> extends Model<object> {
@@ -17,6 +18,17 @@ export abstract class SeveralModels<M extends Model<unknown>> extends Model<obje
 
   override get weightDtype(): WeightDtype {
     return this.models[0].weightDtype;
+  }
+
+  /** Each of them, in their order. */
+  get members(): readonly M[] {
+    return this.models;
+  }
+
+  /** Writes each as a folder: `folder`, `folder_1`, `folder_2`, ... side by side, as diffusers does; see Model.savePretrained. */
+  override async savePretrained(folder: string | URL, options: SaveOptions = {}): Promise<void> {
+    const beside = (i: number) => i === 0 ? folder : folder instanceof URL ? new URL(`${folder.href}_${i}`) : `${folder}_${i}`;
+    for (const [i, model] of this.models.entries()) await model.savePretrained(beside(i), options);
   }
 
   // Each does these by itself, for its own graphs' sake.

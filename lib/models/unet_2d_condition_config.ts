@@ -26,6 +26,8 @@ export interface UNet2DConditionConfig {
   transformer_layers_per_block: number | Array<number | number[]>;
   /** The same of the way up, from the middle on; as on the way down if null. */
   reverse_transformer_layers_per_block: Array<number | number[]> | null;
+  /** Whether the projections around its transformers are linear layers in torch, and not convolutions: how checkpoints store them. */
+  use_linear_projection: boolean;
   /** Features of the text, where they are projected to cross_attention_dim. */
   encoder_hid_dim: number | null;
   encoder_hid_dim_type: string | null;
@@ -83,6 +85,7 @@ export const DOWN_KEYS: ConfigKeys<UNetDownConfig> = {
   norm_eps: real(1e-5),
   cross_attention_dim: whole(1280, { listable: true }),
   transformer_layers_per_block: whole(1, { ...LAYERS_PER_BLOCK, listable: true, nestable: true }),
+  use_linear_projection: flag(false),
   encoder_hid_dim: optional(whole(1)),
   encoder_hid_dim_type: optional(text('text_proj', { accepts: [null, 'text_proj'] })),
   attention_head_dim: whole(8, { listable: true }),

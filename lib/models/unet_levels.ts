@@ -131,7 +131,8 @@ function levelBlock(config: UNetDownConfig, { attention, sampling }: BlockKind, 
   const shared = { channels, groups: config.norm_num_groups!, crossAttentionDim, onlyCrossAttention };
   if (attention === 'transformer') {
     const heads = at(config.attention_head_dim, level);
-    return { sampling, attention: layer => new Transformer2DModel({ ...shared, heads, layers: layersAt(transformers, layer) }) };
+    const whole = { ...shared, heads, linearProjection: config.use_linear_projection };
+    return { sampling, attention: layer => new Transformer2DModel({ ...whole, layers: layersAt(transformers, layer) }) };
   }
   if (attention !== 'added') return { sampling };
   const heads = channels / addedHeadDim;

@@ -49,7 +49,7 @@ export class CLIPTokenizer {
   private readonly tokenizer: Tokenizer;
   private readonly addedTokens = new Map<number, AddedToken>();
   private splitters!: { asWritten: AddedTokenSplitter; normalized: AddedTokenSplitter };
-  /** The ids of a learned token of several vectors, by the first. */
+  /** The ids of a learned token of several vectors, `<cat>`, `<cat>_1`, `<cat>_2`, ..., by the first: also of one that a file has. */
   private readonly vectors = new Map<number, readonly number[]>();
 
   private constructor(
@@ -95,6 +95,23 @@ export class CLIPTokenizer {
     return CLIPTokenizer.fromFiles({ ...vocabulary, ...added }, await json('tokenizer_config.json'));
   }
 
+  /** The files that transformers and `fromPretrained` read it from, learned words among them: their texts, by their names. */
+  toFiles(): Record<string, string> {
+    const { vocabulary: { vocab, merges }, addedTokens, modelMaxLength, unkToken } = this;
+    const written = ({ id, ...token }: AddedToken) => [id, token] as const;
+    const contentOf = (id: number) => addedTokens.get(id)!.content;
+    const config = {
+      tokenizer_class: 'CLIPTokenizer', model_max_length: modelMaxLength,
+      bos_token: contentOf(this.bosTokenId), eos_token: contentOf(this.eosTokenId), pad_token: contentOf(this.padTokenId),
+      unk_token: unkToken.content, added_tokens_decoder: Object.fromEntries([...addedTokens.values()].map(written)),
+    };
+    return {
+      'vocab.json': JSON.stringify(Object.fromEntries(vocab)),
+      'merges.txt': ['#version: 0.2', ...merges.map(pair => pair.join(' ')), ''].join('\n'),
+      'tokenizer_config.json': `${JSON.stringify(config, null, 2)}\n`,
+    };
+  }
+
   /** Ids of each text: the beginning, the text, the end, and the padding. */
   encode(texts: string | readonly string[], options: EncodeOptions = {}): number[][] {
     const { maxLength = this.modelMaxLength, padding = true, truncation = true } = options;
@@ -133,7 +150,6 @@ export class CLIPTokenizer {
    */
   addToken(token: string, ids: readonly number[]): void {
     this.add(this.newTokens(token, ids));
-    if (ids.length > 1) this.vectors.set(ids[0], ids);
   }
 
   /** What `addToken` would add. @throws RangeError for a token or an id that it knows already. */
@@ -165,6 +181,12 @@ export class CLIPTokenizer {
   private add(tokens: AddedToken[]): void {
     for (const token of tokens) this.addedTokens.set(token.id, token);
     const all = [...this.addedTokens.values()];
+    const idOf = new Map(all.map(({ content, id }) => [content, id]));
+    for (const { content, id } of all) {
+      const ids = [id];
+      for (let next; (next = idOf.get(`${content}_${ids.length}`)) !== undefined;) ids.push(next);
+      if (ids.length > 1) this.vectors.set(id, ids);
+    }
     this.splitters = {
       asWritten: new AddedTokenSplitter(all.filter(token => !token.normalized)),
       normalized: new AddedTokenSplitter(all.filter(token => token.normalized), content => this.tokenizer.normalizer!(content)),

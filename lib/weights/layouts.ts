@@ -8,10 +8,11 @@ export function fileLayout(metadata: Record<string, string>): FileLayout {
   return metadata.format === 'tfjs' ? 'tfjs' : 'torch';
 }
 
-/** The shape that torch gives a parameter: linear `[out, in]`, conv `[out, in, height, width]`. */
+/** The shape that torch gives a parameter: linear `[out, in]`, pointwise `[out, in, 1, 1]`, conv `[out, in, height, width]`. */
 export function torchShape({ shape, layout }: ParameterSpec): readonly number[] {
   switch (layout) {
     case 'linear': return [shape[1], shape[0]];
+    case 'pointwise': return [shape[1], shape[0], 1, 1];
     case 'conv': return [shape[3], shape[2], shape[0], shape[1]];
     case 'plain': return shape;
   }
@@ -39,6 +40,16 @@ export function torchToTfjs(bytes: Uint8Array, elementSize: number, shape: reado
   const [outputs, inputs, height = 1, width = 1] = shape;
   const out = new Uint8Array(bytes.length);
   transpose(elements(bytes, elementSize), elements(out, elementSize), outputs, inputs, height * width);
+  return out;
+}
+
+/** Turns our order into torch's, as `torchToTfjs` does the other way. @param shape ours. */
+export function tfjsToTorch(bytes: Uint8Array, elementSize: number, shape: readonly number[], layout: ParameterLayout): Uint8Array {
+  if (layout === 'plain') return bytes;
+  const [inputs, outputs] = shape.slice(-2);
+  const taps = shape.slice(0, -2).reduce((product, size) => product * size, 1);
+  const out = new Uint8Array(bytes.length);
+  transpose(elements(bytes, elementSize), elements(out, elementSize), taps, inputs, outputs); // all axes exchanged, as there
   return out;
 }
 

@@ -53,7 +53,7 @@ async function torchFolder({ unet, vae, textEncoder }: StableDiffusionComponents
     const tensors = [...network.parameterSpecs()].map(([key, spec]) => ({
       name: key, dtype: 'F32' as const, shape: torchShape(spec),
       bytes: () => {
-        const value = values[key].transpose({ linear: [1, 0], conv: [3, 2, 0, 1], plain: undefined }[spec.layout] ?? [...spec.shape.keys()]);
+        const value = values[key].transpose({ linear: [1, 0], pointwise: [1, 0], conv: [3, 2, 0, 1], plain: undefined }[spec.layout] ?? [...spec.shape.keys()]);
         const bytes = new Uint8Array(value.dataSync<'float32'>().slice().buffer);
         value.dispose();
         return bytes;

@@ -5,10 +5,12 @@ import type { Profile } from '../../core/profile.js';
 import { spareMemory } from '../../core/spare_memory.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import { Model } from '../../models/model.js';
+import type { SaveOptions } from '../../models/save_model.js';
 import { currentDevice, resumeDevice, useDevice, type Device } from '../../runtime/devices.js';
 import { followCompilation, followPreparation, type CompileOptions } from '../run/compilation.js';
 import { denoise, type DenoisingOptions, type DenoisingStart } from '../run/denoise.js';
 import { loadPipeline, type FromPretrainedOptions } from '../components/load_components.js';
+import { savePipeline } from '../components/save_components.js';
 import { whichAreOn, type MemorySaver } from '../run/out_of_memory.js';
 import { profileComponents } from '../run/profile_pipeline.js';
 import type { ProgressBarConfig } from '../run/progress_bar.js';
@@ -65,6 +67,28 @@ export abstract class DiffusionPipeline {
   static fromSingleFile(file: string | URL, options?: FromPretrainedOptions): Promise<UsualPipeline>;
   static fromSingleFile(file: string | URL, options?: FromPretrainedOptions<object>): Promise<DiffusionPipeline> {
     return DiffusionPipeline.fromPretrained.call(this as never, file, options);
+  }
+
+  /**
+   * A pipeline of this class, of another one's components: both then share the networks. Components that are passed in are taken instead.
+   * `AutoPipelineForImage2Image.fromPipe` and its like find the class.
+   */
+  static fromPipe<P extends DiffusionPipeline>(
+    this: PipelineClass<P>, pipe: DiffusionPipeline, components: Partial<P['components']> = {},
+  ): P {
+    return new this({ ...pipe.components, ...components } as never);
+  }
+
+  /**
+   * Writes the pipeline as a folder that diffusers loads, and `fromPretrained`: its weights as they are used, in torch's layout, with the
+   * LoRAs that act merged into them, the words that it learned, and the scheduler that it has. In Node. A model that was not changed is
+   * written by `convertModel`, without loading it, in the layout that loads fastest here.
+   * @param folder a new or empty folder; nothing is there until all of it is.
+   * @throws WeightsError while an IP-Adapter is loaded; RangeError for a value that is beyond `dtype`; Error if the folder cannot be
+   *   written.
+   */
+  async savePretrained(folder: string | URL, options: SaveOptions = {}): Promise<void> {
+    await this.running(() => savePipeline(this.constructor as PipelineClass, this.components, folder, options));
   }
 
   /**

@@ -5,9 +5,10 @@ import { modelFiles, type WeightFilesOptions } from '../../loading/weight_files.
 import type { LoadModelOptions } from '../../models/load_model.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
 import type { Model } from '../../models/model.js';
-import { subfoldersOf } from '../../models/several_models.js';
+import { jsonFile, modelPart, textFile, type FolderPart, type SaveOptions } from '../../models/save_model.js';
+import { SeveralModels, subfoldersOf } from '../../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
-import type { Scheduler } from '../../schedulers/scheduler.js';
+import type { Scheduler, SchedulerClass } from '../../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
 
 /** Where a component is, of which class, and how it is wanted. */
@@ -29,6 +30,10 @@ export interface Component<T> {
   /** All files that `load` reads, as far as they exist. */
   files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
   load(place: ComponentPlace): Promise<T>;
+  /** What model_index.json says of it, by key; `value` is undefined where a pipeline is without it. */
+  entries(value?: T): Record<string, unknown>;
+  /** What is to be written of it. @throws WeightsError for a network that cannot be. */
+  parts(value: T, options: SaveOptions): readonly FolderPart[];
   /** Whether a pipeline can be without it. */
   readonly optional?: boolean;
   /** Whether it is not loaded unless the option of its name is true. */
@@ -47,7 +52,16 @@ export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model
     classNames: () => [...byName.keys()],
     files: ({ folder, subfolder, options }) => modelFiles(folder, { ...options, subfolder }),
     load: ({ folder, subfolder, className, options }) => byName.get(className)!.fromPretrained(folder, { ...options, subfolder }),
+    entries: value => entry(subfolder, (value as Model<unknown> | undefined)?.getClassName()),
+    parts: (value, options) => [modelPart(value as Model<object>, subfolder, options)],
   };
+}
+
+/** What model_index.json says of a class: of which library it is, of which name; or that there is none. */
+function entry(subfolder: string, className?: string): Record<string, unknown> {
+  if (className === undefined) return { [subfolder]: [null, null] };
+  const library = className.startsWith('CLIP') ? 'transformers' : className.endsWith('SafetyChecker') ? 'stable_diffusion' : 'diffusers';
+  return { [subfolder]: [library, className] };
 }
 
 /** A network, or several as one, which lie side by side as diffusers saves them: in `subfolder`, `subfolder_1`, ... */
@@ -60,6 +74,10 @@ export function oneOrSeveral<M>(
     async files(place) {
       const each = place.className === One.className ? [subfolder] : await subfoldersOf(place.folder, subfolder);
       return (await Promise.all(each.map(subfolder => either.files({ ...place, subfolder })))).flat();
+    },
+    parts: (value, options) => {
+      const members = value instanceof SeveralModels ? value.members as ReadonlyArray<Model<object>> : [value as unknown as Model<object>];
+      return members.map((model, i) => modelPart(model, i === 0 ? subfolder : `${subfolder}_${i}`, options));
     },
   };
 }
@@ -76,7 +94,14 @@ export function scheduler(subfolder = 'scheduler'): Component<Scheduler> {
       if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
       return schedulerClass(className).fromConfig(config);
     },
+    entries: value => entry(subfolder, value && (value.constructor as unknown as SchedulerClass).className),
+    parts: ({ config }) => [jsonFile(path, Object.fromEntries(Object.entries(config).filter(isWritten)))],
   };
+}
+
+/** Whether an option of a scheduler is written: no note of ours, and no infinite number, which JSON has none for and is the default. */
+function isWritten([key, value]: [string, unknown]): boolean {
+  return key !== '_use_default_values' && !(typeof value === 'number' && !Number.isFinite(value));
 }
 
 /** CLIP's tokenizer. */
@@ -86,6 +111,8 @@ export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
     classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
     files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
+    entries: value => entry(subfolder, value && 'CLIPTokenizer'),
+    parts: tokenizer => Object.entries(tokenizer.toFiles()).map(([file, content]) => textFile(`${subfolder}/${file}`, content)),
   };
 }
 
@@ -98,12 +125,19 @@ export function imageProcessor(serves: readonly string[], subfolder = 'feature_e
     classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
     files: () => CLIPImageProcessor.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),
+    entries: value => entry(subfolder, value && 'CLIPImageProcessor'),
+    parts: ({ config }) => CLIPImageProcessor.fileNames.map(file => (
+      jsonFile(`${subfolder}/${file}`, { ...config, image_processor_type: 'CLIPImageProcessor' })
+    )),
   };
 }
 
-/** What the pipeline itself was told: a value in model_index.json. */
-export function flag(key: string): Component<boolean | undefined> {
-  return setting(key, value => typeof value === 'boolean', 'true or false');
+/** What the pipeline itself was told: a value in model_index.json. @param usual a value that is not written. */
+export function flag(key: string, usual?: boolean): Component<boolean | undefined> {
+  return {
+    ...setting(key, value => typeof value === 'boolean', 'true or false'),
+    entries: value => value === undefined || value === usual ? {} : { [key]: value }, // relatives in diffusers have no such option
+  };
 }
 
 /** The same, of a whole number. */
@@ -121,6 +155,8 @@ function setting<T>(key: string, fits: (value: unknown) => boolean, takes: strin
       if (!fits(value)) throw new ModelFileError(`${folder.name}/model_index.json: ${key}: got ${show(value)}, takes ${takes}`);
       return value as T;
     },
+    entries: value => value === undefined ? {} : { [key]: value },
+    parts: () => [],
   };
 }
 

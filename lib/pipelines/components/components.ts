@@ -40,6 +40,8 @@ export interface StableDiffusionComponents extends ImageComponents {
   safetyChecker?: StableDiffusionSafetyChecker;
 }
 
+const checker = network('safety_checker', StableDiffusionSafetyChecker);
+
 export const stableDiffusion: Family<StableDiffusionComponents> = {
   components: {
     scheduler: scheduler(),
@@ -48,7 +50,10 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
     unet: network('unet', UNet2DConditionModel),
     vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
     ...images,
-    safetyChecker: { ...network('safety_checker', StableDiffusionSafetyChecker), optional: true, onlyIfAsked: true },
+    safetyChecker: {
+      ...checker, optional: true, onlyIfAsked: true,
+      entries: value => ({ ...checker.entries(value), requires_safety_checker: value !== undefined }),
+    },
   },
   async takeExtras(components, folder, given) {
     if (given.textEncoder || given.tokenizer || !await folder.has(BUNDLED_WORDS)) return; // what is given stays as it is
@@ -124,7 +129,7 @@ export const stableDiffusionXL: Family<StableDiffusionXLComponents> = {
     vae: upcast(network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny)),
     ...images,
     forceZerosForEmptyPrompt: flag('force_zeros_for_empty_prompt'),
-    requiresAestheticsScore: flag('requires_aesthetics_score'),
+    requiresAestheticsScore: flag('requires_aesthetics_score', false),
   },
 };
 
@@ -149,5 +154,5 @@ export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents
 }
 
 export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
-  components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit') },
+  components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit', false) },
 };

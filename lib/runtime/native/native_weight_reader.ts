@@ -15,7 +15,7 @@ import { SeenFile } from './seen_file.js';
 const TF_TYPES: Partial<Record<Dtype, number>> = { F64: TF.DOUBLE, F32: TF.FLOAT, F16: TF.HALF, BF16: TF.BFLOAT16 };
 
 /** Torch's axes in our order. */
-const AXES = { plain: undefined, linear: [1, 0], conv: [2, 3, 1, 0] };
+const AXES = { plain: undefined, linear: [1, 0], pointwise: [1, 0], conv: [2, 3, 1, 0] };
 
 /** Pages of a mapped file count as the process's memory until it is unmapped: what is only converted is mapped anew after so many bytes. */
 const WINDOW = 64 * 2 ** 20;
@@ -101,7 +101,7 @@ export class NativeWeightReader implements WeightReader {
   /** Bytes of the file to what is wanted of them; what lies between is freed as it goes. */
   private toWanted(scope: Scope, { spec, info, layout }: FoundWeight, bytes: Metadata): Metadata {
     const axes = layout === 'tfjs' ? undefined : AXES[spec.layout];
-    const shape = axes ? torchShape(spec) : spec.shape;
+    const shape = axes ? torchShape(spec).slice(0, axes.length) : spec.shape; // no axes of 1
     let x = bytes;
     const then = (next: Metadata) => {
       if (next !== x) scope.free(x);

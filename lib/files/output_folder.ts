@@ -2,13 +2,24 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
-import { formatBytes } from '../lib/core/format.js';
+import { fileURLToPath } from 'node:url';
+import { show } from '../core/checks.js';
+import { formatBytes } from '../core/format.js';
+import { FILE_LISTING } from './file_listing.js';
 
 /** Writes a file below the folder that is being made. */
 export type WriteFile = (path: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) => Promise<void>;
 
+/** The path of a folder that is to be made. @throws TypeError for what is none. @param name what the error calls it. */
+export function newFolderPath(name: string, folder: string | URL): string {
+  const path = folder instanceof URL ? fileURLToPath(folder) : folder;
+  if (typeof path !== 'string' || path === '') throw new TypeError(`${name}: got ${show(path)}, takes the path of a new folder`);
+  return path;
+}
+
 /**
- * Makes the folder `out` with what `work` writes, all or nothing: it is written beside and renamed when all of it is on the disk.
+ * Makes the folder `out` with what `work` writes and a listing of that, all or nothing: it is written beside and renamed when all of it is
+ * on the disk.
  * @param bytes how much is to be written, about.
  * @param work also gets the place of the unfinished folder, `<out>.<random>.part`. A killed process leaves it, for the user to delete.
  * @throws Error if `out` exists and is not empty, or cannot be written.
@@ -32,6 +43,7 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
     const { bavail, bsize } = await statfs(part);
     if (bytes > bavail * bsize) throw noSpace(out, `it takes ${formatBytes(bytes)}, ${formatBytes(bavail * bsize)} are free`);
     await work(write, part);
+    await write(FILE_LISTING, `${JSON.stringify(await fileSizes(part), null, 2)}\n`);
     await rename(part, out);
   } catch (error) {
     await rm(part, { recursive: true, force: true }).catch(() => undefined);
@@ -43,7 +55,7 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
 }
 
 /** Bytes of all files below a folder, by their paths in it with forward slashes, in order. */
-export async function fileSizes(folder: string): Promise<Record<string, number>> {
+async function fileSizes(folder: string): Promise<Record<string, number>> {
   const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter(entry => entry.isFile());
   const paths = files.map(({ parentPath, name }) => relative(folder, join(parentPath, name)).split(sep).join('/')).sort();
   return Object.fromEntries(await Promise.all(paths.map(async path => [path, (await stat(join(folder, path))).size] as const)));
