@@ -53,6 +53,7 @@ export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weight
 export type { ImageInput } from './pipelines/inputs/image_input.js';
 export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/base/image_prompt_pipeline.js';
 export type { ImagePrompt, ImagePromptOptions } from './pipelines/inputs/image_prompt_options.js';
+export type { PerturbedAttentionOptions } from './pipelines/inputs/perturbed_attention.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/base/adaptable_pipeline.js';
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
 export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/inputs/generate_options.js';
@@ -87,7 +88,7 @@ export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
 export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
-export { UNet2DConditionModel, type UNetAdditions } from './models/unet_2d_condition_model.js';
+export { UNet2DConditionModel, type PerturbedAttention, type UNetAdditions } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
 export { Model } from './models/model.js';
@@ -133,7 +134,7 @@ export { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Pa
 export type { StoredValue } from './core/stored_value.js';
 export { gelu, geluTanh, mish, quickGelu, silu, type Activation } from './layers/activations.js';
 export { AddedKVAttention, type AddedKVAttentionConfig } from './layers/added_kv_attention.js';
-export { Attention, SpatialAttention, type AttentionConfig } from './layers/attention.js';
+export { Attention, SpatialAttention, type AttentionConditions, type AttentionConfig, type AttentionInputs } from './layers/attention.js';
 export { BasicTransformerBlock, type BasicTransformerBlockConfig } from './layers/basic_transformer_block.js';
 export { Conv2d, type Conv2dOptions, type Padding } from './layers/conv2d.js';
 export { Downsample2D } from './layers/downsample_2d.js';

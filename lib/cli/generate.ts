@@ -89,13 +89,14 @@ async function lead(pipe: StableDiffusionPipeline, source: string, options: Gene
 /** Makes and saves the pictures of one of the prompts. */
 async function draw(pipe: StableDiffusionPipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
   const { prompts, count, start, options } = task;
-  const { numImages, negativePrompt, steps, guidanceScale, height, width, output, quiet } = options;
+  const { numImages, negativePrompt, steps, guidanceScale, pagScale, pagLayers, height, width, output, quiet } = options;
   const [prompt, first] = [prompts[index], index * numImages];
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
   const settings = {
-    ...start, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width, numImagesPerPrompt: numImages, generator, signal,
+    ...start, negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers, height, width,
+    numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
   const pictures = images.map((image, k): Picture => ({

@@ -20,6 +20,8 @@ export interface GenerateCommandOptions {
   steps?: number;
   guidanceScale?: number;
   negativePrompt?: string;
+  pagScale?: number;
+  pagLayers?: string[];
   image?: string;
   mask?: string;
   strength?: number;
@@ -91,6 +93,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
+  if (given.pagLayers && given.pagScale === undefined) throw new UsageError('--pag-layers: takes --pag-scale too');
   const { controlnet, controlImage, canny, controlnetScale, ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
   checkTogether('--controlnet', '--control-image', {
     '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale,

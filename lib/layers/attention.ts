@@ -22,11 +22,28 @@ export interface AttentionConfig {
   contextNorm?: boolean;
 }
 
+/** What attentions of a UNet are told besides the text. */
+export interface AttentionConditions {
+  /** Pictures to attend to besides, where there are IP-Adapters. */
+  readonly images?: ScaledImagePrompts;
+  /** In which self-attentions the last samples do not attend, and how many do not (perturbed-attention guidance, arXiv:2403.17377). */
+  readonly perturbed?: { readonly attentions: ReadonlySet<Attention>; readonly samples: number };
+}
+
+/** What one attention is told besides its context. */
+export interface AttentionInputs extends Pick<AttentionConditions, 'images'> {
+  /** How many of the last samples do not attend: each of their tokens keeps its own value. Of self-attention alone. */
+  readonly perturbed?: number;
+  /** Added to the result. */
+  readonly addend?: Addend;
+}
+
 /**
  * Multi-head attention.
  * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
  * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`, and `norm_cross` with contextNorm; of IP-Adapters below `processor`.
- * Equals diffusers' Attention with AttnProcessor2_0, or with IPAdapterAttnProcessor2_0.
+ * Equals diffusers' Attention with AttnProcessor2_0, IPAdapterAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0 or
+ * PAGCFGIdentitySelfAttnProcessor2_0.
  */
 export class Attention extends MultiHeadAttention {
   static className = 'Attention';
@@ -61,16 +78,22 @@ export class Attention extends MultiHeadAttention {
     this.ipAdapters = adapters && this.add('processor', adapters);
   }
 
-  /**
-   * @param images pictures to attend to besides, where there are IP-Adapters.
-   * @param addend added to the result.
-   */
-  compute(x: tf.Tensor, context: tf.Tensor = x, images?: ScaledImagePrompts, addend?: Addend): tf.Tensor {
+  compute(x: tf.Tensor, context: tf.Tensor = x, { images, perturbed = 0, addend }: AttentionInputs = {}): tf.Tensor {
+    if (perturbed > 0) return this.toOut.forward(this.attendButLast(x, perturbed), addend);
     const query = this.toQ.forward(x);
     const normed = this.normCross?.forward(context) ?? context;
     const attended = this.attend(query, this.toK.forward(normed), this.toV.forward(normed));
     const added = images && this.ipAdapters?.forward(query, images);
     return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended, addend);
+  }
+
+  /** Attention of the samples to themselves; of the last ones the values. */
+  private attendButLast(x: tf.Tensor, perturbed: number): tf.Tensor {
+    const [batch] = x.shape;
+    const value = this.toV.forward(x);
+    const [attending, values] = [x, value].map(each => tf.slice(each, 0, batch - perturbed));
+    const attended = this.attend(this.toQ.forward(attending), this.toK.forward(attending), values);
+    return tf.concat([attended, tf.slice(value, batch - perturbed)]);
   }
 }
 
@@ -92,6 +115,6 @@ export class SpatialAttention extends Attention {
   override compute(x: tf.Tensor): tf.Tensor {
     const [batch, height, width, channels] = x.shape;
     const tokens = tf.reshape(this.groupNorm.forward(x), [batch, height * width, channels]);
-    return tf.reshape(super.compute(tokens, undefined, undefined, () => x), x.shape);
+    return tf.reshape(super.compute(tokens, undefined, { addend: () => x }), x.shape);
   }
 }

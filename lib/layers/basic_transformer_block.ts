@@ -1,9 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import type { Addend } from '../core/kernels.js';
-import { Attention } from './attention.js';
+import { Attention, type AttentionConditions } from './attention.js';
 import { FeedForward } from './feed_forward.js';
-import type { ScaledImagePrompts } from './ip_adapter_attention.js';
 import { LayerNorm } from './layer_norm.js';
 import { matchTokens, type TokenMergingOptions } from './token_merging.js';
 
@@ -30,13 +29,14 @@ export class BasicTransformerBlock extends Block {
   /** Which layers see tokens merged, where any do. */
   merging: Required<TokenMergingOptions> | null = null;
   private readonly norm1: LayerNorm;
-  private readonly attn1: Attention;
+  /** To the image, unless onlyCrossAttention. */
+  readonly attn1: Attention;
   private readonly norm2: LayerNorm;
   /** To the text. */
   readonly attn2: Attention;
   private readonly norm3: LayerNorm;
   private readonly ff: FeedForward;
-  private readonly onlyCrossAttention: boolean;
+  readonly onlyCrossAttention: boolean;
 
   constructor({ dim, heads, crossAttentionDim, onlyCrossAttention = false }: BasicTransformerBlockConfig) {
     super();
@@ -51,15 +51,17 @@ export class BasicTransformerBlock extends Block {
 
   /**
    * @param size height and width of the image that the tokens are of, by which they can be merged.
-   * @param images pictures that attn2 attends to besides.
    */
-  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number], images?: ScaledImagePrompts): tf.Tensor {
+  compute(
+    x: tf.Tensor, encoderHiddenStates: tf.Tensor, size?: readonly [number, number], { images, perturbed }: AttentionConditions = {},
+  ): tf.Tensor {
     const { merging } = this;
     const match = merging && size && Math.min(...size) > 1 ? matchTokens(x, size, merging.ratio) : undefined;
     const context = this.onlyCrossAttention ? encoderHiddenStates : undefined;
+    const samples = perturbed?.attentions.has(this.attn1) ? perturbed.samples : 0;
     const sublayers: Sublayer[] = [
-      [merging?.mergeAttn, this.norm1, (tokens, addend) => this.attn1.forward(tokens, context, undefined, addend)],
-      [merging?.mergeCrossattn, this.norm2, (tokens, addend) => this.attn2.forward(tokens, encoderHiddenStates, images, addend)],
+      [merging?.mergeAttn, this.norm1, (tokens, addend) => this.attn1.forward(tokens, context, { perturbed: samples, addend })],
+      [merging?.mergeCrossattn, this.norm2, (tokens, addend) => this.attn2.forward(tokens, encoderHiddenStates, { images, addend })],
       [merging?.mergeMlp, this.norm3, (tokens, addend) => this.ff.forward(tokens, addend)],
     ];
     return sublayers.reduce((state, [merges, norm, layer]) => {

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { follow } from '../core/sequence.js';
+import type { AttentionConditions } from './attention.js';
 import { BasicTransformerBlock } from './basic_transformer_block.js';
 import { GroupNorm } from './group_norm.js';
-import type { ScaledImagePrompts } from './ip_adapter_attention.js';
 import { Linear } from './linear.js';
 
 export interface Transformer2DConfig {
@@ -42,12 +42,11 @@ export class Transformer2DModel extends Block {
     this.projOut = this.add('proj_out', project());
   }
 
-  /** @param images pictures to attend to besides, see Attention. */
-  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, images?: ScaledImagePrompts): tf.Tensor {
+  compute(x: tf.Tensor, encoderHiddenStates: tf.Tensor, conditions?: AttentionConditions): tf.Tensor {
     const [batch, height, width, channels] = x.shape;
     const tokens = tf.reshape(this.projIn.forward(this.norm.forward(x)), [batch, height * width, channels]);
     const size = [height, width!] as const;
-    const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, size, images)));
+    const transformed = follow(tokens, this.blocks.map(block => state => block.forward(state, encoderHiddenStates, size, conditions)));
     return tf.reshape(this.projOut.forward(transformed, () => x), x.shape);
   }
 }

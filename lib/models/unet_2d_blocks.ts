@@ -4,9 +4,9 @@ import { checkShape } from '../core/checks.js';
 import { narrow } from '../core/precision.js';
 import { follow, type Step } from '../core/sequence.js';
 import type { AddedKVAttention } from '../layers/added_kv_attention.js';
+import type { AttentionConditions } from '../layers/attention.js';
 import type { Padding } from '../layers/conv2d.js';
 import { Downsample2D } from '../layers/downsample_2d.js';
-import type { ScaledImagePrompts } from '../layers/ip_adapter_attention.js';
 import { ResnetBlock2D, type ResnetBlock2DConfig } from '../layers/resnet_block_2d.js';
 import { Transformer2DModel } from '../layers/transformer_2d.js';
 import { Upsample2D } from '../layers/upsample_2d.js';
@@ -21,13 +21,11 @@ export interface UNetBlockConfig extends Omit<ResnetBlock2DConfig, 'inChannels' 
 }
 
 /** What all blocks are told besides the image. */
-export interface BlockConditions {
+export interface BlockConditions extends AttentionConditions {
   /** The time, and what is added to it, activated where resnets want it so: `[batch or 1, tembChannels]`. */
   readonly temb: tf.Tensor;
   /** `[batch, tokens, cross_attention_dim]` */
   readonly encoderHiddenStates: tf.Tensor;
-  /** Pictures to attend to besides, where there are IP-Adapters. */
-  readonly images?: ScaledImagePrompts;
 }
 
 /** A resnet, and what follows it. */
@@ -36,10 +34,10 @@ interface Layer {
   readonly attention?: TextAttention;
 }
 
-const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates, images }: BlockConditions): Step[] => [
+const stepsOf = ({ resnet, attention }: Layer, { temb, encoderHiddenStates, ...conditions }: BlockConditions): Step[] => [
   state => resnet.forward(state, temb),
   ...attention ? [(state: tf.Tensor) => attention instanceof Transformer2DModel
-    ? attention.forward(state, encoderHiddenStates, images) : attention.forward(state, encoderHiddenStates)] : [],
+    ? attention.forward(state, encoderHiddenStates, conditions) : attention.forward(state, encoderHiddenStates)] : [],
 ];
 
 /** A state, and what is added to it from beside the UNet: of its size, one for all samples or one for each. */

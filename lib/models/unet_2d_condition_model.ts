@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Block } from '../core/block.js';
-import { checkShape, show } from '../core/checks.js';
+import { checkInteger, checkOneOf, checkShape, show } from '../core/checks.js';
 import { widen } from '../core/precision.js';
 import { follow } from '../core/sequence.js';
 import { AddedKVAttention } from '../layers/added_kv_attention.js';
@@ -29,11 +29,19 @@ export interface UNetAdditions {
   downIntrablockAdditionalResiduals?: readonly tf.Tensor[];
 }
 
+/** Self-attentions in which the last samples of a batch do not attend, for perturbed-attention guidance (arXiv:2403.17377). */
+export interface PerturbedAttention {
+  /** Their paths, of those in `selfAttentions`. */
+  readonly layers: readonly string[];
+  /** How many samples; those before them attend as ever. */
+  readonly samples: number;
+}
+
 /** The same, as a graph takes it. */
 type TakenAdditions = { control?: { down: tf.Tensor[]; mid: tf.Tensor }; residuals?: tf.Tensor[] };
 
 /** All that it is given, as a graph takes it. */
-type Inputs = UNetInputs & TakenAdditions & { images?: ScaledImagePrompts };
+type Inputs = UNetInputs & TakenAdditions & { images?: ScaledImagePrompts; perturbed?: { layers: string[]; samples: number } };
 
 /**
  * The denoiser: a U-shaped network over the latents that attends to the text.
@@ -46,6 +54,8 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   private readonly upBlocks: ReadonlyArray<UpBlock2D | KUpBlock2D>;
   private readonly convNormOut?: GroupNorm;
   private readonly convOut: Conv2d;
+  /** Attentions of transformers from the picture to itself, by their paths. */
+  readonly selfAttentions: ReadonlyMap<string, Attention>;
   /** What lets it attend to pictures, if anything does. */
   private adapters?: IPAdapters;
 
@@ -72,6 +82,8 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     });
     if (norm_num_groups !== null) this.convNormOut = this.add('conv_norm_out', new GroupNorm(norm_num_groups, first, norm_eps));
     this.convOut = this.add('conv_out', new Conv2d(first, out_channels, { kernelSize: conv_out_kernel }));
+    this.selfAttentions = new Map(this.transformers().filter(([, { onlyCrossAttention }]) => !onlyCrossAttention)
+      .map(([path, { attn1 }]) => [`${path}.attn1`, attn1]));
   }
 
   /**
@@ -79,14 +91,14 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
    * @param sample `[batch, height, width, in_channels]`, any height and width, but where resnets double them.
    * @param timestep one for all samples, or one for each.
    * @param conditions see UNetConditions and UNetAdditions; `deepCache`: what to take from earlier timesteps; `imagePrompts`: pictures to
-   *   attend to, where there are IP-Adapters, as `projectImages` gives them.
+   *   attend to, where there are IP-Adapters, as `projectImages` gives them; `perturbed`: where some samples do not attend.
    * @returns `[batch, height, width, out_channels]`, float32 whatever the weights are; the caller disposes it.
    */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[],
     {
-      deepCache, control, downIntrablockAdditionalResiduals: residuals, imagePrompts, ...conditions
-    }: UNetConditions & UNetAdditions & { deepCache?: DeepCache; imagePrompts?: ImagePrompts },
+      deepCache, control, downIntrablockAdditionalResiduals: residuals, imagePrompts, perturbed, ...conditions
+    }: UNetConditions & UNetAdditions & { deepCache?: DeepCache; imagePrompts?: ImagePrompts; perturbed?: PerturbedAttention },
   ): tf.Tensor {
     if ((deepCache || control || residuals) && blurs(this.config)) {
       throw new RangeError('unet: got deepCache, control or downIntrablockAdditionalResiduals, takes none of them with K blocks');
@@ -96,6 +108,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
       ...control && { control: this.takeControl(control, deepCache) },
       ...residuals && { residuals: [...residuals] },
       ...imagePrompts && { images: this.takeImages(imagePrompts, sample.shape[0]) },
+      ...perturbed && { perturbed: this.takePerturbed(perturbed, sample.shape[0]) },
     };
     return deepCache ? this.predictWithCache(deepCache, [timestep].flat()[0], inputs) : this.graph('predict', this.predict, inputs);
   }
@@ -112,9 +125,19 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     return this.finish(this.goUp(led.pop()!, led, conditions));
   };
 
-  /** What all blocks are told, the pictures to attend to among it. */
-  private leadAll({ images, ...inputs }: Inputs): BlockConditions {
-    return { ...this.lead(inputs), images };
+  /** What all blocks are told, also of what to attend to. */
+  private leadAll({ images, perturbed, ...inputs }: Inputs): BlockConditions {
+    const attentions = perturbed && new Set(perturbed.layers.map(path => this.selfAttentions.get(path)!));
+    return { ...this.lead(inputs), images, perturbed: attentions && { attentions, samples: perturbed.samples } };
+  }
+
+  /** What a graph takes, whose name these numbers and texts are a part of. @throws RangeError for layers or samples that there are not. */
+  private takePerturbed({ layers, samples }: PerturbedAttention, batch: number): Inputs['perturbed'] {
+    const paths = [...this.selfAttentions.keys()];
+    return {
+      layers: layers.map(path => checkOneOf('unet perturbed.layers', path, paths)),
+      samples: checkInteger('unet perturbed.samples', samples, 1, batch - 1),
+    };
   }
 
   /** @throws RangeError for what is not of the states of this UNet. */
@@ -180,7 +203,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
 
   /** Whether attentions to the text see tokens merged. */
   get mergesCrossAttention(): boolean {
-    return [...this.descendants()].some(block => block instanceof BasicTransformerBlock && block.merging?.mergeCrossattn === true);
+    return this.transformers().some(([, { merging }]) => merging?.mergeCrossattn === true);
   }
 
   /** What lets it attend to pictures, if anything does. */
@@ -262,10 +285,13 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
 
   /** Attentions to the text by their paths, as adapters' files number them: of the way down, the way up, and the middle. */
   get textAttentions(): ReadonlyMap<string, Attention> {
-    const found = [...this.namedDescendants()].flatMap(([path, block]) =>
-      block instanceof BasicTransformerBlock ? [[`${path}.attn2`, block.attn2] as const] : []);
+    const found = this.transformers().map(([path, { attn2 }]) => [`${path}.attn2`, attn2] as const);
     const inMiddle = ([path]: readonly [string, Attention]) => path.startsWith('mid_block.');
     return new Map([...found.filter(entry => !inMiddle(entry)), ...found.filter(inMiddle)]);
+  }
+
+  private transformers(): Array<readonly [string, BasicTransformerBlock]> {
+    return [...this.namedDescendants()].flatMap(([path, block]) => block instanceof BasicTransformerBlock ? [[path, block] as const] : []);
   }
 
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {

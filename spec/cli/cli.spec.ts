@@ -312,6 +312,8 @@ describe('tfjs-diffusers', () => {
       ['an embedding', ['a star', '--embedding', 'cat.pt'], 2, /^error: --embedding: got 'cat\.pt', takes what prompts call it and its file, as in '<cat>=cat\.safetensors'$/m],
       ['a LoRA', ['a star', '--lora', 'none.safetensors'], 1, /^error: none\.safetensors: there is no such file$/m],
       ['a scale of no LoRA', ['a star', '--lora-scale', '2'], 2, /^error: --lora-scale: takes --lora too$/m],
+      ['layers alone', ['a star', '--pag-layers', 'mid'], 2, /^error: --pag-layers: takes --pag-scale too$/m],
+      ['layers', ['a star', '--pag-scale', '3', '--pag-layers', 'mild'], 1, /^error: pagAppliedLayers: got 'mild', takes what is found in the path of a self-attention: /m],
       ['a ControlNet alone', ['a star', '--controlnet', 'a'], 2, /^error: --controlnet: takes --control-image too$/m],
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],

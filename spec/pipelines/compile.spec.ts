@@ -4,36 +4,15 @@ import { Generator, randn } from '../../lib/core/random.js';
 import { Linear } from '../../lib/layers/linear.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
-import type { Binding } from '../../lib/runtime/native/binding.js';
-import type { NativeBackend } from '../../lib/runtime/native/native_backend.js';
 import { describeOnDevices } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
+import { graphsLeft } from '../support/native.js';
 import { seeded, TINY } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
 
 /** Of the same ops, which a graph may fuse, and then rounds less often: bfloat16 is as far from float32 in both ways. */
 const TOLERANCES = { float32: { atol: 1e-5, rtol: 1e-5 }, float16: { atol: 1e-2, rtol: 1e-2 }, bfloat16: { atol: 8e-2, rtol: 3e-2 } };
-
-/** How many graphs TensorFlow holds more after `work` than before. */
-async function graphsLeft(work: () => Promise<unknown>): Promise<number> {
-  const { context } = tf.backend() as NativeBackend;
-  const { binding } = context;
-  let graphs = 0;
-  const counting = (by: number, method: 'addFunction' | 'removeFunction') => ({
-    value: (...inputs: unknown[]) => {
-      graphs += by;
-      return (binding[method] as (...inputs: unknown[]) => unknown)(...inputs);
-    },
-  });
-  context.binding = Object.create(binding, { addFunction: counting(1, 'addFunction'), removeFunction: counting(-1, 'removeFunction') }) as Binding;
-  try {
-    await work();
-    return graphs;
-  } finally {
-    context.binding = binding;
-  }
-}
 
 /** Disposes it when nothing is compiled any more: what is would give its graphs back later. */
 async function finish(pipe: StableDiffusionPipeline): Promise<void> {

@@ -5,13 +5,14 @@ import { DeepCache } from '../../models/deep_cache.js';
 import type { Image } from '../../image/image.js';
 import type { ImagePrompts } from '../../layers/ip_adapter_attention.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
-import type { AddedConditions, UNetConditions } from '../../models/unet_down_path.js';
+import type { UNetConditions } from '../../models/unet_down_path.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { DenoisingOptions, DenoisingStart } from '../run/denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from '../inputs/generate_options.js';
 import { ImagePromptPipeline } from './image_prompt_pipeline.js';
 import { encodeImagePrompts } from '../inputs/image_prompts.js';
+import { unguided } from '../run/guidance.js';
 import { checkNumbers, helpForNetwork } from '../run/not_a_number.js';
 import { explainOutOfMemory } from '../run/out_of_memory.js';
 import type { CheckedPictures } from './safety.js';
@@ -67,7 +68,7 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
-      const readText = () => repeatAvoided({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request);
+      const readText = () => repeatTexts({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request);
       await this.prepareNetworks(request, readText, scheduler.timesteps);
       request.signal?.throwIfAborted();
       const text = tf.tidy(readText);
@@ -107,9 +108,9 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
 
   /** All networks as they run for such a picture, but for what steers. */
   private async prepareNetworks(request: GenerateRequest, readText: () => EncodedTexts, timesteps: readonly number[]): Promise<void> {
-    const { latentShape, guided, guidance, outputType, prompts, imagePrompts } = request;
+    const { latentShape, guidance, outputType, prompts, imagePrompts } = request;
     const [images, height, width] = latentShape;
-    const key = [latentShape, guided && guidance.times, outputType, prompts?.length, imagePrompts !== undefined].join(' ');
+    const key = [latentShape, guidance.times, guidance.perturbedLayers, outputType, prompts?.length, imagePrompts !== undefined].join(' ');
     await this.prepare(key, () => {
       const sample = tf.zeros([images, height, width, this.unet.config.in_channels]);
       const predict = this.predictor(readText(), { timesteps, latents: sample }, request);
@@ -150,40 +151,43 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
     text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache,
     steering?: Steering,
   ): DenoisingOptions['predict'] {
-    const { guidance, guided, guidanceStop, guidanceScale, timeIds, classLabels, latentShape: [images] } = request;
+    const { guidanceStop, guidanceScale, timeIds, classLabels, latentShape: [images] } = request;
     const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
-    const guidedSteps = guided ? Math.floor(guidanceStop * timesteps.length) : 0;
+    const guidedSteps = Math.floor(guidanceStop * timesteps.length);
+    const { wanted = [], avoided = [] } = timeIds ?? {};
     const rows = (ids: readonly number[], times: number) => Array<readonly number[]>(times * images).fill(ids);
     return (sample, timestep, index) => {
       const ofScale = conditionDim === null || text.timestepCond ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
-      const predict = (sample: tf.Tensor, texts: EncodedTexts, ids: AddedConditions['timeIds']) => {
-        const { encoderHiddenStates, textEmbeds, imagePrompts, timestepCond = ofScale } = texts;
-        const addedCondKwargs = textEmbeds && { textEmbeds, timeIds: ids };
-        const conditions: UNetConditions = { encoderHiddenStates, addedCondKwargs, timestepCond, classLabels };
-        const place = { timestep, index, steps: timesteps.length, wholeSteps };
-        const additions = steering?.add({ ...place, sample, conditions, guided: index < guidedSteps });
-        return this.unet.forward(sample, timestep, { ...conditions, ...additions, imagePrompts, deepCache });
+      const guidance = index < guidedSteps ? request.guidance : unguided;
+      const { times, perturbedLayers: layers } = guidance;
+      const seen = guidance.spread(sample);
+      const texts = guidance === request.guidance ? text : lastTexts(text, images);
+      const { encoderHiddenStates, textEmbeds, imagePrompts, timestepCond = ofScale } = texts;
+      const addedCondKwargs = textEmbeds && {
+        textEmbeds, timeIds: [...rows(avoided, guidance.avoided), ...rows(wanted, times - guidance.avoided)],
       };
-      const { wanted = [], avoided = [] } = timeIds ?? {};
-      return index < guidedSteps
-        ? guidance.combine(predict(guidance.spread(sample), text, [...rows(avoided, guidance.times - 1), ...rows(wanted, 1)]))
-        : predict(sample, guided ? withoutAvoided(text, images) : text, [wanted]);
+      const conditions: UNetConditions = { encoderHiddenStates, addedCondKwargs, timestepCond, classLabels };
+      const place = { timestep, index, steps: timesteps.length, wholeSteps };
+      const additions = steering?.add({ ...place, sample: seen, conditions, guidance });
+      const perturbed = layers && { layers, samples: images };
+      const predictions = this.unet.forward(seen, timestep, { ...conditions, ...additions, imagePrompts, deepCache, perturbed });
+      return guidance.combine(predictions, timestep);
     };
   }
 }
 
-/** With guidance, what to avoid as often as the UNet predicts it. */
-function repeatAvoided(text: EncodedTexts, { guided, guidance: { times } }: GenerateRequest): EncodedTexts {
-  if (!guided || times === 2) return text;
-  const repeat = (x: tf.Tensor) => {
-    const [avoided, wanted] = tf.split(x, 2);
-    return tf.concat([...Array<tf.Tensor>(times - 1).fill(avoided), wanted]);
-  };
-  return eachOf(text, repeat);
+/** What to avoid, where guidance is by such, and what is wanted, each as often as the UNet predicts it. */
+function repeatTexts(text: EncodedTexts, { guided, guidance: { times, avoided } }: GenerateRequest): EncodedTexts {
+  const kinds = guided ? 2 : 1;
+  if (times === kinds) return text;
+  return eachOf(text, x => {
+    const parts = tf.split(x, kinds);
+    return tf.concat([...Array<tf.Tensor>(avoided).fill(parts[0]), ...Array<tf.Tensor>(times - avoided).fill(parts[kinds - 1])]);
+  });
 }
 
-/** Of texts to avoid and texts to follow, the latter. */
-function withoutAvoided(text: EncodedTexts, images: number): EncodedTexts {
+/** Of all texts those that are wanted, once for each image. */
+function lastTexts(text: EncodedTexts, images: number): EncodedTexts {
   return eachOf(text, x => tf.slice(x, x.shape[0] - images));
 }
 

@@ -14,9 +14,17 @@ export interface PipelineClass<P extends object = object> {
 /** Every class of pipelines by its name in model_index.json. Filled by index.ts: the base class, which needs it, cannot import heirs. */
 export const pipelineClasses: Record<string, PipelineClass> = {};
 
-/** @throws RangeError if there is no such pipeline, with a list of those there are. @param where the name stands. */
+/**
+ * The class of that name. diffusers' with perturbed-attention guidance (PAG) are the usual ones here, with an option for it; that is told.
+ * @param where the name stands. @throws RangeError if there is no such pipeline, with a list of those there are.
+ */
 export function pipelineClass(name: unknown, where: string): PipelineClass {
-  if (typeof name === 'string' && Object.hasOwn(pipelineClasses, name)) return pipelineClasses[name];
+  const names = typeof name === 'string' ? [name, name.replace('PAG', '')] : [];
+  const found = names.find(each => Object.hasOwn(pipelineClasses, each));
+  if (found !== undefined && found !== name) {
+    console.warn(`${where}: ${names[0]} is ${found} here, and guides by perturbed attention with a pagScale, which is 3 in diffusers`);
+  }
+  if (found !== undefined) return pipelineClasses[found];
   const known = Object.keys(pipelineClasses).map(show).join(', ');
   throw new RangeError(`${where}: got ${show(name)}, takes ${known}; StableDiffusionPipeline.fromPretrained tries the parts of any`);
 }

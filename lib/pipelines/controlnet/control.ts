@@ -110,21 +110,22 @@ export class Control implements Steering {
     }));
   }
 
-  add({ sample, timestep, index, wholeSteps: steps, conditions, guided }: SteeringInput): UNetAdditions {
+  add({ sample, timestep, index, wholeSteps: steps, conditions, guidance: { times, avoided } }: SteeringInput): UNetAdditions {
     const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
     if (scales.every(scale => scale === 0)) return {};
     const { guessMode } = this;
-    const half = guided && guessMode; // what to avoid is not steered then
+    const unsteered = guessMode ? avoided : 0; // what to avoid is not steered then
+    const rows = unsteered * sample.shape[0] / times;
     const { in_channels: channels } = this.nets[0].config;
     const latents = sample.shape[3] === channels ? sample : tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, channels]); // a UNet may see more
-    const told = { ...half ? withoutAvoided(conditions) : conditions, guessMode };
-    const seen = half ? tf.split(latents, 2)[1] : latents;
-    const pictures = this.pictures.map(picture => guided && !guessMode ? tf.concat([picture, picture]) : picture);
+    const told = { ...rows ? behind(conditions, rows) : conditions, guessMode };
+    const seen = rows ? tf.slice(latents, rows) : latents;
+    const pictures = this.pictures.map(picture => tf.concat(Array<tf.Tensor>(times - unsteered).fill(picture)));
     const added = this.controlnet instanceof ControlNetModel
       ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
       : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
-    if (!half || !added) return { control: added };
-    const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(state), state]);
+    if (!rows || !added) return { control: added };
+    const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(tf.slice(state, 0, rows)), state]);
     const { downBlockResSamples: down, midBlockResSample: mid } = added;
     return { control: { downBlockResSamples: down.map(afterNone), midBlockResSample: afterNone(mid) } };
   }
@@ -136,13 +137,13 @@ export class Control implements Steering {
   }
 }
 
-/** Of what a guided UNet is told, the half that is wanted. */
-function withoutAvoided({ encoderHiddenStates, addedCondKwargs, ...others }: UNetConditions): UNetConditions {
+/** Of what a UNet is told, that for the samples behind the first `count`. */
+function behind({ encoderHiddenStates, addedCondKwargs, ...others }: UNetConditions, count: number): UNetConditions {
   return {
-    ...others, encoderHiddenStates: tf.split(encoderHiddenStates, 2)[1],
+    ...others, encoderHiddenStates: tf.slice(encoderHiddenStates, count),
     addedCondKwargs: addedCondKwargs && {
-      textEmbeds: tf.split(addedCondKwargs.textEmbeds, 2)[1],
-      timeIds: addedCondKwargs.timeIds.slice(addedCondKwargs.timeIds.length / 2),
+      textEmbeds: tf.slice(addedCondKwargs.textEmbeds, count),
+      timeIds: addedCondKwargs.timeIds.slice(count),
     },
   };
 }

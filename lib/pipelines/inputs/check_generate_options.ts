@@ -9,8 +9,9 @@ import type { Steps } from '../../schedulers/steps.js';
 import { checkMemory } from './check_memory.js';
 import type { StableDiffusionComponents } from '../components/components.js';
 import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
-import { textGuidance } from '../run/guidance.js';
+import { towardsText } from '../run/guidance.js';
 import { checkImagePrompts, type ImageReader } from './image_prompts.js';
+import { checkPerturbedAttention } from './perturbed_attention.js';
 import { pipelineClasses } from '../components/registry.js';
 
 /** What makes pictures: options are checked against it. */
@@ -115,7 +116,8 @@ export function checkGenerateOptions(
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale, guided,
     imagePrompts: checkImagePrompts(pipe, options, guided),
     guidanceStop: checkNumber('guidanceStop', options.guidanceStop ?? 1, 0, 1),
-    guidanceRescale, guidance: textGuidance(guidanceScale, guidanceRescale),
+    guidanceRescale,
+    guidance: towardsText(guided ? { scale: guidanceScale, rescale: guidanceRescale } : undefined, checkPerturbedAttention(unet, options)),
     steps, numInferenceSteps: pipe.scheduler.countSteps(steps),
     clipSkip: checkInteger('clipSkip', options.clipSkip ?? 0, 0, textEncoder.config.num_hidden_layers),
     loraScale: checkLoraScale(options.crossAttentionKwargs),

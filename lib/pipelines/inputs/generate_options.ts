@@ -5,12 +5,13 @@ import type { Steps, TimestepsOptions } from '../../schedulers/steps.js';
 import type { WeightDtype } from '../../weights/weight_reader.js';
 import type { Guidance } from '../run/guidance.js';
 import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_options.js';
+import type { PerturbedAttentionOptions } from './perturbed_attention.js';
 import type { AnyGuidedPipeline } from '../components/registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
 
 /** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
-export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePromptOptions {
+export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePromptOptions, PerturbedAttentionOptions {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
   /** 50 by default. */
@@ -21,7 +22,7 @@ export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePr
   sigmas?: readonly number[];
   /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
   guidanceScale?: number;
-  /** After which share of the steps to go on without guidance, at half the work: 1 (never) by default. */
+  /** After which share of the steps to go on without guidance of any kind, at half the work: 1 (never) by default. */
   guidanceStop?: number;
   /** Pixels; by default what the UNet was trained on. */
   height?: number;
@@ -69,6 +70,7 @@ export const OPTIONS = Object.keys({
   height: true, width: true, numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true,
   guidanceRescale: true, clipSkip: true, crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true,
   detectAnomaly: true, signal: true, whenBusy: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
+  pagScale: true, pagAdaptiveScale: true, pagAppliedLayers: true,
 } satisfies Record<keyof GenerateOptions<OutputType>, true>);
 
 /** Those of a pipeline whose size is a picture's, of those that take any. */
@@ -112,8 +114,9 @@ export interface GenerateRequest {
   numInferenceSteps: number;
   guidanceScale: number;
   guidanceStop: number;
-  /** Whether to guide: the networks then see everything twice, or as often as `guidance` says. */
+  /** Whether to guide away from what to avoid. */
   guided: boolean;
+  /** How to guide: the networks see everything as often as it says. */
   guidance: Guidance;
   guidanceRescale: number;
   clipSkip: number;

@@ -3,6 +3,7 @@ import { checkNumber, show } from '../../core/checks.js';
 import type { Model } from '../../models/model.js';
 import type { UNetAdditions } from '../../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../../models/unet_down_path.js';
+import type { Guidance } from '../run/guidance.js';
 import type { GenerateRequest } from './generate_options.js';
 import type { ImageInput } from './image_input.js';
 
@@ -15,8 +16,8 @@ export interface SteeringInput {
   readonly steps: number;
   readonly wholeSteps: number;
   readonly conditions: UNetConditions;
-  /** Whether the first half is what to avoid. */
-  readonly guided: boolean;
+  /** How often each image is in the sample, and for what. */
+  readonly guidance: Guidance;
 }
 
 /** What steers a UNet besides the texts, during one call of `generate`. */

@@ -1,52 +1,76 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** How what a UNet predicts of each image several times, for what to avoid and at last for what is wanted, becomes one prediction. */
+/** How what a UNet predicts of each image several times, for what to avoid and then for what is wanted, becomes one prediction. */
 export interface Guidance {
   /** How often it predicts. */
   readonly times: number;
+  /** How many of these predictions, the first, are for what to avoid. */
+  readonly avoided: number;
+  /** Paths of the self-attentions that the last prediction goes without, if it does. */
+  readonly perturbedLayers?: readonly string[];
   /** What it sees of the images once, `[batch, ...]`, to what it sees each time, `[times * batch, ...]`. */
   readonly spread: (sample: tf.Tensor) => tf.Tensor;
-  /** `[times * batch, height, width, channels]` to `[batch, height, width, channels]`. */
-  readonly combine: (predictions: tf.Tensor) => tf.Tensor;
+  /** `[times * batch, height, width, channels]`, predicted at a timestep, to `[batch, height, width, channels]`. In a tidy. */
+  readonly combine: (predictions: tf.Tensor, timestep: number) => tf.Tensor;
 }
 
-/** Towards one text and away from another: see `guide`. */
-export function textGuidance(scale: number, rescale = 0): Guidance {
-  return { times: 2, spread: sample => tf.concat([sample, sample]), combine: predictions => guide(predictions, scale, rescale) };
+/** Away from another text (classifier-free guidance, arXiv:2207.12598): how strongly, and how far it is kept from overexposing. */
+export interface TextGuidance {
+  readonly scale: number;
+  /** From 0 to 1: draws the result's deviation to the wanted prediction's (arXiv:2305.08891, 3.4). */
+  readonly rescale: number;
+}
+
+/** Away from a prediction without some self-attentions (arXiv:2403.17377): which, by their paths, and how strongly at a timestep. */
+export interface PerturbedAttentionGuidance {
+  readonly layers: readonly string[];
+  readonly scaleAt: (timestep: number) => number;
+}
+
+/** One prediction, for what is wanted. */
+export const unguided: Guidance = { times: 1, avoided: 0, spread: sample => sample, combine: prediction => prediction };
+
+/**
+ * Towards a text: wanted + (text.scale - 1) * (wanted - avoided) + scaleAt * (wanted - perturbed), as far as there are such.
+ * Equals guidance in diffusers' pipelines, and PAGMixin's.
+ */
+export function towardsText(text?: TextGuidance, perturbed?: PerturbedAttentionGuidance): Guidance {
+  if (!text && !perturbed) return unguided;
+  const avoided = text ? 1 : 0;
+  const times = avoided + (perturbed ? 2 : 1);
+  return {
+    times, avoided, perturbedLayers: perturbed?.layers,
+    spread: sample => tf.concat(Array<tf.Tensor>(times).fill(sample)),
+    combine: (predictions, timestep) => {
+      const each = tf.split(predictions, times);
+      const wanted = each[avoided];
+      const guided = text ? each[0].add(wanted.sub(each[0]).mul(text.scale)) : wanted;
+      const moved = perturbed ? guided.add(wanted.sub(each[times - 1]).mul(perturbed.scaleAt(timestep))) : guided;
+      return text ? rescaled(moved, wanted, text.rescale) : moved;
+    },
+  };
 }
 
 /**
  * Towards a picture, and with the picture towards a text (arXiv:2211.09800, 3.2): unconditional + imageScale * (with the picture -
  * unconditional) + scale * (with the text too - with the picture).
  * @param channels how many of the sample's are latents; those behind them are the picture, and zeros for the unconditional prediction.
- * @param rescale as of `guide`.
  */
-export function imageGuidance(scale: number, imageScale: number, channels: number, rescale = 0): Guidance {
+export function towardsPicture({ scale, rescale }: TextGuidance, imageScale: number, channels: number): Guidance {
   return {
     times: 3,
+    avoided: 2,
     spread: sample => {
       const [batch, height, width, all] = sample.shape;
       const latents = tf.slice(sample, [0, 0, 0, 0], [batch, height!, width!, channels]);
       return tf.concat([tf.pad(latents, [[0, 0], [0, 0], [0, 0], [0, all! - channels]]), sample, sample]);
     },
-    combine: predictions => tf.tidy(() => {
+    combine: predictions => {
       const [unconditional, ofImage, conditional] = tf.split(predictions, 3);
       const guided = unconditional.add(conditional.sub(ofImage).mul(scale)).add(ofImage.sub(unconditional).mul(imageScale));
       return rescaled(guided, conditional, rescale);
-    }),
+    },
   };
-}
-
-/**
- * Classifier-free guidance (arXiv:2207.12598): unconditional + scale * (conditional - unconditional).
- * - `prediction`: `[2 * batch, height, width, channels]`, the unconditional half first; out: `[batch, height, width, channels]`.
- * - `rescale` from 0 to 1 draws the result's deviation to the conditional one's, against overexposure (arXiv:2305.08891, 3.4).
- */
-export function guide(prediction: tf.Tensor, scale: number, rescale = 0): tf.Tensor {
-  return tf.tidy(() => {
-    const [unconditional, conditional] = tf.split(prediction, 2);
-    return rescaled(unconditional.add(conditional.sub(unconditional).mul(scale)), conditional, rescale);
-  });
 }
 
 function rescaled(guided: tf.Tensor, conditional: tf.Tensor, rescale: number): tf.Tensor {

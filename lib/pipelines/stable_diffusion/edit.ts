@@ -4,7 +4,8 @@ import type { Autoencoder } from '../../models/autoencoder.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { DenoisingStart } from '../run/denoise.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
-import { imageGuidance } from '../run/guidance.js';
+import { PAG_OPTIONS } from '../inputs/perturbed_attention.js';
+import { towardsPicture } from '../run/guidance.js';
 import { prepareLatents } from '../base/guided_pipeline.js';
 import { checkTurns, inTurn, type ImageInput, type StartingPictures } from '../inputs/image_input.js';
 
@@ -21,8 +22,12 @@ export interface Edit {
 
 const IMAGE_GUIDANCE_SCALE = 1.5;
 
-/** The names of these options. */
-export const EDIT_OPTIONS = Object.keys({ image: true, imageGuidanceScale: true } satisfies Record<keyof Edit, true>);
+const EDIT_OPTIONS = Object.keys({ image: true, imageGuidanceScale: true } satisfies Record<keyof Edit, true>);
+
+/** The names of a pipeline's options, of those of one without such a picture: it guides in a way of its own, as in diffusers. */
+export function editOptions(options: readonly string[]): string[] {
+  return [...options.filter(option => !PAG_OPTIONS.includes(option)), ...EDIT_OPTIONS];
+}
 
 /** How many channels the UNet takes: it sees the picture behind the latents. */
 export function editChannels({ config: { latent_channels: channels } }: Autoencoder): number[] {
@@ -39,9 +44,9 @@ export function editGuides(imageGuidanceScale = IMAGE_GUIDANCE_SCALE): (guidance
 export function prepareEdit<R extends GenerateRequest>(
   request: R, pictures: StartingPictures, imageGuidanceScale = IMAGE_GUIDANCE_SCALE, latentScale = 1,
 ): [R, (scheduler: Scheduler) => DenoisingStart] {
-  const { guidanceScale, guidanceRescale, latentShape: [images, , , channels] } = request;
+  const { guided, guidanceScale: scale, guidanceRescale: rescale, latentShape: [images, , , channels] } = request;
   checkTurns('image', pictures.count, images);
-  const guidance = imageGuidance(guidanceScale, imageGuidanceScale, channels, guidanceRescale);
+  const guidance = guided ? towardsPicture({ scale, rescale }, imageGuidanceScale, channels) : request.guidance;
   return [{ ...request, guidance }, scheduler => tf.tidy(() => ({
     timesteps: scheduler.timesteps,
     latents: prepareLatents(request, scheduler),

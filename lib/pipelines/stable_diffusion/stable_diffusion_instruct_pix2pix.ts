@@ -1,17 +1,19 @@
 import { checkOptionNames } from '../../core/checks.js';
 import { checkGenerateOptions } from '../inputs/check_generate_options.js';
-import { EDIT_OPTIONS, editChannels, editGuides, prepareEdit, type Edit } from './edit.js';
+import { editChannels, editGuides, editOptions, prepareEdit, type Edit } from './edit.js';
 import { OPTIONS, withoutSize, type GenerateOptions, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
 import { startingPictures } from '../inputs/image_input.js';
+import type { PerturbedAttentionOptions } from '../inputs/perturbed_attention.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /**
  * Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, rounded down to a multiple of vaeScaleFactor.
  * `numInferenceSteps` is 100 by default.
  */
-export interface InstructPix2PixOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, 'height' | 'width'>, Edit {}
+export interface InstructPix2PixOptions<T extends OutputType = 'image'>
+  extends Omit<GenerateOptions<T>, 'height' | 'width' | keyof PerturbedAttentionOptions>, Edit {}
 
-const INSTRUCT_PIX2PIX_OPTIONS = [...withoutSize(OPTIONS), ...EDIT_OPTIONS];
+const INSTRUCT_PIX2PIX_OPTIONS = editOptions(withoutSize(OPTIONS));
 
 /**
  * Changes a picture as a text says (InstructPix2Pix, arXiv:2211.09800): its UNet sees the picture's latents behind those that it denoises.

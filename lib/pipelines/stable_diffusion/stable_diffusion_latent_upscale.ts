@@ -15,7 +15,10 @@ import { checkTurns, firstGenerators, inTurn, startingPictures, type ImageInput 
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 
 /** What this model does not take. */
-const MISSING = ['numImagesPerPrompt', 'clipSkip', 'eta', 'ipAdapterImage', 'ipAdapterImageEmbeds', 'ipAdapterMasks'] as const;
+const MISSING = [
+  'numImagesPerPrompt', 'clipSkip', 'eta', 'ipAdapterImage', 'ipAdapterImageEmbeds', 'ipAdapterMasks',
+  'pagScale', 'pagAdaptiveScale', 'pagAppliedLayers',
+] as const;
 
 /**
  * Options of `generate`: those of the text-to-image pipeline as far as they apply, but the size is twice the picture's. `numInferenceSteps`

@@ -2,9 +2,10 @@ import { checkOptionNames } from '../../core/checks.js';
 import { checkXLOptions } from './check_xl_options.js';
 import { editingStableDiffusionXL, type XLInstructPix2PixComponents } from '../components/components.js';
 import { timestepsUntil } from './denoising_range.js';
-import { EDIT_OPTIONS, editChannels, editGuides, prepareEdit, type Edit } from '../stable_diffusion/edit.js';
+import { editChannels, editGuides, editOptions, prepareEdit, type Edit } from '../stable_diffusion/edit.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
 import { fittingPictures } from '../inputs/image_input.js';
+import type { PerturbedAttentionOptions } from '../inputs/perturbed_attention.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl.js';
 import { XL_OPTIONS, type XLOptions } from './xl_options.js';
 
@@ -12,9 +13,10 @@ import { XL_OPTIONS, type XLOptions } from './xl_options.js';
  * Options of `generate`: those of text to image, and a picture, which is scaled to `height` and `width`. `numInferenceSteps` is 100 by
  * default.
  */
-export interface XLInstructPix2PixOptions<T extends OutputType = 'image'> extends XLOptions<T>, Edit {}
+export interface XLInstructPix2PixOptions<T extends OutputType = 'image'> 
+  extends Omit<XLOptions<T>, keyof PerturbedAttentionOptions>, Edit {}
 
-const OPTIONS = [...XL_OPTIONS, ...EDIT_OPTIONS];
+const OPTIONS = editOptions(XL_OPTIONS);
 
 /**
  * Changes a picture as a text says, by Stable Diffusion XL.

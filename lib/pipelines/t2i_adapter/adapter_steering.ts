@@ -59,7 +59,7 @@ export class AdapterSteering implements Steering {
   private numInferenceSteps = 0;
   /** For each image, or one for all. */
   private states: readonly tf.Tensor[] = [];
-  /** The same with guidance. */
+  /** The same as often as guidance has them. */
   private guidedStates: readonly tf.Tensor[] = [];
 
   /** @throws TypeError, RangeError naming the option that does not fit. */
@@ -92,7 +92,7 @@ export class AdapterSteering implements Steering {
   }
 
   begin(request: GenerateRequest, makeReady: (...networks: Array<Model<unknown>>) => void): void {
-    const { latentShape: [images, rows, columns], numInferenceSteps, guided } = request;
+    const { latentShape: [images, rows, columns], numInferenceSteps, guidance: { times } } = request;
     const { pipe: { adapter, vaeScaleFactor }, inputs, counts, scales } = this;
     this.numInferenceSteps = numInferenceSteps;
     if (this.range?.adapterConditioningFactor === 0 || scales.every(scale => scale === 0)) return;
@@ -109,11 +109,11 @@ export class AdapterSteering implements Steering {
       return count === 1 ? made : made.map(state => inTurn(state, images));
     });
     this.states = states;
-    this.guidedStates = guided && count > 1 ? states.map(state => tf.concat([state, state])) : states;
+    this.guidedStates = times > 1 && count > 1 ? states.map(state => tf.concat(Array<tf.Tensor>(times).fill(state))) : states;
   }
 
-  add({ index, steps, guided }: SteeringInput): UNetAdditions {
-    const states = guided ? this.guidedStates : this.states;
+  add({ index, steps, guidance: { times } }: SteeringInput): UNetAdditions {
+    const states = times > 1 ? this.guidedStates : this.states;
     if (states.length === 0 || index >= this.steered(steps)) return {};
     return { downIntrablockAdditionalResiduals: states };
   }

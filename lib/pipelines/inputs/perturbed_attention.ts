@@ -1,0 +1,62 @@
+import { compileRegex, RegexError } from '../../adapters/python_regex.js';
+import { checkNumber, show } from '../../core/checks.js';
+import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
+import type { PerturbedAttentionGuidance } from '../run/guidance.js';
+
+/** How to guide by perturbed attention (PAG, arXiv:2403.17377): away from what the UNet predicts where parts of it do not attend. */
+export interface PerturbedAttentionOptions {
+  /** How strongly: 0 (default) not at all, without the work of it; 3 is a start. */
+  pagScale?: number;
+  /** How much of `pagScale` is left away for each of 1000 timesteps that are over, until nothing is left: 0 by default. */
+  pagAdaptiveScale?: number;
+  /**
+   * In which self-attentions of the UNet, by parts of their paths, which may be regular expressions of Python: 'mid' by default; as in
+   * 'down_blocks.1', 'up_blocks.(1|2).attentions.0' or a list of such.
+   */
+  pagAppliedLayers?: string | string[];
+}
+
+/** The names of these options. */
+export const PAG_OPTIONS = Object.keys({
+  pagScale: true, pagAdaptiveScale: true, pagAppliedLayers: true,
+} satisfies Record<keyof PerturbedAttentionOptions, true>);
+
+/** Timesteps that models are trained on, as diffusers has it for all. */
+const TIMESTEPS = 1000;
+/** Enough for any pattern that is meant. */
+const MATCHING_STEPS = 1e7;
+
+/** How to guide, if so. @throws TypeError, RangeError naming the option that does not fit. */
+export function checkPerturbedAttention(
+  unet: UNet2DConditionModel, { pagScale = 0, pagAdaptiveScale = 0, pagAppliedLayers = 'mid' }: PerturbedAttentionOptions,
+): PerturbedAttentionGuidance | undefined {
+  const scale = checkNumber('pagScale', pagScale, 0);
+  const fall = checkNumber('pagAdaptiveScale', pagAdaptiveScale, 0);
+  const patterns = [pagAppliedLayers].flat();
+  const stranger = patterns.find(pattern => typeof pattern !== 'string');
+  if (stranger !== undefined) throw new TypeError(`pagAppliedLayers: got ${show(stranger)}, takes a text or a list of texts`);
+  if (scale === 0 || patterns.length === 0) return undefined;
+  return {
+    layers: findLayers([...unet.selfAttentions.keys()], patterns),
+    scaleAt: timestep => Math.max(0, scale - fall * (TIMESTEPS - timestep)),
+  };
+}
+
+/** The paths in which one of the patterns is found, each once. @throws RangeError for a pattern that is found in none, or that is none. */
+function findLayers(paths: readonly string[], patterns: readonly string[]): string[] {
+  const budget = { steps: MATCHING_STEPS };
+  const found = new Set(patterns.flatMap(pattern => {
+    try {
+      const test = compileRegex(pattern, budget);
+      const matching = paths.filter(path => test(path, [...path, ''].map((_, start) => start)));
+      if (matching.length > 0) return matching;
+    } catch (error) {
+      if (!(error instanceof RegexError)) throw error;
+      throw new RangeError(`pagAppliedLayers: got ${show(pattern)}, takes a regular expression: ${error.message}`, { cause: error });
+    }
+    const blocks = new Set(paths.map(path => /^\w+(\.\d+)?/.exec(path)![0]));
+    const there = blocks.size > 0 ? `there are some in ${[...blocks].join(', ')}` : 'this unet has none';
+    throw new RangeError(`pagAppliedLayers: got ${show(pattern)}, takes what is found in the path of a self-attention: ${there}`);
+  }));
+  return paths.filter(path => found.has(path));
+}
