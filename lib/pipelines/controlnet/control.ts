@@ -125,7 +125,7 @@ export class Control implements Steering {
       ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
       : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
     if (!rows || !added) return { control: added };
-    const afterNone = (state: tf.Tensor) => tf.concat([tf.zerosLike(tf.slice(state, 0, rows)), state]);
+    const afterNone = (state: tf.Tensor) => tf.pad(state, [[rows, 0], [0, 0], [0, 0], [0, 0]]);
     const { downBlockResSamples: down, midBlockResSample: mid } = added;
     return { control: { downBlockResSamples: down.map(afterNone), midBlockResSample: afterNone(mid) } };
   }

@@ -7,7 +7,7 @@ import type { PerturbedAttentionGuidance } from '../run/guidance.js';
 export interface PerturbedAttentionOptions {
   /** How strongly: 0 (default) not at all, without the work of it; 3 is a start. */
   pagScale?: number;
-  /** How much of `pagScale` is left away for each of 1000 timesteps that are over, until nothing is left: 0 by default. */
+  /** How much weaker it is with each of 1000 timesteps that is over, until it is 0: 0 by default. */
   pagAdaptiveScale?: number;
   /**
    * In which self-attentions of the UNet, by parts of their paths, which may be regular expressions of Python: 'mid' by default; as in

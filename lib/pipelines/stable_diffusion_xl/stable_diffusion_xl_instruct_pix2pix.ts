@@ -13,7 +13,7 @@ import { XL_OPTIONS, type XLOptions } from './xl_options.js';
  * Options of `generate`: those of text to image, and a picture, which is scaled to `height` and `width`. `numInferenceSteps` is 100 by
  * default.
  */
-export interface XLInstructPix2PixOptions<T extends OutputType = 'image'> 
+export interface XLInstructPix2PixOptions<T extends OutputType = 'image'>
   extends Omit<XLOptions<T>, keyof PerturbedAttentionOptions>, Edit {}
 
 const OPTIONS = editOptions(XL_OPTIONS);
