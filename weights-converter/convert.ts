@@ -47,6 +47,9 @@ const networks = {
 };
 type NetworkName = keyof typeof networks;
 
+/** Bytes that are copied at once. */
+const PIECE = 2 ** 24;
+
 const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 
 /**
@@ -80,7 +83,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
         const written = await LocalFolder.open(folderSoFar, target);
         for (const network of found) await verifyNetwork(written, network, { encoding: encodingFor(network.className), advance });
       }
-      for (const path of copies) await write(path, await readAll(folder, path)); // configs come last: nothing loads without them
+      for (const path of copies) await write(path, pieces(folder, path)); // configs come last: nothing loads without them
       if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
     });
   } finally {
@@ -187,10 +190,11 @@ function metadataOf(part: readonly EncodedWeight[]): Record<string, string> {
   };
 }
 
-async function readAll(folder: ModelFolder, path: string): Promise<Uint8Array> {
+/** A file's bytes, piece by piece: who knows how long a README is. */
+async function* pieces(folder: ModelFolder, path: string): AsyncGenerator<Uint8Array> {
   const source = await folder.open(path);
   try {
-    return await source.read(0, source.size);
+    for (let at = 0; at < source.size; at += PIECE) yield await source.read(at, Math.min(PIECE, source.size - at));
   } finally {
     await source.close();
   }

@@ -10,6 +10,9 @@ export interface LearnedWord {
   readonly embeddings: ReadonlyArray<StoredTensor | undefined>;
 }
 
+/** Embeddings of one word, at most: a prompt of 77 tokens has room for 75, and each is a token of the tokenizer. */
+const MAX_EMBEDDINGS = 1024;
+
 const nameless = ['*', 'emb_params', 'clip_l', 'clip_g']; // what other tools call it, whichever it is
 
 /**
@@ -32,9 +35,15 @@ export function parseTextualInversion({ name, tensors, metadata }: StateDict, fe
     const takes = features.map(count => `[tokens, ${count}]`).join(' or ');
     throw new WeightsError(printable(`${name}: is no textual inversion for this model: holds ${found}, takes one tensor ${takes}`));
   }
+  const many = embeddings.find(each => each && rowsOf(each) > MAX_EMBEDDINGS);
+  if (many) throw new WeightsError(printable(`${name}: is a word of ${rowsOf(many)} embeddings, takes up to ${MAX_EMBEDDINGS}`));
   const called = token ?? (nameless.includes(key) ? metadata.name : key);
   if (!called) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);
   return { token: called, embeddings };
+}
+
+function rowsOf({ shape, data }: StoredTensor): number {
+  return data.length / shape.at(-1)!;
 }
 
 /** Whether a tensor holds embeddings of so many features. */

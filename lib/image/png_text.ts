@@ -56,13 +56,15 @@ function fromHex(profile: string): Uint8Array {
   return Uint8Array.from({ length: Math.floor(digits.length / 2) }, (_, i) => parseInt(digits.slice(2 * i, 2 * i + 2), 16));
 }
 
-/** tEXt and iTXt. What is compressed, broken or over a million bytes is left out: the picture does not depend on it. */
+/** tEXt and iTXt, up to a million bytes in all. What is compressed, broken or beyond is left out: the picture does not depend on it. */
 export function readTexts(chunks: readonly Chunk[]): Record<string, string> {
-  return Object.fromEntries(chunks.flatMap(({ type, data }) => {
+  let room = MAX_BYTES;
+  return Object.fromEntries(chunks.filter(({ type }) => type === 'tEXt' || type === 'iTXt').flatMap(({ type, data }) => {
     const end = data.indexOf(0);
-    if (end < 1 || data.length > MAX_BYTES) return [];
+    if (end < 1 || data.length > room) return [];
+    room -= data.length;
     const rest = data.subarray(end + 1);
-    const text = type === 'tEXt' ? latin1(rest) : type === 'iTXt' ? international(rest) : undefined;
+    const text = type === 'tEXt' ? latin1(rest) : international(rest);
     return text === undefined ? [] : [[latin1(data.subarray(0, end)), text]];
   }));
 }
@@ -83,6 +85,6 @@ function international(data: Uint8Array): string | undefined {
 
 function latin1(bytes: Uint8Array): string {
   let text = '';
-  for (const byte of bytes) text += String.fromCharCode(byte);
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192)); // arguments are limited
   return text;
 }

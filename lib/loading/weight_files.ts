@@ -12,6 +12,8 @@ export interface WeightFilesOptions {
   useSafetensors?: boolean;
 }
 
+const MAX_SHARDS = 1000;
+
 /** The names that diffusers and transformers give a model's weights. */
 const diffusersNames = [{ stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'diffusion_pytorch_model', end: 'bin' }];
 const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytorch_model', end: 'bin' }];
@@ -92,6 +94,7 @@ export async function findWeightFiles(folder: ModelFolder, options: WeightFilesO
 function shardNames(name: string, index: unknown, end: string): string[] {
   if (!isObject(index) || !isObject(index.weight_map)) throw new ModelFileError(`${name}: takes { weight_map: { ... } }`);
   const shards = [...new Set(Object.values(index.weight_map))];
+  if (shards.length > MAX_SHARDS) throw new ModelFileError(`${name}: names ${shards.length} files, takes up to ${MAX_SHARDS}`);
   for (const shard of shards) {
     if (typeof shard !== 'string' || !/^[\w-][\w.-]*$/.test(shard) || !shard.endsWith(`.${end}`)) {
       throw new ModelFileError(`${name}: names the shard ${show(shard)}, takes a .${end} file beside it`);

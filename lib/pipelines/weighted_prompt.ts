@@ -45,6 +45,9 @@ interface ChunkedTokens {
   chunks: number;
 }
 
+/** Of a prompt, at most: each is read by itself, and at each step the UNet attends to all. */
+const MAX_CHUNKS = 32;
+
 /** Ends a chunk, as in AUTOMATIC1111's web UI. */
 const BREAK = /\s*\bBREAK\b\s*/;
 
@@ -60,7 +63,7 @@ const BREAK = /\s*\bBREAK\b\s*/;
  *
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of a pipeline
  * whose family is not known before, as an AutoPipeline makes, it gives what that one's `generate` takes.
- * @throws RangeError for a list of negative prompts of another length.
+ * @throws RangeError for a list of negative prompts of another length, or a prompt of more than 32 chunks.
  */
 export function encodeWeightedPrompt(
   pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
@@ -123,10 +126,12 @@ function textsOf(name: string, texts: string | string[], count: number): string[
   return texts;
 }
 
-/** Texts in as many chunks as the longest of all needs. */
+/** Texts in as many chunks as the longest of all needs. @throws RangeError for too many. */
 function tokenizeAll({ tokenizer }: PromptEncoder, texts: string[][]): ChunkedTokens[] {
   const tokens = texts.map(each => each.map(text => tokenize(tokenizer, text)));
   const chunks = Math.max(...tokens.flat().map(({ length }) => length));
+  const { modelMaxLength: length } = tokenizer;
+  if (chunks > MAX_CHUNKS) throw new RangeError(`prompt: got ${chunks} chunks of ${length} tokens, takes up to ${MAX_CHUNKS}`);
   return tokens.map(prompts => ({ prompts, chunks }));
 }
 

@@ -91,4 +91,10 @@ describe('Generation parameters', () => {
     assert.deepEqual(parseGenerationParameters(`a\nSteps: 3${':'.repeat(1e6)}`), { prompt: 'a' });
     assert.deepEqual(parseGenerationParameters(`a\nSteps: ${'b'.repeat(1e6)}`), { prompt: 'a' });
   });
+
+  it('reads up to a million bytes of text in all', async () => {
+    const texts = Object.fromEntries(['a', 'b', 'c'].map(keyword => [keyword, 'x'.repeat(600_000)]));
+    const png = await picture(3, 5).toPng({ ...texts, d: 'short' });
+    assert.deepEqual(Object.entries((await Image.fromBytes(png)).text).map(([keyword, text]) => [keyword, text.length]), [['a', 600_000], ['d', 5]]);
+  });
 });

@@ -87,6 +87,10 @@ describeOnDevices('Textual inversion equals diffusers', device => {
     await assert.rejects(pipe.loadTextualInversion(`${FOLDER}/tensor.pt`), /TypeError: .*tensor\.pt: does not say what to call it/);
     await assert.rejects(pipe.loadTextualInversion(`${FOLDER}/hat.pt`, { token: ' ' }), /TypeError: token: got ' ', takes a text, as in '<cat>'/);
     await assert.rejects(pipe.loadTextualInversion('spec/golden/weights/dtypes.safetensors'), /WeightsError: .*dtypes\.safetensors: is no textual inversion for this model: holds i64 \[3\], f64 \[33\], .* takes one tensor \[tokens, 16\]/);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of writeSafetensors([{ name: '<many>', dtype: 'F32', shape: [1025, 16], bytes: () => new Uint8Array(4 * 1025 * 16) }], {})) pieces.push(piece);
+    const many = new MemoryFolder({ 'learned_embeds.safetensors': Buffer.concat(pieces) });
+    await assert.rejects(pipe.loadTextualInversion(many), /WeightsError: .*: is a word of 1025 embeddings, takes up to 1024$/);
     await assert.rejects(pipe.loadTextualInversion('spec'), /spec: has no learned_embeds\.safetensors or learned_embeds\.bin; say which file it is by weightName/);
     assert.equal(pipe.textEncoder.tokens, 525);
     pipe.dispose();

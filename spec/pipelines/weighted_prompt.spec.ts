@@ -84,6 +84,7 @@ describeOnDevices('encodeWeightedPrompt', device => {
       assert.equal(embeds.shape[1], 77 * chunks, prompt);
       embeds.dispose();
     }
+    assert.throws(() => encode('BREAK '.repeat(32)), /^RangeError: prompt: got 33 chunks of 77 tokens, takes up to 32$/);
     return [both, first, second, apart];
   }));
 

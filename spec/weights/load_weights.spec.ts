@@ -207,6 +207,7 @@ describe('openWeightFiles', () => {
     ['an index without a map', { 'model.safetensors.index.json': '[]' }, undefined, /memory\/model\.safetensors\.index\.json: takes \{ weight_map/],
     ['a shard elsewhere', { 'model.safetensors.index.json': '{"weight_map":{"a":"../b.safetensors"}}' }, undefined, /names the shard '\.\.\/b\.safetensors'/],
     ['a shard that is no name', { 'model.safetensors.index.json': '{"weight_map":{"a":1}}' }, undefined, /names the shard 1/],
+    ['too many shards', { 'model.safetensors.index.json': JSON.stringify({ weight_map: Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [i, `${i}.safetensors`])) }) }, undefined, /names 1001 files, takes up to 1000$/],
     ['a missing shard', { 'model.safetensors.index.json': '{"weight_map":{"a":"b.safetensors"}}' }, undefined, /memory\/b\.safetensors: there is no such file/],
   ];
   for (const [title, files, variant, message] of refuses) {
