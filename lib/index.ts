@@ -5,6 +5,8 @@ export {
   DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetUnionPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,
+  StableDiffusionXLControlNetUnionInpaintPipeline,
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
@@ -23,6 +25,7 @@ export type { ControlNetInpaintOptions } from './pipelines/controlnet/stable_dif
 export type { XLControlNetOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet.js';
 export type { XLControlNetImg2ImgOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_img2img.js';
 export type { XLControlNetInpaintOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+export type { XLControlNetUnionOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_union.js';
 export type { AdapterOptions, AdapterRange } from './pipelines/t2i_adapter/adapter_steering.js';
 export type { AdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_adapter.js';
 export type { XLAdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_xl_adapter.js';
@@ -82,7 +85,11 @@ export { StableDiffusionSafetyChecker, type SafetyCheckerConfig, type SafetyChec
 export { ControlNetModel, type ControlConditions, type FromUnetOptions } from './models/controlnet.js';
 export type { ControlNetConfig } from './models/controlnet_config.js';
 export type { ControlNetOutput } from './models/controlnet_output.js';
-export { MultiControlNetModel, type ControlNets, type MultiControlConditions } from './models/multi_controlnet.js';
+export { MultiControlNetModel, type MultiControlConditions } from './models/multi_controlnet.js';
+export { ControlNetUnionModel, type ControlUnionConditions } from './models/controlnet_union.js';
+export type { ControlNetUnionConfig } from './models/controlnet_union_config.js';
+export { MultiControlNetUnionModel, type MultiControlUnionConditions } from './models/multi_controlnet_union.js';
+export type { ControlNets } from './models/controlnets.js';
 export { T2IAdapter } from './models/t2i_adapter.js';
 export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';

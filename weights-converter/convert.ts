@@ -1,4 +1,5 @@
 import { BUNDLED_WORDS } from '../lib/checkpoints/bundled_words.js';
+import { UNION_KEY } from '../lib/checkpoints/controlnet_file.js';
 import { checkInteger, show } from '../lib/core/checks.js';
 import { isObject } from '../lib/core/json.js';
 import { packageVersion } from '../lib/core/package.js';
@@ -16,6 +17,7 @@ import { CLIPTextModel } from '../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../lib/models/clip_text_model_with_projection.js';
 import { CLIPVisionModelWithProjection } from '../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../lib/models/controlnet.js';
+import { ControlNetUnionModel } from '../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../lib/models/safety_checker.js';
 import { T2IAdapter } from '../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
@@ -23,6 +25,7 @@ import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { QUANTIZED } from '../lib/weights/quantized_weights.js';
+import { readSafetensorsHeader } from '../lib/weights/safetensors.js';
 import { reporting, sizeOfWeights, writeWeights, type ShardOptions } from '../lib/weights/write_weights.js';
 import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
@@ -42,7 +45,7 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
 }
 
 const networks = {
-  CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel,
+  CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel, ControlNetUnionModel,
   AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker,
 };
 type NetworkName = keyof typeof networks;
@@ -159,14 +162,21 @@ async function findNetwork(
   const path = subfolder ? `${subfolder}/config.json` : 'config.json';
   const config = await folder.readJson(path);
   if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
-  const className = options.className ?? config._class_name ?? (Array.isArray(config.architectures) ? config.architectures[0] : undefined);
-  if (typeof className !== 'string' || !Object.hasOwn(networks, className)) {
-    throw new ModelFileError(`${folder.name}/${path}: is a ${show(className)}, takes ${Object.keys(networks).join(', ')}`);
+  const named = options.className ?? config._class_name ?? (Array.isArray(config.architectures) ? config.architectures[0] : undefined);
+  if (typeof named !== 'string' || !Object.hasOwn(networks, named)) {
+    throw new ModelFileError(`${folder.name}/${path}: is a ${show(named)}, takes ${Object.keys(networks).join(', ')}`);
   }
   const files = await openWeightFiles(folder, { ...options, subfolder });
   opened.push(...files);
-  const specs = new networks[className as NetworkName](config).parameterSpecs();
-  return { subfolder, className: className as NetworkName, weights: await matchWeights(className, specs, files) };
+  const className = named === 'ControlNetModel' && await isUnion(files) ? 'ControlNetUnionModel' : named as NetworkName;
+  const specs = new networks[className](config).parameterSpecs();
+  return { subfolder, className, weights: await matchWeights(className, specs, files) };
+}
+
+/** Whether these are a ControlNet-Union's: the configs of its authors' models do not tell. */
+async function isUnion(files: readonly WeightFile[]): Promise<boolean> {
+  const headers = await Promise.all(files.map(({ source }) => readSafetensorsHeader(source)));
+  return headers.some(({ tensors }) => tensors.has(UNION_KEY));
 }
 
 function writeNetwork(

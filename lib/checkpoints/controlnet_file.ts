@@ -12,6 +12,8 @@ export interface FoundControlNet {
 const PREFIX = 'control_model.';
 const LDM_KEY = 'input_hint_block.0.weight';
 const DIFFUSERS_KEY = 'controlnet_cond_embedding.conv_in.weight';
+/** What only a ControlNet-Union has. */
+export const UNION_KEY = 'task_embedding';
 
 /**
  * The ControlNet in a checkpoint, by the keys of its authors or by diffusers'; undefined if there is none. Its config is by its shapes;
@@ -67,7 +69,7 @@ function controlNetConfig(shapes: Shapes): Record<string, unknown> {
   const [embedded, conditioningChannels] = need(DIFFUSERS_KEY);
   const halvings = count(i => shapes(`controlnet_cond_embedding.blocks.${2 * i + 1}.weight`));
   return {
-    _class_name: 'ControlNetModel',
+    ...kindOf(shapes),
     in_channels: need('conv_in.weight')[1],
     conditioning_channels: conditioningChannels,
     conditioning_embedding_out_channels: [embedded, ...Array.from({ length: halvings }, (_, i) =>
@@ -84,6 +86,17 @@ function controlNetConfig(shapes: Shapes): Record<string, unknown> {
     use_linear_projection: isLinear,
     transformer_layers_per_block: new Set(depths).size === 1 ? depths[0] : depths,
     ...added && { addition_embed_type: 'text_time', addition_time_embed_dim: 256, projection_class_embeddings_input_dim: added[1] },
+  };
+}
+
+/** The class, and what only one of several modes has in its config. How many heads it attends with, no shape tells. */
+function kindOf(shapes: Shapes): Record<string, unknown> {
+  const tasks = shapes(UNION_KEY);
+  if (!tasks) return { _class_name: 'ControlNetModel' };
+  const [modes, features] = tasks;
+  return {
+    _class_name: 'ControlNetUnionModel', num_control_type: modes, num_trans_channel: features, num_proj_channel: features,
+    num_trans_layer: count(i => shapes(`transformer_layes.${i}.ln_1.weight`)),
   };
 }
 

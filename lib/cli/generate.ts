@@ -5,6 +5,8 @@ import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
 import { ControlNetModel } from '../models/controlnet.js';
+import { ControlNetUnionModel } from '../models/controlnet_union.js';
+import type { ControlNets } from '../models/controlnets.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto_pipeline.js';
 import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion/stable_diffusion.js';
 import { useDevice } from '../runtime/devices.js';
@@ -61,13 +63,18 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const { safetyChecker, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
-  const controlnet = options.controlnet ? await ControlNetModel.fromPretrained(options.controlnet, { dtype, signal }) : undefined;
+  const controlnet = options.controlnet ? await loadControlNet(options.controlnet, options, signal) : undefined;
   const Steered = controlnet && AutoPipelineForText2Image;
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
   const how = {
     device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet, safetyChecker,
   };
   return loadPipeline(model, how, { quiet, say, Pipeline });
+}
+
+function loadControlNet(source: string, { controlMode, dtype }: GenerateCommandOptions, signal: AbortSignal): Promise<ControlNets> {
+  const how = { dtype, signal };
+  return controlMode === undefined ? ControlNetModel.fromPretrained(source, how) : ControlNetUnionModel.fromPretrained(source, how);
 }
 
 /** Gives the model what it does not have of its own. */

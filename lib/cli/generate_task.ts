@@ -28,6 +28,7 @@ export interface GenerateCommandOptions {
   controlnet?: string;
   controlImage?: string;
   canny?: boolean;
+  controlMode?: number;
   controlnetScale?: number;
   ipAdapter?: string;
   ipAdapterWeights?: string;
@@ -64,7 +65,7 @@ export interface GenerateTask {
   seed: bigint;
   /** What to begin from besides noise, to steer by and to be led by. */
   start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>
-    & Partial<Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlnetConditioningScale'>>;
+    & Partial<Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlMode' | 'controlnetConditioningScale'>>;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
@@ -94,10 +95,12 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
   if (given.pagLayers && given.pagScale === undefined) throw new UsageError('--pag-layers: takes --pag-scale too');
-  const { controlnet, controlImage, canny, controlnetScale, ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
+  const { controlnet, controlImage, canny, controlMode, controlnetScale } = given;
   checkTogether('--controlnet', '--control-image', {
-    '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--controlnet-scale': controlnetScale,
+    '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--control-mode': controlMode,
+    '--controlnet-scale': controlnetScale,
   });
+  const { ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
   checkTogether('--ip-adapter', '--ip-adapter-image', {
     '--ip-adapter': ipAdapter, '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage,
     '--ip-adapter-scale': ipAdapterScale,
@@ -125,12 +128,13 @@ async function readLeading({ ipAdapterImage }: GenerateCommandOptions): Promise<
 
 /** What to begin from besides noise, and to steer by. */
 async function readStart(options: GenerateCommandOptions): Promise<GenerateTask['start']> {
-  const { image, mask, strength, controlImage, canny, controlnetScale } = options;
+  const { image, mask, strength, controlImage, canny, controlMode, controlnetScale } = options;
   const begin = image ? { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength } : undefined;
   if (!controlImage) return begin ?? {};
   const control = await readControl(controlImage, { ...begin?.image, ...options }, canny);
-  const steer = begin ? { ...begin, controlImage: control } : { image: control };
-  return { ...steer, controlnetConditioningScale: controlnetScale };
+  const isUnion = controlMode !== undefined; // whose pipelines all call it controlImage, as do those that begin from a picture
+  const steer = begin || isUnion ? { ...begin, controlImage: control } : { image: control };
+  return { ...steer, controlMode, controlnetConditioningScale: controlnetScale };
 }
 
 /** The picture to steer by, or its edges, of the size that they are wanted in: scaled afterwards they would be grey. */

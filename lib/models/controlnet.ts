@@ -1,11 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkShape } from '../core/checks.js';
-import { Conv2d } from '../layers/conv2d.js';
-import { ControlNetConditioningEmbedding } from '../layers/controlnet_conditioning_embedding.js';
+import { ControlPath } from './control_path.js';
 import { completeControlNetConfig, type ControlNetConfig } from './controlnet_config.js';
 import type { ControlNetOutput } from './controlnet_output.js';
 import type { UNet2DConditionModel } from './unet_2d_condition_model.js';
-import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
+import type { UNetConditions, UNetInputs } from './unet_down_path.js';
 
 /** What a ControlNet is told besides what a UNet is. */
 export interface ControlConditions {
@@ -34,21 +32,11 @@ const ZERO = /^(controlnet_down_blocks\.|controlnet_mid_block\.|controlnet_cond_
  * - Weights below `controlnet_cond_embedding`, `controlnet_down_blocks.N`, `controlnet_mid_block`, and those of the way down.
  * Equals diffusers' ControlNetModel (arXiv:2302.05543).
  */
-export class ControlNetModel extends UNetDownPath<ControlNetConfig> {
+export class ControlNetModel extends ControlPath {
   static className = 'ControlNetModel';
-  private readonly embedding: ControlNetConditioningEmbedding;
-  private readonly downControls: readonly Conv2d[];
-  private readonly midControl: Conv2d;
 
   constructor(config: Partial<ControlNetConfig> = {}) {
     super(completeControlNetConfig(config));
-    const { levels, config: { block_out_channels: channels, conditioning_channels, conditioning_embedding_out_channels } } = this;
-    const embedding = new ControlNetConditioningEmbedding(channels[0], conditioning_channels, conditioning_embedding_out_channels);
-    this.embedding = this.add('controlnet_cond_embedding', embedding);
-    const states = [channels[0], ...levels.flatMap(({ channels, layers }, i) =>
-      Array<number>(layers + (i === levels.length - 1 ? 0 : 1)).fill(channels))]; // a halving gives one more
-    this.downControls = this.addList('controlnet_down_blocks', states.length, i => new Conv2d(states[i], states[i], { kernelSize: 1 }));
-    this.midControl = this.add('controlnet_mid_block', new Conv2d(channels.at(-1)!, channels.at(-1)!, { kernelSize: 1 }));
   }
 
   /** One for a UNet, that changes nothing yet: to be trained, or to load weights into. */
@@ -68,11 +56,6 @@ export class ControlNetModel extends UNetDownPath<ControlNetConfig> {
     return controlnet;
   }
 
-  /** How much smaller the states are than the picture. */
-  get scaleFactor(): number {
-    return 2 ** (this.config.conditioning_embedding_out_channels.length - 1);
-  }
-
   /**
    * What to add to the states of a UNet that is told the same.
    * @param sample as the UNet's.
@@ -84,33 +67,15 @@ export class ControlNetModel extends UNetDownPath<ControlNetConfig> {
     sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions & ControlConditions,
   ): ControlNetOutput {
     const { controlnetCond, conditioningScale = 1, guessMode = false } = conditions;
-    const { conditioning_channels, global_pool_conditions } = this.config;
-    const [batch, height, width] = sample.shape;
-    const factor = this.scaleFactor;
-    checkShape('controlnet controlnetCond', controlnetCond.shape, [batch, factor * height!, factor * width!, conditioning_channels]);
+    this.checkPicture(controlnetCond, sample);
     const inputs = { ...this.takeInputs(sample, timestep, conditions), picture: controlnetCond, scale: tf.scalar(conditioningScale) };
-    const isGraded = guessMode && !global_pool_conditions;
-    const states = this.graphOf(isGraded ? 'control graded' : 'control', inputs => this.control(inputs, isGraded), inputs);
-    return { downBlockResSamples: states.slice(0, -1), midBlockResSample: states.at(-1)! };
+    return this.steer('control', (inputs, isGraded) => this.control(inputs, isGraded), inputs, guessMode);
   }
 
   /** What is added to each state, the middle's last. */
   private control({ picture, scale, ...inputs }: UNetInputs & { picture: tf.Tensor; scale: tf.Tensor }, isGraded: boolean): tf.Tensor[] {
-    const { controlnet_conditioning_channel_order: order, global_pool_conditions } = this.config;
-    const conditions = this.lead(inputs);
-    const embedded = this.embedding.forward(order === 'bgr' ? tf.reverse(picture, -1) : picture);
-    const states = this.goDown(tf.add(this.convIn.forward(inputs.sample), embedded), conditions);
-    const middle = this.goThroughMiddle(states, conditions);
-    const added = [...states.map((state, i) => this.downControls[i].forward(state)), this.midControl.forward(middle)];
-    return added.map((state, i) => {
-      const grade = isGraded ? 10 ** (i / (added.length - 1) - 1) : 1; // from 0.1 to 1
-      const scaled = tf.mul(state, tf.mul(scale, grade));
-      return global_pool_conditions ? tf.mean(scaled, [1, 2], true) : scaled;
-    });
-  }
-
-  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape[] {
-    void inputShape;
-    throw new Error('controlnet: has no one output; it goes beside a UNet');
+    const isBgr = this.config.controlnet_conditioning_channel_order === 'bgr';
+    const embedded = this.embedding.forward(isBgr ? tf.reverse(picture, -1) : picture);
+    return this.controlFrom(tf.add(this.convIn.forward(inputs.sample), embedded), this.lead(inputs), scale, isGraded);
   }
 }

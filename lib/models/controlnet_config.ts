@@ -12,7 +12,7 @@ export interface ControlNetConfig extends UNetDownConfig {
   global_pool_conditions: boolean;
 }
 
-const KEYS: ConfigKeys<ControlNetConfig> = {
+export const CONTROLNET_KEYS: ConfigKeys<ControlNetConfig> = {
   ...DOWN_KEYS,
   conditioning_channels: whole(3),
   controlnet_conditioning_channel_order: text('rgb', { accepts: ['rgb', 'bgr'] }),
@@ -25,8 +25,13 @@ const KEYS: ConfigKeys<ControlNetConfig> = {
  * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
  */
 export function completeControlNetConfig(given: Partial<ControlNetConfig>): ControlNetConfig {
+  return completeConfig(CONTROLNET_KEYS, given);
+}
+
+/** The same of a ControlNet of another kind, whose config has more keys. @throws as completeControlNetConfig. */
+export function completeConfig<C extends ControlNetConfig>(keys: ConfigKeys<C>, given: Partial<C>): C {
   const foreign = { ...FOREIGN, time_embedding_type: ['positional'], timestep_post_act: [null] };
-  const config = mergeConfig('controlnet config', KEYS, given, foreign);
+  const config = mergeConfig('controlnet config', keys, given, foreign);
   checkDownConfig('controlnet config', config);
   if (blurs(config) || config.norm_num_groups === null) {
     throw new RangeError('controlnet config: down_block_types: takes no K blocks, and norm_num_groups no null');

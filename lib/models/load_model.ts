@@ -22,7 +22,11 @@ const OPTIONS = Object.keys({
   revision: true, cacheDir: true, localFilesOnly: true, token: true, endpoint: true, progressCallback: true, signal: true,
 } satisfies Record<keyof LoadModelOptions, true>);
 
-export type ModelClass<M> = (new (config: never) => M) & { readonly className: string };
+export type ModelClass<M> = (new (config: never) => M) & {
+  readonly className: string;
+  /** What else configs call it. */
+  readonly alsoCalled?: readonly string[];
+};
 
 /** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. Also gives that config. */
 export async function loadModel<M extends Block>(
@@ -60,7 +64,8 @@ async function configIn<M>(folder: ModelFolder, subfolder: string | undefined, C
   const path = subfolder ? `${subfolder}/config.json` : 'config.json';
   const config = await folder.readJson(path);
   if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: takes an object`);
-  if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, [Class.className]);
+  const names = [Class.className, ...Class.alsoCalled ?? []];
+  if (config._class_name !== undefined) checkOneOf(`${folder.name}/${path}: _class_name`, config._class_name, names);
   return config;
 }
 

@@ -188,13 +188,17 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     };
   }
 
-  /** What the blocks are told. */
-  protected lead({ sinusoid, text, timestepCond, classes, added }: UNetInputs): BlockConditions {
+  /**
+   * What the blocks are told.
+   * @param more what else is added to the timestep: `[batch or 1, tembChannels]`.
+   */
+  protected lead({ sinusoid, text, timestepCond, classes, added }: UNetInputs, more?: tf.Tensor): BlockConditions {
     const time = this.timeEmbedding.forward(this.timeProj?.forward(sinusoid) ?? sinusoid, timestepCond);
     const { classEmbedding, addEmbedding } = this;
     const ofClass = classes && classEmbedding && !(classEmbedding instanceof Embedding) ? classEmbedding.forward(classes) : classes;
     const temb = ofClass ? this.join(time, ofClass) : time;
-    const all = added && addEmbedding ? tf.add(temb, addEmbedding.forward(added)) : temb;
+    const told = more ? tf.add(temb, more) : temb;
+    const all = added && addEmbedding ? tf.add(told, addEmbedding.forward(added)) : told;
     return {
       temb: this.activatesTime ? this.activation(all) : all,
       encoderHiddenStates: this.encoderHidProj?.forward(text) ?? text,
@@ -230,7 +234,8 @@ export abstract class UNetDownPath<Config extends UNetDownConfig> extends Model<
     return sum;
   }
 
-  private sinusoid(timesteps: readonly number[], features = this.config.block_out_channels[0]): tf.Tensor {
+  /** `[timesteps, features]`, as the config has sines and cosines. */
+  protected sinusoid(timesteps: readonly number[], features = this.config.block_out_channels[0]): tf.Tensor {
     const { flip_sin_to_cos, freq_shift } = this.config;
     return getTimestepEmbedding(timesteps, features, { flipSinToCos: flip_sin_to_cos, downscaleFreqShift: freq_shift });
   }

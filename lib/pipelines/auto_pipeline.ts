@@ -1,6 +1,8 @@
 import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import type { ModelSource } from '../files/model_folder.js';
+import { ControlNetUnionModel } from '../models/controlnet_union.js';
+import { MultiControlNetUnionModel } from '../models/multi_controlnet_union.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type {
   ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
@@ -22,6 +24,9 @@ import { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusio
 import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_img2img.js';
 import { StableDiffusionXLControlNetInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+import { StableDiffusionXLControlNetUnionPipeline } from './controlnet/stable_diffusion_xl_controlnet_union.js';
+import { StableDiffusionXLControlNetUnionImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_img2img.js';
+import { StableDiffusionXLControlNetUnionInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_inpaint.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl/stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
 
@@ -49,11 +54,16 @@ interface Tasks {
   readonly inpainting?: Class<InpaintingPipeline>;
 }
 
-/** A family: its classes, and those that a ControlNet steers. */
+/** A family: its classes, and those that a ControlNet or a ControlNet-Union steers. */
 interface Family {
   readonly plain: Tasks;
   readonly steered?: Tasks;
+  readonly union?: Tasks;
 }
+
+/** Heirs before those that they inherit from. */
+const KINDS = ['union', 'steered', 'plain'] as const;
+type Kind = typeof KINDS[number];
 
 /** Heirs before those that they inherit from. */
 const FAMILIES: readonly Family[] = [
@@ -65,6 +75,10 @@ const FAMILIES: readonly Family[] = [
     steered: {
       text2Image: StableDiffusionXLControlNetPipeline, image2Image: StableDiffusionXLControlNetImg2ImgPipeline,
       inpainting: StableDiffusionXLControlNetInpaintPipeline,
+    },
+    union: {
+      text2Image: StableDiffusionXLControlNetUnionPipeline, image2Image: StableDiffusionXLControlNetUnionImg2ImgPipeline,
+      inpainting: StableDiffusionXLControlNetUnionInpaintPipeline,
     },
   },
   {
@@ -108,25 +122,33 @@ export interface AutoPipeline<P extends GuidedPipeline> {
   supports(pipe: DiffusionPipeline): boolean;
 }
 
+/** Whether pipelines of a prototype are of one of these classes, or of heirs of one. */
+function isOf(prototype: object, tasks: Tasks | undefined): boolean {
+  return Object.values(tasks ?? {}).some((Class: Class<GuidedPipeline>) =>
+    prototype === Class.prototype || Object.prototype.isPrototypeOf.call(Class.prototype, prototype));
+}
+
+/** What is to steer: what is given or, if nothing is said of it, what steers pipelines of a prototype. */
+function kindFor(prototype: object, given: object): Kind {
+  if (!('controlnet' in given)) return KINDS.find(kind => FAMILIES.some(family => isOf(prototype, family[kind]))) ?? 'plain';
+  if (given.controlnet === undefined) return 'plain';
+  return given.controlnet instanceof ControlNetUnionModel || given.controlnet instanceof MultiControlNetUnionModel ? 'union' : 'steered';
+}
+
+const STEERED_BY: Readonly<Record<Kind, string>> = { plain: '', steered: ' with a ControlNet', union: ' with a ControlNet-Union' };
+
 function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks): AutoPipeline<P> {
-  /** The class for the task, of the family that has a class, or an heir of one. */
-  const find = (known: object, isSteered: boolean): PipelineClass<P> | undefined => {
-    const is = ({ prototype }: Class<GuidedPipeline>) => known === prototype || Object.prototype.isPrototypeOf.call(prototype, known);
-    const family = FAMILIES.find(({ plain }) => Object.values(plain).some(is));
-    return family?.[isSteered ? 'steered' : 'plain']?.[task] as unknown as PipelineClass<P> | undefined;
-  };
-  const classFor = (known: object, isSteered: boolean): PipelineClass<P> => {
-    const Found = find(known, isSteered);
+  /** The class for the task, of the family of a prototype. */
+  const find = (prototype: object, kind: Kind): PipelineClass<P> | undefined =>
+    FAMILIES.find(({ plain }) => isOf(prototype, plain))?.[kind]?.[task] as unknown as PipelineClass<P> | undefined;
+  const classFor = (prototype: object, given: object): PipelineClass<P> => {
+    const kind = kindFor(prototype, given);
+    const Found = find(prototype, kind);
     if (Found) return Found;
-    const kind = isSteered ? 'steered' : 'plain';
     const takes = FAMILIES.flatMap(family => family[kind]?.[task] ? [family.plain.text2Image.name] : []).join(', ');
-    const got = `${show(known.constructor.name)}${isSteered ? ' with a ControlNet' : ''}`;
+    const got = `${show(prototype.constructor.name)}${STEERED_BY[kind]}`;
     throw new RangeError(`${name}: got ${got}, takes one of the families of ${takes}`);
   };
-  /** Whether a ControlNet is given or, if nothing is said of one, `has` it. */
-  const steered = (components: object, has: boolean) => (
-    'controlnet' in components ? components.controlnet !== undefined : has
-  );
   return {
     async fromPretrained<Q extends P>(source: ModelSource, options: AutoPipelineOptions = {}) {
       const folder = await openModelFolder(source, options as object);
@@ -135,13 +157,13 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
         return DiffusionPipeline.fromPretrained(folder, options as object) as unknown as Promise<Q>;
       }
       const known = pipelineClass(index._class_name, `${folder.name}/model_index.json: _class_name`);
-      const Found = classFor(known.prototype as object, steered(options, 'controlnet' in known.family.components));
+      const Found = classFor(known.prototype as object, options);
       return DiffusionPipeline.fromPretrained.call(Found as never, folder, options as object) as unknown as Promise<Q>;
     },
     fromPipe<Q extends P>(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}) {
-      const Found = classFor(pipe, steered(components, 'controlnet' in pipe.components));
+      const Found = classFor(pipe, components);
       return new Found({ ...pipe.components, ...components } as never) as unknown as Q;
     },
-    supports: pipe => find(pipe, 'controlnet' in pipe.components) !== undefined,
+    supports: pipe => find(pipe, kindFor(pipe, {})) !== undefined,
   };
 }

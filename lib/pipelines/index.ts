@@ -17,6 +17,9 @@ import { StableDiffusionXLAdapterPipeline } from './t2i_adapter/stable_diffusion
 import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_img2img.js';
 import { StableDiffusionXLControlNetInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+import { StableDiffusionXLControlNetUnionPipeline } from './controlnet/stable_diffusion_xl_controlnet_union.js';
+import { StableDiffusionXLControlNetUnionImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_img2img.js';
+import { StableDiffusionXLControlNetUnionInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_inpaint.js';
 import { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl/stable_diffusion_xl_img2img.js';
 import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
 import { StableDiffusionXLInstructPix2PixPipeline } from './stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js';
@@ -25,6 +28,8 @@ const classes = {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetUnionPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,
+  StableDiffusionXLControlNetUnionInpaintPipeline,
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
@@ -40,6 +45,8 @@ export {
   StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
   StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
+  StableDiffusionXLControlNetUnionPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,
+  StableDiffusionXLControlNetUnionInpaintPipeline,
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,

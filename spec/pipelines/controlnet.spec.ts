@@ -4,7 +4,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
-import { MultiControlNetModel, type ControlNets } from '../../lib/models/multi_controlnet.js';
+import type { ControlNets } from '../../lib/models/controlnets.js';
+import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
 import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,

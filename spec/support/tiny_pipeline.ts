@@ -15,6 +15,9 @@ export const TINY_INPAINT_UNET = 'spec/golden/pipelines/unet_inpaint';
 export const TINY_XL = 'spec/golden/pipelines/tiny_xl';
 export const TINY_XL_UNETS = { refiner: 'spec/golden/pipelines/unet_xl_refiner', nine: 'spec/golden/pipelines/unet_xl_nine' };
 
+/** A random ControlNet-Union for it, made by golden/parts/controlnet_union.py. */
+export const TINY_UNION = 'spec/golden/pipelines/controlnet_union';
+
 /** The tiny model with a refiner's UNet and one text encoder, as a folder. */
 export function refinerFolder(path: string, changes: object = {}): string {
   cpSync(TINY_XL, path, { recursive: true });

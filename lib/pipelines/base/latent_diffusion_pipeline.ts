@@ -5,7 +5,7 @@ import type { TokenMergingOptions } from '../../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
 import { checkDeepCache, type DeepCacheOptions } from '../../models/deep_cache.js';
 import type { Model } from '../../models/model.js';
-import type { ControlNets } from '../../models/multi_controlnet.js';
+import type { ControlNets } from '../../models/controlnets.js';
 import { blurs } from '../../models/unet_2d_condition_config.js';
 import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';

@@ -9,8 +9,11 @@ import { CLIPTextModel } from '../../models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../models/clip_text_model_with_projection.js';
 import { CLIPVisionModelWithProjection } from '../../models/clip_vision_model.js';
 import { ControlNetModel } from '../../models/controlnet.js';
+import { ControlNetUnionModel } from '../../models/controlnet_union.js';
 import { MultiAdapter, type Adapters } from '../../models/multi_adapter.js';
-import { MultiControlNetModel, type ControlNets } from '../../models/multi_controlnet.js';
+import type { ControlNets } from '../../models/controlnets.js';
+import { MultiControlNetModel } from '../../models/multi_controlnet.js';
+import { MultiControlNetUnionModel } from '../../models/multi_controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../models/safety_checker.js';
 import { T2IAdapter } from '../../models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
@@ -138,6 +141,13 @@ export type XLControlNetComponents = StableDiffusionXLComponents & Pick<ControlN
 
 export const controlledStableDiffusionXL: Family<XLControlNetComponents> = {
   components: { ...stableDiffusionXL.components, controlnet },
+};
+
+/** The same, steered by a ControlNet that has several modes. */
+export const unionControlledStableDiffusionXL: Family<XLControlNetComponents> = {
+  components: {
+    ...stableDiffusionXL.components, controlnet: oneOrSeveral<ControlNets>('controlnet', ControlNetUnionModel, MultiControlNetUnionModel),
+  },
 };
 
 /** The same, steered by T2I-Adapters. */

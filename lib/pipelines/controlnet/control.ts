@@ -1,32 +1,43 @@
 import * as tf from '@tensorflow/tfjs';
-import { show } from '../../core/checks.js';
+import { checkInteger, show } from '../../core/checks.js';
+import { ControlPath } from '../../models/control_path.js';
 import { ControlNetModel } from '../../models/controlnet.js';
-import { MultiControlNetModel, type ControlNets } from '../../models/multi_controlnet.js';
+import { ControlNetUnionModel } from '../../models/controlnet_union.js';
+import type { ControlNets } from '../../models/controlnets.js';
+import { Model } from '../../models/model.js';
+import { MultiControlNetUnionModel } from '../../models/multi_controlnet_union.js';
 import type { UNetAdditions } from '../../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../../models/unet_down_path.js';
+import type { Component } from '../components/component.js';
 import { repeatEach } from '../inputs/encode_prompt.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
 import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
 import type { Crop } from '../inputs/inpainting.js';
 import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from '../inputs/steering.js';
 
-/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets a list of such, one for each. */
+/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets or modes a list of such, one for each. */
 export type ControlImages = ImageInput | ImageInput[];
 
 /** How ControlNets steer. */
 export interface ControlOptions {
-  /** How strongly: 1 by default; for several ControlNets one number for all, or a list. */
+  /**
+   * What the picture shows, as the number that a ControlNetUnionModel has for it: a ControlNetUnionModel needs it, and no other takes it. A
+   * list for several pictures that one steers by together, or for several ControlNets. xinsir's has 0 for openpose, 1 for depth, 2 for hed,
+   * pidi, scribble and ted, 3 for canny, lineart and mlsd, 4 for normals, 5 for segments; ProMax also 6 for tile and 7 for repaint.
+   */
+  controlMode?: number | number[];
+  /** How strongly: 1 by default; for several ControlNets or modes one number for all, or a list. */
   controlnetConditioningScale?: number | number[];
   /** Whether they find by themselves what the picture shows, so that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
   guessMode?: boolean;
-  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets. */
+  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets or modes. */
   controlGuidanceStart?: number | number[];
   controlGuidanceEnd?: number | number[];
 }
 
 /** The names of these options. */
 export const CONTROL_OPTIONS = Object.keys({
-  controlnetConditioningScale: true, guessMode: true, controlGuidanceStart: true, controlGuidanceEnd: true,
+  controlMode: true, controlnetConditioningScale: true, guessMode: true, controlGuidanceStart: true, controlGuidanceEnd: true,
 } satisfies Record<keyof ControlOptions, true>);
 
 /** A pipeline that something steers. */
@@ -35,11 +46,30 @@ interface Steered {
   readonly vaeScaleFactor: number;
 }
 
-/** @throws TypeError for what is none, with what to do. */
-export function checkControlNet(controlnet: unknown): void {
-  if (controlnet instanceof ControlNetModel || controlnet instanceof MultiControlNetModel) return;
-  const takes = Array.isArray(controlnet) ? 'new MultiControlNetModel([...]) of several' : 'one by ControlNetModel.fromPretrained(...)';
-  throw new TypeError(`controlnet: got ${show(controlnet)}, takes ${takes}`);
+/** @throws TypeError for what a family's pipelines do not take, with what to do. */
+export function checkControlNet(controlnet: unknown, { components }: { components: { controlnet: Component<unknown> } }): void {
+  const [one, several] = components.controlnet.classNames!();
+  const className = controlnet instanceof Model ? controlnet.getClassName() : undefined;
+  if (className === one || className === several) return;
+  const takes = Array.isArray(controlnet) ? `new ${several}([...]) of several` : `one by ${one}.fromPretrained(...)`;
+  const hint = className?.includes('Union') ? '; StableDiffusionXLControlNetUnionPipeline and its relatives take this one' : '';
+  throw new TypeError(`controlnet: got ${className ?? show(controlnet)}, takes ${takes}${hint}`);
+}
+
+/** The modes of the pictures, one for each, where a ControlNet has modes. @throws TypeError, RangeError for modes that it has not. */
+function modesOf(controlnet: ControlNets, controlMode: number | number[] | undefined): number[] | undefined {
+  const several = controlnet instanceof MultiControlNetUnionModel;
+  if (!several && !(controlnet instanceof ControlNetUnionModel)) {
+    if (controlMode === undefined) return undefined;
+    throw new TypeError(`controlMode: got ${show(controlMode)}, takes a ControlNetUnionModel as controlnet`);
+  }
+  const modes = [controlMode ?? []].flat();
+  const nets = several ? controlnet.nets : modes.map(() => controlnet);
+  if (modes.length === 0 || modes.length !== nets.length) {
+    const takes = several ? `a list of ${nets.length}, one for each ControlNet` : 'a number, or a list with one for each picture';
+    throw new TypeError(`controlMode: got ${show(controlMode)}, takes ${takes}`);
+  }
+  return modes.map((mode, i) => checkInteger('controlMode', mode, 0, nets[i].config.num_control_type - 1));
 }
 
 /** Pictures to steer by, checked against the ControlNets. */
@@ -47,7 +77,11 @@ export class Control implements Steering {
   /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
   readonly height: number;
   readonly width: number;
-  private readonly nets: readonly ControlNetModel[];
+  /** The network that sees each picture, and the mode that each is of, where there are modes. */
+  private readonly nets: readonly ControlPath[];
+  private readonly modes?: readonly number[];
+  /** Whether there is one network, told of one picture without a list. */
+  private readonly isOne: boolean;
   private readonly inputs: readonly ImageInput[];
   private readonly counts: readonly number[];
   private readonly scales: readonly number[];
@@ -64,10 +98,12 @@ export class Control implements Steering {
     private readonly controlnet: ControlNets, private readonly scaleFactor: number,
     private readonly name: string, images: ControlImages, private readonly options: ControlOptions,
   ) {
-    const nets = controlnet instanceof ControlNetModel ? [controlnet] : controlnet.nets;
-    this.nets = nets;
-    const networks = { count: nets.length, called: 'ControlNet' };
-    this.inputs = inputOfEach(name, images, controlnet instanceof ControlNetModel, networks);
+    const modes = this.modes = modesOf(controlnet, options.controlMode);
+    const isAlone = controlnet instanceof ControlPath;
+    const nets = this.nets = isAlone ? Array<ControlPath>(modes?.length ?? 1).fill(controlnet) : controlnet.nets;
+    const networks = { count: nets.length, called: isAlone && modes ? 'mode' : 'ControlNet' };
+    this.isOne = isAlone && nets.length === 1 && !(Array.isArray(options.controlMode) && Array.isArray(images));
+    this.inputs = inputOfEach(name, images, this.isOne, networks);
     const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
     this.counts = sizes.map(({ count }) => count);
     [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, scaleFactor));
@@ -85,15 +121,15 @@ export class Control implements Steering {
   static from<O extends ControlOptions>(
     { controlnet, vaeScaleFactor }: Steered, name: string, images: ControlImages, options: O,
   ): [Omit<O, keyof ControlOptions>, Control] {
-    const { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
-    const own = { controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd };
+    const { controlMode, controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd, ...others } = options;
+    const own = { controlMode, controlnetConditioningScale, guessMode, controlGuidanceStart, controlGuidanceEnd };
     return [others, new Control(controlnet, vaeScaleFactor, name, images, own)];
   }
 
   /** The same for a part of the picture that is made. @throws as `crop` does. */
   cropped(crop: Crop): Control {
     const { name, inputs } = this;
-    const images = this.controlnet instanceof ControlNetModel ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
+    const images = this.isOne ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
     return new Control(this.controlnet, this.scaleFactor, name, images, this.options);
   }
 
@@ -112,7 +148,7 @@ export class Control implements Steering {
 
   add({ sample, timestep, index, wholeSteps: steps, conditions, guidance: { times, avoided } }: SteeringInput): UNetAdditions {
     const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
-    if (scales.every(scale => scale === 0)) return {};
+    if (scales.every(scale => scale === 0) && !this.scalesPictures) return {};
     const { guessMode } = this;
     const unsteered = guessMode ? avoided : 0; // what to avoid is not steered then
     const rows = unsteered * sample.shape[0] / times;
@@ -123,11 +159,18 @@ export class Control implements Steering {
     const pictures = this.pictures.map(picture => tf.concat(Array<tf.Tensor>(times - unsteered).fill(picture)));
     const added = this.controlnet instanceof ControlNetModel
       ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
-      : this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures, conditioningScale: scales });
+      : this.controlnet.forward(seen, timestep, {
+        ...told, controlnetCond: pictures, controlTypeIdx: this.modes ?? [], conditioningScale: scales,
+      });
     if (!rows || !added) return { control: added };
     const afterNone = (state: tf.Tensor) => tf.pad(state, [[rows, 0], [0, 0], [0, 0], [0, 0]]);
     const { downBlockResSamples: down, midBlockResSample: mid } = added;
     return { control: { downBlockResSamples: down.map(afterNone), midBlockResSample: afterNone(mid) } };
+  }
+
+  /** Whether scales act on pictures, not on what comes of them: then a ControlNet adds something without any picture, as in diffusers. */
+  private get scalesPictures(): boolean {
+    return this.controlnet instanceof ControlNetUnionModel && this.nets.length > 1;
   }
 
   /** Takes the pictures off the device. */

@@ -1,5 +1,5 @@
 import { checkOptionNames } from '../../core/checks.js';
-import type { ControlNets } from '../../models/multi_controlnet.js';
+import type { ControlNets } from '../../models/controlnets.js';
 import { controlledStableDiffusion, type ControlNetComponents } from '../components/components.js';
 import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
@@ -21,10 +21,10 @@ export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline i
   static override readonly family = controlledStableDiffusion;
   override controlnet: ControlNets;
 
-  /** @throws TypeError for what is no ControlNet, such as a list of them. */
+  /** @throws TypeError for what is no ControlNet, such as a list of them, or is one of another kind. */
   constructor({ controlnet, ...components }: ControlNetComponents) {
     super(components);
-    checkControlNet(controlnet);
+    checkControlNet(controlnet, new.target.family);
     this.controlnet = controlnet;
   }
 
