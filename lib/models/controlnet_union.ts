@@ -19,7 +19,7 @@ export interface ControlUnionConditions {
   guessMode?: boolean;
 }
 
-type UnionInputs = UNetInputs & { modes: tf.Tensor; pictures: tf.Tensor[]; scales: tf.Tensor[]; scale: tf.Tensor };
+type UnionInputs = UNetInputs & { flags: tf.Tensor; pictures: tf.Tensor[]; scales: tf.Tensor[]; scale: tf.Tensor };
 
 /**
  * A ControlNet for pictures of several kinds, its modes, of which it joins as many as are given.
@@ -46,7 +46,7 @@ export class ControlNetUnionModel extends ControlPath<ControlNetUnionConfig> {
   }
 
   /**
-   * What to add to the states of a UNet that is told the same. As in diffusers, samples of a batch are not quite independent of each other.
+   * What to add to the states of a UNet that is told the same. As in diffusers, pictures of a batch that differ influence each other.
    * @param sample as the UNet's.
    * @param timestep as the UNet's.
    * @param conditions as the UNet's, and see ControlUnionConditions.
@@ -67,7 +67,7 @@ export class ControlNetUnionModel extends ControlPath<ControlNetUnionConfig> {
     }
     pictures.forEach(picture => this.checkPicture(picture, sample));
     const inputs: UnionInputs = {
-      ...this.takeInputs(sample, timestep, conditions), modes: this.flags(modes), pictures: [...pictures],
+      ...this.takeInputs(sample, timestep, conditions), flags: this.flags(modes), pictures: [...pictures],
       scales: scales.map(scale => tf.scalar(checkNumber('controlnet conditioningScale', scale))),
       scale: tf.scalar(modes.length === 1 ? scales[0] : 1),
     };
@@ -82,17 +82,17 @@ export class ControlNetUnionModel extends ControlPath<ControlNetUnionConfig> {
   }
 
   /** What is added to each state, the middle's last. */
-  private control({ modes, pictures, scales, scale, ...inputs }: UnionInputs, indices: readonly number[], isGraded: boolean): tf.Tensor[] {
-    const conditions = this.lead(inputs, this.controlAddEmbedding.forward(modes));
+  private control({ flags, pictures, scales, scale, ...inputs }: UnionInputs, modes: readonly number[], isGraded: boolean): tf.Tensor[] {
+    const conditions = this.lead(inputs, this.controlAddEmbedding.forward(flags));
     const first = this.convIn.forward(inputs.sample);
-    return this.controlFrom(tf.addN([first, ...this.embed(pictures, scales, indices)]), conditions, scale, isGraded);
+    return this.controlFrom(tf.addN([first, ...this.embed(pictures, scales, modes)]), conditions, scale, isGraded);
   }
 
   /** What is added to the first state: each picture, and to each of its channels what is made of the picture as a whole and of its mode. */
-  private embed(pictures: readonly tf.Tensor[], scales: readonly tf.Tensor[], indices: readonly number[]): tf.Tensor[] {
+  private embed(pictures: readonly tf.Tensor[], scales: readonly tf.Tensor[], modes: readonly number[]): tf.Tensor[] {
     const scaled = (x: tf.Tensor, i: number) => pictures.length === 1 ? x : tf.mul(x, scales[i]);
     const embedded = pictures.map(picture => this.embedding.forward(picture));
-    const tasks = indices.map(index => tf.slice(this.parameter('task_embedding'), [index, 0], [1, -1]));
+    const tasks = modes.map(mode => tf.slice(this.parameter('task_embedding'), [mode, 0], [1, -1]));
     const wholes = embedded.map((x, i) => scaled(tf.add(tf.mean(x, [1, 2]), tasks[i]), i)); // [batch, channels]
     // The samples of a batch attend to each other, in each mode by itself: so does diffusers, whose layers expect the batch elsewhere.
     const attended = this.transformerLayers.reduce((x, layer) => layer.forward(x), tf.stack(wholes));

@@ -1,11 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ControlPath } from './control_path.js';
 import type { ControlNetOutput } from './controlnet_output.js';
-import type { Model } from './model.js';
 import { SeveralModels } from './several_models.js';
 
 /** Several ControlNets of a kind that steer together: what they give is added up. */
-export abstract class SeveralControlNets<N extends ControlPath & Model<unknown>> extends SeveralModels<N> {
+export abstract class SeveralControlNets<N extends ControlPath> extends SeveralModels<N> {
   /** @throws TypeError for none. */
   constructor(readonly nets: readonly N[]) {
     super('nets', nets);

@@ -8,10 +8,12 @@ import { Generator } from '../../lib/core/random.js';
 import { cannyEdges } from '../../lib/image/edges.js';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
+import { StableDiffusionXLControlNetUnionPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_xl_controlnet_union.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { useDevice } from '../../lib/runtime/devices.js';
@@ -19,7 +21,7 @@ import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { TINY } from '../support/tiny_pipeline.js';
+import { TINY, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
@@ -262,6 +264,14 @@ describe('tfjs-diffusers', () => {
       const { code, stderr } = await run(['generate', 'a star', ...model, '--image', 'out.png', '--strength', '0.8', '--output', 'again.png', '--quiet']);
       assert.deepEqual([code, stderr], [0, '']);
       assert.deepEqual(readdirSync(folder()).sort(), ['again.png', 'out.png']);
+      const union = ['--controlnet', resolve(TINY_UNION), '--control-image', 'out.png', '--control-mode', '7', '--device', 'wasm', '--quiet'];
+      assert.deepEqual(await run(['generate', 'a star', ...model, ...union, '--output', 'steered.png']), { code: 0, stdout: '', stderr: '' });
+      await useDevice('wasm');
+      const pipe = await StableDiffusionXLControlNetUnionPipeline.fromPretrained(TINY_XL, { device: 'wasm', controlnet: await ControlNetUnionModel.fromPretrained(TINY_UNION) });
+      const controlImage = await Image.open(join(folder(), 'out.png'));
+      const { images: [image] } = await pipe.generate('a star', { numInferenceSteps: 2, generator: new Generator().manualSeed(0), controlImage, controlMode: 7 });
+      assert.deepEqual((await Image.open(join(folder(), 'steered.png'))).toRgb().data, image.data);
+      pipe.dispose();
     });
 
     it('shows a gallery when asked for nothing', async () => {
@@ -317,6 +327,7 @@ describe('tfjs-diffusers', () => {
       ['a ControlNet alone', ['a star', '--controlnet', 'a'], 2, /^error: --controlnet: takes --control-image too$/m],
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
+      ['a mode of no ControlNet', ['a star', '--control-mode', '2'], 2, /^error: --control-mode: takes --controlnet too$/m],
       ['a scale of no ControlNet', ['a star', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: takes --controlnet too$/m],
       ['an IP-Adapter alone', ['a star', '--ip-adapter', 'a'], 2, /^error: --ip-adapter: takes --ip-adapter-image too$/m],
       ['a picture that leads nothing', ['a star', '--ip-adapter-image', 'a.png'], 2, /^error: --ip-adapter-image: takes --ip-adapter too$/m],

@@ -6,6 +6,7 @@ import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_wi
 import { CLIPImageProcessor } from '../../lib/models/clip_image_processor.js';
 import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -30,6 +31,7 @@ export function configTargets(): Target[] {
   const kUnet = { ...unet, block_out_channels: [32, 32], layers_per_block: [1, 2], attention_head_dim: 8, norm_num_groups: null, act_fn: 'gelu', time_embedding_dim: 32,
     time_embedding_type: 'fourier', timestep_post_act: 'gelu', time_cond_proj_dim: 9, down_block_types: ['KDownBlock2D', 'KCrossAttnDownBlock2D'], up_block_types: ['KCrossAttnUpBlock2D', 'KUpBlock2D'] };
   const control = { conditioning_channels: 3, conditioning_embedding_out_channels: [4, 8], controlnet_conditioning_channel_order: 'bgr', global_pool_conditions: true };
+  const union = { ...control, controlnet_conditioning_channel_order: 'rgb', num_control_type: 6, num_trans_channel: 32, num_trans_head: 8, num_trans_layer: 2, num_proj_channel: 32 };
   const adapters = ['full_adapter', 'full_adapter_xl', 'light_adapter'].map(adapter_type => ({ in_channels: 1, channels: [4, 8, 8, 8], num_res_blocks: 1, downscale_factor: 4, adapter_type }));
   const vae = { block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
     up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, shift_factor: -0.1, latents_mean: [0, -1, 2, 0.5] };
@@ -63,6 +65,7 @@ export function configTargets(): Target[] {
     },
     { name: 'UNet config', isJson: true, seeds: [unet, otherUnet, xlUnet, kUnet].map(json), read: bytes => void new UNet2DConditionModel(object(bytes)).parameterSpecs() },
     { name: 'ControlNet config', isJson: true, seeds: [unet, xlUnet].map(each => json({ ...each, ...control })), read: bytes => void new ControlNetModel(object(bytes)).parameterSpecs() },
+    { name: 'ControlNet-Union config', isJson: true, seeds: [json({ ...xlUnet, ...union })], read: bytes => void new ControlNetUnionModel(object(bytes)).parameterSpecs() },
     { name: 'T2I-Adapter config', isJson: true, seeds: adapters.map(json), read: bytes => void new T2IAdapter(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },

@@ -8,6 +8,7 @@ import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import type { Model } from '../../lib/models/model.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -20,6 +21,7 @@ import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { bytesSource, MemoryFolder } from '../support/memory_folder.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
+import { TINY_UNION } from '../support/tiny_pipeline.js';
 
 const unet = {
   _class_name: 'UNet2DConditionModel', block_out_channels: [8, 16], down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
@@ -250,6 +252,23 @@ describeOnDevices('convertModel', device => {
     const expected = original.stateDict();
     for (const [path, tensor] of Object.entries(made.stateDict())) assert.deepEqual(tensor.dataSync(), expected[path].dataSync(), path);
     [made, original].forEach(network => network.dispose());
+  });
+
+  it('converts a ControlNet-Union, also one whose config calls it a ControlNetModel', async () => {
+    const original = await ControlNetUnionModel.fromPretrained(TINY_UNION);
+    const expected = original.stateDict();
+    const config = JSON.parse(readFileSync(join(TINY_UNION, 'config.json'), 'utf8')) as object;
+    for (const className of ['ControlNetUnionModel', 'ControlNetModel']) {
+      const path = join(out, className);
+      await convertModel(new MemoryFolder({
+        'config.json': Buffer.from(JSON.stringify({ ...config, _class_name: className })),
+        'diffusion_pytorch_model.safetensors': readFileSync(join(TINY_UNION, 'diffusion_pytorch_model.safetensors')),
+      }), path, { verify: true });
+      const made = await ControlNetUnionModel.fromPretrained(path);
+      for (const [path, tensor] of Object.entries(made.stateDict())) assert.deepEqual(tensor.dataSync(), expected[path].dataSync(), path);
+      made.dispose();
+    }
+    original.dispose();
   });
 
   it('writes down which files there are, as the bundled models have it', async () => {

@@ -1,7 +1,7 @@
 import { checkOptionNames } from '../../core/checks.js';
 import { controlledStableDiffusionXL } from '../components/components.js';
 import { CONTROL_OPTIONS, type ControlOptions } from './control.js';
-import { ControlledXLPipeline } from './controlled_xl.js';
+import { ControlledXLPipeline } from './controlled_xl_pipeline.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
 import type { ControlNetOptions } from './stable_diffusion_controlnet.js';
 import { XL_OPTIONS, type XLOptions } from '../stable_diffusion_xl/xl_options.js';

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel
 from safetensors.torch import save_file
 
 from generate import HERE
@@ -27,6 +27,7 @@ PUBLISHED = {
     "sd1": dict(cross_attention_dim=768),
     "sd2": dict(cross_attention_dim=1024, use_linear_projection=True, attention_head_dim=[5, 10, 20, 20]),
     "xl": dict(XL, down_block_types=XL_TYPES, transformer_layers_per_block=[1, 2, 10]),
+    "union": dict(XL, down_block_types=XL_TYPES, transformer_layers_per_block=[1, 2, 10], conditioning_embedding_out_channels=(16, 32, 96, 256), num_control_type=8),
     "xl_mid": dict(XL, down_block_types=XL_TYPES, transformer_layers_per_block=[1, 0, 1]),
     "xl_small": dict(XL, down_block_types=("DownBlock2D",) * 3, mid_block_type="UNetMidBlock2D", transformer_layers_per_block=1),
 }
@@ -63,7 +64,7 @@ def single_file(prefix, context, linear):
 
 def published(config):
     with torch.device("meta"):
-        net = ControlNetModel(**config)
+        net = (ControlNetUnionModel if "num_control_type" in config else ControlNetModel)(**config)
     return {"shapes": {key: list(value.shape) for key, value in net.state_dict().items()}, "config": {k: v for k, v in net.config.items() if not k.startswith("_")}}
 
 
