@@ -5,7 +5,7 @@ import { runExamples } from '../../docs/examples.js';
 import { Image } from '../../lib/image/image.js';
 import { editFolders } from '../support/edit_folders.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { refinerFolder, TINY, TINY_XL } from '../support/tiny_pipeline.js';
+import { refinerFolder, TINY, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
 
 /** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, perhaps a file of that folder. */
 const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'refiner' | 'lora' | 'ipAdapter', file?: string]> = [
@@ -55,6 +55,17 @@ describe('Examples in the docs', () => {
       ...Object.fromEntries([50, 30, 25].map(steps => [`numInferenceSteps: ${steps}`, 'numInferenceSteps: 3'])),
     };
     for (const file of await runExamples('docs/families.md', folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
+  });
+
+  it('docs/beyond_the_prompt.md steers by a ControlNet-Union, with small models in the places of large ones', async () => {
+    const [, section] = /^### One ControlNet for several kinds of picture\n(.*?)^### /ms.exec(readFileSync('docs/beyond_the_prompt.md', 'utf8'))!;
+    writeFileSync(join(folder(), 'section.md'), section);
+    for (const name of ['photo.jpg', 'depth.png']) writeFileSync(join(folder(), name), await new Image(new Uint8Array(16 * 16 * 3).fill(99), 16, 16).toPng());
+    const replace = {
+      'xinsir/controlnet-union-sdxl-1.0': resolve(TINY_UNION).replaceAll('\\', '/'), 'resize(1024, 1024)': 'resize(16, 16)',
+      'stabilityai/stable-diffusion-xl-base-1.0': resolve(TINY_XL).replaceAll('\\', '/'),
+    };
+    for (const file of await runExamples(join(folder(), 'section.md'), folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
   });
 
   it('docs/beyond_the_prompt.md steers by a T2I-Adapter, with small models in the places of large ones', async () => {
