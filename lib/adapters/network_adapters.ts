@@ -51,6 +51,15 @@ export class NetworkAdapters {
     this.apply(weights.keys());
   }
 
+  /** Takes `add` back, as far as it came. */
+  withdraw(name: string): void {
+    const adapter = this.adapters.get(name);
+    if (!adapter) return;
+    this.adapters.delete(name);
+    this.acting = this.acting.filter(other => other !== name);
+    this.apply(adapter.weights.keys());
+  }
+
   /** Of one adapter, or of all. */
   setScale(scale: ScaleOfPath, name?: string): void {
     this.checkLoose();

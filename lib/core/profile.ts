@@ -1,4 +1,4 @@
-import { runAhead } from './run_ahead.js';
+import { runningAhead } from './run_ahead.js';
 
 /** A call that was timed. All times are milliseconds. */
 export interface ProfileSlice {
@@ -115,7 +115,7 @@ export class Profiler {
 
   /** @param paths what to time, and what to call it. A class stands for all that is of it. */
   constructor(private readonly paths: ReadonlyMap<object, string>) {
-    if (profilers.size === 0) runAhead.current?.(false);
+    if (profilers.size === 0) runningAhead.current?.set(false);
     profilers.add(this);
   }
 
@@ -147,7 +147,7 @@ export class Profiler {
   stop(): Profile {
     const milliseconds = performance.now() - this.begun;
     profilers.delete(this);
-    if (profilers.size === 0) runAhead.current?.(true);
+    if (profilers.size === 0) runningAhead.current?.set(true);
     return new Profile(this.slices.sort((a, b) => a.start - b.start || a.depth - b.depth), this.marks, milliseconds);
   }
 }

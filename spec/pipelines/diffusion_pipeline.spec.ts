@@ -15,6 +15,8 @@ import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/laten
 import type { StableDiffusionComponents } from '../../lib/pipelines/components/components.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
+import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import { DDIMScheduler, EulerDiscreteScheduler, PNDMScheduler } from '../../lib/schedulers/index.js';
 import { torchShape } from '../../lib/weights/layouts.js';
@@ -133,6 +135,16 @@ describeOnDevices('DiffusionPipeline.fromPretrained', device => {
     assert.ok(made.scheduler instanceof DDIMScheduler);
     assert.deepEqual(made.scheduler.config, { ...scheduler.config, steps_offset: 1, clip_sample: false });
     assert.deepEqual([scheduler.config.steps_offset, scheduler.config.clip_sample], [0, true]); // the caller's stays as it is
+    const old = new PNDMScheduler({ skip_prk_steps: false });
+    const offsetAlone = await captureWarnings(() => { made = new StableDiffusionInpaintPipeline({ ...pipe.components, scheduler }); });
+    assert.deepEqual(offsetAlone, ['scheduler config: steps_offset 0 is outdated, taking 1']);
+    const inpaint = await captureWarnings(() => { made = new StableDiffusionInpaintPipeline({ ...pipe.components, scheduler: old }); });
+    assert.deepEqual(inpaint, ['scheduler config: steps_offset 0 and skip_prk_steps false are outdated, taking 1 and true']);
+    const controlnet = new ControlNetModel({ ...pipe.unet.config, conditioning_embedding_out_channels: [4, 8] });
+    const untouched = await captureWarnings(() => { made = new StableDiffusionControlNetPipeline({ ...pipe.components, scheduler, controlnet }); });
+    assert.deepEqual(untouched, []);
+    assert.equal(made.scheduler, scheduler);
+    controlnet.dispose();
     pipe.dispose();
   });
 

@@ -101,6 +101,32 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
       });
     });
 
+    it('looks at what a callback returns', async () => {
+      const latents = tf.zeros([1, 2]);
+      const returned: Array<[unknown, RegExp]> = [
+        [[1], /^TypeError: callbackOnStepEnd: latents: got \[1\], takes a tensor$/], [disposedZeros(), /^TypeError: callbackOnStepEnd: latents: got .*, takes a tensor$/],
+        [latents, /^RangeError: callbackOnStepEnd: latents: got shape \[1, 2\], takes \[1, 16, 16, 4\]$/],
+      ];
+      for (const [latents, message] of returned) {
+        await assert.rejects(pipe.generate(PROMPT, { numInferenceSteps: 2, callbackOnStepEnd: () => ({ latents: latents as tf.Tensor }) }), message);
+      }
+      assert.ok(latents.isDisposed, 'is taken over');
+      await rejectsWithoutLeak(() => pipe.generate(PROMPT, { numInferenceSteps: 2, callbackOnStepEnd: (_, __, ___, lent) => { lent.latents.dispose(); } }),
+        /^TypeError: callbackOnStepEnd: latents: were disposed, and are only lent; return others, as in \{ latents \}$/);
+    });
+
+    it('tells what went wrong in an op to no later call', async () => {
+      const spoil = () => {
+        try {
+          tf.slice(tf.zeros([1, 2]), [0, 0, 0, 0], [-1, -1, -1, 4]); // native ops fail when JavaScript is elsewhere
+        } catch { /* others at once */ }
+        throw new Error('enough');
+      };
+      const expected = await bytes();
+      await assert.rejects(pipe.generate(PROMPT, { numInferenceSteps: 2, callbackOnStepEnd: spoil }), /^Error: enough$/);
+      assert.deepEqual(await bytes(), expected);
+    });
+
     it('ends at once for a signal, with its reason', async () => {
       await rejectsWithoutLeak(() => pipe.generate(PROMPT, { signal: AbortSignal.abort(new Error('too late')) }), /^Error: too late$/);
       let steps = 0;

@@ -53,6 +53,19 @@ describeOnDevices('LoRA equals diffusers', device => {
     images.dispose();
   };
 
+  it('not at all, if a part of it cannot be put on', async () => {
+    const { textEncoder } = pipe;
+    textEncoder.changeParameter = () => { throw new Error('no memory'); };
+    try {
+      await assert.rejects(pipe.loadLoraWeights(FOLDER, { adapterName: 'style' }), /^Error: no memory$/);
+    } finally {
+      Reflect.deleteProperty(textEncoder, 'changeParameter');
+    }
+    assert.deepEqual([pipe.getListAdapters(), pipe.getActiveAdapters()], [{}, []]);
+    assert.deepEqual([values(pipe.unet), values(pipe.textEncoder)], before_);
+    await pipe.loadLoraWeights(FOLDER, { adapterName: 'style' });
+  });
+
   it('in peft\'s keys, with its scale in the metadata', async () => {
     await makes('base');
     await pipe.loadLoraWeights(FOLDER);

@@ -139,8 +139,9 @@ describeOnDevices('Stable Diffusion XL equals diffusers:', device => {
       const one = <T>(images: T[]) => paddingMaskCrop === undefined ? images : images[0];
       const image = `${name}/image` in inpaint.tensors ? one(goldenImages(inpaint.tensors[`${name}/image`])) : goldenTensor(inpaint, `${name}/latents`);
       const maskImage = one(goldenImages(inpaint.tensors[`${name}/mask`]));
-      await expectGolden(inpaint, name, outputType => pipe.generate(prompt, { ...imageOptions(options), image, maskImage, paddingMaskCrop, outputType }));
-      tf.dispose(image instanceof tf.Tensor ? image : []);
+      const latents = `${name}/given` in inpaint.tensors ? goldenTensor(inpaint, `${name}/given`) : undefined;
+      await expectGolden(inpaint, name, outputType => pipe.generate(prompt, { ...imageOptions(options), image, latents, maskImage, paddingMaskCrop, outputType }));
+      tf.dispose([image, latents].filter(each => each instanceof tf.Tensor));
     });
   }
 });

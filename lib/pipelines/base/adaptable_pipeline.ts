@@ -4,6 +4,7 @@ import { parseLora, type LoraNetwork } from '../../adapters/lora_weights.js';
 import { networkAdapters, type NetworkAdapters } from '../../adapters/network_adapters.js';
 import { parseTextualInversion } from '../../adapters/textual_inversion.js';
 import { show } from '../../core/checks.js';
+import { runningAhead } from '../../core/run_ahead.js';
 import type { ModelFolder, ModelSource } from '../../files/model_folder.js';
 import type { HubOptions } from '../../hub/hub_settings.js';
 import { locateFile } from '../../loading/locate_file.js';
@@ -60,7 +61,17 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     const weights = parseLora(file, Object.fromEntries(adapted.map(({ key, network }) => [key, network.parameterSpecs()])), config);
     await this.exclusively(async () => {
       adapted.forEach(({ adapters }) => adapters.checkNew(adapterName));
-      adapted.forEach(({ key, adapters }) => adapters.add(adapterName, weights[key], scales[key]));
+      try {
+        adapted.forEach(({ key, adapters }) => adapters.add(adapterName, weights[key], scales[key]));
+      } catch (error) {
+        runningAhead.current?.forgetErrors();
+        for (const { adapters } of adapted) {
+          try {
+            adapters.withdraw(adapterName);
+          } catch { /* the first error is the one to tell */ }
+        }
+        throw error;
+      }
       learnBundledWords(this.promptEncoders, file.name, words);
     });
   }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { canCompile } from '../../core/graph.js';
 import { kernelCompilers } from '../../core/kernel_compilers.js';
 import type { Profile } from '../../core/profile.js';
+import { runningAhead } from '../../core/run_ahead.js';
 import { spareMemory } from '../../core/spare_memory.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import { Model } from '../../models/model.js';
@@ -278,6 +279,9 @@ export abstract class DiffusionPipeline {
       await this.offloadAll();
       try {
         return await work();
+      } catch (error) {
+        runningAhead.current?.forgetErrors();
+        throw error;
       } finally {
         await this.offloadAll();
       }

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkShape, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
 import { getGuidanceScaleEmbedding } from '../../layers/timestep_embedding.js';
 import { DeepCache } from '../../models/deep_cache.js';
@@ -141,7 +142,7 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
           await checkNumbers(`the latents ${when}`, latents, helpForNetwork('unet', unet));
         }
         const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
-        return changed?.latents;
+        return checkReturned(changed?.latents, latents);
       },
     }).finally(() => deepCache?.dispose());
   }
@@ -174,6 +175,26 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       return guidance.combine(predictions, timestep);
     };
   }
+}
+
+/**
+ * Latents that a callback gave, if it did.
+ * @throws TypeError, RangeError for what cannot take the place of `latents`, or if it disposed these.
+ */
+function checkReturned(given: unknown, latents: tf.Tensor): tf.Tensor | undefined {
+  const name = 'callbackOnStepEnd: latents';
+  if (given === undefined || given === null) {
+    if (latents.isDisposed) throw new TypeError(`${name}: were disposed, and are only lent; return others, as in { latents }`);
+    return undefined;
+  }
+  if (!(given instanceof tf.Tensor) || given.isDisposed) throw new TypeError(`${name}: got ${show(given)}, takes a tensor`);
+  try {
+    checkShape(name, given.shape, latents.shape);
+  } catch (error) {
+    given.dispose(); // it is taken over
+    throw error;
+  }
+  return given;
 }
 
 /** What to avoid, where guidance is by such, and what is wanted, each as often as the UNet predicts it. */

@@ -4,12 +4,18 @@ import type { Scheduler } from '../../schedulers/scheduler.js';
 
 /** What old checkpoints' configs say otherwise than their training was, as diffusers takes it. What was passed in stays as it is. */
 
-/** `scheduler`, or another like it that takes 1 for its steps_offset and clips nothing. */
-export function correctScheduler(scheduler: Scheduler): Scheduler {
-  const { steps_offset = 1, clip_sample = false } = scheduler.config as { steps_offset?: number; clip_sample?: boolean };
-  if (steps_offset === 1 && !clip_sample) return scheduler;
-  console.warn(`scheduler config: steps_offset ${steps_offset} and clip_sample ${clip_sample} are outdated, taking 1 and false`);
-  return scheduler.clone({ ...(steps_offset !== 1 && { steps_offset: 1 }), ...(clip_sample && { clip_sample: false }) });
+/** What some of a scheduler's options have to be, as far as it has them. */
+export type MeantOptions = Readonly<Record<string, number | boolean>>;
+
+/** `scheduler`, or another like it whose options are what is meant. */
+export function correctScheduler(scheduler: Scheduler, meant: MeantOptions): Scheduler {
+  const config = scheduler.config as unknown as Record<string, unknown>;
+  const outdated = Object.entries(meant).filter(([name, value]) => Object.hasOwn(config, name) && config[name] !== value);
+  if (outdated.length === 0) return scheduler;
+  const got = outdated.map(([name]) => `${name} ${show(config[name])}`).join(' and ');
+  const verb = outdated.length > 1 ? 'are' : 'is';
+  console.warn(`scheduler config: ${got} ${verb} outdated, taking ${outdated.map(([, value]) => value).join(' and ')}`);
+  return scheduler.clone(Object.fromEntries(outdated));
 }
 
 /** The `sample_size` that a UNet was trained on: before 0.9.0, diffusers saved its own default for the 64 of SD1.x. */

@@ -28,6 +28,9 @@ export class StableDiffusionControlNetPipeline extends StableDiffusionPipeline i
     this.controlnet = controlnet;
   }
 
+  /** Leaves configs as they are. */
+  protected override correctConfigs(): void { /* as diffusers */ }
+
   override get components(): ControlNetComponents {
     return { ...super.components, controlnet: this.controlnet };
   }

@@ -30,6 +30,8 @@ export interface ExpectedUNet {
   channels?: readonly number[];
   /** Whether the pipeline can tell it a class. */
   classes?: boolean;
+  /** Whether what to avoid, where nothing is said of it, is zeros and no text; false by default. */
+  avoidsZeros?: boolean;
   /** Whether to guide with a scale; above 1 by default, unless the UNet knows the scale and needs no second prediction. */
   guides?: (guidanceScale: number) => boolean;
 }
@@ -112,6 +114,10 @@ export function checkGenerateOptions(
     throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
   }
   const guided = guides(guidanceScale);
+  if (guided && !expected.avoidsZeros && !negativePromptEmbeds && tokens !== tokenizer.modelMaxLength) {
+    throw new TypeError(`negativePromptEmbeds: got undefined, takes some of ${tokens} tokens, as promptEmbeds have; ` +
+      'encodeWeightedPrompt gives both');
+  }
   return {
     prompts, promptEmbeds, negativePrompts, negativePromptEmbeds, numImagesPerPrompt, guidanceScale, guided,
     imagePrompts: checkImagePrompts(pipe, options, guided),

@@ -120,7 +120,7 @@ function preparePainting(
 
     // In diffusers' order, for these draw from the generator.
     const original = seesMask && fromNoise ? undefined : pixels ? draw(pixels) : inTurn(imageLatents!, images);
-    const noise = latents?.clone() ?? randn(latentShape, generator, dtype);
+    const noise = (addsNoise ? latents?.clone() : undefined) ?? randn(latentShape, generator, dtype);
     const begin = fromNoise ? noise.mul(scheduler.initNoiseSigma)
       : addsNoise ? scheduler.addNoise(original!, noise, timestep)
       : original!.clone();
@@ -136,7 +136,7 @@ function preparePainting(
   });
   return scheduler => {
     const steps = choose(scheduler);
-    return { ...steps, ...startAt(scheduler, steps.timesteps[0]) };
+    return { ...steps, ...startAt(scheduler, steps.firstTimestep ?? steps.timesteps[0]) };
   };
 }
 

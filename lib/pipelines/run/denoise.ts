@@ -9,6 +9,8 @@ export interface DenoisingSteps {
   timesteps: readonly number[];
   /** How many there are with those that are left to another model, if any are: what steers for a share of the steps counts these. */
   wholeSteps?: number;
+  /** The timestep whose noise it begins with, where that is none of these: no step may be left. */
+  firstTimestep?: number;
 }
 
 /** What a model says of latents, as the scheduler scales them, at a timestep, which is one of a run. */

@@ -12,7 +12,7 @@ import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
 import { checkGenerateOptions, checkScheduler } from '../inputs/check_generate_options.js';
 import { stableDiffusion, type StableDiffusionComponents } from '../components/components.js';
-import { correctScheduler, trainedSampleSize, warnOfSampleSize } from '../components/correct_configs.js';
+import { correctScheduler, trainedSampleSize, warnOfSampleSize, type MeantOptions } from '../components/correct_configs.js';
 import { encodePrompt, repeatEach } from '../inputs/encode_prompt.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from '../inputs/generate_options.js';
 import { GuidedPipeline, prepareLatents, type EncodedTexts } from '../base/guided_pipeline.js';
@@ -54,9 +54,14 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
     this.correctConfigs();
   }
 
+  /** What a scheduler's config should say, whatever an old one does. */
+  protected get meantOptions(): MeantOptions {
+    return { steps_offset: 1, clip_sample: false };
+  }
+
   /** Takes what old configs should have said. */
   protected correctConfigs(): void {
-    this.scheduler = correctScheduler(this.scheduler);
+    this.scheduler = correctScheduler(this.scheduler, this.meantOptions);
     warnOfSampleSize(this.unet.config);
   }
 

@@ -1,4 +1,5 @@
 import { checkOptionNames } from '../../core/checks.js';
+import type { MeantOptions } from '../components/correct_configs.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import { checkGenerateOptions, type Generating } from '../inputs/check_generate_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from '../inputs/generate_options.js';
@@ -17,6 +18,11 @@ export const INPAINT_OPTIONS = [...OPTIONS, ...PAINTING_OPTIONS];
  * Equals diffusers' StableDiffusionInpaintPipeline.
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
+  /** As diffusers, which looks at others here. */
+  protected override get meantOptions(): MeantOptions {
+    return { steps_offset: 1, skip_prk_steps: true };
+  }
+
   /** Makes images of a picture, a mask and prompts. Throws as StableDiffusionPipeline.generate does. */
   override async generate<T extends OutputType = 'image'>(
     prompt: string | string[] | undefined, options: InpaintOptions<T>,

@@ -32,7 +32,8 @@ export function checkXLOptions(
   const { promptEmbeds, negativePrompt, negativePromptEmbeds } = common;
   checkNumbersOfUNet(pipe, fromImage);
   for (const [name, embeds] of Object.entries({ promptEmbeds, negativePromptEmbeds })) checkWhole(pipe, name, embeds?.shape[2]);
-  const request = checkGenerateOptions(pipe, prompt, common, { channels: unetChannels, guides });
+  const avoidsZeros = pipe.forceZerosForEmptyPrompt && negativePrompt === undefined && negativePrompt2 === undefined;
+  const request = checkGenerateOptions(pipe, prompt, common, { channels: unetChannels, guides, avoidsZeros });
   const batch = request.latentShape[0] / request.numImagesPerPrompt;
   refuseBoth({ prompt2, promptEmbeds });
   refuseBoth({ negativePrompt2, negativePromptEmbeds });
@@ -57,7 +58,7 @@ export function checkXLOptions(
     ...request, timeIds, pooledPromptEmbeds, negativePooledPromptEmbeds, denoisingStart, denoisingEnd,
     prompts2: prompt === undefined ? undefined : checkTexts('prompt2', prompt2 || prompt, batch), // an empty one is none, as in diffusers
     negativePrompts2: checkTexts('negativePrompt2', negativePrompt2 || negativePrompt || '', batch),
-    avoidsZeros: pipe.forceZerosForEmptyPrompt && negativePrompt === undefined && negativePrompt2 === undefined,
+    avoidsZeros,
   };
 }
 

@@ -38,7 +38,8 @@ export function timestepsUntil(scheduler: Scheduler, timesteps: readonly number[
   const wholeSteps = timesteps.length;
   if (denoisingEnd === 1) return { timesteps, wholeSteps };
   const cutoff = trainedTimestep(scheduler, denoisingEnd);
-  return { timesteps: timesteps.slice(0, timesteps.filter(timestep => timestep >= cutoff).length), wholeSteps };
+  const [firstTimestep] = timesteps;
+  return { timesteps: timesteps.slice(0, timesteps.filter(timestep => timestep >= cutoff).length), wholeSteps, firstTimestep };
 }
 
 /** Of those that models are trained on, the one at which such a share of the noise is gone. */

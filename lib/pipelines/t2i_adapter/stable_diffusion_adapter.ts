@@ -25,6 +25,9 @@ export class StableDiffusionAdapterPipeline extends StableDiffusionPipeline impl
     this.adapter = adapter;
   }
 
+  /** Leaves configs as they are. */
+  protected override correctConfigs(): void { /* as diffusers */ }
+
   override get components(): AdapterComponents {
     return { ...super.components, adapter: this.adapter };
   }

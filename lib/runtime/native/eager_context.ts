@@ -56,6 +56,11 @@ export class EagerContext {
     this.binding.runAhead(ahead);
   }
 
+  /** Waits for the ops that are under way, and forgets what went wrong in one. */
+  forgetErrors(): void {
+    this.binding.forgetError();
+  }
+
   /** Runs an op. */
   run(op: string, attributes: readonly Attribute[], inputs: readonly number[], outputs = 1): Metadata[] {
     const constant = op === 'Cast' ? this.constants.cast(inputs[0], attributes.find(({ name }) => name === 'DstT')!.value as number,

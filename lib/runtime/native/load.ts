@@ -8,7 +8,7 @@ import { graphRecorders } from '../../core/graph.js';
 import { hostCopies } from '../../core/host_copy.js';
 import { networkKernels } from '../../core/kernels.js';
 import { precisions } from '../../core/precision.js';
-import { runAhead } from '../../core/run_ahead.js';
+import { runningAhead } from '../../core/run_ahead.js';
 import { wideners } from '../../core/stored_quantized.js';
 import { weightReaders } from '../../weights/weight_reader.js';
 import type { Binding } from './binding.js';
@@ -77,7 +77,7 @@ export function loadBuild(folder: string, { visibleGpus, memoryFraction, gpu }: 
     installKernels(BACKEND, backend);
     networkKernels.provide(BACKEND, nativeKernels(backend, gpu));
     graphRecorders.provide(BACKEND, graphRecorder(backend, require(`${BINDING_PACKAGE}/dist/proto/api_pb`) as Proto, xla));
-    runAhead.provide(BACKEND, ahead => context.runAhead(ahead));
+    runningAhead.provide(BACKEND, { set: ahead => context.runAhead(ahead), forgetErrors: () => context.forgetErrors() });
     hostCopies.provide(BACKEND, nativeHostCopy(backend));
     wideners.provide(BACKEND, nativeWidener(backend));
     weightReaders.provide(BACKEND, options => new NativeWeightReader(backend, options));

@@ -75,8 +75,10 @@ INPAINT = {
     "refiner": (STAR, dict(seeds=8, steps=5, model="refiner", image=[8], strength=0.7, zeros=False)),
     "crop": (ROAD, dict(seeds=10, steps=4, image=[10], strength=0.8, padding_mask_crop=1)),
     "euler_a": (STAR, dict(seeds=9, steps=5, image=[9], scheduler="EulerAncestralDiscreteScheduler")),
+    "start_given": (ROAD, dict(seeds=11, steps=6, latents=26, given=27, denoising_start=0.4)),
+    "no_step": (STAR, dict(seeds=12, steps=4, image=[11], strength=0.5, denoising_end=0.3, scheduler="DDPMParallelScheduler")),
 }
-OURS = ("seeds", "steps", "scheduler", "image", "latents", "model", "zeros", "embeds", "spread")
+OURS = ("seeds", "steps", "scheduler", "image", "latents", "model", "zeros", "embeds", "spread", "given")
 
 
 def tiny():
@@ -129,6 +131,9 @@ def run(kind, parts, made, name, prompt, options, tensors):
     if "latents" in options:
         kwargs["image"] = torch.randn(1, 4, 8, 8, generator=seeded(options["latents"]))
         tensors[f"{name}/latents"] = channels_last(kwargs["image"])
+    if "given" in options:
+        kwargs["latents"] = torch.randn(1, 4, 8, 8, generator=seeded(options["given"]))
+        tensors[f"{name}/given"] = channels_last(kwargs["latents"])
     if "Inpaint" in kind:
         kwargs["mask_image"] = mask(16, 16)
         tensors[f"{name}/mask"] = np.asarray(kwargs["mask_image"])[None]
