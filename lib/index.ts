@@ -156,6 +156,7 @@ export { IPAdapterAttention, type ImagePrompts, type ScaledImagePrompts } from '
 export { Linear } from './layers/linear.js';
 export { MultiHeadAttention, type AttentionSlice } from './layers/multi_head_attention.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
+export type { FreeUOptions } from './layers/free_u.js';
 export type { TokenMergingOptions } from './layers/token_merging.js';
 export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';
 export {

@@ -7,6 +7,7 @@ import type { AddedKVAttention } from '../layers/added_kv_attention.js';
 import type { AttentionConditions } from '../layers/attention.js';
 import type { Padding } from '../layers/conv2d.js';
 import { Downsample2D } from '../layers/downsample_2d.js';
+import { weighByFreeU, type FreeUScales } from '../layers/free_u.js';
 import { ResnetBlock2D, type ResnetBlock2DConfig } from '../layers/resnet_block_2d.js';
 import { Transformer2DModel } from '../layers/transformer_2d.js';
 import { Upsample2D } from '../layers/upsample_2d.js';
@@ -127,6 +128,8 @@ export class MidBlock2D extends Block {
  */
 export class UpBlock2D extends Block {
   static className = 'UpBlock2D';
+  /** How it weighs what it joins, if it does. */
+  freeU: FreeUScales | null = null;
   private readonly layers: readonly Layer[];
   private readonly upsampler?: Upsample2D | ResnetBlock2D;
 
@@ -154,11 +157,20 @@ export class UpBlock2D extends Block {
    * over, and freed as soon as they are joined.
    */
   compute(x: tf.Tensor, skips: tf.Tensor[], conditions: BlockConditions, from = 0, to = this.joins): tf.Tensor {
-    const joinNext = (state: tf.Tensor) => joinStates(state, skips.pop()!);
+    const joinNext = (state: tf.Tensor) => joinStates(...this.weigh(state, skips.pop()!));
     const steps = this.layers.slice(from, to).flatMap(layer => [joinNext, ...stepsOf(layer, conditions)]);
     const { upsampler } = this;
     if (upsampler && to === this.joins) steps.push(state => double(upsampler, state, skips.at(-1)!, conditions.temb));
     return follow(x, steps);
+  }
+
+  /** What is joined, weighed, in place of both. */
+  private weigh(state: tf.Tensor, skip: tf.Tensor): [tf.Tensor, tf.Tensor] {
+    const { freeU } = this;
+    if (!freeU) return [state, skip];
+    const weighed = tf.tidy(() => weighByFreeU(state, skip, freeU));
+    tf.dispose([state, skip]);
+    return weighed;
   }
 }
 

@@ -7,6 +7,7 @@ import { AddedKVAttention } from '../layers/added_kv_attention.js';
 import type { Attention } from '../layers/attention.js';
 import { BasicTransformerBlock } from '../layers/basic_transformer_block.js';
 import { Conv2d } from '../layers/conv2d.js';
+import { checkFreeU, type FreeUOptions } from '../layers/free_u.js';
 import { GroupNorm } from '../layers/group_norm.js';
 import type { ImageProjectionConfig } from '../layers/image_projection.js';
 import type { ImagePrompts, ScaledImagePrompts } from '../layers/ip_adapter_attention.js';
@@ -184,6 +185,16 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   /** How many states of the way down the way up joins. */
   get skipConnections(): number {
     return this.upBlocks.reduce((sum, { joins }) => sum + joins, 0);
+  }
+
+  /** Lets the first two blocks of the way up weigh what they join, or not (null), where they are of the usual kinds. See FreeUOptions. */
+  setFreeU(options: FreeUOptions | null): void {
+    const scales = options ? checkFreeU(options) : [];
+    this.graphs?.clear();
+    this.upBlocks.forEach((block, i) => {
+      const isUsual = /^(UNetRes)?(CrossAttn)?UpBlock2D$/.test(this.config.up_block_types[i]); // others know nothing of it, as in diffusers
+      if (block instanceof UpBlock2D && isUsual) block.freeU = scales.at(i) ?? null;
+    });
   }
 
   /** Attends to fewer tokens, of which the most alike are merged, or to all of them (null). See TokenMergingOptions. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { denormalize, Image } from '../../image/image.js';
+import type { FreeUOptions } from '../../layers/free_u.js';
 import type { AttentionSlice } from '../../layers/multi_head_attention.js';
 import type { TokenMergingOptions } from '../../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
@@ -104,6 +105,20 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
   /** Attends to all of the picture. */
   disableTokenMerging(): void {
     this.unet.setTokenMerging(null);
+  }
+
+  /**
+   * Weighs what the UNet joins on its way up: more of what it made itself, less of the slow waves of what comes from the way down. For
+   * clearer pictures, by numbers that are to be found for each model; see FreeUOptions.
+   * @throws RangeError for numbers that are not above 0.
+   */
+  enableFreeu(options: FreeUOptions): void {
+    this.unet.setFreeU(options);
+  }
+
+  /** Joins all as it is. */
+  disableFreeu(): void {
+    this.unet.setFreeU(null);
   }
 
   /** Records the decoder for latents of that shape before its turn. */
