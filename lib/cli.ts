@@ -88,10 +88,11 @@ ofDrawing(program.command('serve'))
   .description('answer requests for pictures over HTTP: the APIs of OpenAI, Hugging Face and AUTOMATIC1111, and jobs')
   .option('--redis <address>', 'as in redis://localhost:6379: pictures are drawn by tfjs-diffusers work, on as many machines as there are')
   .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
-  .option('--port <number>', 'where to listen', wholeNumber(0), 7860)
+  .option('--port <number>', 'where to listen', wholeNumber(0, 65535), 7860)
   .option('--api-keys <file>', 'keys of which requests bring one as Authorization: Bearer; also by TFJS_DIFFUSERS_API_KEYS')
   .option('--cors <origin...>', 'origins whose pages may ask, as in https://example.org; * for any (default: none)')
   .option('--max-queue <n>', 'requests that may wait (default: 100)', wholeNumber(1))
+  .option('--max-waiting <size>', 'as in 2GB: what they and all that come in may hold together (default: 537MB)')
   .option('--log', 'a line of JSON for each request')
   .option('--log-prompts', 'the same, and what was asked for')
   .action(async options => (await import('./cli/serve.js')).serve(options));
@@ -102,7 +103,7 @@ ofDrawing(program.command('work'))
   .option('--lost-after <seconds>', 'when others do the work of one that has died (default: 15)', wholeNumber(1))
   .option('--max-per-minute <n>', 'requests of a model that all workers together begin in a minute', wholeNumber(1))
   .option('--host <address>', 'where to listen; 0.0.0.0 for other machines', '127.0.0.1')
-  .option('--port <number>', 'answer /healthz, /readyz and /metrics there', wholeNumber(0))
+  .option('--port <number>', 'answer /healthz, /readyz and /metrics there', wholeNumber(0, 65535))
   .action(async options => (await import('./cli/work.js')).work(options));
 
 program.command('setup')
@@ -152,11 +153,11 @@ function predictionType(): Option {
     .choices(['epsilon', 'v_prediction']);
 }
 
-function wholeNumber(min: number): (text: string) => number {
+function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return text => {
     const value = Number(text);
-    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min) {
-      throw new InvalidArgumentError(`It takes a whole number, ${min} or more.`);
+    if (text.trim() === '' || !Number.isSafeInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`It takes a whole number, ${max < Number.MAX_SAFE_INTEGER ? `${min} to ${max}` : `${min} or more`}.`);
     }
     return value;
   };

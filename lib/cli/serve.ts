@@ -4,6 +4,7 @@ import { createServer, RedisEngine, type ServerOptions } from '../server/index.j
 import { startTracing } from '../server/start_tracing.js';
 import { drawing, givenLimits, type DrawCommandOptions } from './drawing.js';
 import { listen } from './listen.js';
+import { parseSize } from './parse_size.js';
 import { sharedStore } from './shared_store.js';
 import { untilSignal } from './until_signal.js';
 import { UsageError } from './usage_error.js';
@@ -14,6 +15,7 @@ export interface ServeCommandOptions extends DrawCommandOptions {
   apiKeys?: string;
   cors?: string[];
   maxQueue?: number;
+  maxWaiting?: string;
   log?: boolean;
   logPrompts?: boolean;
 }
@@ -22,7 +24,8 @@ export interface ServeCommandOptions extends DrawCommandOptions {
 export async function serve(options: ServeCommandOptions): Promise<void> {
   const { host, port, apiKeys: file, cors, logPrompts, log = logPrompts, redis } = options;
   const apiKeys = await readKeys(file);
-  const limits = givenLimits(options);
+  const maxWaitingBytes = parseSize('--max-waiting', options.maxWaiting);
+  const limits = { ...givenLimits(options), ...maxWaitingBytes !== undefined && { maxWaitingBytes } };
   const endTracing = await startTracing();
   const source: ServerOptions = redis === undefined ? await embedded(options) : { engine: await distributed(options, redis) };
   const server = await createServer({ ...source, limits, apiKeys, cors, logger: log, logPrompts });

@@ -1,7 +1,7 @@
 import type { ModelDescription } from '../pipelines/describe_model.js';
 import { BatchQueue } from './batch_queue.js';
 import type { Engine } from './engine.js';
-import { EndingError } from './errors.js';
+import { EndingError, isAboutTheRequest, toLine } from './errors.js';
 import { Job } from './job.js';
 import { KnownJobs } from './known_jobs.js';
 import { Metrics } from './metrics.js';
@@ -13,7 +13,7 @@ import type { PictureStore } from './stores/picture_store.js';
 import { WaitingRoom } from './waiting_room.js';
 
 export interface EmbeddedEngineOptions extends ModelPoolOptions {
-  /** Requests that wait, at most. */
+  /** Requests that wait, at most, and as many again with a delay. */
   readonly maxQueue: number;
   /** Pictures that are drawn at once; 1 by default. */
   readonly maxBatch?: number;
@@ -23,10 +23,11 @@ export interface EmbeddedEngineOptions extends ModelPoolOptions {
   readonly store?: PictureStore;
   /** For how long a job that is over can be asked for; ten minutes by default. */
   readonly keepSeconds?: number;
+  /** Milliseconds that what runs may go on when the engine ends; 30 s by default. */
+  readonly patience?: number;
+  /** Hears in one line what goes wrong and is no request's fault; it is printed by default. */
+  readonly onTrouble?: (message: string) => void;
 }
-
-/** How long what runs may go on then, in milliseconds. */
-const PATIENCE = 30_000;
 
 /** A queue in this process, and models in worker threads. */
 export class EmbeddedEngine implements Engine {
@@ -41,8 +42,8 @@ export class EmbeddedEngine implements Engine {
   private readonly room: WaitingRoom;
   private state: 'new' | 'ready' | 'closed' = 'new';
 
-  constructor(options: EmbeddedEngineOptions) {
-    const { models, loras = {}, store, keepSeconds, maxBatch = 1, maxQueue, limits } = options;
+  constructor(private readonly options: EmbeddedEngineOptions) {
+    const { models, loras = {}, store, keepSeconds, maxBatch = 1, maxQueue, limits, onTrouble = console.error } = options;
     this.models = Object.keys(models);
     this.loras = Object.keys(loras);
     this.store = store ?? new MemoryStore(keepSeconds);
@@ -53,6 +54,7 @@ export class EmbeddedEngine implements Engine {
     this.queue = new BatchQueue(async jobs => {
       const started = performance.now();
       await painter.paint(jobs);
+      for (const { id, state, error } of jobs) if (state === 'failed' && !isAboutTheRequest(error!)) onTrouble(`job ${id}: ${toLine(error!)}`);
       this.room.took((performance.now() - started) / jobs.length);
     }, maxBatch);
   }
@@ -69,9 +71,12 @@ export class EmbeddedEngine implements Engine {
     return this.pool.descriptions.get(model);
   }
 
+  async admit(): Promise<void> {
+    this.check();
+  }
+
   async submit(request: AcceptedRequest): Promise<Job> {
-    if (this.state === 'closed') throw new EndingError();
-    this.room.check(this.inQueue);
+    this.check(request.delay);
     const job = new Job(request);
     this.jobs.add(job);
     if (request.delay) this.delay(job, request.delay);
@@ -88,20 +93,21 @@ export class EmbeddedEngine implements Engine {
   }
 
   async waiting(): Promise<number> {
-    return this.inQueue;
+    return this.queue.waiting + this.delayed.size;
   }
 
   async close(): Promise<void> {
     this.state = 'closed';
     const ending = new EndingError();
     for (const job of this.delayed) job.cancel(ending);
-    await this.queue.close(ending, PATIENCE);
+    await this.queue.close(ending, this.options.patience ?? 30_000);
     await this.pool.dispose();
     await this.store.close?.();
   }
 
-  private get inQueue(): number {
-    return this.queue.waiting + this.delayed.size;
+  private check(delay?: number): void {
+    if (this.state === 'closed') throw new EndingError();
+    this.room.check({ ready: this.queue.waiting, delayed: this.delayed.size }, delay);
   }
 
   private delay(job: Job, seconds: number): void {

@@ -18,6 +18,8 @@ export interface Engine {
   readonly ready: boolean;
   /** Comes back when requests can be taken. */
   start(): Promise<void>;
+  /** Whether a request would be taken, before it is looked at. @throws what `submit` does. */
+  admit(): Promise<void>;
   /** Takes a request that was checked; nothing that it took is lost. @throws QueueFullError if too many wait. */
   submit(request: AcceptedRequest): Promise<Job>;
   find(id: string): Promise<Job | undefined>;

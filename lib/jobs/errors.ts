@@ -28,9 +28,9 @@ export class QueueFullError extends Error {
   override name = 'QueueFullError';
   readonly statusCode = 429;
 
-  /** @param retryAfter seconds after which there may be room. */
-  constructor(waiting: number, readonly retryAfter: number) {
-    super(`${waiting} requests wait already; try again in ${retryAfter} s`);
+  /** @param waiting what waits. @param retryAfter seconds after which there may be room. */
+  constructor(waiting: string, readonly retryAfter: number) {
+    super(`${waiting} wait already; try again in ${retryAfter} s`);
   }
 }
 
@@ -40,6 +40,11 @@ const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError'];
 
 export function isAboutTheRequest(error: Error): boolean {
   return ABOUT_THE_REQUEST.includes(error.name);
+}
+
+/** An error in one line, for whoever runs the machine. */
+export function toLine({ name, message }: Error): string {
+  return `${name}: ${message}`.replace(/\s*\n\s*/g, ' ');
 }
 
 /** What a client may know of an error: what is wrong with the request, and no more. */

@@ -13,12 +13,17 @@ export interface ServerLimits {
   maxPictures: number;
   /** Bytes of a request's body, pictures to begin from included; 32 MiB by default. */
   maxBodyBytes: number;
-  /** Requests that wait; 100 by default. */
+  /** Seconds in which a request has to have come in; 120 by default. */
+  maxBodySeconds: number;
+  /** Requests that wait; 100 by default, and as many again with a delay. */
   maxQueue: number;
+  /** Bytes that bodies which come in, and requests that wait, hold together; 512 MiB by default. */
+  maxWaitingBytes: number;
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
-  maxPixels: 2 ** 21, maxSteps: 100, maxPictures: 8, maxBodyBytes: 32 * 2 ** 20, maxQueue: 100,
+  maxPixels: 2 ** 21, maxSteps: 100, maxPictures: 8, maxBodyBytes: 32 * 2 ** 20, maxBodySeconds: 120, maxQueue: 100,
+  maxWaitingBytes: 2 ** 29,
 };
 
 /** What is the same for all requests to a server. */

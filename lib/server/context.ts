@@ -1,6 +1,7 @@
 import type { Engine } from '../jobs/engine.js';
 import type { Job } from '../jobs/job.js';
 import type { ServerLimits } from '../jobs/picture_request.js';
+import type { HeldBytes } from './held_bytes.js';
 import type { dialectSchemas } from './schemas.js';
 
 /** What all routes share. */
@@ -8,6 +9,8 @@ export interface ServerContext {
   readonly engine: Engine;
   readonly limits: ServerLimits;
   readonly schemas: ReturnType<typeof dialectSchemas>;
+  /** What bodies, and requests that wait, hold together. */
+  readonly held: HeldBytes;
   /** Checks what a dialect made of its request, and takes it. @throws RequestError, QueueFullError */
   submit(request: unknown): Promise<Job>;
 }

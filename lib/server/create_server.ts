@@ -1,5 +1,4 @@
 import cors from '@fastify/cors';
-import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify';
 import { packageVersion } from '../core/package.js';
@@ -12,12 +11,16 @@ import { answerErrors } from './answer_errors.js';
 import { requireKey } from './api_keys.js';
 import type { ServerContext } from './context.js';
 import { describeError } from './describe_error.js';
+import { boundBodies, HeldBytes } from './held_bytes.js';
 import { healthRoutes } from './health_routes.js';
 import { huggingFaceRoutes } from './hugging_face_routes.js';
 import { jobRoutes } from './job_routes.js';
 import { openaiRoutes } from './openai_routes.js';
 import { dialectSchemas, jobSchema } from './schemas.js';
 import { workerRoutes } from './worker_routes.js';
+
+/** Milliseconds that answers may take to arrive when the server ends; whoever sends or reads more slowly is cut off. */
+const FAREWELL = 5000;
 
 /** Options of `createServer`. */
 export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'limits'>> {
@@ -44,7 +47,7 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
  * @throws TypeError if no model is named.
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
-  const { apiKeys = [], logger = false, logPrompts = false } = options;
+  const { apiKeys = [], logger = false, logPrompts = false, patience = FAREWELL } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const rules: RequestRules = { limits, schedulers: Object.keys(schedulerClasses) };
   const engine = options.engine ?? embeddedEngine(options, limits);
@@ -55,10 +58,14 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     if (logPrompts) server.log.info({ job: job.id, prompt, negativePrompt }, 'prompt');
     return job;
   };
-  const context: ServerContext = { engine, limits, submit, schemas: dialectSchemas(rules) };
+  const held = new HeldBytes(limits.maxWaitingBytes);
+  const context: ServerContext = { engine, limits, held, submit, schemas: dialectSchemas(rules) };
+  const requestTimeout = limits.maxBodySeconds * 1000;
 
   const server = Fastify({
     logger, bodyLimit: limits.maxBodyBytes, requestIdHeader: 'x-request-id',
+    requestTimeout,
+    http: { requestTimeout, headersTimeout: Math.min(60_000, requestTimeout), connectionsCheckingInterval: requestTimeout / 10 },
     pluginTimeout: 0, // it would count what runs when the server ends, which may take longer
     frameworkErrors: ({ statusCode = 400, message }, _, reply: FastifyReply) => { // of addresses
       void reply.status(statusCode).send(describeError(message, statusCode));
@@ -67,11 +74,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
   });
   answerErrors(server, describeError);
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
-  await server.register(multipart, { limits: { fileSize: limits.maxBodyBytes, files: 3, fields: 32, fieldSize: 16384 } });
   if (options.cors?.length) await server.register(cors, corsOptions(options.cors)); // before keys: a browser asks without one first
   server.addSchema(pictureRequestSchema(rules));
   server.addSchema(jobSchema);
   requireKey(server, apiKeys);
+  boundBodies(server, held, limits.maxBodyBytes);
   healthRoutes(server, context);
   jobRoutes(server, context);
   openaiRoutes(server, context);
@@ -83,7 +90,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     await engine.close();
     if (!server.server.listening) return;
     const timer = setInterval(() => server.server.closeIdleConnections(), 50); // which a client would keep after its last answer
-    server.server.once('close', () => clearInterval(timer));
+    const enough = setTimeout(() => server.server.closeAllConnections(), Math.min(patience, FAREWELL));
+    server.server.once('close', () => {
+      clearInterval(timer);
+      clearTimeout(enough);
+    });
   });
   await engine.start();
   return server;

@@ -9,7 +9,7 @@ interface ById { Params: { id: string } }
 interface ByIndex { Params: { id: string; index: string } }
 
 /** Jobs: POST gives an id, GET what has become of it, DELETE ends it; events tell of each step. */
-export function jobRoutes(server: FastifyInstance, { engine, submit }: ServerContext): void {
+export function jobRoutes(server: FastifyInstance, { engine, held, submit }: ServerContext): void {
   const find = async (id: string): Promise<Job> => {
     const job = await engine.find(id);
     if (!job) throw new RequestError('there is no such job', 404);
@@ -29,8 +29,11 @@ export function jobRoutes(server: FastifyInstance, { engine, submit }: ServerCon
 
   const job = { $ref: 'Job#' };
   const taken = { body: { $ref: 'PictureRequest#' }, response: { 202: job } };
-  server.post('/jobs', { schema: taken, attachValidation: true }, async (request, reply) =>
-    reply.status(202).send(await describe(await submit(request.body))));
+  server.post('/jobs', { schema: taken, attachValidation: true }, async (request, reply) => {
+    const taken = await submit(request.body);
+    held.holdFor(taken);
+    return reply.status(202).send(await describe(taken));
+  });
 
   server.get<ById>('/jobs/:id', { schema: { response: { 200: job } } }, async request => describe(await find(request.params.id)));
 

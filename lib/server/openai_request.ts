@@ -1,25 +1,29 @@
-import type { FastifyRequest } from 'fastify';
 import { Image } from '../image/image.js';
 import { RequestError } from '../jobs/errors.js';
 import { quote, type ServerLimits } from '../jobs/picture_request.js';
 import { readPicture } from '../jobs/read_picture.js';
 import { toNumber, type Fields } from './fields.js';
 
+/** What multipart/form-data says. */
+export interface Form {
+  readonly fields: Fields;
+  /** Of several of one name, as in `image[]`, the first. */
+  readonly files: Readonly<Record<string, Buffer | undefined>>;
+}
+
 /** @throws RequestError for what is no form, or breaks off. */
-export async function readForm(request: FastifyRequest): Promise<{ fields: Record<string, unknown>; files: Record<string, Buffer> }> {
-  const fields: Record<string, unknown> = {};
-  const files: Record<string, Buffer> = {};
-  try {
-    for await (const part of request.parts()) {
-      const name = part.fieldname.replace(/\[\]$/, '');
-      if (part.type === 'file') files[name] ??= await part.toBuffer(); // several pictures: the first
-      else fields[name] = part.value;
-    }
-  } catch (error) {
-    const { message, statusCode = 400 } = error as Error & { statusCode?: number };
-    throw new RequestError(`the form: ${message.split('\n')[0]}`, statusCode);
+export async function readForm(body: Buffer, contentType: string): Promise<Form> {
+  const form = await new Response(body as Uint8Array<ArrayBuffer>, { headers: { 'content-type': contentType } }).formData().catch(() => {
+    throw new RequestError('the form: cannot be read; takes multipart/form-data, whole');
+  });
+  const fields = new Map<string, string>();
+  const files = new Map<string, Buffer>();
+  for (const [key, value] of form) {
+    const name = key.replace(/\[\]$/, '');
+    if (typeof value === 'string') fields.set(name, value);
+    else if (!files.has(name)) files.set(name, Buffer.from(await value.arrayBuffer()));
   }
-  return { fields, files };
+  return { fields: Object.fromEntries(fields), files: Object.fromEntries(files) };
 }
 
 /** What OpenAI has, and what other models of it take, which changes nothing here. */

@@ -7,7 +7,7 @@ import { describeError } from './describe_error.js';
 import { changes, sendEvents, type ServerEvent } from './events.js';
 import type { Fields } from './fields.js';
 import { finish, readPicture, readPictures } from './finish.js';
-import { isStream, readForm, toMask, toRequest } from './openai_request.js';
+import { isStream, readForm, toMask, toRequest, type Form } from './openai_request.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
 export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, schemas }: ServerContext): void {
@@ -57,12 +57,17 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
   });
 
   const edit = { consumes: ['multipart/form-data'], body: schemas.openaiEdit };
-  server.post('/v1/images/edits', { schema: edit, attachValidation: true }, async (request, reply) => {
-    const { fields, files } = await readForm(request);
-    if (!files.image) throw new RequestError('image: got none, takes a picture');
-    const mask = files.mask && await toMask(files.mask, limits);
-    const job = await submit({ ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } });
-    return answer(job, fields, 'image_edit', request, reply);
+  void server.register(async (forms: FastifyInstance) => {
+    forms.removeAllContentTypeParsers();
+    forms.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer) =>
+      readForm(body, request.headers['content-type']!));
+    forms.post<{ Body: Form }>('/v1/images/edits', { schema: edit, attachValidation: true }, async (request, reply) => {
+      const { fields, files } = request.body;
+      if (!files.image) throw new RequestError('image: got none, takes a picture');
+      const mask = files.mask && await toMask(files.mask, limits);
+      const job = await submit({ ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } });
+      return answer(job, fields, 'image_edit', request, reply);
+    });
   });
 }
 

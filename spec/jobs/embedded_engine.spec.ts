@@ -105,11 +105,17 @@ describe('The engine of a server', () => {
     assert.deepEqual([kept!.request.image, kept!.request.prompt], [undefined, REQUEST.prompt]);
   }));
 
-  it('counts those with a delay as waiting, and cancels them', () => withEngine({ maxQueue: 1 }, async engine => {
-    const job = await engine.submit({ ...REQUEST, delay: 3600 });
-    await assert.rejects(engine.submit(REQUEST), { statusCode: 429 });
-    job.cancel();
-    await assert.rejects(job.finished, /cancelled/);
+  it('takes as many with a delay as without, and cancels them', () => withEngine({ maxQueue: 2 }, async engine => {
+    const later = { ...REQUEST, delay: 3600 };
+    const jobs = [await engine.submit(later), await engine.submit(later)];
+    await assert.rejects(engine.submit(later), { statusCode: 429, retryAfter: 60 });
+    jobs.push(await engine.submit({ ...REQUEST, steps: 100 }));
+    await new Promise(setImmediate); // in which that one is begun
+    jobs.push(await engine.submit(REQUEST), await engine.submit(REQUEST));
+    assert.equal(await engine.waiting(), 4);
+    for (const refused of [engine.submit(REQUEST), engine.admit()]) await assert.rejects(refused, { statusCode: 429, retryAfter: 5 });
+    for (const job of jobs) job.cancel();
+    for (const { finished } of jobs) await assert.rejects(finished, /cancelled/);
     assert.equal(await engine.waiting(), 0);
   }));
 

@@ -1,6 +1,7 @@
 import type { Job as BullJob, Queue, QueueEvents } from 'bullmq';
 import { CancelledError } from '../errors.js';
 import { Job } from '../job.js';
+import type { Waiting } from '../waiting_room.js';
 import { queueName, type RedisConnection } from './connection.js';
 import { advance, errorFromText, succeed, type JobData, type JobProgress, type JobResult } from './job_data.js';
 
@@ -66,9 +67,9 @@ export class ModelQueue {
     return place < 0 ? undefined : place;
   }
 
-  /** How many wait, those with a delay included. */
-  waiting(): Promise<number> {
-    return this.queue.count();
+  async waiting(): Promise<Waiting> {
+    const [all, delayed] = await Promise.all([this.queue.count(), this.queue.getDelayedCount()]);
+    return { ready: Math.max(0, all - delayed), delayed };
   }
 
   /** Does to a job what happened while nobody here heard of it. */

@@ -8,7 +8,7 @@ import { Metrics } from '../metrics.js';
 import type { AcceptedRequest } from '../picture_request.js';
 import { isJobId } from '../stores/picture_names.js';
 import { KEEP_SECONDS, type PictureStore } from '../stores/picture_store.js';
-import { WaitingRoom } from '../waiting_room.js';
+import { WaitingRoom, type Waiting } from '../waiting_room.js';
 import { Roster, type WorkerDescription } from './announcement.js';
 import { sendCancellation } from './cancellation.js';
 import { RedisConnection, type RedisOptions } from './connection.js';
@@ -18,7 +18,7 @@ import { ModelQueue, type TryOptions } from './model_queue.js';
 export interface RedisEngineOptions extends RedisOptions, Partial<TryOptions> {
   /** Where workers write pictures: one that they share with this server. */
   readonly store: PictureStore;
-  /** Requests that wait, at most. Several servers at once may pass it by a few. */
+  /** Requests that wait, at most, and as many again with a delay. Several servers at once may pass it by a few. */
   readonly maxQueue: number;
   /** Milliseconds that what runs may go on when the server ends, for those who wait here; 30 s by default. */
   readonly patience?: number;
@@ -46,7 +46,7 @@ export class RedisEngine implements Engine {
   private readonly queues = new Map<string, Promise<ModelQueue>>();
   private readonly cancelling = new Set<Promise<void>>();
   /** Requests that were let in and are on their way to Redis. */
-  private arriving = 0;
+  private readonly arriving = { ready: 0, delayed: 0 };
   private readonly room: WaitingRoom;
 
   constructor(private readonly options: RedisEngineOptions) {
@@ -77,11 +77,15 @@ export class RedisEngine implements Engine {
     this.started = { redis, roster: await Roster.open(redis), timer };
   }
 
+  async admit(): Promise<void> {
+    await this.check();
+  }
+
   async submit(request: AcceptedRequest): Promise<Job> {
-    if (this.closed) throw new EndingError();
     const queue = await this.queueOf(request.model);
-    this.room.check(await this.waiting() + this.arriving);
-    this.arriving++;
+    await this.check(request.delay);
+    const kind = request.delay ? 'delayed' : 'ready';
+    this.arriving[kind]++;
     try {
       const job = new Job(request);
       const data = await layAside(job, this.store);
@@ -96,7 +100,7 @@ export class RedisEngine implements Engine {
       }
       return job;
     } finally {
-      this.arriving--;
+      this.arriving[kind]--;
     }
   }
 
@@ -122,11 +126,8 @@ export class RedisEngine implements Engine {
   }
 
   async waiting(): Promise<number> {
-    if (!this.started?.redis.ready) return 0;
-    for (const model of this.models) await this.queueOf(model);
-    const queues = await Promise.all(this.queues.values());
-    const counts = await Promise.all(queues.map(queue => queue.waiting()));
-    return counts.reduce((sum, count) => sum + count, 0);
+    const { ready, delayed } = await this.count();
+    return ready + delayed;
   }
 
   /** Jobs go on without this server. Those who wait here for one that runs get it, those who wait for another are sent elsewhere. */
@@ -146,6 +147,21 @@ export class RedisEngine implements Engine {
     await Promise.all(this.cancelling);
     await this.leaveRedis();
     await this.store.close?.();
+  }
+
+  private async check(delay?: number): Promise<void> {
+    if (this.closed) throw new EndingError();
+    const { ready, delayed } = await this.count();
+    this.room.check({ ready: ready + this.arriving.ready, delayed: delayed + this.arriving.delayed }, delay);
+  }
+
+  /** Of all queues. */
+  private async count(): Promise<Waiting> {
+    if (!this.started?.redis.ready) return { ready: 0, delayed: 0 };
+    for (const model of this.models) await this.queueOf(model);
+    const queues = await Promise.all(this.queues.values());
+    const counts = await Promise.all(queues.map(queue => queue.waiting()));
+    return counts.reduce((sum, { ready, delayed }) => ({ ready: sum.ready + ready, delayed: sum.delayed + delayed }), { ready: 0, delayed: 0 });
   }
 
   private async leaveRedis(): Promise<void> {

@@ -208,14 +208,17 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
     await connection.quit();
   });
 
-  it('takes no more than may wait', async () => {
-    await startWorker();
+  it('takes no more than may wait, and as many with a delay', async () => {
+    const worker = await startWorker();
     const engine = await startEngine({ maxQueue: 2 });
     await known(engine);
     const jobs = [await engine.submit({ ...REQUEST, delay: 3600 })];
     const at = await Promise.allSettled([1, 2, 3, 4].map(() => engine.submit({ ...REQUEST, delay: 3600 })));
     assert.deepEqual(at.map(({ status }) => status), ['fulfilled', 'rejected', 'rejected', 'rejected']);
-    await assert.rejects(engine.submit(REQUEST), { name: 'QueueFullError', statusCode: 429, retryAfter: 5 });
+    await assert.rejects(engine.submit({ ...REQUEST, delay: 3600 }), { name: 'QueueFullError', statusCode: 429, retryAfter: 60 });
+    await worker.close();
+    for (let i = 0; i < 2; i++) jobs.push(await engine.submit(REQUEST));
+    for (const refused of [engine.submit(REQUEST), engine.admit()]) await assert.rejects(refused, { name: 'QueueFullError', statusCode: 429, retryAfter: 5 });
     for (const taken of at) if (taken.status === 'fulfilled') jobs.push(taken.value);
     for (const job of jobs) job.cancel();
     await Promise.allSettled(jobs.map(({ finished }) => finished));
