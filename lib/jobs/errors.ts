@@ -34,12 +34,38 @@ export class QueueFullError extends Error {
   }
 }
 
+/** A store has no room for a picture. */
+export class StoreFullError extends RequestError {
+  override name = 'StoreFullError';
+
+  constructor() {
+    super('there is no room left for pictures', 507);
+  }
+}
+
+/** What the operator offers cannot be used, whatever a request says. */
+export class OfferError extends Error {
+  override name = 'OfferError';
+}
+
 /** Of errors that say what is wrong with a request: the same request would fail again. */
 const ABOUT_THE_REQUEST = ['RequestError', 'CancelledError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
-const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError'];
+const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'StoreFullError'];
 
 export function isAboutTheRequest(error: Error): boolean {
   return ABOUT_THE_REQUEST.includes(error.name);
+}
+
+/** Whether whoever runs the server has to know of an error, which an answer was. */
+export function isTrouble({ name, statusCode = 500, code }: Error & { statusCode?: number; code?: string }): boolean {
+  return statusCode >= 500 && name !== 'RequestError' && code !== 'ERR_STREAM_PREMATURE_CLOSE'; // a client that has gone
+}
+
+/** A job's error as an answer's, whose reason was told where the job ran. */
+export function toAnswer(error: Error): RequestError {
+  if (error instanceof RequestError) return error;
+  const status = isAboutTheRequest(error) ? 400 : error.name === 'StoreFullError' ? 507 : 500;
+  return new RequestError(tellable(error), status);
 }
 
 /** An error in one line, for whoever runs the machine. */

@@ -1,20 +1,31 @@
 import type { Job } from './job.js';
 import { KEEP_SECONDS } from './stores/picture_store.js';
 
-/** Jobs by id; those that are over can be asked for as long as their pictures. */
+/** Jobs that are over and can be asked for, at most: each may have a long prompt. */
+const MAX_OVER = 2000;
+
+/** Jobs by id; the last of those that are over can be asked for as long as their pictures. */
 export class KnownJobs {
   private readonly jobs = new Map<string, Job>();
+  private readonly over = new Map<string, Job>(); // the one that was over first comes first
 
-  constructor(private readonly keepSeconds = KEEP_SECONDS) {}
+  constructor(private readonly keepSeconds = KEEP_SECONDS, private readonly maxOver = MAX_OVER) {}
 
   add(job: Job): void {
-    const before = Date.now() - this.keepSeconds * 1000;
-    for (const [id, { endedAt = Infinity }] of this.jobs) if (endedAt < before) this.jobs.delete(id);
     this.jobs.set(job.id, job);
+    const end = () => {
+      if (this.jobs.delete(job.id)) this.over.set(job.id, job);
+    };
+    job.finished.then(end, end);
+    const before = Date.now() - this.keepSeconds * 1000;
+    for (const [id, { endedAt = Infinity }] of this.over) {
+      if (endedAt >= before && this.over.size <= this.maxOver) break;
+      this.over.delete(id);
+    }
   }
 
   get(id: string): Job | undefined {
-    return this.jobs.get(id);
+    return this.jobs.get(id) ?? this.over.get(id);
   }
 
   /** One that was not taken after all. */

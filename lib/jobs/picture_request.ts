@@ -40,6 +40,9 @@ export interface Offer {
   readonly loras: readonly string[];
 }
 
+/** Looks at the first picture on the way. */
+export const MAX_PREVIEWS = 20;
+
 const NAME = { type: 'string', minLength: 1, maxLength: 200 } as const;
 const RESPACING = Type.Optional(Type.Boolean());
 
@@ -90,7 +93,7 @@ export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
       { maxItems: 8 },
     )),
     previews: Type.Optional(Type.Integer({
-      minimum: 0, maximum: 20, description: 'how many quick looks at the first picture there are on the way; none by default',
+      minimum: 0, maximum: MAX_PREVIEWS, description: 'how many quick looks at the first picture there are on the way; none by default',
     })),
     priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 10, description: 'those of a higher one come first; 0 by default' })),
     delay: Type.Optional(Type.Integer({ minimum: 0, maximum: 86400, description: 'seconds before it takes its place in the queue' })),
@@ -114,7 +117,10 @@ export function requestChecker(rules: RequestRules): (request: unknown, offer: O
     const stranger = Object.keys(request).find(name => !Object.hasOwn(described.properties, name));
     if (stranger !== undefined) throw new RequestError(`there is no field ${quote(stranger)}`);
     const [error] = schema.Errors(request);
-    if (error) throw new RequestError(`${error.instancePath.slice(1).replaceAll('/', '.') || 'the request'}: ${error.message}`);
+    if (error) {
+      const told = error.keyword === 'enum' ? `takes ${error.params.allowedValues.join(', ')}` : error.message;
+      throw new RequestError(`${error.instancePath.slice(1).replaceAll('/', '.') || 'the request'}: ${told}`);
+    }
     const checked = request as PictureRequest;
     const { model = offer.models.at(0), seed = randomInt(2 ** 32), count = 1 } = checked;
     if (model === undefined) throw new RequestError('no machine with a model is there at the moment', 503);

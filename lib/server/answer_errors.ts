@@ -6,12 +6,11 @@ export type DescribeError = (message: string, status: number) => object;
 
 /** Answers errors and unknown routes, of a server or of the part of it that has a prefix, in one line without paths and stacks. */
 export function answerErrors(server: FastifyInstance, describe: DescribeError): void {
-  server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+  server.setErrorHandler((error: Error & { statusCode?: number }, _, reply) => {
     const status = error.statusCode ?? 500;
-    if (status >= 500) request.log.error(error);
     if (error instanceof QueueFullError) reply.header('retry-after', error.retryAfter);
     const isOurs = status < 500 || error instanceof RequestError; // another may hold a path
-    return reply.status(status).send(describe(isOurs ? error.message : 'the server failed; its log says why', status));
+    return reply.status(status).type('application/json').send(describe(isOurs ? error.message : 'the server failed; its log says why', status));
   });
   server.setNotFoundHandler((_, reply) => reply.status(404).send(describe('there is no such route', 404)));
 }

@@ -11,6 +11,12 @@ export interface ServerContext {
   readonly schemas: ReturnType<typeof dialectSchemas>;
   /** What bodies, and requests that wait, hold together. */
   readonly held: HeldBytes;
-  /** Checks what a dialect made of its request, and takes it. @throws RequestError, QueueFullError */
-  submit(request: unknown): Promise<Job>;
+  /** A route's hooks that refuse a request while there is no room for it, before its body is read. */
+  readonly admitting: { onRequest(): Promise<void> };
+  /**
+   * Checks what a dialect made of its request, and takes it.
+   * @param gone cancels it, if only its client waits for it.
+   * @throws RequestError, QueueFullError
+   */
+  submit(request: unknown, gone?: AbortSignal): Promise<Job>;
 }

@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOpt
 import { packageVersion } from '../core/package.js';
 import { EmbeddedEngine, type EmbeddedEngineOptions } from '../jobs/embedded_engine.js';
 import type { Engine } from '../jobs/engine.js';
+import { isTrouble, toLine } from '../jobs/errors.js';
 import { DEFAULT_LIMITS, pictureRequestSchema, requestChecker, type RequestRules, type ServerLimits } from '../jobs/picture_request.js';
 import { schedulerClasses } from '../schedulers/index.js';
 import { a1111Routes } from './a1111/routes.js';
@@ -48,18 +49,23 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
  */
 export async function createServer(options: ServerOptions): Promise<FastifyInstance> {
   const { apiKeys = [], logger = false, logPrompts = false, patience = FAREWELL } = options;
+  const { onTrouble = logger ? (message: string) => server.log.error(message) : console.error } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const rules: RequestRules = { limits, schedulers: Object.keys(schedulerClasses) };
-  const engine = options.engine ?? embeddedEngine(options, limits);
+  const engine = options.engine ?? embeddedEngine({ ...options, onTrouble }, limits);
   const check = requestChecker(rules);
-  const submit = async (request: unknown) => {
+  const submit = async (request: unknown, gone?: AbortSignal) => {
+    gone?.throwIfAborted();
     const job = await engine.submit(check(request, engine));
+    if (gone?.aborted) job.cancel();
+    gone?.addEventListener('abort', () => job.cancel());
     const { prompt, negativePrompt } = job.request;
     if (logPrompts) server.log.info({ job: job.id, prompt, negativePrompt }, 'prompt');
     return job;
   };
   const held = new HeldBytes(limits.maxWaitingBytes);
-  const context: ServerContext = { engine, limits, held, submit, schemas: dialectSchemas(rules) };
+  const admitting = { onRequest: () => engine.admit() };
+  const context: ServerContext = { engine, limits, held, admitting, submit, schemas: dialectSchemas(rules) };
   const requestTimeout = limits.maxBodySeconds * 1000;
 
   const server = Fastify({
@@ -73,6 +79,11 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   });
   answerErrors(server, describeError);
+  server.addHook('onError', async (request, _, error) => {
+    if (!isTrouble(error)) return;
+    if (logger) request.log.error(error);
+    else onTrouble(`${request.method} ${request.routeOptions.url}: ${toLine(error)}`);
+  });
   await server.register(swagger, { openapi: { info: { title: 'tfjs-diffusers', version: packageVersion() } } });
   if (options.cors?.length) await server.register(cors, corsOptions(options.cors)); // before keys: a browser asks without one first
   server.addSchema(pictureRequestSchema(rules));

@@ -10,11 +10,9 @@ export interface ServerEvent {
   readonly data: object;
 }
 
-/** Answers with events as they come. @param make is told by its signal that the client has gone. */
-export function sendEvents(reply: FastifyReply, make: (signal: AbortSignal) => AsyncIterable<ServerEvent>): FastifyReply {
-  const gone = new AbortController();
-  reply.raw.on('close', () => gone.abort());
-  return reply.type('text/event-stream').header('cache-control', 'no-cache').send(Readable.from(toText(make(gone.signal), gone.signal)));
+/** Answers with events as they come. @param gone says that the client has gone. */
+export function sendEvents(reply: FastifyReply, events: AsyncIterable<ServerEvent>, gone: AbortSignal): FastifyReply {
+  return reply.type('text/event-stream').header('cache-control', 'no-cache').send(Readable.from(toText(events, gone)));
 }
 
 /** The job now and after each change, the last time when it is over. */

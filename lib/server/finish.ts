@@ -1,24 +1,15 @@
-import type { FastifyReply } from 'fastify';
-import { RequestError, tellable } from '../jobs/errors.js';
+import { RequestError, toAnswer } from '../jobs/errors.js';
 import type { Job } from '../jobs/job.js';
 import type { PictureStore } from '../jobs/stores/picture_store.js';
 
-/**
- * Waits for a job whose pictures are the answer; it ends within a step when the client goes away.
- * @throws RequestError that says what is wrong.
- */
-export async function finish(job: Job, reply: FastifyReply): Promise<Job> {
-  const gone = () => job.cancel();
-  reply.raw.on('close', gone);
+/** Waits for a job whose pictures are the answer. @throws RequestError that says what is wrong. */
+export async function finish(job: Job): Promise<Job> {
   try {
     await job.finished;
     return job;
   } catch (error) {
     job.cancel(); // where it goes on elsewhere, it would for nobody
-    if (error instanceof RequestError || tellable(error as Error) !== (error as Error).message) throw error;
-    throw new RequestError((error as Error).message);
-  } finally {
-    reply.raw.off('close', gone);
+    throw toAnswer(error as Error);
   }
 }
 

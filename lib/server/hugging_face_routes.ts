@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
 import { finish, readPictures } from './finish.js';
+import { whenGone } from './when_gone.js';
 
 interface TextToImage {
   inputs?: unknown;
@@ -9,17 +10,17 @@ interface TextToImage {
 }
 
 /** Hugging Face's text-to-image, as its inference endpoints speak it: a picture's bytes for `{ inputs, parameters }`. */
-export function huggingFaceRoutes(server: FastifyInstance, { engine, submit, schemas }: ServerContext): void {
+export function huggingFaceRoutes(server: FastifyInstance, { engine, admitting, submit, schemas }: ServerContext): void {
   for (const path of ['/', '/models/*']) {
     const schema = { body: schemas.huggingFace };
-    server.post<{ Params: { '*'?: string } }>(path, { schema, attachValidation: true }, async (request, reply) => {
+    server.post<{ Params: { '*'?: string } }>(path, { ...admitting, schema, attachValidation: true }, async (request, reply) => {
       const { inputs: prompt, parameters } = checkObject(request.body) as TextToImage;
       const {
         negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale, width, height, seed, scheduler,
       } = parameters ?? {};
       const model = request.params['*'];
-      const job = await submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler });
-      const [picture] = await readPictures(await finish(job, reply), engine.store);
+      const job = await submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler }, whenGone(reply));
+      const [picture] = await readPictures(await finish(job), engine.store);
       return reply.type('image/png').send(picture);
     });
   }

@@ -4,6 +4,7 @@ import type { Job } from '../jobs/job.js';
 import type { ServerContext } from './context.js';
 import { changes, sendEvents } from './events.js';
 import { readPicture } from './finish.js';
+import { whenGone } from './when_gone.js';
 
 interface ById { Params: { id: string } }
 interface ByIndex { Params: { id: string; index: string } }
@@ -49,9 +50,11 @@ export function jobRoutes(server: FastifyInstance, { engine, held, submit }: Ser
     reply.type('image/png').send(await png(id, job => job.previews, index)));
 
   server.get<ById>('/jobs/:id/events', async (request, reply) => {
-    const job = await find(request.params.id);
-    return sendEvents(reply, async function* (signal) {
-      for await (const now of changes(job, signal)) yield { data: await describe(now) };
-    });
+    const gone = whenGone(reply);
+    return sendEvents(reply, tell(await find(request.params.id), gone), gone);
   });
+
+  async function* tell(job: Job, gone: AbortSignal) {
+    for await (const now of changes(job, gone)) yield { data: await describe(now) };
+  }
 }

@@ -8,15 +8,18 @@ import { changes, sendEvents, type ServerEvent } from './events.js';
 import type { Fields } from './fields.js';
 import { finish, readPicture, readPictures } from './finish.js';
 import { isStream, readForm, toMask, toRequest, type Form } from './openai_request.js';
+import { whenGone } from './when_gone.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
-export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, schemas }: ServerContext): void {
+export function openaiRoutes(server: FastifyInstance, { engine, limits, admitting, submit, schemas }: ServerContext): void {
   const created = Math.floor(Date.now() / 1000);
   const model = (id: string) => ({ id, object: 'model', created, owned_by: 'tfjs-diffusers' });
 
-  const answer = async (job: Job, fields: Fields, kind: string, { protocol, host }: FastifyRequest, reply: FastifyReply) => {
-    if (isStream(fields)) return sendEvents(reply, signal => stream(job, kind, signal));
-    await finish(job, reply);
+  const answer = async (wanted: object, fields: Fields, kind: string, { protocol, host }: FastifyRequest, reply: FastifyReply) => {
+    const gone = whenGone(reply);
+    const job = await submit(wanted, gone);
+    if (isStream(fields)) return sendEvents(reply, stream(job, kind, gone), gone);
+    await finish(job);
     const asUrl = fields.response_format === 'url';
     const texts = asUrl ? [] : (await readPictures(job, engine.store)).map(picture => picture.toString('base64'));
     const data = job.pictures.map((picture, i) => (
@@ -26,7 +29,6 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
   };
 
   async function* stream(job: Job, kind: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
-    signal.addEventListener('abort', () => job.cancel());
     const event = (type: string, more: object) => ({ event: `${kind}.${type}`, data: {
       type: `${kind}.${type}`, created_at: secondsOf(job), output_format: 'png', background: 'opaque', quality: 'auto', ...more,
     } });
@@ -51,9 +53,10 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
     return { ...model(id), loras: engine.loras, description: engine.describe(id) };
   });
 
-  server.post('/v1/images/generations', { schema: { body: schemas.openaiGeneration }, attachValidation: true }, async (request, reply) => {
+  const generation = { schema: { body: schemas.openaiGeneration }, attachValidation: true };
+  server.post('/v1/images/generations', { ...admitting, ...generation }, async (request, reply) => {
     const fields = checkObject(request.body);
-    return answer(await submit(toRequest(fields)), fields, 'image_generation', request, reply);
+    return answer(toRequest(fields), fields, 'image_generation', request, reply);
   });
 
   const edit = { consumes: ['multipart/form-data'], body: schemas.openaiEdit };
@@ -61,12 +64,12 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, submit, 
     forms.removeAllContentTypeParsers();
     forms.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer) =>
       readForm(body, request.headers['content-type']!));
-    forms.post<{ Body: Form }>('/v1/images/edits', { schema: edit, attachValidation: true }, async (request, reply) => {
+    forms.post<{ Body: Form }>('/v1/images/edits', { ...admitting, schema: edit, attachValidation: true }, async (request, reply) => {
       const { fields, files } = request.body;
       if (!files.image) throw new RequestError('image: got none, takes a picture');
       const mask = files.mask && await toMask(files.mask, limits);
-      const job = await submit({ ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } });
-      return answer(job, fields, 'image_edit', request, reply);
+      const wanted = { ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } };
+      return answer(wanted, fields, 'image_edit', request, reply);
     });
   });
 }

@@ -1,6 +1,6 @@
 import { CancelledError, RequestError } from '../errors.js';
 import type { Job, StoredPicture } from '../job.js';
-import { checkObject, pictureBytes, type AcceptedRequest } from '../picture_request.js';
+import { checkObject, MAX_PREVIEWS, pictureBytes, type AcceptedRequest } from '../picture_request.js';
 import { pictureName, previewName, waitingName } from '../stores/picture_names.js';
 import type { PictureStore } from '../stores/picture_store.js';
 import type { TraceFields } from '../tracing.js';
@@ -68,10 +68,11 @@ export function progressOf({ step, steps, previews }: Job): JobProgress {
   return { step, steps, previews: previews.length };
 }
 
-/** Does to a job what its worker told. */
-export function advance(job: Job, { step, steps, previews }: JobProgress): void {
+/** Does to a job what its worker told, as far as a worker would: other programs can write to that Redis too. */
+export function advance(job: Job, told: unknown): void {
+  const { step, steps, previews } = told as JobProgress | null ?? { step: 0, previews: 0 };
   if (job.state === 'waiting') job.begin();
-  if (steps === undefined) return;
+  if (!isCount(steps) || ![step, previews].every(isCount) || previews > MAX_PREVIEWS) return;
   for (let i = job.previews.length; i < previews; i++) job.advance(step, steps, previewName(job.id, i));
   if (job.step !== step) job.advance(step, steps);
 }
@@ -80,8 +81,14 @@ export function resultOf({ pictures }: Job, took: number): JobResult {
   return { pictures, took };
 }
 
-export function succeed(job: Job, { pictures }: JobResult): void {
+export function succeed(job: Job, told: unknown): void {
+  const { pictures } = told as Partial<JobResult> | null ?? {};
+  if (!Array.isArray(pictures) || pictures.length !== job.request.count) return job.fail(new Error('a worker told no pictures of it'));
   job.succeed(pictures.map((picture, i) => ({ ...picture, name: pictureName(job.id, i) }))); // whoever wrote another name there
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && value as number >= 0;
 }
 
 /** An error in the one line that BullMQ keeps of it. */

@@ -3,7 +3,7 @@ import { CancelledError } from '../errors.js';
 import { Job } from '../job.js';
 import type { Waiting } from '../waiting_room.js';
 import { queueName, type RedisConnection } from './connection.js';
-import { advance, errorFromText, succeed, type JobData, type JobProgress, type JobResult } from './job_data.js';
+import { advance, errorFromText, succeed, type JobData, type JobResult } from './job_data.js';
 
 /** How often a request is tried where nothing is wrong with it, and what is kept of it afterwards. */
 export interface TryOptions {
@@ -90,7 +90,7 @@ export class ModelQueue {
   private adopt(job: Job, found: BullJob<JobData, JobResult>, state: 'completed' | 'failed' | 'active'): void {
     if (state === 'completed') succeed(job, found.returnvalue);
     else if (state === 'failed') job.fail(errorFromText(found.failedReason));
-    else if (typeof found.progress === 'object') advance(job, found.progress as JobProgress);
+    else if (typeof found.progress === 'object') advance(job, found.progress);
   }
 
   private listen(onDone: (took: number) => void): void {
@@ -101,10 +101,11 @@ export class ModelQueue {
     const backToWaiting = known(job => { if (job.state === 'running') job.goBack(); });
     this.events.on('waiting', backToWaiting); // its worker ended well, or died
     this.events.on('delayed', backToWaiting); // it failed, and is tried again
-    this.events.on('progress', ({ jobId, data }) => known(job => advance(job, data as unknown as JobProgress))({ jobId }));
-    this.events.on('completed', ({ jobId, returnvalue }: { jobId: string; returnvalue: JobResult }) => {
+    this.events.on('progress', ({ jobId, data }) => known(job => advance(job, data))({ jobId }));
+    this.events.on('completed', ({ jobId, returnvalue }: { jobId: string; returnvalue: unknown }) => {
       known(job => succeed(job, returnvalue))({ jobId });
-      onDone(returnvalue.took);
+      const { took } = returnvalue as Partial<JobResult> | null ?? {};
+      if (Number.isFinite(took)) onDone(took!);
     });
     this.events.on('failed', ({ jobId, failedReason }) => known(job => job.fail(errorFromText(failedReason)))({ jobId }));
     this.events.on('removed', known(job => job.fail(new CancelledError())));

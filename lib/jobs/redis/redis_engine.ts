@@ -78,12 +78,12 @@ export class RedisEngine implements Engine {
   }
 
   async admit(): Promise<void> {
-    await this.check();
+    this.check(await this.count());
   }
 
   async submit(request: AcceptedRequest): Promise<Job> {
     const queue = await this.queueOf(request.model);
-    await this.check(request.delay);
+    this.check(await this.count(), request.delay);
     const kind = request.delay ? 'delayed' : 'ready';
     this.arriving[kind]++;
     try {
@@ -149,9 +149,8 @@ export class RedisEngine implements Engine {
     await this.store.close?.();
   }
 
-  private async check(delay?: number): Promise<void> {
+  private check({ ready, delayed }: Waiting, delay?: number): void {
     if (this.closed) throw new EndingError();
-    const { ready, delayed } = await this.count();
     this.room.check({ ready: ready + this.arriving.ready, delayed: delayed + this.arriving.delayed }, delay);
   }
 

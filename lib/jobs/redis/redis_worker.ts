@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job as BullJob, Worker } from 'bullmq';
 import { schedulerClasses } from '../../schedulers/index.js';
 import { BatchQueue } from '../batch_queue.js';
-import { CancelledError, isAboutTheRequest, RequestError } from '../errors.js';
+import { CancelledError, isAboutTheRequest, RequestError, toLine } from '../errors.js';
 import { Job } from '../job.js';
 import { Metrics } from '../metrics.js';
 import { ModelPool, type ModelPoolOptions } from '../model_pool.js';
@@ -146,6 +146,7 @@ export class RedisWorker {
         if (isJobId(bull.id)) await forget(bull.data, bull.id, store).catch(() => {}); // it may be that what is wrong
         throw new UnrecoverableError(text);
       }
+      (this.options.onTrouble ?? console.error)(`job ${bull.id}: ${toLine(error as Error)}`);
       throw new Error(text, { cause: error });
     }
   }

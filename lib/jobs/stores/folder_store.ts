@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { checkStoreName, isOver } from './picture_names.js';
+import { StoreFullError } from '../errors.js';
+import { checkStoreName, isJobId, isOver } from './picture_names.js';
 import { KEEP_SECONDS, sweepRegularly, type PictureStore } from './picture_store.js';
 
 /** Pictures in a folder, which several machines may share. Nothing else in it is touched. */
@@ -28,7 +29,8 @@ export class FolderStore implements PictureStore {
       await rename(unfinished, path);
     } catch (error) {
       await rm(unfinished, { force: true });
-      throw error;
+      await rmdir(dirname(path)).catch(() => {}); // unless there is more in it
+      throw ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code!) ? new StoreFullError() : error;
     }
   }
 
@@ -50,9 +52,17 @@ export class FolderStore implements PictureStore {
   async sweep(): Promise<void> {
     for (const above of ['', 'waiting/']) {
       for (const id of await readdir(join(this.folder, above)).catch(ifThere) ?? []) {
-        for (const file of await readdir(join(this.folder, above, id)).catch(ifThere) ?? []) await this.removeOld(`${above}${id}/${file}`);
+        const folder = join(this.folder, above, id);
+        const files = await readdir(folder).catch(ifThere);
+        for (const file of files ?? []) await this.removeOld(`${above}${id}/${file}`);
+        if (files?.length === 0 && isJobId(id) && await this.isOld(folder)) await rmdir(folder).catch(() => {}); // as a process that ended left it
       }
     }
+  }
+
+  private async isOld(folder: string): Promise<boolean> {
+    const { mtimeMs = Infinity } = await stat(folder).catch(ifThere) ?? {};
+    return mtimeMs + this.seconds * 1000 < Date.now();
   }
 
   private async removeOld(name: string): Promise<void> {

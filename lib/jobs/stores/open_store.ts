@@ -16,9 +16,9 @@ export interface OpenStoreOptions {
  * @throws Error of one line if it cannot be used.
  */
 export async function openStore(place: string, { keepSeconds, s3Endpoint: endpoint }: OpenStoreOptions = {}): Promise<PictureStore> {
-  const [, scheme, rest] = /^([a-z][a-z0-9+.-]+):\/\/(.*)$/is.exec(place) ?? [];
+  const [, scheme, rest] = /^([a-z][a-z0-9+.-]+):\/(?:\/(.*))?/is.exec(place) ?? [];
   if (scheme === undefined) return openFolder(resolve(place), keepSeconds);
-  const [, bucket, prefix = ''] = /^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(rest) ?? [];
+  const [, bucket, prefix = ''] = /^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*))?$/s.exec(rest ?? '') ?? [];
   if (scheme !== 's3' || bucket === undefined) throw new TypeError(`--store: got '${place}', takes a folder or s3://bucket/prefix`);
   const { S3Store } = await import('./s3_store.js');
   return S3Store.open({ bucket, prefix: prefix && !prefix.endsWith('/') ? `${prefix}/` : prefix, endpoint, keepSeconds });

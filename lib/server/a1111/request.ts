@@ -33,6 +33,16 @@ export function toRequest(fields: Fields, settings: Settings): Record<string, un
   };
 }
 
+/** Levels of a request, of which the answer has all. */
+const DEPTH = 32;
+
+/** @throws RequestError for a request that nobody could write down again. */
+export function checkDepth(value: unknown, left = DEPTH): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (left === 0) throw new RequestError(`the request: takes up to ${DEPTH} levels of objects and lists`);
+  for (const each of Object.values(value)) checkDepth(each, left - 1);
+}
+
 /** @throws RequestError for what would change the picture and is not here. */
 function refuseMissing(fields: Fields): void {
   for (const [name, accepted] of Object.entries(OFF)) {

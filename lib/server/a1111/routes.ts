@@ -3,8 +3,9 @@ import { checkObject } from '../../jobs/picture_request.js';
 import { answerErrors } from '../answer_errors.js';
 import type { ServerContext } from '../context.js';
 import { finish, readPictures } from '../finish.js';
+import { whenGone } from '../when_gone.js';
 import { describePictures, readInfo } from './answer.js';
-import { toRequest } from './request.js';
+import { checkDepth, toRequest } from './request.js';
 import { Running } from './running.js';
 import { listSamplers, listSchedulers } from './scheduler.js';
 import { listSettings, readSettings, type Settings } from './settings.js';
@@ -20,7 +21,7 @@ const EMPTY = [
  * The API of AUTOMATIC1111's Stable Diffusion web UI, below `/sdapi/v1`: what its clients need to make pictures.
  * https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API
  */
-export function a1111Routes(server: FastifyInstance, { engine, limits, submit, schemas }: ServerContext): void {
+export function a1111Routes(server: FastifyInstance, { engine, limits, admitting, submit, schemas }: ServerContext): void {
   const running = new Running();
   const chosen = new Map<string, Settings>(); // by key: without keys there is one for all, as in the web UI
   answerErrors(server, (detail, status) => ({ error: status < 500 ? 'HTTPException' : 'Exception', detail, body: '', errors: detail }));
@@ -35,13 +36,15 @@ export function a1111Routes(server: FastifyInstance, { engine, limits, submit, s
     const fields = checkObject(request.body);
     const override = readSettings('override_settings', fields.override_settings, engine.models);
     const wanted = toRequest(fields, { ...settingsOf(request), ...override });
-    const job = await submit({ ...wanted, ...begins && await readStart(fields, limits) });
+    const gone = whenGone(reply);
+    const job = await submit({ ...wanted, ...begins && await readStart(fields, limits, gone) }, gone);
     if (fields.override_settings_restore_afterwards === false) choose(request, override);
     running.add(job);
-    return describePictures(job, await readPictures(await finish(job, reply), engine.store), fields);
+    return describePictures(job, await readPictures(await finish(job), engine.store), fields);
   };
 
-  const shown = (body: object) => ({ schema: { body }, attachValidation: true });
+  const shown = (body: object) => ({ ...admitting, schema: { body }, attachValidation: true });
+  server.addHook('preValidation', async ({ body }) => checkDepth(body));
   server.post('/txt2img', shown(schemas.a1111Text), (request, reply) => draw(request, reply, false));
   server.post('/img2img', shown(schemas.a1111Image), (request, reply) => draw(request, reply, true));
   server.post('/png-info', request => readInfo(checkObject(request.body).image));

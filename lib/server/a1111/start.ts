@@ -18,17 +18,20 @@ interface Size { readonly width: number; readonly height: number }
 /**
  * What image to image begins from, as fields of ours: the picture in the size that is asked for, its own if none is; with a mask, only that
  * part of it, or all, and around the mask the picture stays as it is.
+ * @param gone ends it between two pictures.
  * @throws RequestError
  */
-export async function readStart(fields: Fields, limits: ServerLimits): Promise<Record<string, unknown>> {
+export async function readStart(fields: Fields, limits: ServerLimits, gone: AbortSignal): Promise<Record<string, unknown>> {
   const { init_images: images, mask: given, denoising_strength: strength = 0.75 } = fields;
   if (!Array.isArray(images) || images.length === 0) throw new RequestError('init_images: got none, takes a picture');
   if (images.length > 1) throw new RequestError(`init_images: got ${images.length}, takes one`);
   const image = await readStartPicture('init_images', images[0], limits);
+  gone.throwIfAborted();
   const size = sizeOf(fields, image, limits);
   const resize = resizer(fields, size);
   if (given === undefined || given === null) return { image: await toBase64(resize(image)), strength: toNumber(strength), ...size };
   const mask = toMask(await readStartPicture('mask', given, limits), fields);
+  gone.throwIfAborted();
   const isWhole = fields.inpaint_full_res === false || fields.inpaint_full_res === 0;
   const [start, startMask] = isWhole ? [resize(image), resize(mask)] : [image, mask];
   const filled = isFilled(fields) && toNumber(strength) !== 1 ? fillFromAround(start, startMask) : start; // at 1, nothing is left of it
