@@ -54,7 +54,9 @@ export class EmbeddedEngine implements Engine {
     this.queue = new BatchQueue(async jobs => {
       const started = performance.now();
       await painter.paint(jobs);
-      for (const { id, state, error } of jobs) if (state === 'failed' && !isAboutTheRequest(error!)) onTrouble(`job ${id}: ${toLine(error!)}`);
+      for (const { id, state, error } of jobs) {
+        if (state === 'failed' && !isAboutTheRequest(error!)) onTrouble(`job ${id}: ${toLine(error!)}`);
+      }
       this.room.took((performance.now() - started) / jobs.length);
     }, maxBatch);
   }

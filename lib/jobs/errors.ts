@@ -63,8 +63,8 @@ export function isTrouble({ name, statusCode = 500, code }: Error & { statusCode
 
 /** A job's error as an answer's, whose reason was told where the job ran. */
 export function toAnswer(error: Error): RequestError {
-  if (error instanceof RequestError) return error;
-  const status = isAboutTheRequest(error) ? 400 : error.name === 'StoreFullError' ? 507 : 500;
+  if (isAboutTheRequest(error)) return error instanceof RequestError ? error : new RequestError(error.message);
+  const status = error.name === 'StoreFullError' ? 507 : 500;
   return new RequestError(tellable(error), status);
 }
 

@@ -10,7 +10,8 @@ export function answerErrors(server: FastifyInstance, describe: DescribeError): 
     const status = error.statusCode ?? 500;
     if (error instanceof QueueFullError) reply.header('retry-after', error.retryAfter);
     const isOurs = status < 500 || error instanceof RequestError; // another may hold a path
-    return reply.status(status).type('application/json').send(describe(isOurs ? error.message : 'the server failed; its log says why', status));
+    const message = isOurs ? error.message : 'the server failed; its log says why';
+    return reply.status(status).type('application/json').send(describe(message, status));
   });
   server.setNotFoundHandler((_, reply) => reply.status(404).send(describe('there is no such route', 404)));
 }

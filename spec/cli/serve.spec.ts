@@ -90,6 +90,11 @@ describe('tfjs-diffusers serve', () => {
     const [missing, told] = await (await start('--api-keys', 'none')).ended;
     assert.equal(missing, 1);
     assert.match(told, /^error: --api-keys: none cannot be read: ENOENT/);
+    const [wrong, port] = await (await startCommand(['serve', '--port', '99999'], { cwd: folder() })).ended;
+    assert.equal(wrong, 2);
+    assert.match(port, /It takes a whole number, 0 to 65535\./);
+    const [large, size] = await (await start('--max-waiting', 'much')).ended;
+    assert.deepEqual([large, size], [2, "error: --max-waiting: got 'much', takes a size as in 500MB or 2GB\n"]);
     const [absent, message] = await (await start('--model', 'none')).ended;
     assert.equal(absent, 1);
     assert.match(message, /^error: none: there is no such folder/);

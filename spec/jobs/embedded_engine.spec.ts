@@ -24,11 +24,15 @@ async function pictures(engine: EmbeddedEngine, job: Job): Promise<Image[]> {
 }
 
 describe('The engine of a server', () => {
-  it('loads its model again when the worker has ended', () => withEngine({}, async (engine, pool) => {
+  const trouble: string[] = [];
+  const onTrouble = (message: string) => void trouble.push(message);
+
+  it('loads its model again when the worker has ended, and says that it has', () => withEngine({ onTrouble }, async (engine, pool) => {
     const model = await pool.get('tiny');
     const long = await engine.submit({ ...REQUEST, steps: 100 });
     long.on('change', () => void model.dispose());
     await assert.rejects(long.finished, /the worker has ended/);
+    assert.deepEqual(trouble, [`job ${long.id}: Error: createWorkerPipeline: the worker has ended, with exit code 1`]);
     assert.equal((await (await engine.submit(REQUEST)).finished).length, 1);
     await engine.close();
     await assert.rejects(engine.submit(REQUEST), { statusCode: 503 });
@@ -113,7 +117,7 @@ describe('The engine of a server', () => {
     await new Promise(setImmediate); // in which that one is begun
     jobs.push(await engine.submit(REQUEST), await engine.submit(REQUEST));
     assert.equal(await engine.waiting(), 4);
-    for (const refused of [engine.submit(REQUEST), engine.admit()]) await assert.rejects(refused, { statusCode: 429, retryAfter: 5 });
+    for (const ask of [() => engine.submit(REQUEST), () => engine.admit()]) await assert.rejects(ask, { statusCode: 429, retryAfter: 5 });
     for (const job of jobs) job.cancel();
     for (const { finished } of jobs) await assert.rejects(finished, /cancelled/);
     assert.equal(await engine.waiting(), 0);

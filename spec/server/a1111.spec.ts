@@ -174,6 +174,7 @@ describe('The server for clients of AUTOMATIC1111\'s web UI', () => {
   });
 
   it('refuses in one line what is not here', async () => {
+    const deep = JSON.parse('['.repeat(1000) + ']'.repeat(1000)) as unknown;
     const cases: Array<[string, object, RegExp]> = [
       ['txt2img', { sampler_name: 'Restart' }, /^sampler_name: got "Restart", takes DPM\+\+ 2M, DPM\+\+ SDE, /], ['txt2img', { scheduler: 'KL Optimal' }, /^scheduler: got "KL Optimal", takes Automatic, Uniform,/],
       ['txt2img', { prompt: 'a <lora:none:1>' }, /^loras: there is none called "none"; takes none at all/], ['txt2img', { prompt: 'a <lora:x:1:0.5>' }, /takes one weight/],
@@ -182,7 +183,8 @@ describe('The server for clients of AUTOMATIC1111\'s web UI', () => {
       ['txt2img', { override_settings: { sd_model_checkpoint: '/etc/passwd' } }, /^sd_model_checkpoint: there is none called .* takes shapes, tiny/],
       ['txt2img', { override_settings: { sd_vae: 'x' } }, /^override_settings: sd_vae: takes "Automatic" alone/], ['txt2img', { steps: 1000 }, /^steps/], ['txt2img', { batch_size: 0 }, /^batch_size/],
       ['txt2img', { n_iter: 100 }, /^count/], ['txt2img', { styles: ['x'] }, /^styles/], ['img2img', {}, /^init_images: got none/], ['img2img', { init_images: ['http://127.0.0.1/x.png'] }, /^init_images: begins with/],
-      ['img2img', { init_images: ['a', 'b'] }, /^init_images: got 2, takes one/], ['options', { samples_format: 'jpg' }, /^options: samples_format: takes "png" alone/], ['options', { outdir_samples: '/tmp' }, /there is no setting "outdir_samples" here/],
+      ['img2img', { init_images: ['a', 'b'] }, /^init_images: got 2, takes one/], ['txt2img', { styles: deep }, /^the request: takes up to 32 levels/], ['txt2img', { unknown: deep }, /^the request: takes up to 32 levels/],
+      ['options', { samples_format: 'jpg' }, /^options: samples_format: takes "png" alone/], ['options', { outdir_samples: '/tmp' }, /there is no setting "outdir_samples" here/],
     ];
     for (const [path, body, message] of cases) {
       const { status, body: { error, detail } } = await post(path, path === 'options' ? body : { prompt: 'a star', steps: 1, ...body });

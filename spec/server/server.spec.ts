@@ -183,10 +183,10 @@ describe('The server', () => {
   it('refuses what is no request, in one clear line', async () => {
     const cases: Array<[string, unknown, number, RegExp]> = [
       ['/jobs', '{', 400, /./], ['/jobs', [], 400, /./], ['/jobs', {}, 400, /prompt/], ['/jobs', { prompt: 1 }, 400, /prompt: must be string/],
-      ['/jobs', { prompt: 'a', steps: 51 }, 400, /steps: must be <= 50/], ['/jobs', { prompt: 'a', width: 60 }, 400, /width: got 60, takes a multiple of 8/],
+      ['/jobs', { prompt: 'a', steps: 51 }, 400, /steps: must be <= 50/], ['/jobs', { prompt: 'a', scheduler: 'x' }, 400, /^scheduler: takes .*DDIMScheduler, /], ['/jobs', { prompt: 'a', width: 60 }, 400, /width: got 60, takes a multiple of 8/],
       ['/jobs', { prompt: 'a', width: 8192, height: 8192 }, 400, /takes up to 2097152 pixels/], ['/jobs', { prompt: 'a', mask: 'AAAA' }, 400, /mask: takes an image too/],
       ['/jobs', { prompt: 'a', loras: [{ name: '../../etc' }] }, 400, /loras/], ['/jobs', { prompt: 'a', path: 1 }, 400, /there is no field "path"/],
-      ['/', 'null', 400, /takes a JSON object/], ['/v1/images/generations', 'null', 400, /takes a JSON object/], ['/v1/images/edits', {}, 406, /./],
+      ['/', 'null', 400, /takes a JSON object/], ['/v1/images/generations', 'null', 400, /takes a JSON object/], ['/v1/images/edits', {}, 415, /./],
       ['/none', {}, 404, /there is no such route/], ['/jobs', `{"prompt":"${'a'.repeat(5000)}"}`, 400, /prompt/],
     ];
     for (const [path, body, status, message] of cases) {

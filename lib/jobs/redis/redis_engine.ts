@@ -160,7 +160,8 @@ export class RedisEngine implements Engine {
     for (const model of this.models) await this.queueOf(model);
     const queues = await Promise.all(this.queues.values());
     const counts = await Promise.all(queues.map(queue => queue.waiting()));
-    return counts.reduce((sum, { ready, delayed }) => ({ ready: sum.ready + ready, delayed: sum.delayed + delayed }), { ready: 0, delayed: 0 });
+    const sum = (kind: keyof Waiting) => counts.reduce((all, { [kind]: some }) => all + some, 0);
+    return { ready: sum('ready'), delayed: sum('delayed') };
   }
 
   private async leaveRedis(): Promise<void> {

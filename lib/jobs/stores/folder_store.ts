@@ -55,7 +55,8 @@ export class FolderStore implements PictureStore {
         const folder = join(this.folder, above, id);
         const files = await readdir(folder).catch(ifThere);
         for (const file of files ?? []) await this.removeOld(`${above}${id}/${file}`);
-        if (files?.length === 0 && isJobId(id) && await this.isOld(folder)) await rmdir(folder).catch(() => {}); // as a process that ended left it
+        const isLeft = files?.length === 0 && isJobId(id) && await this.isOld(folder); // by a process that ended
+        if (isLeft) await rmdir(folder).catch(() => {});
       }
     }
   }

@@ -176,6 +176,7 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
     await assert.rejects((await engine.submit(lora)).finished, { name: 'Error', message: 'this worker has no LoRA "ink"' });
     const started = Date.now();
     await assert.rejects((await engine.submit(lora)).finished, /no LoRA/);
+    assert.match(trouble.splice(0).join('\n'), /^(job [0-9a-f-]{36}: Error: this worker has no LoRA "ink"\n?)+$/);
     assert.ok(Date.now() - started >= 150, 'after 50 and 100 ms');
   });
 
@@ -218,7 +219,7 @@ describeWithRedis('An engine that is a queue in Redis', redis => {
     await assert.rejects(engine.submit({ ...REQUEST, delay: 3600 }), { name: 'QueueFullError', statusCode: 429, retryAfter: 60 });
     await worker.close();
     for (let i = 0; i < 2; i++) jobs.push(await engine.submit(REQUEST));
-    for (const refused of [engine.submit(REQUEST), engine.admit()]) await assert.rejects(refused, { name: 'QueueFullError', statusCode: 429, retryAfter: 5 });
+    for (const ask of [() => engine.submit(REQUEST), () => engine.admit()]) await assert.rejects(ask, { name: 'QueueFullError', statusCode: 429, retryAfter: 5 });
     for (const taken of at) if (taken.status === 'fulfilled') jobs.push(taken.value);
     for (const job of jobs) job.cancel();
     await Promise.allSettled(jobs.map(({ finished }) => finished));

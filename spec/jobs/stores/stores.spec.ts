@@ -78,6 +78,12 @@ describe('Stores', () => {
       const left = (readdirSync(folder(), { recursive: true }) as string[]).filter(name => statSync(place(name)).isFile()).sort();
       assert.deepEqual(left, [`${other}/0.png`, `${other}/Notes.txt`, 'notes.txt', 'photos/0.png', WAITING].sort());
       assert.ok(!existsSync(place(ID)));
+      for (const empty of [ID, `waiting/${other}`]) {
+        mkdirSync(place(empty));
+        utimesSync(place(empty), new Date(), new Date(Date.now() - 61_000));
+      }
+      await store.sweep();
+      assert.ok(!existsSync(place(ID)) && !existsSync(place(`waiting/${other}`)) && existsSync(place('photos')), 'empty folders of jobs go too');
       await store.close();
     });
 
@@ -85,6 +91,7 @@ describe('Stores', () => {
       writeFileSync(join(folder(), 'file'), '');
       await assert.rejects(openStore(join(folder(), 'file')), /^Error: --store: .*file cannot be written to: E/);
       await assert.rejects(openStore('http://example.org/pictures'), /^TypeError: --store: got 'http:\/\/example\.org\/pictures', takes a folder or s3:/);
+      await assert.rejects(openStore('s3:/x'), /^TypeError: --store: got 's3:\/x', takes a folder or s3:/);
       await assert.rejects(openStore('s3://'), /takes a folder or s3:\/\/bucket\/prefix/);
     });
   });
