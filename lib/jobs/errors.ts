@@ -50,7 +50,7 @@ export class OfferError extends Error {
 
 /** Of errors that say what is wrong with a request: the same request would fail again. */
 const ABOUT_THE_REQUEST = ['RequestError', 'CancelledError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
-const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'StoreFullError'];
+const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError', 'StoreFullError'];
 
 export function isAboutTheRequest(error: Error): boolean {
   return ABOUT_THE_REQUEST.includes(error.name);

@@ -3,7 +3,7 @@ import type { ModelDescription, Task } from '../pipelines/describe_model.js';
 import type { LatentsPreview } from '../pipelines/run/latents_preview.js';
 import { schedulerClass, type Scheduler } from '../schedulers/index.js';
 import { createWorkerPipeline, type WorkerPipeline, type WorkerPipelineOptions } from '../worker/worker_pipeline.js';
-import { isAboutTheRequest, OfferError } from './errors.js';
+import { OfferError } from './errors.js';
 import type { PictureRequest } from './picture_request.js';
 
 /** What the operator offers, by the names that requests use. */
@@ -120,7 +120,7 @@ export class ModelPool {
     const { maxMemory = 0, models } = this.options;
     if (maxMemory === 0) await this.dispose(); // before, so that two are never there
     const model = await LoadedModel.load(models[name], this.options).catch((error: Error) => {
-      throw isAboutTheRequest(error) ? new OfferError(error.message, { cause: error }) : error;
+      throw error.name === 'OutOfMemoryError' ? error : new OfferError(error.message, { cause: error });
     });
     this.loaded.set(name, model);
     this.known.set(name, model.description);

@@ -11,7 +11,7 @@ export interface ServerContext {
   readonly schemas: ReturnType<typeof dialectSchemas>;
   /** What bodies, and requests that wait, hold together. */
   readonly held: HeldBytes;
-  /** A route's hooks that refuse a request while there is no room for it, before its body is read. */
+  /** Hooks of a route that works at pictures before it submits: refuse a request while there is no room for it, before its body is read. */
   readonly admitting: { onRequest(): Promise<void> };
   /**
    * Checks what a dialect made of its request, and takes it.

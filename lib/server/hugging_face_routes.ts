@@ -10,10 +10,10 @@ interface TextToImage {
 }
 
 /** Hugging Face's text-to-image, as its inference endpoints speak it: a picture's bytes for `{ inputs, parameters }`. */
-export function huggingFaceRoutes(server: FastifyInstance, { engine, admitting, submit, schemas }: ServerContext): void {
+export function huggingFaceRoutes(server: FastifyInstance, { engine, submit, schemas }: ServerContext): void {
   for (const path of ['/', '/models/*']) {
     const schema = { body: schemas.huggingFace };
-    server.post<{ Params: { '*'?: string } }>(path, { ...admitting, schema, attachValidation: true }, async (request, reply) => {
+    server.post<{ Params: { '*'?: string } }>(path, { schema, attachValidation: true }, async (request, reply) => {
       const { inputs: prompt, parameters } = checkObject(request.body) as TextToImage;
       const {
         negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale, width, height, seed, scheduler,

@@ -53,8 +53,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, admittin
     return { ...model(id), loras: engine.loras, description: engine.describe(id) };
   });
 
-  const generation = { schema: { body: schemas.openaiGeneration }, attachValidation: true };
-  server.post('/v1/images/generations', { ...admitting, ...generation }, async (request, reply) => {
+  server.post('/v1/images/generations', { schema: { body: schemas.openaiGeneration }, attachValidation: true }, async (request, reply) => {
     const fields = checkObject(request.body);
     return answer(toRequest(fields), fields, 'image_generation', request, reply);
   });

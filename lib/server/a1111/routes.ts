@@ -43,10 +43,10 @@ export function a1111Routes(server: FastifyInstance, { engine, limits, admitting
     return describePictures(job, await readPictures(await finish(job), engine.store), fields);
   };
 
-  const shown = (body: object) => ({ ...admitting, schema: { body }, attachValidation: true });
+  const shown = (body: object) => ({ schema: { body }, attachValidation: true });
   server.addHook('preValidation', async ({ body }) => checkDepth(body));
   server.post('/txt2img', shown(schemas.a1111Text), (request, reply) => draw(request, reply, false));
-  server.post('/img2img', shown(schemas.a1111Image), (request, reply) => draw(request, reply, true));
+  server.post('/img2img', { ...admitting, ...shown(schemas.a1111Image) }, (request, reply) => draw(request, reply, true));
   server.post('/png-info', request => readInfo(checkObject(request.body).image));
 
   server.get<{ Querystring: { skip_current_image?: string } }>('/progress', ({ query: { skip_current_image: skip = '' } }) =>
