@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join, resolve } from 'node:path';
@@ -19,7 +18,7 @@ import { until } from '../support/until.js';
 
 const load = { device: 'wasm' } as const;
 
-/** Takes its time before it takes a request, and says where one is. */
+/** Takes its time before it takes a request. */
 class SlowEngine extends EmbeddedEngine {
   readonly taken: Job[] = [];
 
@@ -28,11 +27,6 @@ class SlowEngine extends EmbeddedEngine {
     const job = await super.submit(wanted);
     this.taken.push(job);
     return job;
-  }
-
-  override async placeOf(job: Job): Promise<number | undefined> {
-    await sleep(100);
-    return super.placeOf(job);
   }
 }
 
@@ -123,11 +117,11 @@ describe('When something is wrong, a server', () => {
     const stream = new Writable({ write: (text, _, done) => { log += String(text); done(); } });
     const engine = new SlowEngine({ models: { tiny: resolve(TINY) }, load, maxQueue: 10 });
     const address = await (await start({ engine, logger: { stream } })).listen({ port: 0 });
-    const { id } = JSON.parse((await server.inject({ method: 'POST', url: '/jobs', payload: { prompt: 'a star', steps: 100, delay: 1 } })).body) as { id: string };
-    for (const waits of [false, true]) {
-      const asked = request(`${address}/jobs/${id}/events`).on('error', () => {});
-      asked.end();
-      await (waits ? once(asked, 'response') : sleep(50));
+    const headers = { 'content-type': 'application/json' };
+    for (const wait of [50, 250]) { // before it is taken, and before there is anything to tell
+      const asked = request(`${address}/v1/images/generations`, { method: 'POST', headers }).on('error', () => {});
+      asked.end(JSON.stringify({ prompt: 'a star', steps: 100, stream: true }));
+      await sleep(wait);
       asked.destroy();
     }
     await sleep(150);
