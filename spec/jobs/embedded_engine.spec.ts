@@ -32,8 +32,8 @@ describe('The engine of a server', () => {
     const long = await engine.submit({ ...REQUEST, steps: 100 });
     long.on('change', () => void model.dispose());
     await assert.rejects(long.finished, /the worker has ended/);
-    assert.deepEqual(trouble, [`job ${long.id}: Error: createWorkerPipeline: the worker has ended, with exit code 1`]);
     assert.equal((await (await engine.submit(REQUEST)).finished).length, 1);
+    assert.deepEqual(trouble, [`job ${long.id}: Error: createWorkerPipeline: the worker has ended, with exit code 1`]);
     await engine.close();
     await assert.rejects(engine.submit(REQUEST), { statusCode: 503 });
   }));
