@@ -54,14 +54,17 @@ export abstract class Model<Config> extends Block {
   /** What its `config.json` says: what that said which it was loaded from, and all that it is made by. */
   get fileConfig(): Readonly<Record<string, unknown>> {
     const className = this.getClassName();
-    const stated = Object.entries({ ...this.loadedFrom, ...this.config });
-    if (!this.modelType) {
-      const isWritten = ([key, value]: [string, unknown]) => key !== '_name_or_path' && !(key === '_diffusers_version' && value === null);
-      return { ...Object.fromEntries(stated.filter(isWritten)), _class_name: className };
+    const { loadedFrom, modelType } = this;
+    const stated: Record<string, unknown> = { ...loadedFrom, ...this.config };
+    const pick = (keys: readonly string[]) => (
+      Object.fromEntries(keys.filter(key => stated[key] !== undefined && key !== '_name_or_path').map(key => [key, stated[key]]))
+    );
+    const own = Object.keys(this.config as object);
+    if (modelType) { // of others it takes no 1 for a 1.0, which are the same here
+      return { ...pick([...own, 'bos_token_id', 'pad_token_id']), architectures: [className], model_type: modelType };
     }
-    const names = [...Object.keys(this.config as object), 'bos_token_id', 'pad_token_id'];
-    const known = stated.filter(([key]) => names.includes(key)); // transformers refuses 1 where it takes 1.0, which JSON here cannot say
-    return { ...Object.fromEntries(known), architectures: [className], model_type: this.modelType };
+    const { _diffusers_version, ...config } = pick(Object.keys(Object.keys(loadedFrom).length > 0 ? loadedFrom : stated));
+    return { ...config, ..._diffusers_version !== null && { _diffusers_version }, _class_name: className };
   }
 
   /**
