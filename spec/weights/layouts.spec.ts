@@ -7,6 +7,7 @@ import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { CLIPTextModelWithProjection } from '../../lib/models/clip_text_model_with_projection.js';
 import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_model.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
+import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -50,7 +51,7 @@ describe('layouts', () => {
 
   it("knows torch's shape of every parameter of every network that there is a reference of", () => {
     const classes = {
-      unet: UNet2DConditionModel, controlnet: ControlNetModel, vae_tiny: AutoencoderTiny, vae: AutoencoderKL, t2i_adapter: T2IAdapter,
+      unet: UNet2DConditionModel, controlnet_union: ControlNetUnionModel, controlnet: ControlNetModel, vae_tiny: AutoencoderTiny, vae: AutoencoderKL, t2i_adapter: T2IAdapter,
       text_projection: CLIPTextModelWithProjection, text: CLIPTextModel, clip_vision: CLIPVisionModelWithProjection, safety_checker: StableDiffusionSafetyChecker,
     };
     const without = ['unet_k', 'vae_tiling']; // their weights are other files', or drawn anew
