@@ -1,7 +1,7 @@
 import { BUNDLED_WORDS } from '../lib/checkpoints/bundled_words.js';
 import { UNION_KEY } from '../lib/checkpoints/controlnet_file.js';
 import { checkInteger, show } from '../lib/core/checks.js';
-import { isObject } from '../lib/core/json.js';
+import { isObject, toJsonText } from '../lib/core/json.js';
 import { packageVersion } from '../lib/core/package.js';
 import type { WeightFile } from '../lib/files/byte_source.js';
 import { LocalFolder } from '../lib/files/local_folder.js';
@@ -26,7 +26,7 @@ import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { QUANTIZED } from '../lib/weights/quantized_weights.js';
 import { readSafetensorsHeader } from '../lib/weights/safetensors.js';
-import { reporting, sizeOfWeights, writeWeights, type ShardOptions } from '../lib/weights/write_weights.js';
+import { countingUp, reporting, sizeOfWeights, writeWeights, type ShardOptions } from '../lib/weights/write_weights.js';
 import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
 
@@ -73,11 +73,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
     const weights = found.flatMap(network => network.weights);
     const size = weights.reduce((sum, { info }) => sum + info.byteLength, 0);
     const newSize = found.reduce((sum, { className, weights }) => sum + sizeOfWeights(encodeAll(weights, encodingFor(className))), 0);
-    let loaded = 0;
-    const advance = (bytes: number) => {
-      options.signal?.throwIfAborted();
-      options.onProgress?.({ loaded: loaded += bytes, total: options.verify ? 2 * size : size });
-    };
+    const advance = countingUp(options.verify ? 2 * size : size, options);
     await makeFolder(target, newSize, async (write, folderSoFar) => {
       for (const network of found) {
         await writeNetwork(write, network, { encoding: encodingFor(network.className), maxShardSize: options.maxShardSize, advance });
@@ -87,7 +83,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
         for (const network of found) await verifyNetwork(written, network, { encoding: encodingFor(network.className), advance });
       }
       for (const path of copies) await write(path, pieces(folder, path)); // configs come last: nothing loads without them
-      if (index) await write('model_index.json', `${JSON.stringify(index, null, 2)}\n`);
+      if (index) await write('model_index.json', toJsonText(index));
     });
   } finally {
     await closeWeightFiles(opened);

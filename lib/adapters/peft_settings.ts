@@ -1,7 +1,7 @@
 import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
+import { compileRegex, RegexError, type Budget } from '../core/python_regex.js';
 import { WeightsError } from '../weights/load_weights.js';
-import { compileRegex, RegexError, type Budget } from './python_regex.js';
 
 /** What a config of peft says of one module, where it says so. */
 export interface ModuleSettings {

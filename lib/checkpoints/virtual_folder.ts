@@ -1,4 +1,4 @@
-import { parseJson } from '../core/json.js';
+import { parseJson, toJsonText } from '../core/json.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { checkRelativePath, ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { safetensorsView, type Checkpoint } from './checkpoint.js';
@@ -31,7 +31,7 @@ export class VirtualFolder implements ModelFolder {
     if (!await this.has(path)) throw new ModelFileError(`${this.name}/${path}: there is no such file`);
     const text = this.texts[path];
     const content: unknown = typeof text === 'function' ? await text() : text;
-    return typeof content === 'string' ? content : `${JSON.stringify(content, null, 2)}\n`;
+    return typeof content === 'string' ? content : toJsonText(content);
   }
 
   async open(path: string): Promise<ByteSource> {

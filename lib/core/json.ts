@@ -19,6 +19,11 @@ export function parseJson(name: string, text: string): unknown {
   }
 }
 
+/** A value as a file of JSON has it. */
+export function toJsonText(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
 /** True for `{...}`: not null, not a list. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { show } from '../core/checks.js';
 import { formatBytes } from '../core/format.js';
+import { toJsonText } from '../core/json.js';
 import { FILE_LISTING } from './file_listing.js';
 
 /** Writes a file below the folder that is being made. */
@@ -43,7 +44,7 @@ export async function makeFolder(out: string, bytes: number, work: (write: Write
     const { bavail, bsize } = await statfs(part);
     if (bytes > bavail * bsize) throw noSpace(out, `it takes ${formatBytes(bytes)}, ${formatBytes(bavail * bsize)} are free`);
     await work(write, part);
-    await write(FILE_LISTING, `${JSON.stringify(await fileSizes(part), null, 2)}\n`);
+    await write(FILE_LISTING, toJsonText(await fileSizes(part)));
     await rename(part, out);
   } catch (error) {
     await rm(part, { recursive: true, force: true }).catch(() => undefined);

@@ -15,7 +15,7 @@ export abstract class Model<Config> extends Block {
   /** What transformers calls the architecture, of its own classes. */
   protected readonly modelType?: string;
   private loadedAs: WeightDtype = 'float32';
-  private loadedFrom: object = {};
+  private loadedFrom?: object;
   private slice: AttentionSlice = null;
 
   constructor(config: Config) {
@@ -54,17 +54,17 @@ export abstract class Model<Config> extends Block {
   /** What its `config.json` says: what that said which it was loaded from, and all that it is made by. */
   get fileConfig(): Readonly<Record<string, unknown>> {
     const className = this.getClassName();
-    const { loadedFrom, modelType } = this;
-    const stated: Record<string, unknown> = { ...loadedFrom, ...this.config };
+    const { loadedFrom, modelType, config } = this;
+    const stated: Record<string, unknown> = { ...loadedFrom, ...config };
     const pick = (keys: readonly string[]) => (
       Object.fromEntries(keys.filter(key => stated[key] !== undefined && key !== '_name_or_path').map(key => [key, stated[key]]))
     );
-    const own = Object.keys(this.config as object);
     if (modelType) { // of others it takes no 1 for a 1.0, which are the same here
-      return { ...pick([...own, 'bos_token_id', 'pad_token_id']), architectures: [className], model_type: modelType };
+      const known = [...Object.keys(config as object), 'bos_token_id', 'pad_token_id'];
+      return { ...pick(known), architectures: [className], model_type: modelType };
     }
-    const { _diffusers_version, ...config } = pick(Object.keys(Object.keys(loadedFrom).length > 0 ? loadedFrom : stated));
-    return { ...config, ..._diffusers_version !== null && { _diffusers_version }, _class_name: className };
+    const { _diffusers_version, ...others } = pick(Object.keys(loadedFrom ?? stated));
+    return { ...others, ..._diffusers_version !== null && { _diffusers_version }, _class_name: className };
   }
 
   /**

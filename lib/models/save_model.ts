@@ -2,22 +2,21 @@ import type { Block } from '../core/block.js';
 import { bytesOf } from '../core/bytes_of.js';
 import { checkInteger, checkOneOf, checkOptionNames } from '../core/checks.js';
 import { FLOAT_DTYPES, type FloatDtype } from '../core/float16.js';
+import { toJsonText } from '../core/json.js';
 import type { WriteFile } from '../files/output_folder.js';
 import { weightStem } from '../loading/weight_files.js';
 import { convertDtype, FLOATS_IN_FILES } from '../weights/convert_dtype.js';
 import { tfjsToTorch, torchShape } from '../weights/layouts.js';
 import { WeightsError } from '../weights/load_weights.js';
 import { elementSizes } from '../weights/safetensors.js';
-import { reporting, sizeOfWeights, writeWeights, type ShardOptions, type WeightToWrite } from '../weights/write_weights.js';
+import {
+  countingUp, reporting, sizeOfWeights, writeWeights, type ShardOptions, type WeightToWrite, type WritingProgress,
+} from '../weights/write_weights.js';
 
 /** How a network or a pipeline is saved. */
-export interface SaveOptions extends ShardOptions {
+export interface SaveOptions extends ShardOptions, WritingProgress {
   /** What the weights become; by default what each network was loaded as. Those in fewer bits become floats too. */
   dtype?: FloatDtype;
-  /** Called after every weight: bytes that were written, and of all. */
-  onProgress?: (progress: { loaded: number; total: number }) => void;
-  /** Ends it; then nothing is left. */
-  signal?: AbortSignal;
 }
 
 const OPTIONS = Object.keys({
@@ -45,7 +44,7 @@ export function textFile(path: string, content: string): FolderPart {
 
 /** A file of JSON. */
 export function jsonFile(path: string, value: unknown): FolderPart {
-  return textFile(path, `${JSON.stringify(value, null, 2)}\n`);
+  return textFile(path, toJsonText(value));
 }
 
 /** A network below `subfolder`. @throws WeightsError for parameters that no network of its config has. */
@@ -79,14 +78,10 @@ export function modelPart(model: SavedModel, subfolder: string, { dtype = model.
 }
 
 /** Writes the parts as a folder, all or nothing; see Model.savePretrained. */
-export async function saveFolder(folder: string | URL, parts: readonly FolderPart[], { onProgress, signal }: SaveOptions): Promise<void> {
+export async function saveFolder(folder: string | URL, parts: readonly FolderPart[], options: SaveOptions): Promise<void> {
   const { makeFolder, newFolderPath } = await import('../files/output_folder.js');
   const total = parts.reduce((sum, { size }) => sum + size, 0);
-  let loaded = 0;
-  const advance = (bytes: number) => {
-    signal?.throwIfAborted();
-    onProgress?.({ loaded: loaded += bytes, total });
-  };
+  const advance = countingUp(total, options);
   await makeFolder(newFolderPath('folder', folder), total, async write => {
     for (const part of parts) await part.write(write, advance);
   });

@@ -11,63 +11,66 @@ import type { SaveOptions } from './save_model.js';
 /** Several networks of a kind that are used as one. */
 export abstract class SeveralModels<M extends Model<unknown>> extends Model<object> {
   /** @param name what the networks' paths begin with. */
-  constructor(name: string, private readonly models: readonly M[]) {
+  constructor(name: string, readonly members: readonly M[]) {
     super({});
-    models.forEach((model, i) => this.add(`${name}.${i}`, model));
+    members.forEach((model, i) => this.add(`${name}.${i}`, model));
   }
 
   override get weightDtype(): WeightDtype {
-    return this.models[0].weightDtype;
-  }
-
-  /** Each of them, in their order. */
-  get members(): readonly M[] {
-    return this.models;
+    return this.members[0].weightDtype;
   }
 
   /** Writes each as a folder: `folder`, `folder_1`, `folder_2`, ... side by side, as diffusers does; see Model.savePretrained. */
   override async savePretrained(folder: string | URL, options: SaveOptions = {}): Promise<void> {
-    const beside = (i: number) => i === 0 ? folder : folder instanceof URL ? new URL(`${folder.href}_${i}`) : `${folder}_${i}`;
-    for (const [i, model] of this.models.entries()) await model.savePretrained(beside(i), options);
+    for (const [i, model] of this.members.entries()) {
+      const beside = nameOf(folder instanceof URL ? folder.href : folder, i);
+      await model.savePretrained(folder instanceof URL ? new URL(beside) : beside, options);
+    }
   }
 
   // Each does these by itself, for its own graphs' sake.
 
   override compile(options: GraphOptions | false = {}): void {
-    this.models.forEach(model => model.compile(options));
+    this.members.forEach(model => model.compile(options));
   }
 
   override async compiled(): Promise<void> {
-    await Promise.all(this.models.map(model => model.compiled()));
+    await Promise.all(this.members.map(model => model.compiled()));
   }
 
   override setAttentionSlice(slice: AttentionSlice): void {
-    this.models.forEach(model => model.setAttentionSlice(slice));
+    this.members.forEach(model => model.setAttentionSlice(slice));
   }
 
   override release(): void {
-    this.models.forEach(model => model.release());
+    this.members.forEach(model => model.release());
   }
 
   override releaseAfterUse(release: boolean): void {
-    this.models.forEach(model => model.releaseAfterUse(release));
+    this.members.forEach(model => model.releaseAfterUse(release));
   }
 
   override async offload(): Promise<void> {
-    for (const model of this.models) await model.offload();
+    for (const model of this.members) await model.offload();
   }
 
   override async move(): Promise<void> {
-    for (const model of this.models) await model.move();
+    for (const model of this.members) await model.move();
   }
 }
 
 type OneOfSeveral<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
 
-/** Where diffusers saves several networks: in `first`, `first_1`, `first_2`, ..., as far as there are any. */
+/** Where diffusers saves the network of that number: in `first`, `first_1`, `first_2`, ... */
+export function nameOf(first: string, i: number): string {
+  return i === 0 ? first : `${first}_${i}`;
+}
+
+/** The names of all that are there. */
 export async function subfoldersOf(folder: ModelFolder, first: string): Promise<string[]> {
   const subfolders = [first];
-  while (await folder.has(`${first}_${subfolders.length}/config.json`)) subfolders.push(`${first}_${subfolders.length}`);
+  const next = () => nameOf(first, subfolders.length);
+  while (await folder.has(`${next()}/config.json`)) subfolders.push(next());
   return subfolders;
 }
 

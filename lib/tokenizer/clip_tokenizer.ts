@@ -1,6 +1,6 @@
 import { Tokenizer } from '@huggingface/tokenizers';
 import { checkInteger, show } from '../core/checks.js';
-import { isObject } from '../core/json.js';
+import { isObject, toJsonText } from '../core/json.js';
 import type { ModelSource } from '../files/model_folder.js';
 import type { HubOptions } from '../hub/hub_settings.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
@@ -108,7 +108,7 @@ export class CLIPTokenizer {
     return {
       'vocab.json': JSON.stringify(Object.fromEntries(vocab)),
       'merges.txt': ['#version: 0.2', ...merges.map(pair => pair.join(' ')), ''].join('\n'),
-      'tokenizer_config.json': `${JSON.stringify(config, null, 2)}\n`,
+      'tokenizer_config.json': toJsonText(config),
     };
   }
 

@@ -6,6 +6,7 @@ import { packings, type Operand } from '../core/packed_tensor.js';
 import { StoredHalves } from '../core/stored_halves.js';
 import { StoredQuantized } from '../core/stored_quantized.js';
 import type { StoredValue } from '../core/stored_value.js';
+import { FLOATS_IN_FILES } from './convert_dtype.js';
 import type { FoundWeight } from './found_weight.js';
 import { torchToTfjs } from './layouts.js';
 import { readQuantized, widened } from './read_quantized.js';
@@ -17,9 +18,6 @@ import { decodeTensor, elementSizes } from './safetensors.js';
  */
 export type WeightDtype = FloatDtype;
 export const WEIGHT_DTYPES = FLOAT_DTYPES;
-
-/** What files call halves. */
-const HALVES = { float16: 'F16', bfloat16: 'BF16' } as const;
 
 /** How weights are read. */
 export interface ReadOptions {
@@ -60,7 +58,7 @@ async function decode(weight: FoundWeight, { dtype, offload }: ReadOptions): Pro
     const values = await floats(weight);
     return offload ? { stored: storeOnHost(values, shape) } : { value: tf.tensor(values, [...shape]) };
   }
-  const stored = weight.info.dtype === HALVES[dtype] ? StoredHalves.ofBytes(await readWeight(weight), shape, dtype)
+  const stored = weight.info.dtype === FLOATS_IN_FILES[dtype] ? StoredHalves.ofBytes(await readWeight(weight), shape, dtype)
     : StoredHalves.of(await floats(weight), shape, dtype);
   return layout === 'plain' && packings.current && !offload ? { value: stored.read() } : lay(stored, { offload });
 }

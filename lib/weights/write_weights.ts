@@ -1,3 +1,4 @@
+import { toJsonText } from '../core/json.js';
 import type { WriteFile } from '../files/output_folder.js';
 import { byteSize, writeSafetensors, type TensorToWrite } from './safetensors.js';
 
@@ -30,10 +31,27 @@ export async function writeWeights<W extends WeightToWrite>(
     for (const { name } of shard.flatMap(({ tensors }) => tensors)) weightMap[name] = path.slice(path.lastIndexOf('/') + 1);
   }
   const index = { metadata: { total_size: sizeOfWeights(weights) }, weight_map: weightMap };
-  await write(`${stem}.safetensors.index.json`, `${JSON.stringify(index, null, 2)}\n`);
+  await write(`${stem}.safetensors.index.json`, toJsonText(index));
 }
 
-/** The same, which says when its first tensor is there. */
+/** How far writing is told, and whether it ends. */
+export interface WritingProgress {
+  /** Called after every weight: bytes so far, and of all. */
+  onProgress?: (progress: { loaded: number; total: number }) => void;
+  /** Ends it; then nothing is left. */
+  signal?: AbortSignal;
+}
+
+/** What is told of more bytes. @throws the signal's reason. */
+export function countingUp(total: number, { onProgress, signal }: WritingProgress): (bytes: number) => void {
+  let loaded = 0;
+  return bytes => {
+    signal?.throwIfAborted();
+    onProgress?.({ loaded: loaded += bytes, total });
+  };
+}
+
+/** The same weight, which says when its first tensor is there. */
 export function reporting<W extends WeightToWrite>(weight: W, done: () => void): W {
   const [first, ...others] = weight.tensors;
   const bytes = async () => {

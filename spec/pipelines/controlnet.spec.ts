@@ -17,17 +17,11 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, seeded, TINY, TINY_XL, type ControlCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/controlnet.py. */
-interface Case extends Omit<PipelineCase, 'scheduler'> {
+interface Case extends ControlCase {
   prompts: string[];
-  nets?: number;
-  pictures?: number;
-  scale?: number | number[];
-  start?: number | number[];
-  end?: number | number[];
-  guess_mode?: boolean;
   scheduler?: string;
 }
 
@@ -35,9 +29,6 @@ const { tensors, meta } = loadGolden('pipelines/controlnet');
 const others = loadGolden('pipelines/controlnet_others');
 const FOLDERS = [0, 1].map(i => `spec/golden/pipelines/controlnet_${i}`);
 const close = { atol: 5e-4, rtol: 1e-4 };
-
-/** What is given, so that defaults are where nothing is. */
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 describeOnDevices('Pipelines that ControlNets steer', device => {
   const folder = temporaryFolder();

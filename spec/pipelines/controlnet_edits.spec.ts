@@ -11,7 +11,7 @@ import {
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
-import { commonOptions, goldenImages, TINY, TINY_INPAINT_UNET, TINY_XL, TINY_XL_UNETS, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, TINY, TINY_INPAINT_UNET, TINY_XL, TINY_XL_UNETS, type PipelineCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/controlnet.py. */
 interface Case extends Omit<PipelineCase, 'scheduler'> {
@@ -26,9 +26,6 @@ interface Case extends Omit<PipelineCase, 'scheduler'> {
 
 const { tensors, meta } = loadGolden('pipelines/controlnet_edits');
 const close = { atol: 5e-4, rtol: 1e-4 };
-
-/** What is given, so that defaults are where nothing is. */
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 describeOnDevices('Pictures that ControlNets steer while they are changed', device => {
   let nets: ControlNetModel[];

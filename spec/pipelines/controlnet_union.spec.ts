@@ -15,24 +15,15 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, folderWith, goldenImages, seeded, TINY, TINY_UNION, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, folderWith, goldenImages, seeded, TINY, TINY_UNION, TINY_XL, type ControlCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/controlnet_union.py. */
-interface Case extends Omit<PipelineCase, 'scheduler'> {
+interface Case extends ControlCase {
   modes: number[];
-  nets?: number;
-  pictures?: number;
-  scale?: number | number[];
-  start?: number | number[];
-  end?: number | number[];
-  guess_mode?: boolean;
 }
 
 const { tensors, meta } = loadGolden('pipelines/controlnet_union');
 const close = { atol: 5e-4, rtol: 1e-4 };
-
-/** What is given, so that defaults are where nothing is. */
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 describeOnDevices('Pipelines that a ControlNet-Union steers', device => {
   const folder = temporaryFolder();

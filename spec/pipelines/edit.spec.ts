@@ -17,7 +17,7 @@ import { expectClose } from '../support/close.js';
 import { editFolders } from '../support/edit_folders.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, goldenImages, goldenPixels, seeded, TINY, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, goldenPixels, seeded, TINY, type PipelineCase } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
 import { goldenTensor } from '../support/weights.js';
 
@@ -48,9 +48,6 @@ const CLASSES = {
   edit: StableDiffusionInstructPix2PixPipeline, xl_edit: StableDiffusionXLInstructPix2PixPipeline, depth: StableDiffusionDepth2ImgPipeline,
   upscale: StableDiffusionUpscalePipeline,
 };
-
-/** What is given, so that defaults are where nothing is. */
-const defined = (options: object) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 const pictureOf = (seed = 0, height = 16, width = 16) =>
   new Image(Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * (seed + 3)) % 256), width, height);

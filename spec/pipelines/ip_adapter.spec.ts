@@ -14,7 +14,7 @@ import { LCMScheduler } from '../../lib/schedulers/index.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose, type Values } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
-import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 
 const FOLDER = 'spec/golden/pipelines/ip_adapter';
 const { tensors, meta } = loadGolden('pipelines/ip_adapter');
@@ -52,7 +52,6 @@ function leading(name: string, { files, pictures = files.map(() => 1), embeds, m
   return { ipAdapterImage, ipAdapterMasks };
 }
 
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 const valuesOf = (tensor: tf.Tensor): Values => ({ shape: tensor.shape, data: tensor.dataSync() });
 
 describeOnDevices('Pipelines that pictures lead', device => {

@@ -9,7 +9,7 @@ import { expectClose } from '../support/close.js';
 import { editFolders } from '../support/edit_folders.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, goldenImages, seeded, TINY, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, seeded, TINY, type PipelineCase } from '../support/tiny_pipeline.js';
 import { goldenTensor } from '../support/weights.js';
 
 /** Options of a case in the words of golden/parts/k_unet.py. */
@@ -22,8 +22,6 @@ interface Case extends Omit<PipelineCase, 'scheduler'> {
 const golden = loadGolden('pipelines/latent_upscale');
 const { tensors, meta } = golden;
 const close = { atol: 5e-4, rtol: 5e-4 };
-
-const defined = (options: object) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
 describeOnDevices('StableDiffusionLatentUpscalePipeline equals diffusers', device => {
   const folder = temporaryFolder();

@@ -21,7 +21,7 @@ import { expectClose, type Values } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { graphsLeft } from '../support/native.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
 import { goldenTensor, setTorchWeights } from '../support/weights.js';
 
@@ -51,7 +51,6 @@ interface Case extends Omit<PipelineCase, 'scheduler'> {
 const pagOptions = ({ pag_scale: pagScale, pag_adaptive_scale: pagAdaptiveScale, layers: pagAppliedLayers }: Case): PerturbedAttentionOptions =>
   ({ pagScale, pagAdaptiveScale, pagAppliedLayers });
 const layersOf = (unet: UNet2DConditionModel, pagAppliedLayers: string | string[]) => checkPerturbedAttention(unet, { pagScale: 1, pagAppliedLayers })!.layers;
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 const valuesOf = (tensor: tf.Tensor): Values => ({ shape: tensor.shape, data: tensor.dataSync() });
 const quiet = <P extends DiffusionPipeline>(pipe: P): P => {
   pipe.setProgressBarConfig({ disable: true });

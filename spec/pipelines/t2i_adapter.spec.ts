@@ -12,7 +12,7 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { commonOptions, expectImages, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
+import { commonOptions, defined, expectImages, goldenImages, seeded, TINY, TINY_XL, type PipelineCase } from '../support/tiny_pipeline.js';
 
 /** Options of a case in the words of golden/parts/t2i_adapter.py. */
 interface Case extends Omit<PipelineCase, 'scheduler'> {
@@ -30,9 +30,6 @@ const { tensors, meta } = loadGolden('pipelines/t2i_adapter');
 const { tensors: whole } = loadGolden('images/t2i_adapter');
 const FOLDER = 'spec/golden/pipelines/t2i';
 const close = { atol: 5e-4, rtol: 1e-4 };
-
-/** What is given, so that defaults are where nothing is. */
-const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 describeOnDevices('Pipelines that T2I-Adapters steer', device => {
   const temporary = temporaryFolder();

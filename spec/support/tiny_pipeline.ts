@@ -60,7 +60,20 @@ export interface PipelineCase {
   unet?: string;
 }
 
+/** Of pipelines that ControlNets steer. */
+export interface ControlCase extends Omit<PipelineCase, 'scheduler'> {
+  nets?: number;
+  pictures?: number;
+  scale?: number | number[];
+  start?: number | number[];
+  end?: number | number[];
+  guess_mode?: boolean;
+}
+
 export const seeded = (seed: number): Generator => new Generator('cpu').manualSeed(seed);
+
+/** What is given, so that defaults are where nothing is. */
+export const defined = <T extends object>(options: T) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 
 /** The options that all pipelines have, in our words. */
 export function commonOptions(options: Omit<PipelineCase, 'scheduler'>) {

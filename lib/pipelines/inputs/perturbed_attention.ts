@@ -1,5 +1,5 @@
-import { compileRegex, RegexError } from '../../adapters/python_regex.js';
 import { checkNumber, show } from '../../core/checks.js';
+import { compileRegex, RegexError } from '../../core/python_regex.js';
 import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import type { PerturbedAttentionGuidance } from '../run/guidance.js';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { compileRegex, RegexError } from '../../lib/adapters/python_regex.js';
+import { compileRegex, RegexError } from '../../lib/core/python_regex.js';
 import { loadGolden } from '../support/golden.js';
 
 const compile = (pattern: string) => compileRegex(pattern, { steps: 1e6 });

@@ -1,4 +1,7 @@
-/** Python's regular expressions, as configs of peft hold them. They come from strangers, so matching takes bounded time for all. */
+/**
+ * Python's regular expressions, as configs of peft hold them, and as names of layers are chosen by. They come from strangers, so matching
+ * takes bounded time for all.
+ */
 
 /** A pattern that Python would refuse, or that asks for more than is matched here. */
 export class RegexError extends Error {
