@@ -43,6 +43,7 @@ export type {
   AutoComponents, AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
 } from './pipelines/auto_pipeline.js';
 export type { GuidedPipeline } from './pipelines/base/guided_pipeline.js';
+export { ImagePromptPipeline } from './pipelines/base/image_prompt_pipeline.js';
 export type { Painting } from './pipelines/inputs/inpainting.js';
 export type { InpaintOptions } from './pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_models/latent_consistency_model.js';

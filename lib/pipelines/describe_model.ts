@@ -33,7 +33,7 @@ export interface ModelDescription {
 
 /** Describes a loaded model. Nothing is computed. */
 export function describeModel(pipe: GuidedPipeline): ModelDescription {
-  const { scheduler, unet, defaultSampleSize, vaeScaleFactor, numParameters, defaults } = pipe;
+  const { scheduler, defaultSampleSize, vaeScaleFactor, numParameters, defaults, takesNegativePrompt } = pipe;
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
   const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
   const names = [own, ...scheduler.compatibles.map(({ className }) => className).filter(name => name !== own)];
@@ -42,7 +42,7 @@ export function describeModel(pipe: GuidedPipeline): ModelDescription {
   ];
   return {
     numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, vaeScaleFactor,
-    numInferenceSteps: defaults.numInferenceSteps, guidanceScale: defaults.guidanceScale, takesNegativePrompt: !unet.takesGuidance,
+    numInferenceSteps: defaults.numInferenceSteps, guidanceScale: defaults.guidanceScale, takesNegativePrompt,
     tasks: tasks.flatMap(([task, does]) => does ? [task] : []),
     schedulers: names.map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) })),
   };

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
-import { encodeIds, encodeIdsPenultimate, type EncodedIds } from './inputs/encode_prompt.js';
+import { encodeIds, encodeIdsPenultimate, type EncodedWhole } from './inputs/encode_prompt.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
@@ -110,7 +110,7 @@ export function weightedPromptFor(
   pipe: GuidedPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
 ): Partial<XLWeightedPromptEmbeds> {
   const { negativePromptEmbeds, ...embeds } = encodeWeightedPrompt(pipe, prompt, options);
-  if (!pipe.unet.takesGuidance) return { ...embeds, negativePromptEmbeds };
+  if (pipe.takesNegativePrompt) return { ...embeds, negativePromptEmbeds };
   negativePromptEmbeds.dispose();
   return embeds;
 }
@@ -155,7 +155,7 @@ function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens[] {
 }
 
 /** SDXL's: the states of all encoders, one behind the other, and of the last one the first chunk of each text as a whole. */
-function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): Required<EncodedIds> {
+function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): EncodedWhole {
   const chunks = Math.max(...tokens.map(each => each.chunks)); // of the two, which may read other texts
   let pooled: tf.Tensor | undefined;
   const states = encoders.map((encoder, i) => embed(encoder, { ...tokens[i], chunks }, ids => {

@@ -315,7 +315,7 @@ describeOnDevices('AutoPipeline', device => {
     assert.equal(found.constructor, StableDiffusionPipeline);
     const img2img = AutoPipelineForImage2Image.fromPipe(found);
     assert.equal(img2img.constructor.name, 'StableDiffusionImg2ImgPipeline');
-    assert.equal(img2img.unet, found.unet);
+    assert.equal(img2img.denoiser, found.denoiser);
     assert.equal(AutoPipelineForInpainting.fromPipe(img2img).constructor.name, 'StableDiffusionInpaintPipeline');
     assert.equal(AutoPipelineForText2Image.fromPipe(img2img).constructor, StableDiffusionPipeline);
     class Own extends StableDiffusionPipeline {}

@@ -1,5 +1,5 @@
 import {
-  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, Generator, Image, randn, tf,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, Generator, Image, ImagePromptPipeline, randn, tf,
   type ControlNetModel, type GenerateOptions, type GuidedPipeline, type Image2ImagePipeline, type InpaintingPipeline, type ModelFolder, type Scheduler,
   type Text2ImagePipeline,
 } from '../../../lib/index.js';
@@ -59,8 +59,8 @@ export async function makeImage(
   pipe.setProgressBarConfig({ disable: true, onPreparing });
   await useLoras(pipe, settings.loras);
   const encoded = encode(pipe, settings);
-  if (deepCache) pipe.enableDeepCache({ cacheInterval: deepCache });
-  if (tokenMerging) pipe.enableTokenMerging({ ratio: tokenMerging, maxDownsample: 2 });
+  if (deepCache) withUNet(pipe).enableDeepCache({ cacheInterval: deepCache });
+  if (tokenMerging) withUNet(pipe).enableTokenMerging({ ratio: tokenMerging, maxDownsample: 2 });
   try {
     const { images } = await run(encoded.promptEmbeds ? undefined : prompt, {
       ...encoded, ipAdapterImage, numInferenceSteps, guidanceScale, signal, generator: new Generator().manualSeed(seed),
@@ -69,8 +69,10 @@ export async function makeImage(
     return images[0];
   } finally {
     tf.dispose(encoded as tf.TensorContainer); // as far as it is tensors
-    pipe.disableDeepCache();
-    pipe.disableTokenMerging();
+    if (pipe instanceof ImagePromptPipeline) {
+      pipe.disableDeepCache();
+      pipe.disableTokenMerging();
+    }
   }
 }
 
@@ -96,7 +98,7 @@ async function fromPicture({ image2Image, inpainting }: Pipelines, settings: Set
 /** A prompt with weights as tensors, or for one without the plain text to avoid. Nothing said of that is left to the family. */
 function encode(pipe: GuidedPipeline, settings: Settings): Pick<GenerateOptions, 'promptEmbeds' | 'negativePromptEmbeds' | 'negativePrompt'> {
   const { prompt } = settings;
-  const negativePrompt = pipe.unet.takesGuidance ? undefined : settings.negativePrompt || undefined;
+  const negativePrompt = pipe.takesNegativePrompt ? settings.negativePrompt || undefined : undefined;
   if (!hasWeights({ prompt, negativePrompt: negativePrompt ?? '' })) return { negativePrompt };
   return weightedPromptFor(pipe, prompt, { negativePrompt });
 }
@@ -106,7 +108,7 @@ function variedNoise(pipe: GuidedPipeline, { seed, variation, width, height }: S
   if (!variation) return undefined;
   const shape = [1, height / pipe.vaeScaleFactor, width / pipe.vaeScaleFactor, pipe.vae.config.latent_channels];
   return tf.tidy(() => {
-    const [from, to] = [seed, variation.seed].map(each => randn(shape, new Generator().manualSeed(each), pipe.unet.weightDtype));
+    const [from, to] = [seed, variation.seed].map(each => randn(shape, new Generator().manualSeed(each), pipe.denoiser.weightDtype));
     const angle = variation.share * Math.PI / 2; // noise of two seeds is at a right angle, very nearly
     return from.mul(Math.cos(angle)).add(to.mul(Math.sin(angle)));
   });
@@ -120,7 +122,14 @@ async function useLoras(pipe: GuidedPipeline, loras: Record<string, number> = {}
 
 /** Gives the networks an IP-Adapter, which asks for a picture as long as it is there, or takes it away. */
 async function useIpAdapter(pipe: GuidedPipeline, folder: ModelFolder | undefined, scale = 1): Promise<void> {
-  if (!folder) return pipe.unet.ipAdapters && pipe.unloadIpAdapter();
-  if (!pipe.unet.ipAdapters) await pipe.loadIpAdapter(folder, { weightName: 'ip_adapter.safetensors' });
-  await pipe.setIpAdapterScale(scale);
+  if (!folder) return pipe instanceof ImagePromptPipeline && pipe.unet.ipAdapters ? pipe.unloadIpAdapter() : undefined;
+  const reader = withUNet(pipe);
+  if (!reader.unet.ipAdapters) await reader.loadIpAdapter(folder, { weightName: 'ip_adapter.safetensors' });
+  await reader.setIpAdapterScale(scale);
+}
+
+/** @throws Error for a model that has no UNet, which all shortcuts and IP-Adapters are for. */
+function withUNet(pipe: GuidedPipeline): ImagePromptPipeline {
+  if (pipe instanceof ImagePromptPipeline) return pipe;
+  throw new Error('DeepCache, token merging and IP-Adapters are for models with a UNet, and this one has a transformer');
 }

@@ -41,12 +41,12 @@ const LORA_FILES = ['pytorch_lora_weights', 'adapter_model'].flatMap(stem => [`$
 
 /** What small files add to a pipeline: styles and subjects, learned beside a model that stays as it is. */
 export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
-  /** What reads prompts, in the order in which the UNet sees what they read: SDXL has two. */
+  /** What reads prompts, in the order in which the denoiser sees what they read: SDXL has two. */
   abstract get promptEncoders(): readonly PromptEncoder[];
 
   /**
-   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoders, besides those that
-   * are loaded: all of them act.
+   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the denoiser and the text encoders, besides those
+   * that are loaded: all of them act.
    * @param source the file, its folder or a model on the hub, in diffusers', peft's, kohya's or LyCORIS' keys. peft's `adapter_config.json`
    *   beside its `adapter_model.safetensors` is heeded.
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
@@ -124,7 +124,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** The LoRAs that are active, whether they are enabled or not. */
   getActiveAdapters(): string[] {
-    return [...networkAdapters(this.unet).active];
+    return [...networkAdapters(this.denoiser).active];
   }
 
   /** The LoRAs that are loaded, by the networks that they change: `{ unet: ['style', 'subject'], textEncoder: ['style'] }`. */
@@ -194,18 +194,18 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {
     const names = new Set([...this.adapted.map(({ name }) => name), ...this.adapted.map(({ key }) => key)]);
-    return scalesOfNetworks(option, scale, this.unet.parameterSpecs().keys(), [...names]);
+    return scalesOfNetworks(option, scale, this.denoiser.parameterSpecs().keys(), [...names]);
   }
 
   private checkAdapters(option: string, names: readonly string[]): void {
-    const known = networkAdapters(this.unet).names;
+    const known = networkAdapters(this.denoiser).names;
     const stranger = names.find(name => !known.includes(name));
     if (stranger === undefined) return;
     throw new RangeError(`${option}: got ${show(stranger)}, takes one that is loaded: ${known.map(show).join(', ') || 'there is none'}`);
   }
 
   private newAdapterName(): string {
-    const { names } = networkAdapters(this.unet);
+    const { names } = networkAdapters(this.denoiser);
     let count = names.length;
     while (names.includes(`default_${count}`)) count++; // of what was deleted meanwhile
     return `default_${count}`;

@@ -1,19 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkShape, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
-import { getGuidanceScaleEmbedding } from '../../layers/timestep_embedding.js';
-import { DeepCache } from '../../models/deep_cache.js';
 import type { Image } from '../../image/image.js';
 import type { ImagePrompts } from '../../layers/ip_adapter_attention.js';
-import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
-import type { UNetConditions } from '../../models/unet_down_path.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
-import type { DenoisingOptions, DenoisingStart } from '../run/denoise.js';
+import type { DenoisingStart, Predict } from '../run/denoise.js';
 import { describeImages } from './describe_images.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from '../inputs/generate_options.js';
-import { ImagePromptPipeline } from './image_prompt_pipeline.js';
-import { encodeImagePrompts } from '../inputs/image_prompts.js';
-import { unguided } from '../run/guidance.js';
+import { AdaptablePipeline } from './adaptable_pipeline.js';
+import { unguided, type Guidance } from '../run/guidance.js';
 import { checkNumbers, helpForNetwork } from '../run/not_a_number.js';
 import { explainOutOfMemory } from '../run/out_of_memory.js';
 import type { CheckedPictures } from './safety.js';
@@ -29,7 +24,7 @@ declare module '../components/registry.js' {
 export type EncodedTexts = {
   /** `[texts, tokens, features]` */
   encoderHiddenStates: tf.Tensor;
-  /** Each as a whole, where the UNet is told that: `[texts, features]`. */
+  /** Each as a whole, where the denoiser is told that: `[texts, features]`. */
   textEmbeds?: tf.Tensor;
   /** What else is added to the timestep for each, where the UNet is told that: `[texts, time_cond_proj_dim]`. */
   timestepCond?: tf.Tensor;
@@ -37,11 +32,16 @@ export type EncodedTexts = {
   imagePrompts?: ImagePrompts;
 };
 
-/** A pipeline whose UNet is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
-export abstract class GuidedPipeline extends ImagePromptPipeline {
+/** What says of a sample what is to be taken off it, during one run. */
+export interface Predictor {
+  readonly predict: Predict;
+  /** Frees what it holds between steps. */
+  readonly dispose?: () => void;
+}
+
+/** A pipeline that is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
+export abstract class GuidedPipeline extends AdaptablePipeline {
   abstract scheduler: Scheduler;
-  /** What the names of the family's pipelines begin with. */
-  abstract readonly familyName: string;
   /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
   protected readonly endsWithOriginal: boolean = false;
   /** How many steps the run takes that began last: fewer than were asked for from a picture on, more with some schedulers. */
@@ -51,10 +51,23 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
   abstract get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number };
 
   /** Height and width of the latents where `generate` is told no size. */
-  abstract get defaultSampleSize(): UNet2DConditionConfig['sample_size'];
+  abstract get defaultSampleSize(): number | [number, number] | null;
+
+  /** Whether it can be told what to avoid. */
+  get takesNegativePrompt(): boolean {
+    return true;
+  }
 
   /** Reads the texts, each by an encoder that is made ready before. In a tidy. */
   protected abstract encodePrompts(request: GenerateRequest): EncodedTexts;
+
+  /** The texts, and what else leads. In a tidy. */
+  protected encodeInputs(request: GenerateRequest): EncodedTexts {
+    return this.encodePrompts(request);
+  }
+
+  /** What the denoiser says of a sample, led by the texts and by what is told besides. */
+  protected abstract predictor(text: EncodedTexts, start: DenoisingStart, request: GenerateRequest, steering?: Steering): Predictor;
 
   /**
    * All of `generate`, but for where the denoising starts: asked with the run's scheduler when its timesteps are set. `steering` is
@@ -69,7 +82,7 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
       this.scheduler.setTimesteps(request.steps, request.timestepsOptions); // as in diffusers, for all to see
       const scheduler = this.scheduler.clone(); // other pipelines may be at work with the same one
       scheduler.setTimesteps(request.steps, request.timestepsOptions);
-      const readText = () => repeatTexts({ ...this.encodePrompts(request), ...this.encodeImages(request) }, request);
+      const readText = () => repeatTexts(this.encodeInputs(request), request);
       await this.prepareNetworks(request, readText, scheduler.timesteps);
       request.signal?.throwIfAborted();
       const text = tf.tidy(readText);
@@ -95,14 +108,9 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
   /** Looks at what was made before it is given, where something does. */
   protected check?(images: Image[] | tf.Tensor, request: GenerateRequest): Promise<CheckedPictures>;
 
-  private encodeImages({ imagePrompts, guided, latentShape }: GenerateRequest): Pick<EncodedTexts, 'imagePrompts'> {
-    if (!imagePrompts) return {};
-    this.makeReady(...this.imageEncoder ? [this.imageEncoder] : []);
-    return { imagePrompts: encodeImagePrompts(this, imagePrompts, guided, latentShape, this.vaeScaleFactor) };
-  }
-
   private async checkText({ encoderHiddenStates, textEmbeds }: EncodedTexts): Promise<void> {
-    const help = helpForNetwork('textEncoder', this.promptEncoders.at(-1)!.textEncoder);
+    const { textEncoder } = this.promptEncoders.at(-1)!;
+    const help = helpForNetwork(this.nameOf(textEncoder), textEncoder);
     await checkNumbers('the encoded text', encoderHiddenStates, help);
     if (textEmbeds) await checkNumbers('the text as a whole', textEmbeds, help);
   }
@@ -113,10 +121,11 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
     const [images, height, width] = latentShape;
     const key = [latentShape, guidance.times, guidance.perturbedLayers, outputType, prompts?.length, imagePrompts !== undefined].join(' ');
     await this.prepare(key, () => {
-      const sample = tf.zeros([images, height, width, this.unet.config.in_channels]);
-      const predict = this.predictor(readText(), { timesteps, latents: sample }, request);
+      const sample = tf.zeros([images, height, width, this.denoiser.config.in_channels]);
+      const { predict, dispose } = this.predictor(readText(), { timesteps, latents: sample }, request);
       this.makeReady(...this.denoisers);
       predict(sample, timesteps[0], 0);
+      dispose?.();
       this.makeReady(this.vae);
       if (outputType !== 'latent') this.vae.decode(this.toVaeLatents(tf.zeros(latentShape)));
     });
@@ -127,53 +136,28 @@ export abstract class GuidedPipeline extends ImagePromptPipeline {
     start: DenoisingStart, text: EncodedTexts, scheduler: Scheduler, request: GenerateRequest, steering?: Steering,
   ): Promise<tf.Tensor> {
     const { numInferenceSteps, generator, eta, callbackOnStepEnd, detectAnomaly, signal } = request;
-    const { unet } = this;
+    const { denoiser } = this;
     const { timesteps } = start;
     this.numTimesteps = timesteps.length;
-    const deepCache = this.deepCacheOptions && new DeepCache(timesteps, this.deepCacheOptions);
+    const { predict, dispose } = this.predictor(text, start, request, steering);
     return this.denoise(this.denoisers, start, {
-      scheduler, numInferenceSteps, signal,
+      scheduler, numInferenceSteps, signal, predict,
       endsWithOriginal: this.endsWithOriginal,
-      stepOptions: { generator, eta, dtype: unet.weightDtype },
-      predict: this.predictor(text, start, request, deepCache, steering),
+      stepOptions: { generator, eta, dtype: denoiser.weightDtype },
       afterStep: async ({ index, timestep, latents }) => {
         if (detectAnomaly) {
           const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
-          await checkNumbers(`the latents ${when}`, latents, helpForNetwork('unet', unet));
+          await checkNumbers(`the latents ${when}`, latents, helpForNetwork(this.nameOf(denoiser), denoiser));
         }
         const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
         return checkReturned(changed?.latents, latents);
       },
-    }).finally(() => deepCache?.dispose());
+    }).finally(() => dispose?.());
   }
 
-  /** What the UNet says of a sample, led by the texts and by what is told besides. */
-  private predictor(
-    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: GenerateRequest, deepCache?: DeepCache,
-    steering?: Steering,
-  ): DenoisingOptions['predict'] {
-    const { guidanceStop, guidanceScale, timeIds, classLabels, latentShape: [images] } = request;
-    const { time_cond_proj_dim: conditionDim } = this.unet.config; // of models that were distilled with guidance, and are told its scale
-    const guidedSteps = Math.floor(guidanceStop * timesteps.length);
-    const { wanted = [], avoided = [] } = timeIds ?? {};
-    const rows = (ids: readonly number[], times: number) => Array<readonly number[]>(times * images).fill(ids);
-    return (sample, timestep, index) => {
-      const ofScale = conditionDim === null || text.timestepCond ? undefined : getGuidanceScaleEmbedding([guidanceScale], conditionDim);
-      const guidance = index < guidedSteps ? request.guidance : unguided;
-      const { times, perturbedLayers: layers } = guidance;
-      const seen = guidance.spread(sample);
-      const texts = guidance === request.guidance ? text : lastTexts(text, images);
-      const { encoderHiddenStates, textEmbeds, imagePrompts, timestepCond = ofScale } = texts;
-      const addedCondKwargs = textEmbeds && {
-        textEmbeds, timeIds: [...rows(avoided, guidance.avoided), ...rows(wanted, times - guidance.avoided)],
-      };
-      const conditions: UNetConditions = { encoderHiddenStates, addedCondKwargs, timestepCond, classLabels };
-      const place = { timestep, index, steps: timesteps.length, wholeSteps };
-      const additions = steering?.add({ ...place, sample: seen, conditions, guidance });
-      const perturbed = layers && { layers, samples: images };
-      const predictions = this.unet.forward(seen, timestep, { ...conditions, ...additions, imagePrompts, deepCache, perturbed });
-      return guidance.combine(predictions, timestep);
-    };
+  /** How a step is guided: towards the end perhaps not at all. */
+  protected guidanceAt(index: number, timesteps: readonly number[], { guidance, guidanceStop }: GenerateRequest): Guidance {
+    return index < Math.floor(guidanceStop * timesteps.length) ? guidance : unguided;
   }
 }
 
@@ -197,7 +181,7 @@ function checkReturned(given: unknown, latents: tf.Tensor): tf.Tensor | undefine
   return given;
 }
 
-/** What to avoid, where guidance is by such, and what is wanted, each as often as the UNet predicts it. */
+/** What to avoid, where guidance is by such, and what is wanted, each as often as it is predicted. */
 function repeatTexts(text: EncodedTexts, { guided, guidance: { times, avoided } }: GenerateRequest): EncodedTexts {
   const kinds = guided ? 2 : 1;
   if (times === kinds) return text;
@@ -208,7 +192,7 @@ function repeatTexts(text: EncodedTexts, { guided, guidance: { times, avoided } 
 }
 
 /** Of all texts those that are wanted, once for each image. */
-function lastTexts(text: EncodedTexts, images: number): EncodedTexts {
+export function lastTexts(text: EncodedTexts, images: number): EncodedTexts {
   return eachOf(text, x => tf.slice(x, x.shape[0] - images));
 }
 

@@ -8,8 +8,10 @@ import type { HubOptions } from '../../hub/hub_settings.js';
 import { locateFile } from '../../loading/locate_file.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
 import { CLIPVisionModelWithProjection } from '../../models/clip_vision_model.js';
-import { AdaptablePipeline } from './adaptable_pipeline.js';
-import type { ImageReader } from '../inputs/image_prompts.js';
+import { encodeImagePrompts, type ImageReader } from '../inputs/image_prompts.js';
+import type { GenerateRequest } from '../inputs/generate_options.js';
+import type { EncodedTexts } from './guided_pipeline.js';
+import { UNetPipeline } from './unet_pipeline.js';
 
 /** Options of `loadIpAdapter`. Of several IP-Adapters, `subfolder` and `weightName` are one for all, or lists. */
 export interface LoadIpAdapterOptions extends HubOptions {
@@ -34,7 +36,7 @@ export type IpAdapterScale = number | readonly number[] | BlockScales;
 const cameAlong = new WeakSet<CLIPVisionModelWithProjection>();
 
 /** A pipeline that can be led by pictures as well, through IP-Adapters (arXiv:2308.06721). */
-export abstract class ImagePromptPipeline extends AdaptablePipeline implements ImageReader {
+export abstract class ImagePromptPipeline extends UNetPipeline implements ImageReader {
   imageEncoder?: CLIPVisionModelWithProjection;
   featureExtractor?: CLIPImageProcessor;
 
@@ -91,6 +93,14 @@ export abstract class ImagePromptPipeline extends AdaptablePipeline implements I
       return () => checked;
     });
     await this.exclusively(async () => this.unet.setIpAdapterScales((path, adapter) => scales[adapter](path)));
+  }
+
+  protected override encodeInputs(request: GenerateRequest): EncodedTexts {
+    const { imagePrompts, guided, latentShape } = request;
+    const texts = super.encodeInputs(request);
+    if (!imagePrompts) return texts;
+    this.makeReady(...this.imageEncoder ? [this.imageEncoder] : []);
+    return { ...texts, imagePrompts: encodeImagePrompts(this, imagePrompts, guided, latentShape, this.vaeScaleFactor) };
   }
 
   /** Removes the IP-Adapters, and the image encoder: the UNet is then what it was, in all pipelines that share it. */

@@ -1,31 +1,29 @@
 import * as tf from '@tensorflow/tfjs';
 import { denormalize, Image } from '../../image/image.js';
-import type { FreeUOptions } from '../../layers/free_u.js';
 import type { AttentionSlice } from '../../layers/multi_head_attention.js';
-import type { TokenMergingOptions } from '../../layers/token_merging.js';
 import { denormalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
-import { checkDeepCache, type DeepCacheOptions } from '../../models/deep_cache.js';
+import type { Denoiser } from '../../models/denoiser.js';
 import type { Model } from '../../models/model.js';
-import type { ControlNets } from '../../models/controlnets.js';
-import { blurs } from '../../models/unet_2d_condition_config.js';
-import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from './diffusion_pipeline.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
 import { countNaN, explainPicture, NotANumberError } from '../run/not_a_number.js';
 import { whichAreOn, type MemorySaver } from '../run/out_of_memory.js';
 
-/** A pipeline whose UNet denoises what an autoencoder makes pictures of. */
+/** A pipeline that denoises what an autoencoder makes pictures of. */
 export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
-  abstract unet: UNet2DConditionModel;
   abstract vae: Autoencoder;
-  /** What steers the UNet, in pipelines that have something. */
-  controlnet?: ControlNets;
-  protected deepCacheOptions?: Required<DeepCacheOptions>;
   private warnedOfNaN = false;
 
-  /** The networks that run at each step. */
+  abstract get denoiser(): Denoiser;
+
+  /** The networks that run at each step: the denoiser, and what steers it. */
   protected get denoisers(): ReadonlyArray<Model<unknown>> {
-    return this.controlnet ? [this.unet, this.controlnet] : [this.unet];
+    return [this.denoiser];
+  }
+
+  /** What the pipeline calls one of its networks. */
+  nameOf(network: Model<unknown>): string {
+    return Object.entries(this.components).find(([, component]) => component === network)![0];
   }
 
   /** Pixels per latent, along each side. */
@@ -68,57 +66,10 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
 
   override get memorySavers(): ReadonlySet<MemorySaver> {
     return new Set([...super.memorySavers, ...whichAreOn({
-      enableAttentionSlicing: this.unet.attentionSlice !== null,
+      enableAttentionSlicing: this.denoiser.attentionSlice !== null,
       enableVaeSlicing: this.vae.usesSlicing,
       enableVaeTiling: this.vae.usesTiling,
     })]);
-  }
-
-  /**
-   * Runs all of the UNet at every third step only, and at those between its outermost layers alone, for more than twice the speed and a
-   * little less detail; see DeepCache. An approximation.
-   * @throws RangeError for numbers that do not fit the UNet, Error where a ControlNet steers its deep layers, or it has K blocks.
-   */
-  enableDeepCache(options: DeepCacheOptions = {}): void {
-    if (this.controlnet) {
-      throw new Error('enableDeepCache: does not go together with a ControlNet, which steers the deep layers anew at each step');
-    }
-    if (blurs(this.unet.config)) {
-      throw new Error("enableDeepCache: does not go together with k-diffusion's blocks, whose way up joins only some of the states");
-    }
-    this.deepCacheOptions = checkDeepCache(options, this.unet.skipConnections);
-  }
-
-  /** Runs all of the UNet at every step. */
-  disableDeepCache(): void {
-    this.deepCacheOptions = undefined;
-  }
-
-  /**
-   * Merges the parts of the picture that are most alike while the UNet attends to them; see TokenMergingOptions. Pays for large pictures.
-   * An approximation.
-   */
-  enableTokenMerging(options: TokenMergingOptions = {}): void {
-    this.unet.setTokenMerging(options);
-  }
-
-  /** Attends to all of the picture. */
-  disableTokenMerging(): void {
-    this.unet.setTokenMerging(null);
-  }
-
-  /**
-   * Weighs what the UNet joins on its way up: more of what it made itself, less of the slow waves of what comes from the way down. For
-   * clearer pictures, by numbers that are to be found for each model; see FreeUOptions.
-   * @throws RangeError for numbers that are not above 0.
-   */
-  enableFreeu(options: FreeUOptions): void {
-    this.unet.setFreeU(options);
-  }
-
-  /** Joins all as it is. */
-  disableFreeu(): void {
-    this.unet.setFreeU(null);
   }
 
   /** Records the decoder for latents of that shape before its turn. */
@@ -126,7 +77,7 @@ export abstract class LatentDiffusionPipeline extends DiffusionPipeline {
     this.recordAhead(`decode ${latentShape}`, () => this.vae.decode(tf.zeros([...latentShape])));
   }
 
-  /** What the VAE decodes, of latents as the UNet knows them. */
+  /** What the VAE decodes, of latents as they are denoised. */
   protected toVaeLatents(latents: tf.Tensor): tf.Tensor {
     return denormalizeLatents(this.vae, latents);
   }

@@ -13,7 +13,7 @@ import { repeatEach } from '../inputs/encode_prompt.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
 import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
 import type { Crop } from '../inputs/inpainting.js';
-import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from '../inputs/steering.js';
+import { checkCounts, inputOfEach, numberOfEach, type SteeringInput, type UNetSteering } from '../inputs/steering.js';
 
 /** Pictures to steer by: one for all images or one for each prompt; for several ControlNets or modes a list of such, one for each. */
 export type ControlImages = ImageInput | ImageInput[];
@@ -73,7 +73,7 @@ function modesOf(controlnet: ControlNets, controlMode: number | number[] | undef
 }
 
 /** Pictures to steer by, checked against the ControlNets. */
-export class Control implements Steering {
+export class Control implements UNetSteering {
   /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
   readonly height: number;
   readonly width: number;

@@ -8,6 +8,9 @@ import type { CLIPTextModel } from '../../models/clip_text_model.js';
  */
 export type EncodedIds = { states: tf.Tensor; pooled?: tf.Tensor };
 
+/** The same, of what gives both. */
+export type EncodedWhole = Required<EncodedIds>;
+
 export interface EncodeOptions {
   /** How many tokens there are of each text. */
   tokens?: number;
@@ -20,18 +23,18 @@ export interface EncodeOptions {
  * Warns of what does not fit into `tokens` tokens and is cut.
  */
 export function encodePrompt(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): tf.Tensor3D {
-  return encodeIds(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+  return encodeIds(encoder.textEncoder, toIds(encoder.tokenizer, texts, tokens), clipSkip);
 }
 
 /** As `encodePrompt`, of SDXL: the last hidden states but one, without the final norm, and the texts as a whole. */
 export function encodePenultimate(encoder: PromptEncoder, texts: string[], { tokens, clipSkip = 0 }: EncodeOptions = {}): EncodedIds {
-  return encodeIdsPenultimate(encoder.textEncoder, toIds(encoder, texts, tokens), clipSkip);
+  return encodeIdsPenultimate(encoder.textEncoder, toIds(encoder.tokenizer, texts, tokens), clipSkip);
 }
 
 /** As `encodePrompt`, of the latent upscaler: the last hidden states without the final norm, and the texts as a whole, not projected. */
-export function encodePooled(encoder: PromptEncoder, texts: string[], { tokens }: EncodeOptions = {}): Required<EncodedIds> {
+export function encodePooled(encoder: PromptEncoder, texts: string[], { tokens }: EncodeOptions = {}): EncodedWhole {
   const { textEncoder } = encoder;
-  const ids = toIds(encoder, texts, tokens);
+  const ids = toIds(encoder.tokenizer, texts, tokens);
   checkIds(textEncoder, ids);
   return tf.tidy(() => {
     const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
@@ -59,7 +62,15 @@ export function encodeIdsPenultimate(textEncoder: CLIPTextModel, ids: number[][]
   });
 }
 
-function toIds({ tokenizer }: PromptEncoder, texts: string[], tokens = tokenizer.modelMaxLength): number[][] {
+/** What makes ids of texts. */
+interface Tokenizer {
+  readonly modelMaxLength: number;
+  truncatedText(text: string, maxLength?: number): string;
+  encode(texts: readonly string[], options: { maxLength?: number }): number[][];
+}
+
+/** The ids of texts, so many of each. Warns of what does not fit and is cut. */
+export function toIds(tokenizer: Tokenizer, texts: readonly string[], tokens = tokenizer.modelMaxLength): number[][] {
   for (const text of texts) {
     const cut = tokenizer.truncatedText(text, tokens);
     if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
@@ -73,6 +84,20 @@ function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
     const { tokens } = textEncoder;
     throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${tokens} tokens: the two are of different models`);
   }
+}
+
+/** What is given of texts, and of the rest what `encode` gives. */
+export function takeOrEncode(states: tf.Tensor | undefined, pooled: tf.Tensor | undefined, encode: () => EncodedWhole): EncodedWhole {
+  const encoded = states ? undefined : encode();
+  return { states: states ?? encoded!.states, pooled: pooled ?? encoded!.pooled };
+}
+
+/** What a denoiser is told of all texts, so often of each. */
+export function joinTexts(all: readonly EncodedWhole[], times: number): { encoderHiddenStates: tf.Tensor; textEmbeds: tf.Tensor } {
+  return {
+    encoderHiddenStates: repeatEach(tf.concat(all.map(({ states }) => states)), times),
+    textEmbeds: repeatEach(tf.concat(all.map(({ pooled }) => pooled)), times),
+  };
 }
 
 /** Each sample `times` times over, copies side by side: a, b -> a, a, b, b. */

@@ -10,8 +10,8 @@ import type { AnyGuidedPipeline } from '../components/registry.js';
 
 export type OutputType = 'image' | 'tensor' | 'latent';
 
-/** Options of `generate`; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
-export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePromptOptions, PerturbedAttentionOptions {
+/** What all pipelines take that make pictures of prompts; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
+export interface GuidedOptions<T extends OutputType = 'image'> {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
   /** 50 by default. */
@@ -24,7 +24,7 @@ export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePr
   guidanceScale?: number;
   /** After which share of the steps to go on without guidance of any kind, at half the work: 1 (never) by default. */
   guidanceStop?: number;
-  /** Pixels; by default what the UNet was trained on. */
+  /** Pixels; by default what the model was trained on. */
   height?: number;
   width?: number;
   /** 1 by default; the images of one prompt come side by side. */
@@ -37,14 +37,8 @@ export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePr
   promptEmbeds?: tf.Tensor;
   /** Instead of a negative prompt, shaped like the prompt's. */
   negativePromptEmbeds?: tf.Tensor;
-  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
-  guidanceRescale?: number;
   /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
   clipSkip?: number;
-  /** `scale`: so many times as strong as they are set act the LoRAs for this picture; 1 by default. */
-  crossAttentionKwargs?: { scale?: number };
-  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
-  eta?: number;
   /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
   outputType?: T;
   /** After each step. The latents are lent for the call; those returned instead are taken over. */
@@ -64,14 +58,32 @@ export interface GenerateOptions<T extends OutputType = 'image'> extends ImagePr
   whenBusy?: 'throw' | 'wait';
 }
 
-/** The names of the options. */
-export const OPTIONS = Object.keys({
+/** So many times as strong as they are set act the LoRAs for one picture; 1 by default. */
+export interface LoraKwargs {
+  scale?: number;
+}
+
+/** Options of `generate` where a UNet denoises. */
+export interface GenerateOptions<T extends OutputType = 'image'> extends GuidedOptions<T>, ImagePromptOptions, PerturbedAttentionOptions {
+  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
+  guidanceRescale?: number;
+  crossAttentionKwargs?: LoraKwargs;
+  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
+  eta?: number;
+}
+
+/** The names of the options that all take. */
+export const GUIDED_OPTIONS = Object.keys({
   negativePrompt: true, numInferenceSteps: true, timesteps: true, sigmas: true, guidanceScale: true, guidanceStop: true,
   height: true, width: true, numImagesPerPrompt: true, generator: true, latents: true, promptEmbeds: true, negativePromptEmbeds: true,
-  guidanceRescale: true, clipSkip: true, crossAttentionKwargs: true, eta: true, outputType: true, callbackOnStepEnd: true,
-  detectAnomaly: true, signal: true, whenBusy: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
+  clipSkip: true, outputType: true, callbackOnStepEnd: true, detectAnomaly: true, signal: true, whenBusy: true,
+} satisfies Record<keyof GuidedOptions<OutputType>, true>);
+
+/** The names of the options. */
+export const OPTIONS = [...GUIDED_OPTIONS, ...Object.keys({
+  guidanceRescale: true, crossAttentionKwargs: true, eta: true, ipAdapterImage: true, ipAdapterImageEmbeds: true, ipAdapterMasks: true,
   pagScale: true, pagAdaptiveScale: true, pagAppliedLayers: true,
-} satisfies Record<keyof GenerateOptions<OutputType>, true>);
+} satisfies Record<Exclude<keyof GenerateOptions<OutputType>, keyof GuidedOptions>, true>)];
 
 /** Those of a pipeline whose size is a picture's, of those that take any. */
 export function withoutSize(options: readonly string[]): string[] {
@@ -100,9 +112,9 @@ export interface GenerateRequest {
   promptEmbeds?: tf.Tensor;
   negativePrompts: string[];
   negativePromptEmbeds?: tf.Tensor;
-  /** Numbers that the UNet is told besides, for what to make and for what to avoid. */
+  /** Numbers that a UNet is told besides, for what to make and for what to avoid. */
   timeIds?: { wanted: readonly number[]; avoided: readonly number[] };
-  /** The class of each sample, or of all, where the UNet is told that. */
+  /** The class of each sample, or of all, where a UNet is told that. */
   classLabels?: readonly number[];
   /** Pictures that lead besides the texts. */
   imagePrompts?: ImagePromptRequest;

@@ -2,8 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
 import { Image } from '../../image/image.js';
+import type { Autoencoder } from '../../models/autoencoder.js';
+import type { Denoiser } from '../../models/denoiser.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
-import type { StableDiffusionComponents } from '../components/components.js';
 import type { DenoisingStart, DenoisingSteps } from '../run/denoise.js';
 import type { GenerateOutput, GenerateRequest, OutputType } from './generate_options.js';
 import {
@@ -38,7 +39,9 @@ export const PAINTING_OPTIONS = Object.keys({
 } satisfies Record<keyof Painting, true>);
 
 /** What paints. */
-export interface Painter extends Pick<StableDiffusionComponents, 'unet' | 'vae'> {
+export interface Painter {
+  readonly denoiser: Denoiser;
+  readonly vae: Autoencoder;
   readonly vaeScaleFactor: number;
 }
 
@@ -58,7 +61,7 @@ export type Paint<R extends GenerateRequest> = (
   request: R, start: (scheduler: Scheduler) => DenoisingStart, crop?: Crop,
 ) => Promise<GenerateOutput<OutputType>>;
 
-/** How many channels the UNet may take: it may see the mask and what is around it. */
+/** How many channels the denoiser may take: it may see the mask and what is around it. */
 export function paintingChannels({ vae }: Painter): number[] {
   const { latent_channels: channels } = vae.config;
   return [channels, 2 * channels + 1];
@@ -87,7 +90,7 @@ export async function inpaint<T extends OutputType, R extends GenerateRequest>(
 
 /** Checks pictures that are taken as a whole, and says where painting on them starts. */
 function preparePainting(
-  { unet, vae, vaeScaleFactor }: Painter, request: GenerateRequest, { image, maskImage, maskedImageLatents, strength }: Painting,
+  { denoiser, vae, vaeScaleFactor }: Painter, request: GenerateRequest, { image, maskImage, maskedImageLatents, strength }: Painting,
   { timesteps: choose, addsNoise = true }: PaintingSteps,
 ): (scheduler: Scheduler) => DenoisingStart {
   const { latentShape, latents, generator, dtype } = request;
@@ -99,13 +102,13 @@ function preparePainting(
   checkTurns('image', count, images);
   checkTurns('maskImage', masks, images);
   if (maskedImageLatents) checkMaskedImage(maskedImageLatents, latentShape, [images, height, width, 3]);
-  const seesMask = unet.config.in_channels !== channels;
+  const seesMask = denoiser.config.in_channels !== channels;
   const fromNoise = addsNoise && (strength === 1 || latents !== undefined);
   const imageLatents = image instanceof tf.Tensor && image.shape[3] !== 3 ? image : undefined;
   if (imageLatents) {
     checkShape('image', imageLatents.shape, [null, ...latentShape.slice(1)]);
     if (!maskedImageLatents && seesMask) {
-      throw new TypeError('maskedImageLatents: got undefined, takes them where image is latents and the unet sees what is around the mask');
+      throw new TypeError('maskedImageLatents: got undefined, takes them where image is latents and the model sees what is around it');
     }
   } else if (!maskedImageLatents && count !== masks && count !== 1 && masks !== 1) {
     throw new RangeError(`maskImage: got ${masks} for ${count} of image, takes as many, or one of either`);

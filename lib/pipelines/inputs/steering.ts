@@ -20,15 +20,19 @@ export interface SteeringInput {
   readonly guidance: Guidance;
 }
 
-/** What steers a UNet besides the texts, during one call of `generate`. */
+/** What steers besides the texts, during one call of `generate`. */
 export interface Steering {
   /** @throws TypeError, RangeError for a request that it does not fit. */
   check(request: GenerateRequest): void;
   /** Puts on the device what it holds until `end`. @param makeReady is told the networks that are about to run. */
   begin(request: GenerateRequest, makeReady: (...networks: Array<Model<unknown>>) => void): void;
+  end(): void;
+}
+
+/** What steers a UNet. */
+export interface UNetSteering extends Steering {
   /** What is added to the UNet's states at a step. In a tidy. */
   add(input: SteeringInput): UNetAdditions;
-  end(): void;
 }
 
 /** The networks that steer: how many there are, and what one is called. */

@@ -2,7 +2,7 @@ import { checkOptionNames } from '../../core/checks.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
 import { LCMScheduler } from '../../schedulers/lcm.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
-import { checkGenerateOptions } from '../inputs/check_generate_options.js';
+import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from '../inputs/generate_options.js';
 import { prepareLatents } from '../base/guided_pipeline.js';
 import { StableDiffusionPipeline } from '../stable_diffusion/stable_diffusion.js';
@@ -51,7 +51,7 @@ export class LatentConsistencyModelPipeline extends StableDiffusionPipeline {
       throw new RangeError('unet: time_cond_proj_dim: got null, takes a model distilled with guidance; ' +
         'StableDiffusionPipeline runs others, with a LoRA for LCMScheduler too');
     }
-    return checkGenerateOptions(this, prompt, options);
+    return checkUNetOptions(this, prompt, options);
   }
 
   /** Leaves configs as they are. */

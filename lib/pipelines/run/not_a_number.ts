@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
+import type { Autoencoder } from '../../models/autoencoder.js';
 import type { Model } from '../../models/model.js';
-import type { StableDiffusionComponents } from '../components/components.js';
 
 /** Something of a generation holds NaN, of which no picture can come. The message says what, since when, and what would help. */
 export class NotANumberError extends Error {
@@ -23,16 +23,23 @@ export async function checkNumbers(name: string, x: tf.Tensor, help: string): Pr
 const INSTEAD = 'float32 or bfloat16 instead of float16 helps where numbers grow too large for it';
 
 /** What helps where a network gives NaN. */
-export function helpForNetwork(name: 'textEncoder' | 'unet', { weightDtype }: Model<unknown>): string {
+export function helpForNetwork(name: string, { weightDtype }: Model<unknown>): string {
   return `the ${name} is in ${weightDtype}, and ${INSTEAD}; else its weights, or what it was given, hold NaN`;
+}
+
+/** What makes latents, and pictures of them. */
+interface Decoding {
+  readonly denoiser: Model<unknown>;
+  readonly vae: Autoencoder;
+  nameOf(network: Model<unknown>): string;
 }
 
 /** Why a picture is NaN, and what helps: by whether the latents are that it was decoded from. */
 export async function explainPicture(
-  count: number, latents: tf.Tensor, pipe: Pick<StableDiffusionComponents, 'unet' | 'vae'>,
+  count: number, latents: tf.Tensor, pipe: Decoding,
 ): Promise<string> {
   const cause = await countNaN(latents) > 0
-    ? `so are its latents: ${helpForNetwork('unet', pipe.unet)}; detectAnomaly: true finds the step`
+    ? `so are its latents: ${helpForNetwork(pipe.nameOf(pipe.denoiser), pipe.denoiser)}; detectAnomaly: true finds the step`
     : `its latents are numbers, so it is the VAE: it is in ${pipe.vae.weightDtype}, and ${INSTEAD}, ` +
       'as force_upcast in its config says of some; ' +
       "AutoencoderKL.fromPretrained(..., { dtype: 'float32' }) loads one to pass as vae";

@@ -1,5 +1,6 @@
 import { brief } from '../../core/checks.js';
-import type { StableDiffusionComponents } from '../components/components.js';
+import type { Autoencoder } from '../../models/autoencoder.js';
+import type { Model } from '../../models/model.js';
 
 /** The ways to save memory that a pipeline has. */
 export type MemorySaver =
@@ -30,12 +31,16 @@ export function isOutOfMemory(error: unknown): boolean {
 }
 
 /** What can be told to take less. */
-type Saving = Pick<StableDiffusionComponents, 'unet' | 'vae'> & { readonly memorySavers: ReadonlySet<MemorySaver> };
+interface Saving {
+  readonly denoiser: Model<unknown>;
+  readonly vae: Autoencoder;
+  readonly memorySavers: ReadonlySet<MemorySaver>;
+}
 
 /** What to throw instead of `error`, met with latents of that shape: if memory ran out, an OutOfMemoryError that says what to turn on. */
 export function explainOutOfMemory(error: unknown, pipe: Saving, [images, height, width]: readonly number[]): unknown {
   if (!isOutOfMemory(error) || error instanceof OutOfMemoryError) return error;
-  const { memorySavers: on, unet, vae } = pipe;
+  const { memorySavers: on, denoiser, vae } = pipe;
   const isLarge = 'sample_size' in vae.config && Math.max(height, width) * vae.scaleFactor > vae.config.sample_size;
   const savers: Array<[MemorySaver, boolean]> = [
     ['enableVaeSlicing', images > 1],
@@ -46,7 +51,7 @@ export function explainOutOfMemory(error: unknown, pipe: Saving, [images, height
   ];
   const help = savers.filter(([name, helps]) => helps && !on.has(name)).map(([name]) => `pipe.${name}()`);
   if (images > 1) help.unshift(`fewer images at once than ${images}`);
-  if (unet.weightDtype === 'float32') help.push("dtype: 'float16'");
+  if (denoiser.weightDtype === 'float32') help.push("dtype: 'float16'");
   const line = (error as Error).message.split('\n').find(each => SIGNS.test(each))!;
   help.push('a smaller height and width');
   return new OutOfMemoryError(`out of memory: ${brief(line)}; to take less: ${help.join(', ')}`, { cause: error });

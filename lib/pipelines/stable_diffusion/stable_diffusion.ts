@@ -10,14 +10,16 @@ import type { StableDiffusionSafetyChecker } from '../../models/safety_checker.j
 import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
-import { checkGenerateOptions, checkScheduler } from '../inputs/check_generate_options.js';
+import { checkScheduler } from '../inputs/check_generate_options.js';
+import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import { stableDiffusion, type StableDiffusionComponents } from '../components/components.js';
 import { correctScheduler, trainedSampleSize, warnOfSampleSize, type MeantOptions } from '../components/correct_configs.js';
 import { encodePrompt, repeatEach } from '../inputs/encode_prompt.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from '../inputs/generate_options.js';
-import { GuidedPipeline, prepareLatents, type EncodedTexts } from '../base/guided_pipeline.js';
+import { prepareLatents, type EncodedTexts } from '../base/guided_pipeline.js';
+import { ImagePromptPipeline } from '../base/image_prompt_pipeline.js';
 import { hideUnsafe, type CheckedPictures } from '../base/safety.js';
-import type { Steering } from '../inputs/steering.js';
+import type { UNetSteering } from '../inputs/steering.js';
 
 declare module '../components/registry.js' {
   interface PipelineTypes {
@@ -29,7 +31,7 @@ declare module '../components/registry.js' {
  * Text to image by latent diffusion (arXiv:2112.10752).
  * Equals diffusers' StableDiffusionPipeline, which has a safety checker only if it is given one.
  */
-export class StableDiffusionPipeline extends GuidedPipeline implements StableDiffusionComponents {
+export class StableDiffusionPipeline extends ImagePromptPipeline implements StableDiffusionComponents {
   static readonly family = stableDiffusion;
   vae: Autoencoder;
   textEncoder: CLIPTextModel;
@@ -98,9 +100,9 @@ export class StableDiffusionPipeline extends GuidedPipeline implements StableDif
 
   /** `generate`, for options whose names are checked; `steering` is what steers besides. */
   protected generateFromNoise<T extends OutputType>(
-    prompt: string | string[] | undefined, options: GenerateOptions<T>, steering?: Steering,
+    prompt: string | string[] | undefined, options: GenerateOptions<T>, steering?: UNetSteering,
   ): Promise<GenerateOutput<T>> {
-    const request = checkGenerateOptions(this, prompt, options);
+    const request = checkUNetOptions(this, prompt, options);
     return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }), steering);
   }
 

@@ -1,6 +1,6 @@
 import { checkOptionNames } from '../../core/checks.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
-import { checkGenerateOptions, type Generating } from '../inputs/check_generate_options.js';
+import { checkUNetOptions, type UNetGenerating } from '../inputs/check_unet_options.js';
 import type { DenoisingStart } from '../run/denoise.js';
 import {
   img2ImgOptions, OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType,
@@ -37,12 +37,12 @@ export class StableDiffusionImg2ImgPipeline extends StableDiffusionPipeline {
 
 /** What to make from pictures on, and where denoising starts. @param channels how many the UNet may take. @throws as `generate` does. */
 export function prepareImg2Img(
-  pipe: Generating, prompt: string | string[] | undefined, options: Img2ImgOptions<OutputType>, channels?: readonly number[],
+  pipe: UNetGenerating, prompt: string | string[] | undefined, options: Img2ImgOptions<OutputType>, channels?: readonly number[],
 ): [GenerateRequest, (scheduler: Scheduler) => DenoisingStart] {
   const { image, strength = 0.8, ...others } = options;
   const pictures = startingPictures(pipe.vae, image);
   const { count, height, width } = pictures;
-  const request = { ...checkGenerateOptions(pipe, prompt, { ...others, height, width }, { channels }), strength };
+  const request = { ...checkUNetOptions(pipe, prompt, { ...others, height, width }, { channels }), strength };
   const { numInferenceSteps, latentShape } = request;
   const left = checkStrength(strength, numInferenceSteps);
   checkTurns('image', count, latentShape[0]);

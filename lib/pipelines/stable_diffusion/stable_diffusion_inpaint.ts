@@ -1,7 +1,7 @@
 import { checkOptionNames } from '../../core/checks.js';
 import type { MeantOptions } from '../components/correct_configs.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
-import { checkGenerateOptions, type Generating } from '../inputs/check_generate_options.js';
+import { checkUNetOptions, type UNetGenerating } from '../inputs/check_unet_options.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType } from '../inputs/generate_options.js';
 import { checkStrength, lastTimesteps } from '../inputs/image_input.js';
 import { inpaint, PAINTING_OPTIONS, paintingChannels, type Paint, type Painter, type Painting } from '../inputs/inpainting.js';
@@ -34,10 +34,10 @@ export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {
 
 /** Paints along a prompt by `paint`. @throws as `generate` does. */
 export async function paintAlong<T extends OutputType>(
-  pipe: Generating & Painter, prompt: string | string[] | undefined, options: InpaintOptions<T>, paint: Paint<GenerateRequest>,
+  pipe: UNetGenerating & Painter, prompt: string | string[] | undefined, options: InpaintOptions<T>, paint: Paint<GenerateRequest>,
 ): Promise<GenerateOutput<T>> {
   const { image, maskImage, strength = 1, paddingMaskCrop, maskedImageLatents, ...others } = options;
-  const request = { ...checkGenerateOptions(pipe, prompt, others, { channels: paintingChannels(pipe) }), strength };
+  const request = { ...checkUNetOptions(pipe, prompt, others, { channels: paintingChannels(pipe) }), strength };
   const left = checkStrength(strength, request.numInferenceSteps);
   const steps = { timesteps: (scheduler: Scheduler) => ({ timesteps: lastTimesteps(scheduler, request.numInferenceSteps, left) }) };
   return inpaint(pipe, request, { image, maskImage, strength, paddingMaskCrop, maskedImageLatents }, steps, paint);

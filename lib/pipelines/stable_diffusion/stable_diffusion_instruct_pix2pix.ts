@@ -1,5 +1,5 @@
 import { checkOptionNames } from '../../core/checks.js';
-import { checkGenerateOptions } from '../inputs/check_generate_options.js';
+import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import { editChannels, editGuides, editOptions, prepareEdit, type Edit } from './edit.js';
 import { OPTIONS, withoutSize, type GenerateOptions, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
 import { startingPictures } from '../inputs/image_input.js';
@@ -36,7 +36,7 @@ export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionPipel
     const pictures = startingPictures(this.vae, image);
     const { height, width } = pictures;
     const expected = { channels: editChannels(this.vae), guides: editGuides(imageGuidanceScale) };
-    const request = checkGenerateOptions(this, prompt, { ...others, height, width }, expected);
+    const request = checkUNetOptions(this, prompt, { ...others, height, width }, expected);
     return this.run<T>(...prepareEdit(request, pictures, imageGuidanceScale));
   }
 }

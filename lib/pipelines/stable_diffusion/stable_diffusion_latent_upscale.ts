@@ -4,9 +4,9 @@ import { double } from '../../layers/upsample_2d.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import { SigmaScheduler } from '../../schedulers/sigma_scheduler.js';
-import { checkGenerateOptions } from '../inputs/check_generate_options.js';
+import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import type { Predict } from '../run/denoise.js';
-import { encodePooled, type EncodedIds } from '../inputs/encode_prompt.js';
+import { encodePooled, type EncodedWhole } from '../inputs/encode_prompt.js';
 import {
   OPTIONS, withoutSize, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType,
 } from '../inputs/generate_options.js';
@@ -78,7 +78,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipelin
     const { count, height, width } = pictures;
     this.checkParts();
     const expected = { channels: [2 * this.vae.config.latent_channels], guides: (scale: number) => scale > 1 };
-    const checked = checkGenerateOptions(this, prompt, { ...others, height: 2 * height, width: 2 * width }, expected);
+    const checked = checkUNetOptions(this, prompt, { ...others, height: 2 * height, width: 2 * width }, expected);
     const { guidanceScale, prompts, latentShape: [images] } = checked;
     this.checkSize(pictures);
     checkTurns('image', count, images);
@@ -102,7 +102,7 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipelin
   protected override encodePrompts(request: LatentUpscaleRequest): EncodedTexts {
     const { prompts, negativePrompts, guided, promptEmbeds, negativePromptEmbeds } = request;
     this.makeReady(this.textEncoder);
-    const take = (states: tf.Tensor | undefined, pooled: tf.Tensor | undefined, texts: string[], tokens?: number): Required<EncodedIds> =>
+    const take = (states: tf.Tensor | undefined, pooled: tf.Tensor | undefined, texts: string[], tokens?: number): EncodedWhole =>
       states ? { states, pooled: pooled! } : encodePooled(this, texts, { tokens });
     const wanted = take(promptEmbeds, request.pooledPromptEmbeds, prompts!);
     const all = [wanted];

@@ -3,7 +3,7 @@ import { checkInteger, checkOptionNames, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
 import { Scheduler } from '../../schedulers/scheduler.js';
-import { checkGenerateOptions } from '../inputs/check_generate_options.js';
+import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import { upscalingStableDiffusion, type UpscaleComponents } from '../components/components.js';
 import {
   OPTIONS, withoutSize, type GenerateOptions, type GenerateOutput, type GenerateRequest, type OutputType,
@@ -78,7 +78,7 @@ export class StableDiffusionUpscalePipeline extends StableDiffusionPipeline impl
     const { count, ...size } = checkImages('image', image, [3]);
     const [rows, columns] = [wholeSide(size.height, factor), wholeSide(size.width, factor)];
     const classLabels = [this.checkNoiseLevel(noiseLevel)];
-    const checked = checkGenerateOptions(
+    const checked = checkUNetOptions(
       this, prompt, { ...others, height: rows * factor, width: columns * factor },
       { channels: [vae.config.latent_channels + 3], classes: true },
     );

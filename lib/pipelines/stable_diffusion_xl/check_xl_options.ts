@@ -1,12 +1,14 @@
-import { checkInteger, checkNumber, checkShape, show } from '../../core/checks.js';
+import { checkInteger, checkNumber, show } from '../../core/checks.js';
 import type { CLIPTextModelWithProjection } from '../../models/clip_text_model_with_projection.js';
-import { checkGenerateOptions, checkTexts, type ExpectedUNet, type Generating } from '../inputs/check_generate_options.js';
+import { checkTexts } from '../inputs/check_generate_options.js';
+import { checkUNetOptions, type ExpectedUNet, type UNetGenerating } from '../inputs/check_unet_options.js';
+import { checkPooled, refuseBoth } from '../inputs/check_pooled.js';
 import { checkDenoisingRange } from './denoising_range.js';
 import type { GenerateRequest, OutputType } from '../inputs/generate_options.js';
 import type { Pair, XLImageOptions, XLOptions, XLRequest } from './xl_options.js';
 
 /** What makes pictures: options are checked against it. */
-export interface XLGenerating extends Generating {
+export interface XLGenerating extends UNetGenerating {
   readonly textEncoder2: CLIPTextModelWithProjection;
   readonly forceZerosForEmptyPrompt: boolean;
   readonly requiresAestheticsScore: boolean;
@@ -33,15 +35,12 @@ export function checkXLOptions(
   checkNumbersOfUNet(pipe, fromImage);
   for (const [name, embeds] of Object.entries({ promptEmbeds, negativePromptEmbeds })) checkWhole(pipe, name, embeds?.shape[2]);
   const avoidsZeros = pipe.forceZerosForEmptyPrompt && negativePrompt === undefined && negativePrompt2 === undefined;
-  const request = checkGenerateOptions(pipe, prompt, common, { channels: unetChannels, guides, avoidsZeros });
+  const request = checkUNetOptions(pipe, prompt, common, { channels: unetChannels, guides, avoidsZeros });
   const batch = request.latentShape[0] / request.numImagesPerPrompt;
   refuseBoth({ prompt2, promptEmbeds });
   refuseBoth({ negativePrompt2, negativePromptEmbeds });
-  if (promptEmbeds) requirePooled({ promptEmbeds, pooledPromptEmbeds });
-  if (negativePromptEmbeds) requirePooled({ negativePromptEmbeds, negativePooledPromptEmbeds });
-  for (const [name, pooled] of Object.entries({ pooledPromptEmbeds, negativePooledPromptEmbeds })) {
-    if (pooled) checkShape(name, pooled.shape, [batch, pipe.textEncoder2.config.projection_dim]);
-  }
+  const given = { promptEmbeds, pooledPromptEmbeds, negativePromptEmbeds, negativePooledPromptEmbeds };
+  checkPooled(given, batch, pipe.textEncoder2.config.projection_dim);
   const layers = Math.min(...pipe.promptEncoders.map(({ textEncoder }) => textEncoder.config.num_hidden_layers));
   checkInteger('clipSkip', request.clipSkip, 0, layers - 1);
   checkDenoisingRange({ denoisingStart, denoisingEnd });
@@ -83,16 +82,6 @@ function checkWhole({ promptEncoders }: XLGenerating, name: string, features: nu
   const which = ['textEncoder', 'textEncoder2'][sizes.indexOf(features)];
   const takes = `${sizes[0]} + ${sizes[1]}: of textEncoder and textEncoder2, one behind the other`;
   throw new RangeError(`${name}: got ${features} features, those of ${which} alone, takes ${takes}`);
-}
-
-function refuseBoth(options: Record<string, unknown>): void {
-  const [[text, given], [embeds, embedded]] = Object.entries(options);
-  if (given !== undefined && embedded) throw new TypeError(`${text}: got both ${text} and ${embeds}, takes one of the two`);
-}
-
-function requirePooled(options: Record<string, unknown>): void {
-  const [[embeds], [pooled, given]] = Object.entries(options);
-  if (!given) throw new TypeError(`${pooled}: got undefined, takes each text as a whole, [prompts, features], where there are ${embeds}`);
 }
 
 function checkPair(name: string, pair: Pair | undefined, min: number): Pair | undefined {

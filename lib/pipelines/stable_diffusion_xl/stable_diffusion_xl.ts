@@ -11,19 +11,18 @@ import type { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
 import { checkXLOptions } from './check_xl_options.js';
 import { stableDiffusionXL, type StableDiffusionXLComponents } from '../components/components.js';
 import { timestepsUntil } from './denoising_range.js';
-import { encodePenultimate, repeatEach, type EncodedIds, type EncodeOptions } from '../inputs/encode_prompt.js';
+import { encodePenultimate, joinTexts, takeOrEncode, type EncodedWhole, type EncodeOptions } from '../inputs/encode_prompt.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
-import { GuidedPipeline, prepareLatents, type EncodedTexts } from '../base/guided_pipeline.js';
-import type { Steering } from '../inputs/steering.js';
+import { prepareLatents, type EncodedTexts } from '../base/guided_pipeline.js';
+import { ImagePromptPipeline } from '../base/image_prompt_pipeline.js';
+import type { UNetSteering } from '../inputs/steering.js';
 import { XL_OPTIONS, type XLOptions, type XLRequest } from './xl_options.js';
-
-type Whole = Required<EncodedIds>;
 
 /**
  * Text to image by Stable Diffusion XL (arXiv:2307.01952): two text encoders, and a UNet that is told sizes and the text as a whole.
  * Equals diffusers' StableDiffusionXLPipeline without watermark.
  */
-export class StableDiffusionXLPipeline extends GuidedPipeline implements StableDiffusionXLComponents {
+export class StableDiffusionXLPipeline extends ImagePromptPipeline implements StableDiffusionXLComponents {
   static readonly family = stableDiffusionXL;
   readonly familyName = 'StableDiffusionXL';
   vae: Autoencoder;
@@ -86,7 +85,7 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
 
   /** `generate`, for options whose names are checked; `steering` is what steers besides. */
   protected generateFromNoise<T extends OutputType>(
-    prompt: string | string[] | undefined, options: XLOptions<T>, steering?: Steering,
+    prompt: string | string[] | undefined, options: XLOptions<T>, steering?: UNetSteering,
   ): Promise<GenerateOutput<T>> {
     const request = checkXLOptions(this, prompt, options);
     return this.run(request, scheduler => ({
@@ -97,27 +96,18 @@ export class StableDiffusionXLPipeline extends GuidedPipeline implements StableD
   /** The texts that guide, token by token and as a whole, for each image; with guidance, what to avoid first. */
   protected override encodePrompts(request: XLRequest): EncodedTexts {
     const { prompts, prompts2, negativePrompts, negativePrompts2, numImagesPerPrompt, clipSkip, guided, avoidsZeros } = request;
-    const wanted = this.take(request.promptEmbeds, request.pooledPromptEmbeds, () => this.encodeTexts([prompts!, prompts2!], { clipSkip }));
-    const all = [wanted];
-    if (guided) {
-      all.unshift(this.take(request.negativePromptEmbeds, request.negativePooledPromptEmbeds, () => avoidsZeros
-        ? { states: tf.zerosLike(wanted.states), pooled: tf.zerosLike(wanted.pooled) }
-        : this.encodeTexts([negativePrompts, negativePrompts2], { tokens: wanted.states.shape[1] })));
-    }
-    return {
-      encoderHiddenStates: repeatEach(tf.concat(all.map(({ states }) => states)), numImagesPerPrompt),
-      textEmbeds: repeatEach(tf.concat(all.map(({ pooled }) => pooled)), numImagesPerPrompt),
-    };
-  }
-
-  /** What is given, and of the rest what `encode` gives. */
-  private take(states: tf.Tensor | undefined, pooled: tf.Tensor | undefined, encode: () => Whole): Whole {
-    const encoded = states ? undefined : encode();
-    return { states: states ?? encoded!.states, pooled: pooled ?? encoded!.pooled };
+    const wanted = takeOrEncode(request.promptEmbeds, request.pooledPromptEmbeds, () => (
+      this.encodeTexts([prompts!, prompts2!], { clipSkip })
+    ));
+    if (!guided) return joinTexts([wanted], numImagesPerPrompt);
+    const avoided = takeOrEncode(request.negativePromptEmbeds, request.negativePooledPromptEmbeds, () => avoidsZeros
+      ? { states: tf.zerosLike(wanted.states), pooled: tf.zerosLike(wanted.pooled) }
+      : this.encodeTexts([negativePrompts, negativePrompts2], { tokens: wanted.states.shape[1] }));
+    return joinTexts([avoided, wanted], numImagesPerPrompt);
   }
 
   /** The states of all text encoders, one behind the other, and the texts as a whole of the last one. */
-  private encodeTexts(texts: string[][], options: EncodeOptions): Whole {
+  private encodeTexts(texts: string[][], options: EncodeOptions): EncodedWhole {
     const encoded = this.promptEncoders.map((encoder, i) => {
       this.makeReady(encoder.textEncoder);
       return encodePenultimate(encoder, texts[i], options);

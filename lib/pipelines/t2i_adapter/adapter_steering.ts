@@ -7,7 +7,7 @@ import type { UNet2DConditionModel, UNetAdditions } from '../../models/unet_2d_c
 import type { StateSize } from '../../models/unet_levels.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
 import { checkImages, inTurn, resizeGrey, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
-import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringInput } from '../inputs/steering.js';
+import { checkCounts, inputOfEach, numberOfEach, type SteeringInput, type UNetSteering } from '../inputs/steering.js';
 
 /** How T2I-Adapters steer. */
 export interface AdapterOptions {
@@ -48,7 +48,7 @@ export function checkAdapter(adapter: unknown): void {
 }
 
 /** Pictures to steer by, checked against the adapters; and what those make of them, once for all steps. */
-export class AdapterSteering implements Steering {
+export class AdapterSteering implements UNetSteering {
   /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the networks take. */
   readonly height: number;
   readonly width: number;
