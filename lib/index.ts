@@ -96,6 +96,9 @@ export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
 export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
+export type { SD3Transformer2DConfig } from './models/sd3_config.js';
+export type { SD3Conditions } from './models/sd3_path.js';
+export { SD3Transformer2DModel, type SD3Additions } from './models/sd3_transformer_2d_model.js';
 export { UNet2DConditionModel, type PerturbedAttention, type UNetAdditions } from './models/unet_2d_condition_model.js';
 export type { AddedConditions, UNetConditions } from './models/unet_down_path.js';
 export type { UNet2DConditionConfig } from './models/unet_2d_condition_config.js';
@@ -141,14 +144,22 @@ export type { ParameterChange, ParameterLayout, ParameterSpec } from './core/par
 export { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type PackedGroups } from './core/packed_tensor.js';
 export type { StoredValue } from './core/stored_value.js';
 export { gelu, geluTanh, mish, quickGelu, silu, type Activation } from './layers/activations.js';
+export {
+  AdaLayerNormContinuous, AdaLayerNormZero, type Gate, type Modulation, type ZeroModulations,
+} from './layers/ada_layer_norm.js';
 export { AddedKVAttention, type AddedKVAttentionConfig } from './layers/added_kv_attention.js';
 export { Attention, SpatialAttention, type AttentionConditions, type AttentionConfig, type AttentionInputs } from './layers/attention.js';
 export { BasicTransformerBlock, type BasicTransformerBlockConfig } from './layers/basic_transformer_block.js';
+export { CombinedTimestepTextProjEmbeddings } from './layers/combined_timestep_text_proj_embeddings.js';
 export { Conv2d, type Conv2dOptions, type Padding } from './layers/conv2d.js';
 export { Downsample2D } from './layers/downsample_2d.js';
 export { Embedding } from './layers/embedding.js';
-export { FeedForward } from './layers/feed_forward.js';
+export { FeedForward, type FeedForwardOptions } from './layers/feed_forward.js';
 export { GroupNorm } from './layers/group_norm.js';
+export { JointAttention, type JointAttentionConfig } from './layers/joint_attention.js';
+export {
+  JointTransformerBlock, SD3SingleTransformerBlock, type JointStates, type JointTransformerBlockConfig,
+} from './layers/joint_transformer_block.js';
 export { LayerNorm } from './layers/layer_norm.js';
 export {
   ImageProjection, ImageTokens, IPAdapterFullImageProjection, IPAdapterPlusImageProjection, type ImageProjectionConfig,
@@ -156,7 +167,9 @@ export {
 export { IPAdapterAttention, type ImagePrompts, type ScaledImagePrompts } from './layers/ip_adapter_attention.js';
 export { Linear } from './layers/linear.js';
 export { MultiHeadAttention, type AttentionSlice } from './layers/multi_head_attention.js';
+export { PatchEmbed, type PatchEmbedConfig } from './layers/patch_embed.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
+export { RMSNorm } from './layers/rms_norm.js';
 export type { FreeUOptions } from './layers/free_u.js';
 export type { TokenMergingOptions } from './layers/token_merging.js';
 export { scaledDotProductAttention, type AttentionOptions } from './layers/scaled_dot_product_attention.js';

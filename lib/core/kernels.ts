@@ -29,7 +29,7 @@ export interface Kernels {
   linear(x: tf.Tensor, weight: Operand, bias?: tf.Tensor, addend?: Addend): tf.Tensor | undefined;
   /** As the layer Conv2d, plus `addend`; undefined for sizes that it does not take. */
   conv2d(x: tf.Tensor, weight: Operand, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
-  /** As the layer LayerNorm. */
+  /** As the layer LayerNorm, with weight and bias `[features]`, or `[batch, 1, features]` for each sample of `[batch, rows, features]`. */
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { epsilon: number }): tf.Tensor;
   /** As scaledDotProductAttention, without holding scores; undefined for sizes that it does not take. */
   attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: { heads: number; mask?: tf.Tensor }): tf.Tensor | undefined;

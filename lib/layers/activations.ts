@@ -16,10 +16,16 @@ export const gelu: Activation = x => tf.tidy(() => {
 /** x * sigmoid(1.702 x), the approximation that OpenAI's CLIP was trained with. */
 export const quickGelu: Activation = x => tf.tidy(() => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))));
 
-/** GELU by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))). Equals torch.nn.GELU(approximate='tanh'). */
+/** What geluTanh takes sigmoid of is x times this, and a share of x^2. */
+export const GELU_TANH = { scale: 2 * Math.sqrt(2 / Math.PI), cubic: 2 * Math.sqrt(2 / Math.PI) * 0.044715 };
+
+/**
+ * GELU by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), where (1 + tanh(a)) / 2 is sigmoid(2 a).
+ * Equals torch.nn.GELU(approximate='tanh').
+ */
 export const geluTanh: Activation = x => tf.tidy(() => {
-  const inner = tf.mul(Math.sqrt(2 / Math.PI), tf.add(x, tf.mul(0.044715, tf.mul(tf.square(x), x))));
-  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+  const { scale, cubic } = GELU_TANH;
+  return tf.mul(x, tf.sigmoid(tf.mul(x, tf.add(tf.mul(tf.square(x), cubic), scale))));
 });
 
 /** x * tanh(log(1 + exp(x))). Equals torch.nn.Mish (arXiv:1908.08681). */

@@ -5,6 +5,7 @@ import { IPAdapterAttention, type ScaledImagePrompts } from './ip_adapter_attent
 import { LayerNorm } from './layer_norm.js';
 import { Linear } from './linear.js';
 import { MultiHeadAttention } from './multi_head_attention.js';
+import { RMSNorm } from './rms_norm.js';
 
 export interface AttentionConfig {
   /** Features of the queries and of the result. */
@@ -20,6 +21,8 @@ export interface AttentionConfig {
   outBias?: boolean;
   /** Whether the context is normalized before. */
   contextNorm?: boolean;
+  /** Whether queries and keys are normalized, each head's (arXiv:2302.05442). */
+  qkNorm?: boolean;
 }
 
 /** What attentions of a UNet are told besides the text. */
@@ -41,7 +44,8 @@ export interface AttentionInputs extends Pick<AttentionConditions, 'images'> {
 /**
  * Multi-head attention.
  * - In: `[batch, tokens, queryDim]`, context `[batch, contextTokens, contextDim]` (default: the input); out: `[batch, tokens, queryDim]`.
- * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`, and `norm_cross` with contextNorm; of IP-Adapters below `processor`.
+ * - Weights below `to_q`, `to_k`, `to_v`, `to_out.0`, `norm_cross` with contextNorm, and `norm_q` and `norm_k` with qkNorm; of IP-Adapters
+ *   below `processor`.
  * Equals diffusers' Attention with AttnProcessor2_0, IPAdapterAttnProcessor2_0, PAGIdentitySelfAttnProcessor2_0 or
  * PAGCFGIdentitySelfAttnProcessor2_0.
  */
@@ -52,14 +56,21 @@ export class Attention extends MultiHeadAttention {
   private readonly toV: Linear;
   private readonly toOut: Linear;
   private readonly normCross?: LayerNorm;
+  private readonly normQ?: RMSNorm;
+  private readonly normK?: RMSNorm;
   /** What attends to pictures besides, if anything does. */
   private ipAdapters?: IPAdapterAttention;
 
   constructor(private readonly dims: AttentionConfig) {
-    const { queryDim, contextDim = queryDim, heads, innerDim = queryDim, bias = false, outBias = true, contextNorm = false } = dims;
+    const { queryDim, contextDim = queryDim, heads, innerDim = queryDim, bias = false, outBias = true } = dims;
+    const { contextNorm = false, qkNorm = false } = dims;
     super(heads);
     if (innerDim % heads !== 0) throw new RangeError(`Attention: ${innerDim} features do not divide into ${heads} heads`);
     if (contextNorm) this.normCross = this.add('norm_cross', new LayerNorm(contextDim));
+    if (qkNorm) {
+      this.normQ = this.add('norm_q', new RMSNorm(innerDim / heads));
+      this.normK = this.add('norm_k', new RMSNorm(innerDim / heads));
+    }
     this.toQ = this.add('to_q', new Linear(queryDim, innerDim, { bias }));
     this.toK = this.add('to_k', new Linear(contextDim, innerDim, { bias }));
     this.toV = this.add('to_v', new Linear(contextDim, innerDim, { bias }));
@@ -80,9 +91,9 @@ export class Attention extends MultiHeadAttention {
 
   compute(x: tf.Tensor, context: tf.Tensor = x, { images, perturbed = 0, addend }: AttentionInputs = {}): tf.Tensor {
     if (perturbed > 0) return this.toOut.forward(this.attendButLast(x, perturbed), addend);
-    const query = this.toQ.forward(x);
+    const query = this.normHeads(this.toQ.forward(x), this.normQ);
     const normed = this.normCross?.forward(context) ?? context;
-    const attended = this.attend(query, this.toK.forward(normed), this.toV.forward(normed));
+    const attended = this.attend(query, this.normHeads(this.toK.forward(normed), this.normK), this.toV.forward(normed));
     const added = images && this.ipAdapters?.forward(query, images);
     return this.toOut.forward(added?.reduce((sum, each) => tf.add(sum, each), attended) ?? attended, addend);
   }
@@ -92,7 +103,8 @@ export class Attention extends MultiHeadAttention {
     const [batch] = x.shape;
     const value = this.toV.forward(x);
     const [attending, values] = [x, value].map(each => tf.slice(each, 0, batch - perturbed));
-    const attended = this.attend(this.toQ.forward(attending), this.toK.forward(attending), values);
+    const [query, key] = [this.normHeads(this.toQ.forward(attending), this.normQ), this.normHeads(this.toK.forward(attending), this.normK)];
+    const attended = this.attend(query, key, values);
     return tf.concat([attended, tf.slice(value, batch - perturbed)]);
   }
 }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { gelu } from './activations.js';
 import { Attention } from './attention.js';
+import { FeedForward } from './feed_forward.js';
 import { LayerNorm } from './layer_norm.js';
 import { Linear } from './linear.js';
 
@@ -57,12 +58,12 @@ export class ImageProjection extends ImageTokens {
 export class IPAdapterFullImageProjection extends ImageTokens {
   static className = 'IPAdapterFullImageProjection';
   readonly readsStates = true;
-  private readonly ff: GeluFeedForward;
+  private readonly ff: FeedForward;
   private readonly norm: LayerNorm;
 
   constructor(readonly inFeatures: number, features: number) {
     super();
-    this.ff = this.add('ff', new GeluFeedForward(inFeatures, inFeatures, features));
+    this.ff = this.add('ff', new FeedForward(inFeatures, { activation: gelu, innerDim: inFeatures, outDim: features }));
     this.norm = this.add('norm', new LayerNorm(features));
   }
 
@@ -110,7 +111,7 @@ class PlusBlock extends Block {
   private readonly normTokens: LayerNorm;
   private readonly attention: Attention;
   private readonly normFeedForward: LayerNorm;
-  private readonly feedForward: GeluFeedForward;
+  private readonly feedForward: FeedForward;
 
   constructor(features: number, heads: number) {
     super();
@@ -118,7 +119,7 @@ class PlusBlock extends Block {
     this.normTokens = this.add('ln1', new LayerNorm(features));
     this.attention = this.add('attn', new Attention({ queryDim: features, heads, innerDim: heads * PLUS_HEAD_SIZE, outBias: false }));
     this.normFeedForward = this.add('ff.0', new LayerNorm(features));
-    this.feedForward = this.add('ff.1', new GeluFeedForward(features, 4 * features, features, { bias: false }));
+    this.feedForward = this.add('ff.1', new FeedForward(features, { activation: gelu, bias: false }));
   }
 
   compute(tokens: tf.Tensor, states: tf.Tensor): tf.Tensor {
@@ -126,23 +127,6 @@ class PlusBlock extends Block {
     const context = tf.concat([this.normStates.forward(states), normalized], 1);
     const attended = tf.add(this.attention.forward(normalized, context), tokens);
     return tf.add(this.feedForward.forward(this.normFeedForward.forward(attended)), attended);
-  }
-}
-
-/** Equals diffusers' FeedForward with GELU, which has no gate. */
-class GeluFeedForward extends Block {
-  static className = 'GeluFeedForward';
-  private readonly projIn: Linear;
-  private readonly projOut: Linear;
-
-  constructor(inFeatures: number, innerFeatures: number, outFeatures: number, { bias = true }: { bias?: boolean } = {}) {
-    super();
-    this.projIn = this.add('net.0.proj', new Linear(inFeatures, innerFeatures, { bias }));
-    this.projOut = this.add('net.2', new Linear(innerFeatures, outFeatures, { bias }));
-  }
-
-  compute(x: tf.Tensor): tf.Tensor {
-    return this.projOut.forward(gelu(this.projIn.forward(x)));
   }
 }
 

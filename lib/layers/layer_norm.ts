@@ -19,16 +19,22 @@ export class LayerNorm extends Block {
   }
 
   compute(x: tf.Tensor): tf.Tensor {
-    const weight = this.parameter('weight');
-    const bias = this.parameter('bias');
-    return kernels().layerNorm?.(x, weight, bias, this) ?? this.compose(x, weight, bias);
+    return layerNorm(x, this.parameter('weight'), this.parameter('bias'), this);
   }
+}
 
-  private compose(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
-    const wide = widen(x);
-    const centered = tf.sub(wide, tf.mean(wide, -1, true));
-    const variance = tf.mean(tf.square(centered), -1, true);
-    const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, this.epsilon)));
-    return narrow(tf.add(tf.mul(normalized, widen(weight)), widen(bias)), x);
-  }
+/**
+ * As the layer LayerNorm, with weight and bias from elsewhere: `[features]` for all rows, or those of each sample of
+ * `[batch, rows, features]`, `[batch, 1, features]`.
+ */
+export function layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, { epsilon }: { epsilon: number }): tf.Tensor {
+  return kernels().layerNorm?.(x, weight, bias, { epsilon }) ?? compose(x, weight, bias, epsilon);
+}
+
+function compose(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, epsilon: number): tf.Tensor {
+  const wide = widen(x);
+  const centered = tf.sub(wide, tf.mean(wide, -1, true));
+  const variance = tf.mean(tf.square(centered), -1, true);
+  const normalized = tf.mul(centered, tf.rsqrt(tf.add(variance, epsilon)));
+  return narrow(tf.add(tf.mul(normalized, widen(weight)), widen(bias)), x);
 }

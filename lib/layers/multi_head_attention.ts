@@ -1,6 +1,7 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
 import { checkInteger } from '../core/checks.js';
+import type { RMSNorm } from './rms_norm.js';
 import { defaultScoreBytes, scaledDotProductAttention } from './scaled_dot_product_attention.js';
 
 /** How many heads are attended to at once: half, one, a number, or (null) as many as is fastest. */
@@ -25,6 +26,11 @@ export abstract class MultiHeadAttention extends Block {
 
   protected attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor): tf.Tensor {
     return scaledDotProductAttention(query, key, value, { heads: this.heads, ...this.limits() });
+  }
+
+  /** Queries or keys, each head's normalized, if they are. */
+  protected normHeads(x: tf.Tensor, norm?: RMSNorm): tf.Tensor {
+    return norm ? tf.reshape(norm.forward(tf.reshape(x, [...x.shape.slice(0, -1), this.heads, norm.features])), x.shape) : x;
   }
 
   private limits(): { maxHeads?: number; maxScoreBytes?: number } {

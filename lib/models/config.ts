@@ -2,7 +2,7 @@ import { checkOneOf, show } from '../core/checks.js';
 
 /** The highest number that any key of a config can mean; a config comes from strangers, and sizes beyond would only exhaust memory. */
 const MAX_NUMBER = 1e6;
-const MAX_LIST = 16;
+const LIST = { least: 1, most: 16 };
 
 /** How many layers a network can have, and each of its blocks: their product with the blocks is what counts. */
 export const LAYERS = { most: 256 };
@@ -17,6 +17,8 @@ interface KeyOptions {
   readonly listable?: boolean;
   /** Whether it takes lists of that: a list for each block, one value for each of its layers. */
   readonly nestable?: boolean;
+  /** How many values its list has: 1 to 16 where it says nothing. */
+  readonly lengths?: { readonly least: number; readonly most: number };
 }
 
 /** What a key of a config may be. */
@@ -42,6 +44,11 @@ export function whole<T extends number | number[]>(value: T, options: KeyOptions
 /** Any number from 0 on, or a list of them. */
 export function real<T extends number | number[]>(value: T, options: { signed?: boolean } = {}): ConfigKey<T> {
   return { value, like: value, ...options };
+}
+
+/** A list of whole numbers up to `most`, each of which it has once or not: none by default. */
+export function wholes(most: number): ConfigKey<number[]> {
+  return { value: [], like: [0], most, lengths: { least: 0, most: most + 1 } };
 }
 
 /** A text, or a list of them. */
@@ -90,9 +97,9 @@ function check(name: string, value: unknown, key: ConfigKey<unknown>): void {
 }
 
 /** Whether a value has the type that a key takes, or is a list of such where the key takes lists. */
-function fits(value: unknown, { like, signed, listable, nestable }: ConfigKey<unknown>): boolean {
+function fits(value: unknown, { like, signed, listable, nestable, lengths = LIST }: ConfigKey<unknown>): boolean {
   const isList = (of: (item: unknown) => boolean) => (list: unknown) =>
-    Array.isArray(list) && list.length > 0 && list.length <= MAX_LIST && list.every(of);
+    Array.isArray(list) && list.length >= lengths.least && list.length <= lengths.most && list.every(of);
   const isOne = (item: unknown): boolean => {
     if (Array.isArray(like)) return isList(each => alike(each, like[0], signed))(item);
     return alike(item, like, signed);

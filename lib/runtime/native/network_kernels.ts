@@ -48,8 +48,10 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
     },
 
     layerNorm: (x, weight, bias, { epsilon }) => backend.compute(scope => {
-      const given = backend.lend(x, [x.size / weight.size, weight.size]);
-      const { centered, scale } = standardize(scope, given, epsilon, of => scope.mean(of, [1]));
+      const features = weight.shape.at(-1)!;
+      const rows = [x.size / features, features];
+      const given = backend.lend(x, weight.rank === 1 ? rows : x.shape);
+      const { centered, scale } = standardize(scope, given, epsilon, of => scope.mean(of, [given.shape.length - 1]));
       const normalized = scope.op('Mul', centered, scale);
       scope.free(centered);
       const scaled = scope.op('Mul', normalized, backend.lend(weight, weight.shape, TF.FLOAT));

@@ -63,11 +63,11 @@ export function withParts<T>(backend: WebGPUBackend, rowsOf: (x: TensorInfo) => 
 /**
  * Runs a kernel of rows that know nothing of each other, in bands.
  * @param tensors of as many rows as the result.
- * @param run the kernel, on so many rows of each: into `result`, if there is one.
+ * @param run the kernel, on so many rows of each, from the row `first` on: into `result`, if there is one.
  */
 export function inBands<Names extends string>(
   backend: WebGPUBackend, { shape, rows, tensors }: { shape: readonly number[]; rows: number; tensors: Record<Names, TensorInfo> },
-  run: (tensors: Record<Names, TensorInfo>, shape: readonly number[], result?: TensorInfo) => TensorInfo,
+  run: (tensors: Record<Names, TensorInfo>, shape: readonly number[], result?: TensorInfo, first?: number) => TensorInfo,
 ): TensorInfo {
   const all = Object.entries<TensorInfo>(tensors);
   const bands = bandsOf(backend.device, rows, [{ shape: [...shape] }, ...all.map(([, x]) => x)].map(x => bytesOfRow(x, rows)));
@@ -78,7 +78,7 @@ export function inBands<Names extends string>(
       const part = (x: TensorInfo) => partOf(x, first, [count, bytesOfRow(x, rows) / 4]);
       const parts = Object.fromEntries(all.map(([name, x]) => [name, part(x)])) as Record<Names, TensorInfo>;
       const own = part(result);
-      run(parts, own.shape, own);
+      run(parts, own.shape, own, first);
     }
   });
   return result;

@@ -61,11 +61,12 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
   },
 
   NetworkLayerNorm({ x, weight, bias }, { epsilon }, backend) {
-    const [features] = weight.shape;
-    const rows = tf.util.sizeFromShape(x.shape) / features;
-    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) => {
+    const features = weight.shape.at(-1)!;
+    const all = tf.util.sizeFromShape(x.shape) / features;
+    const rowsOfWeight = all * features / tf.util.sizeFromShape(weight.shape);
+    return inBands(backend, { shape: x.shape, rows: all, tensors: { x } }, ({ x }, shape, result, first = 0) => {
       const rows = tf.util.sizeFromShape(x.shape) / features;
-      const run = { workgroups: rows, numbers: [rows, features], fractions: [epsilon as number], result };
+      const run = { workgroups: rows, numbers: [rows, features, first, rowsOfWeight], fractions: [epsilon as number], result };
       return runKernel(backend, layerNorm(hasSubgroups(backend)), { ...run, shape, inputs: [x, weight, bias] });
     });
   },

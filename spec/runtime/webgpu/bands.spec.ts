@@ -73,7 +73,9 @@ describeOnDevices('Bands', () => {
     await same(() => kernels().silu!(x), 5000, 3);
     const [scale, shift] = [random([24], 5), random([24], 6)];
     await same(() => kernels().layerNorm!(x, scale, shift, { epsilon: 1e-5 }), 5000, 3);
-    return [x, weight, bias, residual, scale, shift];
+    const [scales, shifts] = [random([2, 1, 24], 7), random([2, 1, 24], 8)]; // of each sample
+    await same(() => kernels().layerNorm!(x, scales, shifts, { epsilon: 1e-5 }), 5000, 3);
+    return [x, weight, bias, residual, scale, shift, scales, shifts];
   }));
 
   it('normalizes groups', () => expectNoLeak(async () => {

@@ -34,7 +34,7 @@ describeOnDevices('features of GPUs', () => {
           const values = randomValues(rows * features, features).map(value => value + 100); // nothing cancels
           const [x, weight, bias] = [tf.tensor2d(values, [rows, features]), tf.ones([features]), tf.zeros([features])];
           const normalized = asTensor(runKernel(backend(), layerNorm(subgroups), {
-            shape: x.shape, workgroups: rows, inputs: [x, weight, bias], numbers: [rows, features], fractions: [1e-5],
+            shape: x.shape, workgroups: rows, inputs: [x, weight, bias], numbers: [rows, features, 0, rows], fractions: [1e-5],
           }));
           const moments = asTensor(runKernel(backend(), groupMoments({ shifted: false, subgroups }), {
             shape: [rows, 1, 2], workgroups: rows, inputs: [x],
@@ -106,7 +106,7 @@ describeOnDevices('features of GPUs', () => {
       }
     }
     const norm = runKernel(nowhere, layerNorm(true), {
-      shape: [4, 8], workgroups: 4, inputs: [tensor([4, 8]), tensor([8]), tensor([8])], numbers: [4, 8], fractions: [1],
+      shape: [4, 8], workgroups: 4, inputs: [tensor([4, 8]), tensor([8]), tensor([8])], numbers: [4, 8, 0, 4], fractions: [1],
     });
     const moments = runKernel(nowhere, groupMoments({ shifted: false, subgroups: true }), {
       shape: [4, 1, 2], workgroups: 4, inputs: [tensor([4, 8])],

@@ -1,0 +1,76 @@
+import { checkInteger, show } from '../core/checks.js';
+import { LAYERS, mergeConfig, optional, text, whole, wholes, type ConfigKey, type ConfigKeys } from './config.js';
+
+/** What the networks of Stable Diffusion 3 are made by. The defaults are diffusers'. */
+export interface SD3PathConfig {
+  /** Height and width of the latents that the model was trained on. */
+  sample_size: number;
+  /** Height and width of the patches that it makes of latents. */
+  patch_size: number;
+  in_channels: number;
+  num_layers: number;
+  attention_head_dim: number;
+  num_attention_heads: number;
+  /** Features of the text that is attended to. */
+  joint_attention_dim: number | null;
+  /** Features of the text within: those of the image, heads times their size. */
+  caption_projection_dim: number;
+  /** Features of the text as a whole. */
+  pooled_projection_dim: number;
+  /** As many as in_channels if null. */
+  out_channels: number | null;
+  /** How many patches there are embeddings for in height and in width. */
+  pos_embed_max_size: number;
+  /** The numbers of the layers in which the image attends to itself besides. */
+  dual_attention_layers: number[];
+  /** How queries and keys are normalized, if they are. */
+  qk_norm: string | null;
+  /** Which diffusers wrote the config. */
+  _diffusers_version: string | null;
+}
+
+/** What an SD3 `transformer/config.json` says. The defaults are diffusers'. */
+export interface SD3Transformer2DConfig extends SD3PathConfig {
+  joint_attention_dim: number;
+}
+
+const PATH_KEYS: ConfigKeys<Omit<SD3PathConfig, 'joint_attention_dim'>> = {
+  sample_size: whole(128),
+  patch_size: whole(2, { most: 64 }),
+  in_channels: whole(16),
+  num_layers: whole(18, LAYERS),
+  attention_head_dim: whole(64, { most: 4096 }),
+  num_attention_heads: whole(18, { most: 4096 }),
+  caption_projection_dim: whole(1152),
+  pooled_projection_dim: whole(2048),
+  out_channels: whole(16, { nullable: true }) as ConfigKey<number | null>,
+  pos_embed_max_size: whole(96, { most: 4096 }),
+  dual_attention_layers: wholes(LAYERS.most - 1),
+  qk_norm: optional(text('rms_norm', { accepts: [null, 'rms_norm'] })),
+  _diffusers_version: optional(text('0.42.1')),
+};
+
+const KEYS: ConfigKeys<SD3Transformer2DConfig> = { ...PATH_KEYS, joint_attention_dim: whole(4096) };
+
+/**
+ * The whole config, checked.
+ * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
+ */
+export function completeSD3Config(given: Partial<SD3Transformer2DConfig>): SD3Transformer2DConfig {
+  return checkPathConfig('transformer config', mergeConfig('transformer config', KEYS, given));
+}
+
+/** @throws RangeError for a config that contradicts itself. */
+function checkPathConfig<C extends SD3PathConfig>(name: string, config: C): C {
+  const sizes = [
+    'patch_size', 'in_channels', 'num_layers', 'attention_head_dim', 'num_attention_heads', 'joint_attention_dim', 'pooled_projection_dim',
+    'out_channels', 'pos_embed_max_size',
+  ] as const;
+  for (const key of sizes) if (config[key] !== null) checkInteger(`${name}: ${key}`, config[key], 1);
+  const dim = config.num_attention_heads * config.attention_head_dim;
+  if (config.joint_attention_dim !== null && config.caption_projection_dim !== dim) {
+    throw new RangeError(`${name}: caption_projection_dim: got ${show(config.caption_projection_dim)}, takes ${dim}, ` +
+      'num_attention_heads times attention_head_dim');
+  }
+  return config;
+}
