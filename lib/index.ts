@@ -78,6 +78,8 @@ export type { Autoencoder } from './models/autoencoder.js';
 export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
+export { T5EncoderModel } from './models/t5_encoder_model.js';
+export type { T5Config } from './models/t5_config.js';
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './models/clip_image_processor.js';
 export type { CLIPVisionConfig } from './models/clip_vision_config.js';
 export { CLIPVisionModelWithProjection, type CLIPVisionModelOutput } from './models/clip_vision_model.js';
@@ -155,6 +157,7 @@ export {
 export { IPAdapterAttention, type ImagePrompts, type ScaledImagePrompts } from './layers/ip_adapter_attention.js';
 export { Linear } from './layers/linear.js';
 export { MultiHeadAttention, type AttentionSlice } from './layers/multi_head_attention.js';
+export { RMSNorm } from './layers/rms_norm.js';
 export { ResnetBlock2D, type ResnetBlock2DConfig } from './layers/resnet_block_2d.js';
 export type { FreeUOptions } from './layers/free_u.js';
 export type { TokenMergingOptions } from './layers/token_merging.js';

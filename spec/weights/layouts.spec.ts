@@ -10,6 +10,7 @@ import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
+import { T5EncoderModel } from '../../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { readSafetensors } from '../../lib/weights/safetensors.js';
 import { loadGolden } from '../support/golden.js';
@@ -52,7 +53,7 @@ describe('layouts', () => {
   it("knows torch's shape of every parameter of every network that there is a reference of", () => {
     const classes = {
       unet: UNet2DConditionModel, controlnet_union: ControlNetUnionModel, controlnet: ControlNetModel, vae_tiny: AutoencoderTiny, vae: AutoencoderKL, t2i_adapter: T2IAdapter,
-      text_projection: CLIPTextModelWithProjection, text: CLIPTextModel, clip_vision: CLIPVisionModelWithProjection, safety_checker: StableDiffusionSafetyChecker,
+      text_projection: CLIPTextModelWithProjection, text: CLIPTextModel, clip_vision: CLIPVisionModelWithProjection, safety_checker: StableDiffusionSafetyChecker, t5: T5EncoderModel,
     };
     const without = ['unet_k', 'vae_tiling']; // their weights are other files', or drawn anew
     let networks = 0;
