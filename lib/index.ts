@@ -79,6 +79,8 @@ export type { Autoencoder } from './models/autoencoder.js';
 export { DeepCache, type DeepCacheOptions } from './models/deep_cache.js';
 export { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './models/clip_text_model.js';
 export { CLIPTextModelWithProjection, type CLIPTextModelWithProjectionOutput } from './models/clip_text_model_with_projection.js';
+export { T5EncoderModel } from './models/t5_encoder_model.js';
+export type { T5Config } from './models/t5_config.js';
 export { CLIPImageProcessor, type CLIPImageProcessorConfig } from './models/clip_image_processor.js';
 export type { CLIPVisionConfig } from './models/clip_vision_config.js';
 export { CLIPVisionModelWithProjection, type CLIPVisionModelOutput } from './models/clip_vision_model.js';

@@ -20,6 +20,7 @@ import { ControlNetModel } from '../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../lib/models/safety_checker.js';
 import { T2IAdapter } from '../lib/models/t2i_adapter.js';
+import { T5EncoderModel } from '../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
@@ -46,7 +47,7 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
 
 const networks = {
   CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel, ControlNetUnionModel,
-  AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker,
+  AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker, T5EncoderModel,
 };
 type NetworkName = keyof typeof networks;
 

@@ -13,8 +13,10 @@ export function defaultScoreBytes(): number {
 
 export interface AttentionOptions {
   heads: number;
-  /** Added to the scores: `[queries, keys]`, e.g. a causal mask. */
+  /** Added to the scores: `[queries, keys]`, e.g. a causal mask, or for each head, `[heads, queries, keys]`. */
   mask?: tf.Tensor;
+  /** What scores are multiplied by; 1 / sqrt(headSize) by default. */
+  scale?: number;
   /** At most so many heads at once. */
   maxHeads?: number;
   /** The scores of one chunk never exceed this, unless one query's alone do. */
@@ -22,39 +24,48 @@ export interface AttentionOptions {
 }
 
 /**
- * softmax(q k^T / sqrt(headSize) + mask) v for each head, in chunks over heads and queries.
+ * softmax(q k^T * scale + mask) v for each head, in chunks over heads and queries.
  * - query `[batch, queries, heads * headSize]`, key and value `[batch, keys, heads * headSize]`; out like the query.
  * Equals torch.nn.functional.scaled_dot_product_attention (arXiv:1706.03762).
  */
 export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: AttentionOptions): tf.Tensor {
-  const { heads, mask, maxHeads = Infinity, maxScoreBytes = defaultScoreBytes() } = options;
-  const fused = kernels().attention?.(query, key, value, { heads, mask });
+  const { heads, mask, scale, maxHeads = Infinity, maxScoreBytes = defaultScoreBytes() } = options;
+  const maskOfHeads = mask?.rank === 3;
+  const fused = maskOfHeads || scale !== undefined ? undefined : kernels().attention?.(query, key, value, { heads, mask });
   if (fused) return fused;
   const [batch, queries, features] = query.shape;
   const keys = key.shape[1]!;
   const headSize = features / heads;
   const bytesPerQuery = 4 * keys;
-  const headsAtOnce = Math.max(1, Math.min(batch * heads, maxHeads, Math.floor(maxScoreBytes / (bytesPerQuery * queries))));
+  const together = maskOfHeads ? heads : batch * heads; // the mask of a head is that of each sample
+  const headsAtOnce = Math.max(1, Math.min(together, maxHeads, Math.floor(maxScoreBytes / (bytesPerQuery * queries))));
   const queriesAtOnce = Math.min(queries, Math.max(1, Math.floor(maxScoreBytes / (bytesPerQuery * headsAtOnce))));
 
   const result = tf.tidy(() => {
-    const q = splitHeads(tf.mul(query, 1 / Math.sqrt(headSize)), heads); // [batch * heads, queries, headSize]
+    const q = splitHeads(scale === 1 ? query : tf.mul(query, scale ?? 1 / Math.sqrt(headSize)), heads); // [batch * heads, queries, headSize]
     const k = splitHeads(key, heads);
     const v = splitHeads(value, heads);
-    const groups = range(batch * heads, headsAtOnce).map(([head, count]) => tf.tidy(() => {
+    const groups = range(batch * heads, together).flatMap(([first]) => range(together, headsAtOnce).map(([place, count]) => tf.tidy(() => {
+      const head = first + place;
       const ks = slice(k, [head, 0, 0], [count, keys, headSize]);
       const vs = slice(v, [head, 0, 0], [count, keys, headSize]);
       const chunks = range(queries, queriesAtOnce).map(([start, length]) => tf.tidy(() => {
         const scores = tf.matMul(slice(q, [head, start, 0], [count, length, headSize]), ks, false, true);
-        const masked = mask ? tf.add(scores, slice(mask, [start, 0], [length, keys])) : scores;
+        const masked = mask ? tf.add(scores, maskOf(mask, [place, count], [start, length])) : scores;
         return tf.matMul(tf.softmax(masked), vs); // [count, length, headSize]
       }));
       return concat(chunks, 1);
-    }));
+    })));
     return joinHeads(concat(groups, 0), batch);
   });
-  if (!mask) noteAttention({ query, key, value, heads }, result);
+  if (!mask && scale === undefined) noteAttention({ query, key, value, heads }, result);
   return result;
+}
+
+/** The part of a mask that is of some heads and queries. */
+function maskOf(mask: tf.Tensor, [head, heads]: [number, number], [query, queries]: [number, number]): tf.Tensor {
+  const keys = mask.shape.at(-1)!;
+  return mask.rank === 3 ? slice(mask, [head, query, 0], [heads, queries, keys]) : slice(mask, [query, 0], [queries, keys]);
 }
 
 /** `[tokens, tokens]`: 0 where a token may attend, the lowest float32 at tokens after it. */

@@ -17,8 +17,16 @@ export interface LoadWeightsOptions {
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
 
-/** What files hold and no network here has: a constant of older ones, and what a whole CLIP has besides its text encoder. */
-const UNUSED = /(^|\.)position_ids$|^(vision_model|visual_projection)\.|^(text_projection\.weight|logit_scale)$/;
+/**
+ * What files hold and no network here has: a constant of older ones, and what a whole CLIP, or a whole T5, has besides its text encoder.
+ */
+const UNUSED = new RegExp([
+  /(^|\.)position_ids$/, /^(vision_model|visual_projection)\./, /^(text_projection\.weight|logit_scale)$/,
+  /^decoder\.(block\.\d+\.layer|final_layer_norm|embed_tokens)\.|^lm_head\.weight$/,
+].map(({ source }) => source).join('|'));
+
+/** What is the same as another parameter, of which files hold both or either. */
+const TIED: Readonly<Record<string, string>> = { 'encoder.embed_tokens.weight': 'shared.weight' };
 
 /** Weights that are not the model's. */
 export class WeightsError extends Error {
@@ -54,13 +62,15 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], op
 
 /**
  * Finds the tensor of every parameter by the files' headers, in the order in which they lie there.
- * Takes the names that diffusers and transformers take: with or without `text_model.`, and those of the VAE's attention before 0.18.
+ * Takes the names that diffusers and transformers take: with or without `text_model.`, those of the VAE's attention before 0.18, and that
+ * of T5's embeddings in its encoder.
  * @param name what errors call the model.
  */
 export async function matchWeights(name: string, specs: Map<string, ParameterSpec>, files: readonly WeightFile[]): Promise<FoundWeight[]> {
   const found = new Map<string, FoundWeight>();
   const unexpected: string[] = [];
   const problems: string[] = [];
+  const tied = new Set<string>(); // found under the other name
   for (const file of files) {
     const { header, quantized, parts } = await readHeader(file);
     const layout = fileLayout(header.metadata);
@@ -72,7 +82,10 @@ export async function matchWeights(name: string, specs: Map<string, ParameterSpe
         continue;
       }
       const spec = specs.get(path)!;
-      if (found.has(path)) problems.push(`${brief(key)} comes twice`);
+      const isTied = TIED[key] === path;
+      if (isTied && found.has(path) && !tied.has(path)) continue;
+      if (found.has(path) && (isTied || !tied.delete(path))) problems.push(`${brief(key)} comes twice`);
+      if (isTied) tied.add(path);
       const how = quantized.get(key);
       const shape = how ? numbersShape(info, layout) : info.shape;
       if (!how && !floatDtypes.includes(info.dtype)) {
@@ -110,7 +123,7 @@ async function readHeader({ name, source }: WeightFile): Promise<{ header: Safet
 function parameterPath(key: string, specs: Map<string, ParameterSpec>): string | undefined {
   const attention = key.replace(/\.(query|key|value|proj_attn)\.(?=weight$|bias$)/, (_, name: string) => `.${oldAttentionNames[name]}.`);
   const inner = key.replace(/^(text_model\.|vision_model\.(?=vision_model\.))/, '');
-  return [key, inner, `text_model.${key}`, attention].find(path => specs.has(path));
+  return [key, inner, `text_model.${key}`, attention, TIED[key]].find(path => specs.has(path));
 }
 
 const oldAttentionNames: Record<string, string> = { query: 'to_q', key: 'to_k', value: 'to_v', proj_attn: 'to_out.0' };
