@@ -33,7 +33,7 @@ export interface LoadTextualInversionOptions extends HubOptions {
 
 /** The networks that LoRAs change: what files call them, and what pipelines do. */
 const ADAPTED: ReadonlyArray<[LoraNetwork, string]> = [
-  ['unet', 'unet'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2'],
+  ['unet', 'unet'], ['transformer', 'transformer'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2'],
 ];
 
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
@@ -45,8 +45,8 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   abstract get promptEncoders(): readonly PromptEncoder[];
 
   /**
-   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet and the text encoders, besides those that
-   * are loaded: all of them act.
+   * Adds a LoRA (arXiv:2106.09685) or one of its relatives (DoRA, LoHa, LoKr, ...) to the UNet or transformer and the text encoders,
+   * besides those that are loaded: all of them act.
    * @param source the file, its folder or a model on the hub, in diffusers', peft's, kohya's or LyCORIS' keys. peft's `adapter_config.json`
    *   beside its `adapter_model.safetensors` is heeded.
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
@@ -124,7 +124,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** The LoRAs that are active, whether they are enabled or not. */
   getActiveAdapters(): string[] {
-    return [...networkAdapters(this.unet).active];
+    return [...this.adapted[0].adapters.active];
   }
 
   /** The LoRAs that are loaded, by the networks that they change: `{ unet: ['style', 'subject'], textEncoder: ['style'] }`. */
@@ -179,7 +179,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     }, waiting);
   }
 
-  /** The networks that there are of those that LoRAs change. */
+  /** The networks that there are of those that LoRAs change, first the one that denoises. */
   private get adapted(): Array<{ key: LoraNetwork; name: string; network: Model<unknown>; adapters: NetworkAdapters }> {
     const components = new Map<string, unknown>(Object.entries(this.components));
     return ADAPTED.flatMap(([key, name]) => {
@@ -193,19 +193,21 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {
-    const names = new Set([...this.adapted.map(({ name }) => name), ...this.adapted.map(({ key }) => key)]);
-    return scalesOfNetworks(option, scale, this.unet.parameterSpecs().keys(), [...names]);
+    const { adapted } = this;
+    const names = new Set([...adapted.map(({ name }) => name), ...adapted.map(({ key }) => key)]);
+    const unet = adapted.find(({ key }) => key === 'unet')?.network;
+    return scalesOfNetworks(option, scale, unet?.parameterSpecs().keys() ?? [], [...names]);
   }
 
   private checkAdapters(option: string, names: readonly string[]): void {
-    const known = networkAdapters(this.unet).names;
+    const known = this.adapted[0].adapters.names;
     const stranger = names.find(name => !known.includes(name));
     if (stranger === undefined) return;
     throw new RangeError(`${option}: got ${show(stranger)}, takes one that is loaded: ${known.map(show).join(', ') || 'there is none'}`);
   }
 
   private newAdapterName(): string {
-    const { names } = networkAdapters(this.unet);
+    const { names } = this.adapted[0].adapters;
     let count = names.length;
     while (names.includes(`default_${count}`)) count++; // of what was deleted meanwhile
     return `default_${count}`;
