@@ -1,5 +1,5 @@
 import { safetensorsView, type Checkpoint, type CheckpointTensor } from '../checkpoints/checkpoint.js';
-import { slice } from '../checkpoints/tensors.js';
+import { rowsOf } from '../checkpoints/tensors.js';
 import { brief, printable } from '../core/checks.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { PLUS_HEAD_SIZE, type ImageProjectionConfig } from '../layers/image_projection.js';
@@ -90,7 +90,7 @@ function projectionTensors({ tensors }: Checkpoint, { kind }: ImageProjectionCon
     if (!key.startsWith('image_proj.')) return [];
     const name = RENAMES[kind].reduce((name, [from, to]) => name.replace(from, to), key.slice('image_proj.'.length));
     if (!name.endsWith('.to_kv.weight')) return [[prefix + name, tensor] as const];
-    return ['to_k', 'to_v'].map((part, i) => [prefix + name.replace('to_kv', part), slice(tensor, i, 2)] as const);
+    return ['to_k', 'to_v'].map((part, i) => [prefix + name.replace('to_kv', part), rowsOf(tensor, { of: 2, take: [i] })] as const);
   }));
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import type { RowParts } from '../checkpoints/tensors.js';
 import { bytesOf } from '../core/bytes_of.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StoredTensor } from '../loading/state_dict.js';
@@ -14,6 +15,29 @@ const factorParts = [
   'lokr_w1', 'lokr_w1_a', 'lokr_w1_b', 'lokr_w2', 'lokr_w2_a', 'lokr_w2_b', 'lokr_t2',
   'diff',
 ] as const;
+
+/** The parts whose rows are a module's outputs, and those that all outputs share; the others are neither. */
+const BY_OUTPUTS: readonly Part[] = ['up', 'hada_w1_a', 'hada_w2_a', 'diff', 'magnitude', 'dora_scale', 'up_bias', 'diff_b'];
+const SHARED: readonly Part[] = ['down', 'hada_w1_b', 'hada_w2_b', 'alpha'];
+
+/**
+ * What a part of a file's module is for one of ours that is some of its rows, as of queries, keys and values in one.
+ * @throws RangeError for what cannot be had by rows.
+ */
+export function rowsOfPart(part: Part, tensor: StoredTensor, { of, take }: RowParts): StoredTensor {
+  const { shape: [rows, ...rest], data } = tensor;
+  const ofInputs = part === 'dora_scale' && rows === 1;
+  if (of === 1 || ofInputs || SHARED.includes(part)) return tensor;
+  if (!BY_OUTPUTS.includes(part)) throw new RangeError('is of several modules in one, takes a LoRA or LoHa of those');
+  if (rows === undefined || rows % of !== 0) {
+    throw new RangeError(`has the shape [${tensor.shape.join(', ')}], takes rows in ${of} equal parts`);
+  }
+  const size = data.length / of;
+  const parts = take.map(each => data.subarray(each * size, (each + 1) * size));
+  const joined = parts.length === 1 ? parts[0] : new Float32Array(size * parts.length);
+  if (parts.length > 1) parts.forEach((each, i) => joined.set(each, i * size));
+  return { shape: [rows / of * take.length, ...rest], data: joined };
+}
 
 /** What a module's parts make of its weight. */
 export interface WeightChange {

@@ -21,7 +21,8 @@ export interface BlockScales {
  * said.
  */
 export type LoraScale = number | {
-  unet?: number | BlockScales; textEncoder?: number; textEncoder2?: number; text_encoder?: number; text_encoder_2?: number;
+  unet?: number | BlockScales; transformer?: number;
+  textEncoder?: number; textEncoder2?: number; text_encoder?: number; text_encoder_2?: number;
 };
 
 /**
@@ -34,11 +35,16 @@ export type LoraScale = number | {
 export function scalesOfNetworks(
   name: string, scale: LoraScale, paths: Iterable<string>, networks: readonly string[],
 ): Record<LoraNetwork, ScaleOfPath> {
-  if (!isObject(scale)) return { unet: always(name, scale), text_encoder: always(name, scale), text_encoder_2: always(name, scale) };
+  if (!isObject(scale)) {
+    const all = always(name, scale);
+    return { unet: all, transformer: all, text_encoder: all, text_encoder_2: all };
+  }
   checkKeys(name, scale, networks);
-  const { unet = 1, text_encoder: first = 1, textEncoder = first, text_encoder_2: second = 1, textEncoder2 = second } = scale;
+  const { unet = 1, transformer = 1, text_encoder: first = 1, text_encoder_2: second = 1 } = scale;
+  const { textEncoder = first, textEncoder2 = second } = scale;
   return {
     unet: isObject(unet) ? scaleByBlock(`${name}.unet`, unet, paths) : always(`${name}.unet`, unet),
+    transformer: always(`${name}.transformer`, transformer),
     text_encoder: always(`${name}.textEncoder`, textEncoder),
     text_encoder_2: always(`${name}.textEncoder2`, textEncoder2),
   };

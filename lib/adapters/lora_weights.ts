@@ -1,15 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
-import { ldmModules } from '../checkpoints/ldm_modules.js';
 import { brief, printable } from '../core/checks.js';
 import { parseJson } from '../core/json.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import { WeightsError } from '../weights/load_weights.js';
-import { weightChange, type Part, type Parts } from './lora_kinds.js';
+import { absentNetwork, keyReader, otherFamily, TEXT_ENCODERS, type LoraNetwork, type LoraSpecs } from './lora_keys.js';
+import { rowsOfPart, weightChange, type Parts } from './lora_kinds.js';
 import { readPeftSettings, type ModuleSettings } from './peft_settings.js';
 
-/** The networks that a LoRA file can change, as its keys call them. */
-export type LoraNetwork = 'unet' | 'text_encoder' | 'text_encoder_2';
+export type { LoraNetwork } from './lora_keys.js';
 
 /** What is added to one parameter. */
 export interface LoraChange {
@@ -33,16 +32,12 @@ interface Module {
   readonly parts: Parts;
 }
 
-/** The parameters of the networks that a model has. */
-export type LoraSpecs = Partial<Record<LoraNetwork, Map<string, ParameterSpec>>>;
-type FlatNames = Partial<Record<LoraNetwork, Map<string, string>>>;
-
 /**
  * What a LoRA file changes, by network and parameter. Takes the keys of peft and of diffusers, today's and those of its attention
  * processors (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
- * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores, also of SGM's modules, as those for SDXL are), for
- * linear layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is for a text encoder that the
- * model does not have is left out, with a warning.
+ * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores), also of the modules of SGM and of Stability's SD3, as
+ * those for SDXL and SD3 are, for linear layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is
+ * for T5, or for a text encoder that the model does not have, is left out, with a warning.
  * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
  * @throws WeightsError naming what does not fit.
@@ -52,10 +47,12 @@ export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): 
   const problems: string[] = [];
   const modules = collectModules(tensors, specs, problems);
   const settings = adapterSettings(file, config);
-  const weights: Record<LoraNetwork, LoraWeights> = { unet: new Map(), text_encoder: new Map(), text_encoder_2: new Map() };
+  const weights: Record<LoraNetwork, LoraWeights> = {
+    unet: new Map(), transformer: new Map(), text_encoder: new Map(), text_encoder_2: new Map(),
+  };
   for (const { network, path, parts } of modules.values()) {
     try {
-      const names = network === 'unet' ? [path] : [path, `text_model.${path}`];
+      const names = network.startsWith('text_encoder') ? [path, `text_model.${path}`] : [path];
       for (const [parameter, change] of moduleChanges(parts, specs[network]!.get(`${path}.weight`)!, settings?.(network, names))) {
         weights[network].set(`${path}.${parameter}`, change);
       }
@@ -75,28 +72,32 @@ export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): 
   }
   for (const network of new Set(absent)) {
     const count = absent.filter(each => each === network).length;
-    console.warn(printable(`${name}: leaves out ${count} tensors for ${TEXT_ENCODERS[network]}, which this model does not have`));
+    const why = network === 'text_encoder_3' ? 'which stays as it is' : 'which this model does not have';
+    console.warn(printable(`${name}: leaves out ${count} tensors for ${TEXT_ENCODERS[network]}, ${why}`));
   }
   return weights;
 }
 
 function collectModules(tensors: ReadonlyMap<string, StoredTensor>, specs: LoraSpecs, problems: string[]): Map<string, Module> {
-  const flat: FlatNames = Object.fromEntries(Object.entries(specs).map(([network, each]) => [network, flatNames(each)]));
+  const read = keyReader(specs);
   const modules = new Map<string, Module>();
   for (const [key, tensor] of tensors) {
     if (absentNetwork(key, specs)) continue;
-    const found = parseKey(key, flat);
-    const networks = found?.networks.filter(network => specs[network]?.has(`${found.path}.weight`));
-    if (!found || !networks?.length) {
-      problems.push(`unexpected ${brief(key)}`);
-      continue;
+    const found = read(key);
+    if (!found) problems.push(`unexpected ${brief(key)}`);
+    for (const { network, path, rows } of found?.places ?? []) {
+      const { part } = found!;
+      const id = `${network}.${path}`;
+      const module = modules.get(id) ?? { network, path, parts: {} };
+      modules.set(id, module);
+      if (module.parts[part]) problems.push(`${path} has two of ${part}`);
+      try {
+        module.parts[part] = rowsOfPart(part, tensor, rows);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        problems.push(`${brief(key)} ${error.message}`);
+      }
     }
-    const [network] = networks;
-    const id = `${network}.${found.path}`;
-    const module = modules.get(id) ?? { network, path: found.path, parts: {} };
-    modules.set(id, module);
-    if (module.parts[found.part]) problems.push(`${found.path} has two of ${found.part}`);
-    module.parts[found.part] = tensor;
   }
   return modules;
 }
@@ -141,70 +142,6 @@ function readMagnitude({ magnitude, dora_scale: lycoris }: Parts, { shape, layou
     throw new RangeError(`has magnitudes [${stored.shape.join(', ')}], takes ${outputs}, one for each output`);
   }
   return () => tf.tensor(stored.data, ofInputs ? [inputs, 1] : [1, outputs]);
-}
-
-/**
- * `down_blocks_0_resnets_0_conv1` -> `down_blocks.0.resnets.0.conv1`, for each weight; and `input_blocks_1_0_in_layers_2`, as SGM names it.
- */
-function flatNames(specs: Map<string, ParameterSpec>): Map<string, string> {
-  const modules = [...specs.keys()].filter(path => path.endsWith('.weight')).map(path => path.slice(0, -'.weight'.length));
-  const names = [...modules.map(module => [module, module] as const), ...ldmModules(modules)];
-  return new Map(names.map(([module, name]) => [name.replaceAll('.', '_'), module]));
-}
-
-/** What messages call the text encoders that a model may not have. */
-const TEXT_ENCODERS: Record<string, string> = { text_encoder: 'a first text encoder', text_encoder_2: 'a second text encoder' };
-
-/** The text encoder that a key is for, if the model does not have it. */
-function absentNetwork(key: string, specs: LoraSpecs): LoraNetwork | undefined {
-  const network = /^(lora_te2_|text_encoder_2\.)/.test(key) ? 'text_encoder_2'
-    : /^(lora_te1?_|text_encoder\.)/.test(key) ? 'text_encoder'
-    : undefined;
-  return network && !specs[network] ? network : undefined;
-}
-
-/** Models whose text has so many features. */
-const FAMILIES: Record<number, string> = {
-  768: 'Stable Diffusion 1.x', 1024: 'Stable Diffusion 2.x', 1280: "SDXL's refiner", 2048: 'SDXL',
-};
-
-/** A line if what it has for the attention to the text is of another size than the model's: it is for another family. */
-function otherFamily(tensors: ReadonlyMap<string, StoredTensor>, { unet }: LoraSpecs): string[] {
-  const [, own] = [...unet ?? []].find(([path]) => path.endsWith('attn2.to_k.weight')) ?? [];
-  const [, down] = [...tensors].find(([key]) => /attn2[._](?:processor\.)?to_k[._](?:lora[._])?(?:lora_)?(?:down|A)\b/.test(key)) ?? [];
-  const [features, other] = [own?.shape[0], down?.shape[1]];
-  const name = (count: number) => FAMILIES[count] ? `, as ${FAMILIES[count]} has` : '';
-  return features === undefined || other === undefined || features === other ? []
-    : [`it is for a UNet that attends to ${other} features of a text${name(other)}, this one's attends to ${features}${name(features)}`];
-}
-
-const partNames: Record<string, Part> = { A: 'down', B: 'up', w_norm: 'diff', b_norm: 'diff_b', lora_magnitude_vector: 'magnitude' };
-
-/** The ends of keys of other kinds than LoRA's own, and of what goes with it. */
-const KIND = new RegExp(`\\.(${[
-  'hada_(?:w[12]_[ab]|t[12])', 'lokr_(?:w[12](?:_[ab])?|t2)', 'dora_scale', 'lora_magnitude_vector', 'diff(?:_b)?', '[wb]_norm',
-].join('|')})(?:\\.[\\w-]+){0,2}$`);
-
-/** What a key is of, in the first of `networks` that has such a module. */
-function parseKey(key: string, flat: FlatNames): { networks: readonly LoraNetwork[]; path: string; part: Part } | undefined {
-  const factor = /[._](?:lora|lora_linear_layer)[._](A|B|down|up|mid)(?:\.[\w-]+)?\.(weight|bias)$/.exec(key);
-  const suffix = factor ?? KIND.exec(key) ?? /(?:_lora)?\.(alpha)$/.exec(key);
-  if (!suffix) return undefined;
-  const named = partNames[suffix[1]] ?? suffix[1] as Part;
-  if (factor?.[2] === 'bias' && named !== 'up') return undefined;
-  const part = factor?.[2] === 'bias' ? 'up_bias' : named;
-  const name = key.slice(0, suffix.index);
-  const kohya = /^(?:lora_(unet|te[12]?)|lycoris)_(?:text_model_)?(.*)$/.exec(name);
-  if (kohya) {
-    const network = kohya[1] === undefined || kohya[1] === 'unet' ? 'unet' : kohya[1] === 'te2' ? 'text_encoder_2' : 'text_encoder';
-    const path = flat[network]?.get(kohya[2]);
-    return path === undefined ? undefined : { networks: [network], path, part };
-  }
-  const [, prefix, rest] = /^(?:(unet|text_encoder(?:_2)?)\.)?(?:base_model\.model\.)?(?:text_model\.)?(.*)$/s.exec(name)!;
-  const network = (prefix ?? 'unet') as LoraNetwork;
-  const old = rest.replace('.processor.', '.');
-  const path = network === 'unet' ? old.replace(/\.to_out$/, '.to_out.0') : old.replace(/\.to_(q|k|v|out)$/, '.$1_proj');
-  return { networks: prefix ? [network] : ['unet', 'text_encoder', 'text_encoder_2'], path, part };
 }
 
 /** What peft's config in the file's metadata says, or else the one beside the file. */

@@ -1,5 +1,5 @@
 import { unetKey } from './ldm_keys.js';
-import { needed, type Shapes } from './shapes.js';
+import { count, needed, type Shapes } from './shapes.js';
 import { below, renamed, shapesOf, type Tensors } from './tensors.js';
 
 /** A ControlNet of a single file, in the words of diffusers. */
@@ -98,11 +98,4 @@ function kindOf(shapes: Shapes): Record<string, unknown> {
     _class_name: 'ControlNetUnionModel', num_control_type: modes, num_trans_channel: features, num_proj_channel: features,
     num_trans_layer: count(i => shapes(`transformer_layes.${i}.ln_1.weight`)),
   };
-}
-
-/** From 0 on, how many are there. */
-function count(has: (i: number) => unknown): number {
-  let found = 0;
-  while (has(found)) found++;
-  return found;
 }

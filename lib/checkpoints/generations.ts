@@ -1,6 +1,6 @@
 import { checkOneOf } from '../core/checks.js';
 import type { Checkpoint } from './checkpoint.js';
-import { schedulerConfig, upscaleSchedulerConfigs, xlSchedulerConfig, type PredictionType } from './ldm_config.js';
+import { schedulerConfig, upscaleSchedulerConfigs, xlSchedulerConfig, type KnownOfVae, type PredictionType } from './ldm_config.js';
 
 /** What is known of each generation of Stable Diffusion, which its single files do not say. */
 
@@ -20,6 +20,10 @@ export interface TextPart {
   readonly openClip?: string;
   /** Whether it gives the text as a whole too. */
   readonly projected: boolean;
+  /** Whether what projects that is the identity, whatever the file says. */
+  readonly unprojected?: boolean;
+  /** Of a CLIP of transformers; OpenAI's by default. */
+  readonly activation?: 'gelu';
   /** What texts are filled up with. */
   readonly padding: '<|endoftext|>' | '!';
   /** Its prefixes, as errors name them. */
@@ -34,14 +38,20 @@ export interface Generation {
   /** Of model_index.json. */
   readonly index: Record<string, unknown>;
   readonly texts: readonly TextPart[];
+  readonly ofVae: KnownOfVae;
+  /** What its checkpoints lack, by the component, as errors say it. */
+  readonly missing?: Readonly<Record<string, string>>;
+}
+
+/** Of a generation that has a UNet, whose config says besides what its shapes tell. */
+export interface UnetGeneration extends Generation {
   readonly ofUnet: object;
-  readonly ofVae: { scalingFactor?: number; forceUpcast?: boolean };
 }
 
 type Unet = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** By the weights of its UNet, and what lies beside them. */
-export function knownOf(checkpoint: Checkpoint, unet: Unet, options: CheckpointOptions): Generation {
+export function knownOf(checkpoint: Checkpoint, unet: Unet, options: CheckpointOptions): UnetGeneration {
   const task = TASKS[unet.get('input_blocks.0.0.weight')?.shape[1] ?? 0] ?? '';
   if (unet.has('label_emb.0.0.weight')) return xl(checkpoint, task, options);
   return task === 'Upscale' ? upscaler(options) : first(checkpoint, unet, task, options);
@@ -51,7 +61,7 @@ export function knownOf(checkpoint: Checkpoint, unet: Unet, options: CheckpointO
 const TASKS: Readonly<Record<number, string>> = { 5: 'Depth2Img', 7: 'Upscale', 8: 'InstructPix2Pix', 9: 'Inpaint' };
 
 /** SD1.x and SD2.x, of which the latter has 1024 features of text. */
-function first({ globalStep }: Checkpoint, unet: Unet, task: string, options: CheckpointOptions): Generation {
+function first({ globalStep }: Checkpoint, unet: Unet, task: string, options: CheckpointOptions): UnetGeneration {
   const second = unet.get('input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight')?.shape[1] === 1024;
   // As diffusers does: SD2 was trained for the velocity, but for its base, which is known by its training steps, and for other tasks.
   const prediction = predictionOf(options, second && !task && globalStep !== 875000 ? 'v_prediction' : 'epsilon');
@@ -64,7 +74,7 @@ function first({ globalStep }: Checkpoint, unet: Unet, task: string, options: Ch
 }
 
 /** What enlarges pictures four times, with the text encoder of SD2.x. */
-function upscaler(options: CheckpointOptions): Generation {
+function upscaler(options: CheckpointOptions): UnetGeneration {
   return {
     imageSize: 256, schedulers: upscaleSchedulerConfigs(predictionOf(options, 'v_prediction')),
     ofUnet: { sample_size: 128, attention_head_dim: 8 }, ofVae: { scalingFactor: 0.08333 },
@@ -83,7 +93,7 @@ function textPart(second: boolean): TextPart {
 }
 
 /** SDXL, and its refiner, which has the second text encoder alone. */
-function xl({ tensors, name }: Checkpoint, ownTask: string, options: CheckpointOptions): Generation {
+function xl({ tensors, name }: Checkpoint, ownTask: string, options: CheckpointOptions): UnetGeneration {
   if (tensors.has('edm_mean')) {
     throw new RangeError(`is Playground 2.5, whose latents have a mean of their own: load its folder from the hub instead of ${name}`);
   }

@@ -7,9 +7,17 @@ import { needed, type Shapes } from './shapes.js';
 
 export type PredictionType = 'epsilon' | 'v_prediction';
 
+/** What no shape tells of a VAE. */
+export interface KnownOfVae {
+  readonly imageSize?: number;
+  readonly scalingFactor?: number;
+  readonly shiftFactor?: number;
+  readonly forceUpcast?: boolean;
+}
+
 /** @throws RangeError for what is no VAE of Stable Diffusion. */
 export function vaeConfig(
-  shapes: Shapes, { imageSize, scalingFactor = 0.18215, forceUpcast }: { imageSize: number; scalingFactor?: number; forceUpcast?: boolean },
+  shapes: Shapes, { imageSize = 512, scalingFactor = 0.18215, shiftFactor, forceUpcast }: KnownOfVae = {},
 ): { _class_name: string; block_out_channels: number[]; [key: string]: unknown } {
   const need = needed('VAE', shapes);
   const channels: number[] = [];
@@ -32,21 +40,24 @@ export function vaeConfig(
     layers_per_block: layers,
     norm_num_groups: 32,
     scaling_factor: scalingFactor,
+    ...shiftFactor !== undefined && { shift_factor: shiftFactor },
     ...forceUpcast && { force_upcast: true },
     use_quant_conv: shapes('quant_conv.weight') !== undefined,
     use_post_quant_conv: shapes('post_quant_conv.weight') !== undefined,
   };
 }
 
-/** Of CLIP (SD1.x), whose keys are those of transformers. */
-export function clipConfig(shapes: Shapes): Record<string, unknown> {
+/** Of a CLIP whose keys are those of transformers. `projection` is the size of the text as a whole, if it gives that too. */
+export function clipConfig(
+  shapes: Shapes, { activation = 'quick_gelu', projection }: { activation?: string; projection?: number } = {},
+): Record<string, unknown> {
   const find: Shapes = key => shapes(`text_model.${key}`) ?? shapes(key);
   const need = needed('text encoder', find);
   let layers = 0;
   while (find(`encoder.layers.${layers}.layer_norm1.weight`)) layers++;
   return textConfig({
     tokens: need('embeddings.token_embedding.weight'), positions: need('embeddings.position_embedding.weight'),
-    fc1: need('encoder.layers.0.mlp.fc1.weight'), layers, activation: 'quick_gelu',
+    fc1: need('encoder.layers.0.mlp.fc1.weight'), layers, activation, projection,
   });
 }
 

@@ -9,3 +9,10 @@ export function needed(name: string, shapes: Shapes): (key: string) => readonly 
     return shape;
   };
 }
+
+/** From 0 on, how many are there. */
+export function count(has: (i: number) => unknown): number {
+  let found = 0;
+  while (has(found)) found++;
+  return found;
+}

@@ -7,25 +7,34 @@ import type { Shapes } from './shapes.js';
 /** Tensors of a checkpoint, by their names. Nothing here reads one before it is asked for. */
 export type Tensors = Map<string, CheckpointTensor>;
 
-/** Part `i` of `parts` equal ones along the first axis. */
-export function slice(tensor: CheckpointTensor, i: number, parts: number): CheckpointTensor {
-  const [rows, ...rest] = tensor.shape;
+/** Some of a tensor's rows: of so many equal parts along the first axis those, in that order. */
+export interface RowParts {
+  readonly of: number;
+  readonly take: readonly number[];
+}
+
+/** Those of its rows. Where these are one part, they lie where the tensor lies. */
+export function rowsOf(tensor: CheckpointTensor, { of, take }: RowParts): CheckpointTensor {
+  const { dtype, shape: [rows, ...rest], offset, quantized } = tensor;
   return {
-    dtype: tensor.dtype,
-    shape: [rows / parts, ...rest],
-    offset: tensor.offset === undefined ? undefined : tensor.offset + i * byteSize(tensor) / parts,
+    dtype,
+    shape: [rows / of * take.length, ...rest],
+    offset: offset === undefined || take.length > 1 ? undefined : offset + take[0] * byteSize(tensor) / of,
     read: async source => {
       const bytes = await tensor.read(source);
-      return bytes.subarray(i * bytes.length / parts, (i + 1) * bytes.length / parts);
+      const size = bytes.length / of;
+      const parts = take.map(part => bytes.subarray(part * size, (part + 1) * size));
+      if (parts.length === 1) return parts[0];
+      const joined = new Uint8Array(size * parts.length);
+      parts.forEach((part, i) => joined.set(part, i * size));
+      return joined;
     },
-    quantized: tensor.quantized && slicedParts(tensor.quantized, i, parts),
+    quantized: quantized && quantizedRows(quantized, { of, take }),
   };
 }
 
-function slicedParts({ groupSize, scales, minimums, widened }: QuantizedParts, i: number, parts: number): QuantizedParts {
-  return {
-    groupSize, scales: slice(scales, i, parts), minimums: minimums && slice(minimums, i, parts), widened: slice(widened, i, parts),
-  };
+function quantizedRows({ groupSize, scales, minimums, widened }: QuantizedParts, rows: RowParts): QuantizedParts {
+  return { groupSize, scales: rowsOf(scales, rows), minimums: minimums && rowsOf(minimums, rows), widened: rowsOf(widened, rows) };
 }
 
 /** A matrix with its axes exchanged: as floats, for groups lie along one of them. */

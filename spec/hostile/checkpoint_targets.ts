@@ -27,6 +27,7 @@ export function checkpointTargets(): Target[] {
     Object.entries<number[]>(saved[generation].shapes).filter(([key]) => !key.startsWith('model_ema'))));
   const control = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/controlnet.json.gz')).toString());
   const controlShapes = [...Object.values<{ shapes: object }>(control.files), ...Object.values<{ shapes: object }>(control.published)].map(({ shapes }) => shapes);
+  const sd3 = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/sd3.json.gz')).toString());
   return [
     { name: 'torch zip', isJson: false, seeds: [zip], read: readAll },
     { name: 'GGUF', isJson: false, seeds: ggufSeeds(), read: readAll },
@@ -47,6 +48,16 @@ export function checkpointTargets(): Target[] {
         for (const [subfolder, Network] of Object.entries(networks)) {
           const config = await folder.readJson(`${subfolder}/config.json`) as object;
           await matchWeights(subfolder, new Network(config).parameterSpecs(), await openWeightFiles(folder, { subfolder }));
+        }
+      },
+    },
+    {
+      name: 'single-file SD3', isJson: true, seeds: [json(sd3.small.t5.shapes), json(sd3.small.clips.shapes)],
+      read: async bytes => {
+        const folder = await folderOfShapes(bytes);
+        for (const subfolder of ['transformer', 'text_encoder_3', 'vae']) {
+          if (await folder.has(`${subfolder}/config.json`)) await folder.readJson(`${subfolder}/config.json`);
+          for (const { source } of await openWeightFiles(folder, { subfolder })) await readSafetensorsHeader(source);
         }
       },
     },

@@ -33,7 +33,7 @@ export interface LoadTextualInversionOptions extends HubOptions {
 
 /** The networks that LoRAs change: what files call them, and what pipelines do. */
 const ADAPTED: ReadonlyArray<[LoraNetwork, string]> = [
-  ['unet', 'unet'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2'],
+  ['unet', 'unet'], ['transformer', 'transformer'], ['text_encoder', 'textEncoder'], ['text_encoder_2', 'textEncoder2'],
 ];
 
 const EMBEDDING_FILES = ['learned_embeds.safetensors', 'learned_embeds.bin'];
@@ -179,7 +179,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     }, waiting);
   }
 
-  /** The networks that there are of those that LoRAs change. */
+  /** The networks that there are of those that LoRAs change, first the one that denoises. */
   private get adapted(): Array<{ key: LoraNetwork; name: string; network: Model<unknown>; adapters: NetworkAdapters }> {
     const components = new Map<string, unknown>(Object.entries(this.components));
     return ADAPTED.flatMap(([key, name]) => {
@@ -193,8 +193,10 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
   }
 
   private scalesOf(option: string, scale: LoraScale): ReturnType<typeof scalesOfNetworks> {
-    const names = new Set([...this.adapted.map(({ name }) => name), ...this.adapted.map(({ key }) => key)]);
-    return scalesOfNetworks(option, scale, this.denoiser.parameterSpecs().keys(), [...names]);
+    const { adapted } = this;
+    const names = new Set([...adapted.map(({ name }) => name), ...adapted.map(({ key }) => key)]);
+    const unet = adapted.find(({ key }) => key === 'unet')?.network;
+    return scalesOfNetworks(option, scale, unet?.parameterSpecs().keys() ?? [], [...names]);
   }
 
   private checkAdapters(option: string, names: readonly string[]): void {
