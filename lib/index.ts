@@ -108,6 +108,7 @@ export { Model } from './models/model.js';
 export type { LoadModelOptions as ModelFromPretrainedOptions } from './models/load_model.js';
 export type { SaveOptions } from './models/save_model.js';
 export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './tokenizer/clip_tokenizer.js';
+export { T5Tokenizer, type T5TokenizerFiles } from './tokenizer/t5_tokenizer.js';
 export * from './schedulers/index.js';
 
 export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';

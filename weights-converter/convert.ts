@@ -23,6 +23,7 @@ import { T2IAdapter } from '../lib/models/t2i_adapter.js';
 import { T5EncoderModel } from '../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
 import { CLIPTokenizer } from '../lib/tokenizer/clip_tokenizer.js';
+import { T5Tokenizer } from '../lib/tokenizer/t5_tokenizer.js';
 import type { FoundWeight } from '../lib/weights/found_weight.js';
 import { matchWeights } from '../lib/weights/load_weights.js';
 import { QUANTIZED } from '../lib/weights/quantized_weights.js';
@@ -120,6 +121,7 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
     if (className === undefined || dropped.includes(name)) continue;
     if (Object.hasOwn(networks, className)) parts.push([name, className as NetworkName]);
     else if (className.startsWith('CLIPTokenizer')) await copy(...CLIPTokenizer.fileNames.map(file => `${name}/${file}`));
+    else if (className.startsWith('T5Tokenizer')) await copy(...T5Tokenizer.fileNames.map(file => `${name}/${file}`));
     else if (IMAGE_PROCESSOR.test(className)) await copy(...CLIPImageProcessor.fileNames.map(file => `${name}/${file}`));
     else if (className.endsWith('Scheduler')) copies.push(`${name}/scheduler_config.json`);
     else throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);

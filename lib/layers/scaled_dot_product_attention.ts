@@ -45,7 +45,8 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
     const q = splitHeads(scale === 1 ? query : tf.mul(query, scale ?? 1 / Math.sqrt(headSize)), heads); // [batch * heads, queries, headSize]
     const k = splitHeads(key, heads);
     const v = splitHeads(value, heads);
-    const groups = range(batch * heads, together).flatMap(([first]) => range(together, headsAtOnce).map(([place, count]) => tf.tidy(() => {
+    const firsts = range(batch * heads, together).map(([first]) => first);
+    const groups = firsts.flatMap(first => range(together, headsAtOnce).map(([place, count]) => tf.tidy(() => {
       const head = first + place;
       const ks = slice(k, [head, 0, 0], [count, keys, headSize]);
       const vs = slice(v, [head, 0, 0], [count, keys, headSize]);

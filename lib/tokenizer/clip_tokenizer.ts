@@ -3,9 +3,9 @@ import { checkInteger, show } from '../core/checks.js';
 import { isObject, toJsonText } from '../core/json.js';
 import type { ModelSource } from '../files/model_folder.js';
 import type { HubOptions } from '../hub/hub_settings.js';
-import { openModelFolder } from '../loading/open_model_folder.js';
 import { AddedTokenSplitter, type AddedToken } from './added_tokens.js';
 import { isId, MAX_ID, readAddedTokens } from './read_added_tokens.js';
+import { checkObject, openTokenizerFolder } from './tokenizer_folder.js';
 
 /** The vocabulary: either pair of files, or the one that holds both. Contents are those of the parsed files. */
 export type CLIPTokenizerFiles = (
@@ -27,6 +27,7 @@ export interface EncodeOptions {
   truncation?: boolean;
 }
 
+const NAMES = { bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>' };
 const WORD_END = '</w>';
 
 interface Vocabulary {
@@ -70,29 +71,26 @@ export class CLIPTokenizer {
    * @throws TypeError for files of another kind.
    */
   static fromFiles(files: CLIPTokenizerFiles, tokenizerConfig: unknown = {}): CLIPTokenizer {
-    const { specialTokensMap = {}, addedTokens } = files;
-    if (!isObject(tokenizerConfig)) throw new TypeError(`tokenizer_config.json: got ${show(tokenizerConfig)}, takes an object`);
-    if (!isObject(specialTokensMap)) throw new TypeError(`special_tokens_map.json: got ${show(specialTokensMap)}, takes an object`);
+    const { specialTokensMap: map = {}, addedTokens } = files;
+    const config = checkObject('tokenizer_config.json', tokenizerConfig);
+    const specialTokensMap = checkObject('special_tokens_map.json', map);
     const vocabulary = 'vocab' in files ? readVocabulary(files.vocab, files.merges) : readTokenizerJson(files.tokenizerJson);
-    const sources = { config: tokenizerConfig, specialTokensMap, addedTokens, tokenizerJson: vocabulary.addedTokens };
-    const { tokens, named } = readAddedTokens(sources, vocabulary.vocab);
+    const sources = { config, specialTokensMap, addedTokens, tokenizerJson: vocabulary.addedTokens };
+    const { tokens, named } = readAddedTokens(sources, vocabulary.vocab, NAMES);
     const { bos_token: bos, eos_token: eos, pad_token: pad, unk_token: unk } = named;
-    const said = tokenizerConfig.model_max_length;
+    const said = config.model_max_length;
     const maxLength = typeof said === 'number' && said < 1e6 ? said : 77;
     return new CLIPTokenizer(vocabulary, tokens, maxLength, bos.id, eos.id, pad.id, unk);
   }
 
   /** Reads the tokenizer of a diffusers folder, or of a model on the hub. */
   static async fromPretrained(source: ModelSource, options: { subfolder?: string } & HubOptions = {}): Promise<CLIPTokenizer> {
-    const folder = await openModelFolder(source, options);
-    const path = (file: string) => options.subfolder ? `${options.subfolder}/${file}` : file;
-    const json = async (file: string) => await folder.has(path(file)) ? folder.readJson(path(file)) : undefined;
-    await folder.prefetch?.(CLIPTokenizer.fileNames.map(path));
-    const tokenizerJson = await json('tokenizer.json');
+    const folder = await openTokenizerFolder(source, options, CLIPTokenizer.fileNames);
+    const tokenizerJson = await folder.json('tokenizer.json');
     const vocabulary = tokenizerJson !== undefined ? { tokenizerJson }
-      : { vocab: await folder.readJson(path('vocab.json')), merges: await folder.readText(path('merges.txt')) };
-    const added = { specialTokensMap: await json('special_tokens_map.json'), addedTokens: await json('added_tokens.json') };
-    return CLIPTokenizer.fromFiles({ ...vocabulary, ...added }, await json('tokenizer_config.json'));
+      : { vocab: await folder.needed('vocab.json'), merges: await folder.text('merges.txt') };
+    const added = { specialTokensMap: await folder.json('special_tokens_map.json'), addedTokens: await folder.json('added_tokens.json') };
+    return CLIPTokenizer.fromFiles({ ...vocabulary, ...added }, await folder.json('tokenizer_config.json'));
   }
 
   /** The files that transformers and `fromPretrained` read it from, learned words among them: their texts, by their names. */

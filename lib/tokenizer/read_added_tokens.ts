@@ -15,7 +15,7 @@ export interface AddedTokenFiles {
 }
 
 /** The tokens that a tokenizer has a name for. */
-export type Role = 'bos_token' | 'eos_token' | 'unk_token' | 'pad_token';
+type Role = 'bos_token' | 'eos_token' | 'unk_token' | 'pad_token';
 
 /** Ids are below it: the library keeps a list as long as the largest. */
 export const MAX_ID = 1_000_000;
@@ -23,9 +23,6 @@ export const MAX_ID = 1_000_000;
 /** As a file describes it. */
 type Draft = Omit<AddedToken, 'id' | 'normalized'> & { readonly normalized?: boolean };
 
-const defaults: Record<Role, string> = {
-  bos_token: '<|startoftext|>', eos_token: '<|endoftext|>', unk_token: '<|endoftext|>', pad_token: '<|endoftext|>',
-};
 const roles = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
 const maxCharacters = 1_000_000; // of all added tokens together
 
@@ -33,11 +30,12 @@ const maxCharacters = 1_000_000; // of all added tokens together
  * The added tokens of a tokenizer, as transformers collects them: those of `added_tokens_decoder`, or where there is none those of
  * added_tokens.json and tokenizer.json; then those that have a name and are not among them, and further special ones. A token of the
  * vocabulary keeps its id, and others are numbered behind it in the order of their ids, as added embeddings lie.
+ * @param defaults the tokens that a kind of tokenizer has a name for, where no file says otherwise.
  * @throws TypeError for what are no tokens, RangeError for more than a tokenizer has.
  */
-export function readAddedTokens(
-  files: AddedTokenFiles, vocab: ReadonlyMap<string, number>,
-): { tokens: AddedToken[]; named: Record<Role, AddedToken> } {
+export function readAddedTokens<R extends Role>(
+  files: AddedTokenFiles, vocab: ReadonlyMap<string, number>, defaults: Readonly<Record<R, string>>,
+): { tokens: AddedToken[]; named: Record<R, AddedToken> } {
   const { added_tokens_decoder: decoder, additional_special_tokens: oldName, extra_special_tokens: newName } = files.config;
   const config = { ...files.config, extra_special_tokens: isEmpty(newName) ? oldName : newName };
   const specialTokensMap = isObject(decoder) ? {} : allSpecial(files.specialTokensMap);
@@ -56,7 +54,7 @@ export function readAddedTokens(
   const names = new Set(Object.values(named).map(({ content }) => content));
   const tokens = numberTokens(all.map(token => names.has(token.content) ? { ...token, special: true } : token), vocab);
   const byRole = Object.keys(defaults).map(role => [role, tokens.get(named[role].content)]);
-  return { tokens: [...tokens.values()], named: Object.fromEntries(byRole) as Record<Role, AddedToken> };
+  return { tokens: [...tokens.values()], named: Object.fromEntries(byRole) as Record<R, AddedToken> };
 }
 
 /** Whether a value can be an id. */

@@ -9,6 +9,7 @@ import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
+import { T5EncoderModel } from '../../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import '../../lib/pipelines/index.js'; // which knows the classes
 import { loadPipeline } from '../../lib/pipelines/components/load_components.js';
@@ -37,6 +38,7 @@ export function configTargets(): Target[] {
     up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'], scaling_factor: 0.18, shift_factor: -0.1, latents_mean: [0, -1, 2, 0.5] };
   const tinyVae = { encoder_block_out_channels: [8, 8], decoder_block_out_channels: [8, 8], num_encoder_blocks: [1, 2], num_decoder_blocks: [2, 1], act_fn: 'relu', scaling_factor: 1 };
   const text = { vocab_size: 30, hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, max_position_embeddings: 7, hidden_act: 'gelu' };
+  const t5 = { vocab_size: 30, d_model: 12, d_kv: 4, d_ff: 24, num_layers: 2, num_heads: 3, feed_forward_proj: 'gated-gelu', layer_norm_epsilon: 1e-6, relative_attention_max_distance: 20 };
   const vision = { hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, image_size: 8, patch_size: 3, projection_dim: 4, hidden_act: 'gelu' };
   const processor = { do_resize: true, size: { shortest_edge: 9 }, resample: 3, crop_size: { height: 8, width: 7 }, image_mean: [0.1, 0.2, 0.3], image_std: [1, 2, 3], rescale_factor: 0.1 };
   return [
@@ -70,6 +72,7 @@ export function configTargets(): Target[] {
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },
+    { name: 'T5 config', isJson: true, seeds: [json(t5)], read: bytes => void new T5EncoderModel(object(bytes)).parameterSpecs() },
     { name: 'image encoder config', isJson: true, seeds: [json(vision)], read: bytes => void new CLIPVisionModelWithProjection(object(bytes)).parameterSpecs() },
     { name: 'safety checker config', isJson: true, seeds: [json({ vision_config: vision, projection_dim: 6 })], read: bytes => void new StableDiffusionSafetyChecker(object(bytes)).parameterSpecs() },
     { name: 'image processor config', isJson: true, seeds: [json(processor), json({ size: 9, crop_size: 8 })], read: bytes => void new CLIPImageProcessor(object(bytes)) },

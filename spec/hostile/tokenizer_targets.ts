@@ -1,4 +1,5 @@
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { T5Tokenizer } from '../../lib/tokenizer/t5_tokenizer.js';
 import { readSafetensors } from '../../lib/weights/safetensors.js';
 import { MemoryFolder } from '../support/memory_folder.js';
 import { golden, json, parse, text, type Target } from './target.js';
@@ -8,11 +9,32 @@ export const merges = '#version: 0.2\na b\nab c</w>\n';
 const token = { content: '<|endoftext|>', lstrip: false, normalized: true, rstrip: false, single_word: false };
 const special = { bos_token: { ...token, content: '<|startoftext|>' }, eos_token: token, unk_token: token, pad_token: '<|endoftext|>' };
 
+/** T5's, of which a small vocabulary, and its map with little of it: what is spoilt is to be met. */
+function t5Targets(): Target[] {
+  const { tokenizerJson: whole, folders } = JSON.parse(readSafetensors(golden('tokenizer/t5.safetensors.gz')).metadata.meta);
+  const vocab = whole.model.vocab.slice(0, 40);
+  const map = Buffer.from(whole.normalizer.precompiled_charsmap, 'base64').subarray(0, 3000);
+  map.writeUInt32LE(2048);
+  const tokenizerJson = { ...whole, normalizer: { type: 'Precompiled', precompiled_charsmap: map.toString('base64') }, model: { ...whole.model, vocab } };
+  const text = 'the \uff21 caf\u00e9 e\u0301 <extra_id_0>\u2581\u732b</s>';
+  return [
+    {
+      name: "T5's tokenizer.json", isJson: true, seeds: [json(tokenizerJson)],
+      read: bytes => void T5Tokenizer.fromFiles({ tokenizerJson: parse('tokenizer.json', bytes) }).encode(text),
+    },
+    {
+      name: "T5's tokenizer_config.json", isJson: true, seeds: [json(folders.hub.files['tokenizer_config.json'])],
+      read: bytes => void T5Tokenizer.fromFiles({ tokenizerJson }, parse('tokenizer_config.json', bytes)).toFiles(),
+    },
+  ];
+}
+
 /** Each of the files that a tokenizer is written down in. */
 export function tokenizerTargets(): Target[] {
   const files = JSON.parse(readSafetensors(golden('tokenizer/clip.safetensors.gz')).metadata.meta).folders.json.files;
   const [tokenizerJson, config] = ['tokenizer.json', 'tokenizer_config.json'].map(name => json(files[name]));
   return [
+    ...t5Targets(),
     {
       name: 'tokenizer.json', isJson: true, seeds: [tokenizerJson],
       read: bytes => void CLIPTokenizer.fromFiles({ tokenizerJson: parse('tokenizer.json', bytes) }).encode('A cat, \u732b \ud83d\udc31!'),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bytesOf } from '../../lib/core/bytes_of.js';
+import { scaledDotProductAttention } from '../../lib/layers/scaled_dot_product_attention.js';
 import { relativePositionBuckets } from '../../lib/models/t5_buckets.js';
 import { T5EncoderModel } from '../../lib/models/t5_encoder_model.js';
 import { T5Block } from '../../lib/models/t5_block.js';
@@ -58,6 +59,25 @@ describeOnDevices('T5EncoderModel equals transformers', () => {
       model.dispose();
     });
   }
+}, { awaits: true });
+
+describeOnDevices('Attention with a mask for each head', () => {
+  it('is the same in chunks of heads and of queries', async () => {
+    const [query, key, value] = [7, 5, 5].map((tokens, seed) => tf.randomNormal([2, tokens, 12], 0, 1, 'float32', seed));
+    const mask = tf.randomNormal([3, 7, 5], 0, 2, 'float32', 9);
+    const ofHead = (x: tf.Tensor, head: number) => tf.slice(x, [0, 0, 4 * head], [2, x.shape[1]!, 4]);
+    const expected = tf.tidy(() => tf.concat([0, 1, 2].map(head => {
+      const scores = tf.mul(tf.matMul(ofHead(query, head), ofHead(key, head), false, true), 0.7);
+      return tf.matMul(tf.softmax(tf.add(scores, tf.gather(mask, head))), ofHead(value, head));
+    }), 2));
+    const values = { shape: expected.shape, data: await expected.data() };
+    for (const options of [{}, { maxHeads: 2 }, { maxHeads: 1, maxScoreBytes: 50 }, { maxScoreBytes: 300 }]) {
+      const attended = scaledDotProductAttention(query, key, value, { heads: 3, mask, scale: 0.7, ...options });
+      await expectValues(attended, values);
+      attended.dispose();
+    }
+    tf.dispose([query, key, value, mask, expected]);
+  });
 }, { awaits: true });
 
 describeOnDevices('T5EncoderModel', device => {

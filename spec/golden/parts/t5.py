@@ -1,4 +1,4 @@
-"""models/t5_*: T5's text encoder with small random configs. tokenizer/t5: a small vocabulary, and the ids that transformers gives with it."""
+"""models/t5_*: T5's text encoder with small random configs; models/buckets_t5: where it has its positions."""
 import torch
 from transformers import T5Config, T5EncoderModel
 from transformers.models.t5.modeling_t5 import T5Attention
