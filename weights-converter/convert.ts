@@ -19,6 +19,8 @@ import { CLIPVisionModelWithProjection } from '../lib/models/clip_vision_model.j
 import { ControlNetModel } from '../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../lib/models/safety_checker.js';
+import { SD3ControlNetModel } from '../lib/models/sd3_controlnet.js';
+import { SD3Transformer2DModel } from '../lib/models/sd3_transformer_2d_model.js';
 import { T2IAdapter } from '../lib/models/t2i_adapter.js';
 import { T5EncoderModel } from '../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../lib/models/unet_2d_condition_model.js';
@@ -48,7 +50,8 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
 
 const networks = {
   CLIPTextModel, CLIPTextModelWithProjection, CLIPModel: CLIPTextModel, UNet2DConditionModel, ControlNetModel, ControlNetUnionModel,
-  AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker, T5EncoderModel,
+  AutoencoderKL, AutoencoderTiny, T2IAdapter, CLIPVisionModelWithProjection, StableDiffusionSafetyChecker,
+  SD3Transformer2DModel, SD3ControlNetModel, T5EncoderModel,
 };
 type NetworkName = keyof typeof networks;
 

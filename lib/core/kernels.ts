@@ -17,6 +17,9 @@ export interface Conv2dGeometry {
   readonly padding: readonly [number, number, number, number];
 }
 
+/** GELU by tanh is x * sigmoid(linear * x + cubic * x^3). */
+export const GELU_TANH = { linear: 2 * Math.sqrt(2 / Math.PI), cubic: 2 * Math.sqrt(2 / Math.PI) * 0.044715 };
+
 /** What a backend may have better than the ops that a layer would run for it. Numbers come and go in the type that `x` has, halves too. */
 export interface Kernels {
   /** x * sigmoid(x) */
@@ -31,8 +34,12 @@ export interface Kernels {
   conv2d(x: tf.Tensor, weight: Operand, bias: tf.Tensor | undefined, options: Conv2dGeometry, addend?: Addend): tf.Tensor | undefined;
   /** As the layer LayerNorm, with weight and bias `[features]`, or `[batch, 1, features]` for each sample of `[batch, rows, features]`. */
   layerNorm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, options: { epsilon: number }): tf.Tensor;
+  /** As the layer RMSNorm. */
+  rmsNorm(x: tf.Tensor, weight: tf.Tensor, options: { epsilon: number }): tf.Tensor;
   /** As scaledDotProductAttention, without holding scores; undefined for sizes that it does not take. */
   attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, options: { heads: number; mask?: tf.Tensor }): tf.Tensor | undefined;
+  /** GELU by tanh, as the activation geluTanh. */
+  geluTanh(x: tf.Tensor): tf.Tensor;
   /** value * gelu(gate) of `[..., 2 * features]`, of which the first half is the value. */
   geglu(x: tf.Tensor): tf.Tensor;
   /** Each pixel of `[batch, height, width, channels]` twice as high and wide, up to `size`; undefined for sizes that it does not take. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkOneOf } from '../core/checks.js';
-import { kernels } from '../core/kernels.js';
+import { GELU_TANH, kernels } from '../core/kernels.js';
 
 export type Activation = (x: tf.Tensor) => tf.Tensor;
 
@@ -16,16 +16,14 @@ export const gelu: Activation = x => tf.tidy(() => {
 /** x * sigmoid(1.702 x), the approximation that OpenAI's CLIP was trained with. */
 export const quickGelu: Activation = x => tf.tidy(() => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))));
 
-/** What geluTanh takes sigmoid of is x times this, and a share of x^2. */
-export const GELU_TANH = { scale: 2 * Math.sqrt(2 / Math.PI), cubic: 2 * Math.sqrt(2 / Math.PI) * 0.044715 };
 
 /**
  * GELU by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), where (1 + tanh(a)) / 2 is sigmoid(2 a).
  * Equals torch.nn.GELU(approximate='tanh').
  */
-export const geluTanh: Activation = x => tf.tidy(() => {
-  const { scale, cubic } = GELU_TANH;
-  return tf.mul(x, tf.sigmoid(tf.mul(x, tf.add(tf.mul(tf.square(x), cubic), scale))));
+export const geluTanh: Activation = x => kernels().geluTanh?.(x) ?? tf.tidy(() => {
+  const { linear, cubic } = GELU_TANH;
+  return tf.mul(x, tf.sigmoid(tf.mul(x, tf.add(tf.mul(tf.square(x), cubic), linear))));
 });
 
 /** x * tanh(log(1 + exp(x))). Equals torch.nn.Mish (arXiv:1908.08681). */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { Block } from '../core/block.js';
+import { kernels } from '../core/kernels.js';
 import { narrow, widen } from '../core/precision.js';
 
 /**
@@ -17,8 +18,13 @@ export class RMSNorm extends Block {
   }
 
   compute(x: tf.Tensor): tf.Tensor {
+    const weight = this.parameter('weight');
+    return kernels().rmsNorm?.(x, weight, { epsilon: this.epsilon }) ?? this.compose(x, weight);
+  }
+
+  private compose(x: tf.Tensor, weight: tf.Tensor): tf.Tensor {
     const wide = widen(x);
     const scale = tf.rsqrt(tf.add(tf.mean(tf.square(wide), -1, true), this.epsilon));
-    return narrow(tf.mul(tf.mul(wide, scale), widen(this.parameter('weight'))), x);
+    return narrow(tf.mul(tf.mul(wide, scale), widen(weight)), x);
   }
 }

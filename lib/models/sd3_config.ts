@@ -1,5 +1,5 @@
 import { checkInteger, show } from '../core/checks.js';
-import { LAYERS, mergeConfig, optional, text, whole, wholes, type ConfigKey, type ConfigKeys } from './config.js';
+import { flag, LAYERS, mergeConfig, optional, text, whole, wholes, type ConfigKey, type ConfigKeys } from './config.js';
 
 /** What the networks of Stable Diffusion 3 are made by. The defaults are diffusers'. */
 export interface SD3PathConfig {
@@ -34,6 +34,20 @@ export interface SD3Transformer2DConfig extends SD3PathConfig {
   joint_attention_dim: number;
 }
 
+/** What an SD3 `controlnet/config.json` says. The defaults are diffusers'. */
+export interface SD3ControlNetConfig extends SD3PathConfig {
+  /** Null where it is not told of the text, and its blocks are of the image alone. */
+  joint_attention_dim: number | null;
+  /** How many channels more than latents what it steers by has, as where that has a mask behind it. */
+  extra_conditioning_channels: number;
+  /** How patches are told where they lie, if they are. */
+  pos_embed_type: string | null;
+  /** Whether it makes patches of latents itself, and does not take the transformer's. */
+  use_pos_embed: boolean;
+  /** Whether pipelines are to tell it zeros in the place of the text as a whole. */
+  force_zeros_for_pooled_projection: boolean;
+}
+
 const PATH_KEYS: ConfigKeys<Omit<SD3PathConfig, 'joint_attention_dim'>> = {
   sample_size: whole(128),
   patch_size: whole(2, { most: 64 }),
@@ -58,6 +72,20 @@ const KEYS: ConfigKeys<SD3Transformer2DConfig> = { ...PATH_KEYS, joint_attention
  */
 export function completeSD3Config(given: Partial<SD3Transformer2DConfig>): SD3Transformer2DConfig {
   return checkPathConfig('transformer config', mergeConfig('transformer config', KEYS, given));
+}
+
+const CONTROLNET_KEYS: ConfigKeys<SD3ControlNetConfig> = {
+  ...PATH_KEYS,
+  joint_attention_dim: whole(4096, { nullable: true }) as ConfigKey<number | null>,
+  extra_conditioning_channels: whole(0),
+  pos_embed_type: text('sincos', { nullable: true, accepts: [null, 'sincos'] }) as ConfigKey<string | null>,
+  use_pos_embed: flag(true),
+  force_zeros_for_pooled_projection: flag(true),
+};
+
+/** The same of a ControlNet. @throws as completeSD3Config. */
+export function completeSD3ControlNetConfig(given: Partial<SD3ControlNetConfig>): SD3ControlNetConfig {
+  return checkPathConfig('controlnet config', mergeConfig('controlnet config', CONTROLNET_KEYS, given));
 }
 
 /** @throws RangeError for a config that contradicts itself. */

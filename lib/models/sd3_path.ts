@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkShape } from '../core/checks.js';
+import { widen } from '../core/precision.js';
 import { silu } from '../layers/activations.js';
 import { CombinedTimestepTextProjEmbeddings } from '../layers/combined_timestep_text_proj_embeddings.js';
 import type { JointTransformerBlockConfig } from '../layers/joint_transformer_block.js';
@@ -47,8 +48,8 @@ export abstract class SD3Path<Config extends SD3PathConfig> extends Model<Config
     return { sample, sinusoid: CombinedTimestepTextProjEmbeddings.sinusoid(timesteps), pooled };
   }
 
-  /** What every block is told, `[batch, dim]`: SiLU is applied once for all of them. */
+  /** What every block is told, `[batch, dim]`: SiLU is applied once for all of them, in float32, as a rounding would be in all they do. */
   protected embed({ sinusoid, pooled }: SD3Inputs): tf.Tensor {
-    return tf.tidy(() => silu(this.timeTextEmbed.forward(sinusoid, pooled)));
+    return tf.tidy(() => silu(widen(this.timeTextEmbed.forward(sinusoid, pooled))));
   }
 }

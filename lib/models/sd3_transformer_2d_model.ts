@@ -59,8 +59,7 @@ export class SD3Transformer2DModel extends SD3Path<SD3Transformer2DConfig> {
    */
   compute(sample: tf.Tensor, timestep: number | readonly number[], conditions: SD3Conditions & SD3Additions): tf.Tensor {
     const { encoderHiddenStates: text, pooledProjections, controlnetBlockSamples, skipLayers = [] } = conditions;
-    checkShape('transformer sample', sample.shape, [null, null, null, this.config.in_channels]);
-    const [rows, columns] = this.posEmbed.checkSize('transformer sample', sample.shape);
+    const [rows, columns] = this.checkSample(sample);
     const [batch] = sample.shape;
     checkShape('transformer encoderHiddenStates', text.shape, [batch, null, this.config.joint_attention_dim]);
     return this.graph('predict', this.predict, {
@@ -68,6 +67,22 @@ export class SD3Transformer2DModel extends SD3Path<SD3Transformer2DConfig> {
       ...controlnetBlockSamples && { control: this.takeControl(controlnetBlockSamples, [batch, rows * columns, this.dim]) },
       skip: skipLayers.map(layer => checkInteger('transformer skipLayers', layer, 0, this.blocks.length - 1)),
     });
+  }
+
+  /**
+   * The latents as the tokens that the blocks see first: for a ControlNet that takes these.
+   * @param sample as `forward`'s.
+   * @returns `[batch, patches, dim]`; the caller disposes it.
+   */
+  embedPatches(sample: tf.Tensor): tf.Tensor {
+    this.checkSample(sample);
+    return this.graph('patches', sample => this.posEmbed.forward(sample), sample);
+  }
+
+  /** Height and width in patches. @throws RangeError for latents that do not fit. */
+  private checkSample({ shape }: tf.Tensor): [number, number] {
+    checkShape('transformer sample', shape, [null, null, null, this.config.in_channels]);
+    return this.posEmbed.checkSize('transformer sample', shape);
   }
 
   private takeControl(samples: readonly tf.Tensor[], shape: readonly number[]): tf.Tensor[] {

@@ -8,6 +8,8 @@ import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_mode
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
+import { SD3ControlNetModel } from '../../lib/models/sd3_controlnet.js';
+import { SD3Transformer2DModel } from '../../lib/models/sd3_transformer_2d_model.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { T5EncoderModel } from '../../lib/models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
@@ -41,6 +43,9 @@ export function configTargets(): Target[] {
   const t5 = { vocab_size: 30, d_model: 12, d_kv: 4, d_ff: 24, num_layers: 2, num_heads: 3, feed_forward_proj: 'gated-gelu', layer_norm_epsilon: 1e-6, relative_attention_max_distance: 20 };
   const vision = { hidden_size: 12, intermediate_size: 24, num_attention_heads: 2, num_hidden_layers: 2, image_size: 8, patch_size: 3, projection_dim: 4, hidden_act: 'gelu' };
   const processor = { do_resize: true, size: { shortest_edge: 9 }, resample: 3, crop_size: { height: 8, width: 7 }, image_mean: [0.1, 0.2, 0.3], image_std: [1, 2, 3], rescale_factor: 0.1 };
+  const sd3 = { sample_size: 8, patch_size: 2, in_channels: 4, num_layers: 2, attention_head_dim: 4, num_attention_heads: 2, joint_attention_dim: 12, caption_projection_dim: 8,
+    pooled_projection_dim: 10, out_channels: null, pos_embed_max_size: 6, dual_attention_layers: [0, 1], qk_norm: 'rms_norm' };
+  const sd3Control = { ...sd3, joint_attention_dim: null, extra_conditioning_channels: 1, pos_embed_type: 'sincos', use_pos_embed: false, force_zeros_for_pooled_projection: false };
   return [
     {
       name: 'model_index.json', isJson: true, seeds: [new Uint8Array(readFileSync('models/shapes/model_index.json'))],
@@ -69,6 +74,8 @@ export function configTargets(): Target[] {
     { name: 'ControlNet config', isJson: true, seeds: [unet, xlUnet].map(each => json({ ...each, ...control })), read: bytes => void new ControlNetModel(object(bytes)).parameterSpecs() },
     { name: 'ControlNet-Union config', isJson: true, seeds: [json({ ...xlUnet, ...union })], read: bytes => void new ControlNetUnionModel(object(bytes)).parameterSpecs() },
     { name: 'T2I-Adapter config', isJson: true, seeds: adapters.map(json), read: bytes => void new T2IAdapter(object(bytes)).parameterSpecs() },
+    { name: 'SD3 transformer config', isJson: true, seeds: [json(sd3)], read: bytes => void new SD3Transformer2DModel(object(bytes)).parameterSpecs() },
+    { name: 'SD3 ControlNet config', isJson: true, seeds: [json(sd3Control), json({ ...sd3Control, joint_attention_dim: 12 })], read: bytes => void new SD3ControlNetModel(object(bytes)).parameterSpecs() },
     { name: 'VAE config', isJson: true, seeds: [json(vae)], read: bytes => void new AutoencoderKL(object(bytes)).parameterSpecs() },
     { name: 'tiny VAE config', isJson: true, seeds: [json(tinyVae)], read: bytes => void new AutoencoderTiny(object(bytes)).parameterSpecs() },
     { name: 'text encoder config', isJson: true, seeds: [json(text), json({ model_type: 'clip', text_config: text, projection_dim: 8 })], read: bytes => void new CLIPTextModelWithProjection(object(bytes)).parameterSpecs() },

@@ -9,6 +9,7 @@ import { CLIPVisionModelWithProjection } from '../../lib/models/clip_vision_mode
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { StableDiffusionSafetyChecker } from '../../lib/models/safety_checker.js';
+import { SD3ControlNetModel } from '../../lib/models/sd3_controlnet.js';
 import { SD3Transformer2DModel } from '../../lib/models/sd3_transformer_2d_model.js';
 import { T2IAdapter } from '../../lib/models/t2i_adapter.js';
 import { T5EncoderModel } from '../../lib/models/t5_encoder_model.js';
@@ -53,7 +54,7 @@ describe('layouts', () => {
 
   it("knows torch's shape of every parameter of every network that there is a reference of", () => {
     const classes = {
-      sd3_transformer: SD3Transformer2DModel, unet: UNet2DConditionModel, controlnet_union: ControlNetUnionModel, controlnet: ControlNetModel, vae_tiny: AutoencoderTiny, vae: AutoencoderKL, t2i_adapter: T2IAdapter,
+      sd3_transformer: SD3Transformer2DModel, sd3_controlnet: SD3ControlNetModel, unet: UNet2DConditionModel, controlnet_union: ControlNetUnionModel, controlnet: ControlNetModel, vae_tiny: AutoencoderTiny, vae: AutoencoderKL, t2i_adapter: T2IAdapter,
       text_projection: CLIPTextModelWithProjection, text: CLIPTextModel, clip_vision: CLIPVisionModelWithProjection, safety_checker: StableDiffusionSafetyChecker, t5: T5EncoderModel,
     };
     const without = ['unet_k', 'vae_tiling']; // their weights are other files', or drawn anew

@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import type { Kernels } from '../../core/kernels.js';
+import { GELU_TANH, type Kernels } from '../../core/kernels.js';
 import { isHalf, TF, type, type Metadata } from './binding.js';
 import type { Gpu } from './cuda/nvidia.js';
 import type { NativeBackend } from './native_backend.js';
@@ -19,6 +19,13 @@ export function nativeKernels(backend: NativeBackend, gpu?: Gpu): Partial<Kernel
     scoreBytes: gpu?.memory && Math.min(SCORES_OF_GPU.bytes, gpu.memory * 2 ** 20 * SCORES_OF_GPU.share),
 
     silu,
+
+    geluTanh: x => backend.compute(scope => {
+      const given = backend.lend(x);
+      const number = (value: number) => scope.cast(scope.number(value), given.dtype);
+      const cubic = scope.op('Mul', scope.op('Square', given), number(GELU_TANH.cubic));
+      return scope.op('SoftplusGrad', given, scope.op('Mul', scope.op('AddV2', cubic, number(GELU_TANH.linear)), given));
+    }, x.shape),
 
     linear: (x, weight: tf.Tensor, bias, addend) => {
       const [inFeatures, outFeatures] = weight.shape;

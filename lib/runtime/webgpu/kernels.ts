@@ -6,13 +6,15 @@ import { PackedTensor, type HalfFormat, type Operand, type PackedFormat, type Pa
 import { attention, threadsOfQuery } from './attention.js';
 import { bandsOf, inBands, inImageBands, withParts } from './bands.js';
 import { GEGLU } from './geglu.js';
+import { GELU_BY_TANH } from './gelu_tanh.js';
 import { groupBands, groupMoments, groupNormalize, groupNumbers, partsOf } from './group_norm.js';
 import { layerNorm } from './layer_norm.js';
 import { appendOnHost, lookUpOnHost } from './look_up.js';
 import { packWords, unpackWords } from './packed_words.js';
 import { convolution, isOfHalves, kindOf, linearProduct, type WeightForm } from './product.js';
-import { runKernel, WORKGROUP, type Run } from './program.js';
+import { runKernel, WORKGROUP, type Kernel, type Run } from './program.js';
 import { REPEAT_PIXELS } from './repeat_pixels.js';
+import { rmsNorm } from './rms_norm.js';
 import { SILU } from './silu.js';
 
 /** tfjs's name for the backend. */
@@ -24,6 +26,16 @@ type Attributes = Record<string, unknown>;
 /** How a kernel runs with a thread for each element, which is told how many there are, and what else it is told. */
 function ofElements(elements: number, ...numbers: number[]): Pick<Run, 'workgroups' | 'numbers'> {
   return { workgroups: Math.ceil(elements / WORKGROUP), numbers: [elements, ...numbers] };
+}
+
+/** A kernel of `x` that takes each element by itself. */
+function eachElement(kernel: Kernel): (inputs: Inputs, attrs: Attributes, backend: WebGPUBackend) => TensorInfo {
+  return ({ x }, attrs, backend) => {
+    void attrs;
+    const rows = tf.util.sizeFromShape(x.shape) / x.shape.at(-1)!;
+    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) =>
+      runKernel(backend, kernel, { ...ofElements(tf.util.sizeFromShape([...shape])), shape, inputs: [x], result }));
+  };
 }
 
 /** Each as a kernel of tfjs, which then frees what is made, and counts and times it as its own. */
@@ -71,12 +83,18 @@ const FUNCTIONS: Record<string, (inputs: Inputs, attrs: Attributes, backend: Web
     });
   },
 
-  NetworkSilu({ x }, attrs, backend) {
-    void attrs;
-    const rows = tf.util.sizeFromShape(x.shape) / x.shape.at(-1)!;
-    return inBands(backend, { shape: x.shape, rows, tensors: { x } }, ({ x }, shape, result) =>
-      runKernel(backend, SILU, { ...ofElements(tf.util.sizeFromShape([...shape])), shape, inputs: [x], result }));
+  NetworkRmsNorm({ x, weight }, { epsilon }, backend) {
+    const [features] = weight.shape;
+    return inBands(backend, { shape: x.shape, rows: tf.util.sizeFromShape(x.shape) / features, tensors: { x } }, ({ x }, shape, result) => {
+      const rows = tf.util.sizeFromShape(x.shape) / features;
+      const run = { workgroups: rows, numbers: [rows, features], fractions: [epsilon as number], result };
+      return runKernel(backend, rmsNorm(hasSubgroups(backend)), { ...run, shape, inputs: [x, weight] });
+    });
   },
+
+  NetworkSilu: eachElement(SILU),
+
+  NetworkGeluTanh: eachElement(GELU_BY_TANH),
 
   NetworkGeglu({ x }, attrs, backend) {
     void attrs;
@@ -144,6 +162,10 @@ export const webgpuKernels: Partial<Kernels> = {
     run('NetworkGroupNorm', { x, shift, weight, bias }, { groups, epsilon, silu }),
 
   layerNorm: (x, weight, bias, { epsilon }) => run('NetworkLayerNorm', { x, weight, bias }, { epsilon }),
+
+  rmsNorm: (x, weight, { epsilon }) => run('NetworkRmsNorm', { x, weight }, { epsilon }),
+
+  geluTanh: x => run('NetworkGeluTanh', { x }),
 
   geglu: x => run('NetworkGeglu', { x }),
 

@@ -71,8 +71,10 @@ describeOnDevices('Bands', () => {
     await same(() => kernels().linear!(x, weight, bias, () => residual), 5000, 5);
     await same(() => kernels().geglu!(x), 5000, 3);
     await same(() => kernels().silu!(x), 5000, 3);
+    await same(() => kernels().geluTanh!(x), 5000, 3);
     const [scale, shift] = [random([24], 5), random([24], 6)];
     await same(() => kernels().layerNorm!(x, scale, shift, { epsilon: 1e-5 }), 5000, 3);
+    await same(() => kernels().rmsNorm!(x, scale, { epsilon: 1e-6 }), 5000, 3);
     const [scales, shifts] = [random([2, 1, 24], 7), random([2, 1, 24], 8)]; // of each sample
     await same(() => kernels().layerNorm!(x, scales, shifts, { epsilon: 1e-5 }), 5000, 3);
     return [x, weight, bias, residual, scale, shift, scales, shifts];

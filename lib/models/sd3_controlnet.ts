@@ -1,0 +1,115 @@
+import * as tf from '@tensorflow/tfjs';
+import { checkShape } from '../core/checks.js';
+import { JointTransformerBlock, SD3SingleTransformerBlock, type JointStates } from '../layers/joint_transformer_block.js';
+import { Linear } from '../layers/linear.js';
+import { PatchEmbed } from '../layers/patch_embed.js';
+import { completeSD3ControlNetConfig, type SD3ControlNetConfig } from './sd3_config.js';
+import { SD3Path, type SD3Conditions, type SD3Inputs } from './sd3_path.js';
+
+/** What a ControlNet of Stable Diffusion 3 is told. */
+export interface SD3ControlConditions extends Omit<SD3Conditions, 'encoderHiddenStates'> {
+  /** The text: `[batch, tokens, joint_attention_dim]`, unless joint_attention_dim is null. */
+  encoderHiddenStates?: tf.Tensor;
+  /** The picture to steer by as latents: `[batch, height, width, in_channels + extra_conditioning_channels]`. */
+  controlnetCond: tf.Tensor;
+  /** How strongly: 1 by default. */
+  conditioningScale?: number;
+}
+
+/** What a ControlNet gives. */
+export type SD3ControlNetOutput = {
+  /** What the transformer adds behind its blocks: `[batch, patches, dim]`, each behind as many. */
+  controlnetBlockSamples: tf.Tensor[];
+};
+
+/** All that it is given, as a graph takes it. */
+type Inputs = SD3Inputs & { text?: tf.Tensor; picture: tf.Tensor; scale: tf.Tensor };
+
+/**
+ * Goes some blocks of Stable Diffusion 3's transformer beside it, with a picture to steer by on top of the patches, and gives what to add
+ * behind its blocks.
+ * - Weights below `pos_embed`, `time_text_embed`, `context_embedder`, `transformer_blocks.N`, `controlnet_blocks.N`, `pos_embed_input`.
+ * Equals diffusers' SD3ControlNetModel.
+ * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
+ */
+export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
+  static className = 'SD3ControlNetModel';
+  private readonly posEmbed?: PatchEmbed;
+  private readonly contextEmbedder?: Linear;
+  private readonly blocks: ReadonlyArray<JointTransformerBlock | SD3SingleTransformerBlock>;
+  private readonly controls: readonly Linear[];
+  private readonly posEmbedInput: PatchEmbed;
+
+  constructor(config: Partial<SD3ControlNetConfig> = {}) {
+    super(completeSD3ControlNetConfig(config), 'controlnet');
+    const { dim, config: { patch_size: patchSize, num_layers, joint_attention_dim: textDim } } = this;
+    const { in_channels: inChannels, pos_embed_max_size, pos_embed_type, use_pos_embed, extra_conditioning_channels } = this.config;
+    if (use_pos_embed) {
+      const maxSize = pos_embed_type === null ? undefined : pos_embed_max_size;
+      this.posEmbed = this.add('pos_embed', new PatchEmbed({ patchSize, inChannels, dim, maxSize }));
+    }
+    if (textDim !== null) this.contextEmbedder = this.add('context_embedder', new Linear(textDim, dim));
+    this.blocks = this.addList<JointTransformerBlock | SD3SingleTransformerBlock>('transformer_blocks', num_layers,
+      i => textDim === null ? new SD3SingleTransformerBlock(this.blockConfig(i)) : new JointTransformerBlock(this.blockConfig(i)));
+    this.controls = this.addList('controlnet_blocks', num_layers, () => new Linear(dim, dim));
+    const steering = new PatchEmbed({ patchSize, inChannels: inChannels + extra_conditioning_channels, dim });
+    this.posEmbedInput = this.add('pos_embed_input', steering);
+  }
+
+  /**
+   * What to add behind the blocks of a transformer that is told the same.
+   * @param sample as the transformer's; without use_pos_embed what `embedPatches` of the transformer gives.
+   * @param timestep as the transformer's.
+   * @param conditions see SD3ControlConditions.
+   * @returns tensors that the caller disposes.
+   * @throws TypeError, RangeError for what does not fit.
+   */
+  compute(sample: tf.Tensor, timestep: number | readonly number[], conditions: SD3ControlConditions): SD3ControlNetOutput {
+    const { encoderHiddenStates: text, pooledProjections, controlnetCond, conditioningScale = 1 } = conditions;
+    this.checkImages(sample, controlnetCond);
+    const { joint_attention_dim: textDim } = this.config;
+    if ((text === undefined) !== (textDim === null)) {
+      throw new TypeError(`controlnet encoderHiddenStates: got ${text ? 'a tensor' : 'undefined'}, ` +
+        `takes ${textDim === null ? 'none where joint_attention_dim is null' : `a tensor [batch, tokens, ${textDim}]`}`);
+    }
+    if (text) checkShape('controlnet encoderHiddenStates', text.shape, [sample.shape[0], null, textDim]);
+    const told = { ...this.takeInputs(sample, timestep, pooledProjections), ...text && { text } };
+    const inputs = { ...told, picture: controlnetCond, scale: tf.scalar(conditioningScale) };
+    return { controlnetBlockSamples: this.graphOf('control', this.control, inputs) };
+  }
+
+  /** @throws RangeError for a picture that is not of the sample's size. */
+  private checkImages(sample: tf.Tensor, picture: tf.Tensor): void {
+    const { in_channels: channels, extra_conditioning_channels: more } = this.config;
+    const [batch, height, width] = sample.shape;
+    if (this.posEmbed) {
+      checkShape('controlnet sample', sample.shape, [null, null, null, channels]);
+      this.posEmbed.checkSize('controlnet sample', sample.shape);
+      checkShape('controlnet controlnetCond', picture.shape, [batch, height, width!, channels + more]);
+      return;
+    }
+    checkShape('controlnet controlnetCond', picture.shape, [batch, null, null, channels + more]);
+    const [rows, columns] = this.posEmbedInput.checkSize('controlnet controlnetCond', picture.shape);
+    checkShape('controlnet sample (patches)', sample.shape, [batch, rows * columns, this.dim]);
+  }
+
+  private readonly control = ({ text, picture, scale, ...inputs }: Inputs): tf.Tensor[] => {
+    const embedding = this.embed(inputs);
+    const first = tf.tidy(() =>
+      tf.add(this.posEmbed?.forward(inputs.sample) ?? inputs.sample, this.posEmbedInput.forward(picture)));
+    let states: JointStates = { image: first, text: text && this.contextEmbedder!.forward(text) };
+    return this.blocks.map((block, i) => {
+      const before = states;
+      states = block instanceof SD3SingleTransformerBlock
+        ? { image: block.forward(before.image, embedding) }
+        : block.forward(before as Required<JointStates>, embedding, i < this.blocks.length - 1);
+      tf.dispose([before.image, before.text!]);
+      return tf.tidy(() => tf.mul(this.controls[i].forward(states.image), scale));
+    });
+  };
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape[] {
+    void inputShape;
+    throw new Error('controlnet: has no one output; it goes beside a transformer');
+  }
+}
