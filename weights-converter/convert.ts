@@ -32,8 +32,8 @@ import { verifyNetwork, type Network } from './verify.js';
 
 export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
   /**
-   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets and ControlNets are in so
-   * many bits, and all else is float16.
+   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks
+   * of SD3's transformer and of T5 are in so many bits, and all else is float16.
    */
   dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
@@ -52,6 +52,9 @@ type NetworkName = keyof typeof networks;
 
 /** Bytes that are copied at once. */
 const PIECE = 2 ** 24;
+
+/** A vocabulary of SentencePiece, as its authors keep it or transformers, and what belongs to it. */
+const T5_TOKENIZER_FILES = ['spiece.model', 'tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'];
 
 const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 
@@ -119,6 +122,7 @@ async function planConversion(folder: ModelFolder, options: ConvertOptions, open
     if (className === undefined || dropped.includes(name)) continue;
     if (Object.hasOwn(networks, className)) parts.push([name, className as NetworkName]);
     else if (className.startsWith('CLIPTokenizer')) await copy(...CLIPTokenizer.fileNames.map(file => `${name}/${file}`));
+    else if (className.startsWith('T5Tokenizer')) await copy(...T5_TOKENIZER_FILES.map(file => `${name}/${file}`));
     else if (IMAGE_PROCESSOR.test(className)) await copy(...CLIPImageProcessor.fileNames.map(file => `${name}/${file}`));
     else if (className.endsWith('Scheduler')) copies.push(`${name}/scheduler_config.json`);
     else throw new ModelFileError(`${folder.name}/model_index.json: ${name} is a ${show(className)}, which cannot be converted`);

@@ -20,7 +20,7 @@ const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytor
 
 /** What a network's weights are called without the end: by transformers for its own classes and the safety checker, else by diffusers. */
 export function weightStem(className: string): string {
-  const [{ stem }] = /^(CLIP|StableDiffusionSafetyChecker)/.test(className) ? transformersNames : diffusersNames;
+  const [{ stem }] = /^(CLIP|T5|StableDiffusionSafetyChecker)/.test(className) ? transformersNames : diffusersNames;
   return stem;
 }
 
