@@ -36,8 +36,8 @@ import { verifyNetwork, type Network } from './verify.js';
 
 export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
   /**
-   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets and ControlNets are in so
-   * many bits, and all else is float16.
+   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks
+   * of SD3's transformer and of T5 are in so many bits, and all else is float16.
    */
   dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
@@ -57,6 +57,7 @@ type NetworkName = keyof typeof networks;
 
 /** Bytes that are copied at once. */
 const PIECE = 2 ** 24;
+
 
 const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 

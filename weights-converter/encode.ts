@@ -17,15 +17,29 @@ const BITS = { int8: 8, int4: 4 } as const;
 /** What a model's weights can become. */
 export type ConvertDtype = FloatDtype | keyof typeof BITS;
 
-/** What weights become: all of a float type; or those that can be of so many bits, and the others float16. Undefined: what they are. */
-export type Encoding = { readonly dtype: Dtype } | { readonly bits: 4 | 8 } | undefined;
+/**
+ * What weights become: all of a float type; or of those at paths of `among` those that can be of so many bits, and the others float16.
+ * Undefined: what they are.
+ */
+export type Encoding = { readonly dtype: Dtype } | { readonly bits: 4 | 8; readonly among: RegExp } | undefined;
+
+/**
+ * Of which networks, by their classes' names, which weights are in fewer bits. What is outside of a transformer's blocks is what it begins
+ * and ends with, and what tells it the time: hardly a hundredth of it. T5 is larger than the transformer that it reads for.
+ */
+const IN_FEWER_BITS: ReadonlyArray<[className: RegExp, paths: RegExp]> = [
+  [/^(UNet|ControlNet)/, /^/], [/^SD3Transformer/, /^transformer_blocks\./], [/^T5Encoder/, /^encoder\.block\./],
+];
 
 /** What the weights of a network of that class become. @throws RangeError for a name that is none. */
 export function encodings(name?: ConvertDtype): (className: string) => Encoding {
   if (name === undefined) return () => undefined;
   checkOneOf('dtype', name, [...FLOAT_DTYPES, ...Object.keys(BITS)]);
   if (name !== 'int8' && name !== 'int4') return () => ({ dtype: FLOATS_IN_FILES[name] });
-  return className => /^(UNet|ControlNet)/.test(className) ? { bits: BITS[name] } : { dtype: 'F16' };
+  return className => {
+    const [, among] = IN_FEWER_BITS.find(([classes]) => classes.test(className)) ?? [];
+    return among ? { bits: BITS[name], among } : { dtype: 'F16' };
+  };
 }
 
 /** A weight as it is to be written. */
@@ -37,7 +51,7 @@ export interface EncodedWeight extends WeightToWrite {
 /** Says what is to be written of a weight, which is read and computed when it is asked for. */
 export function encodeWeight(weight: FoundWeight, encoding: Encoding): EncodedWeight {
   const { path, spec, info, quantized } = weight;
-  if (encoding && 'bits' in encoding && isQuantizable(spec, encoding.bits)) {
+  if (encoding && 'bits' in encoding && encoding.among.test(path) && isQuantizable(spec, encoding.bits)) {
     const { bits } = encoding;
     const scales = { dtype: bits === 8 ? 'F32' : 'F16', minimums: false } as const;
     return encodeQuantized(weight, bits, groupSizeOf(bits, spec.shape), scales, async () => {

@@ -1,5 +1,5 @@
 import { ldmModules } from '../checkpoints/ldm_modules.js';
-import { sd3ModuleNames, sd3Modules, WHOLE } from '../checkpoints/sd3_modules.js';
+import { sd3ModuleNames, sd3Modules, WHOLE, type Sd3Module } from '../checkpoints/sd3_modules.js';
 import type { RowParts } from '../checkpoints/tensors.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StateDict } from '../loading/state_dict.js';
@@ -68,18 +68,19 @@ export function keyReader(specs: LoraSpecs): (key: string) => { places: readonly
  */
 function namesOf(network: LoraNetwork, parameters: readonly string[]): Map<string, readonly Place[]> {
   const modules = parameters.filter(path => path.endsWith('.weight')).map(path => path.slice(0, -'.weight'.length));
-  const place = (path: string, rows = WHOLE): Place => ({ network, path, rows });
-  const names: Array<[name: string, places: readonly Place[]]> = [
-    ...modules.map((path): [string, Place[]] => [path, [place(path)]]),
-    ...network === 'unet' ? [...ldmModules(modules)].map(([path, name]): [string, Place[]] => [name, [place(path)]]) : [],
-    ...network === 'transformer' ? sd3Names(modules).map(([name, found]): [string, Place[]] =>
-      [name, found.map(({ path, rows }) => place(path, rows))]) : [],
-  ];
-  return new Map(names.flatMap(([name, places]) => [[name, places], [name.replaceAll('.', '_'), places]]));
+  const names = new Map<string, readonly Place[]>();
+  const add = (name: string, places: readonly Place[]) => {
+    names.set(name, places);
+    names.set(name.replaceAll('.', '_'), places);
+  };
+  for (const path of modules) add(path, [{ network, path, rows: WHOLE }]);
+  if (network === 'unet') ldmModules(modules).forEach((name, path) => add(name, [{ network, path, rows: WHOLE }]));
+  if (network === 'transformer') for (const [name, found] of sd3Names(modules)) add(name, found.map(each => ({ network, ...each })));
+  return names;
 }
 
 /** Stability's names of those of its modules that a transformer of SD3 has. */
-function sd3Names(modules: readonly string[]): Array<[name: string, modules: NonNullable<ReturnType<typeof sd3Modules>>]> {
+function sd3Names(modules: readonly string[]): Array<[name: string, modules: readonly Sd3Module[]]> {
   const known = new Set(modules);
   const layers = 1 + Math.max(-1, ...modules.map(path => Number(/^transformer_blocks\.(\d+)\./.exec(path)?.[1] ?? -1)));
   return sd3ModuleNames(layers).flatMap(name => {

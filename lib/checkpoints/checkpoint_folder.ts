@@ -9,8 +9,9 @@ import { knownOf, type CheckpointOptions, type Generation, type UnetGeneration }
 import { vaeConfig } from './ldm_config.js';
 import { ldmPrefixes, unetKey, vaeKey } from './ldm_keys.js';
 import { unetConfig } from './ldm_unet_config.js';
-import { findT5, SD3_VAE, sd3Generation } from './sd3.js';
+import { SD3_VAE, sd3Generation } from './sd3.js';
 import { SD3_KEY, sd3Transformer } from './sd3_transformer.js';
+import { findT5 } from './t5_file.js';
 import { below, renamed, shapesOf, type Tensors } from './tensors.js';
 import { textEncoder, tokenizerFiles, type ReadMerges } from './text_encoders.js';
 import { VirtualFolder } from './virtual_folder.js';

@@ -22,6 +22,8 @@ type Config = Record<string, unknown>;
 const golden: {
   published: Record<string, { shapes: Shapes; transformer: Config }>;
   small: Record<string, { shapes: Shapes; saved: Record<string, Record<string, string>>; configs: Record<string, Config> }>;
+  /** Key of llama.cpp -> of transformers. */
+  llama: Record<string, string>;
   modules: Record<string, Array<[path: string, ranges: Array<[number, number]>]>>;
 } = JSON.parse(gunzipSync(readFileSync('spec/golden/checkpoints/sd3.json.gz')).toString());
 
@@ -208,6 +210,11 @@ describe('T5 and the VAE of SD3 alone', () => {
       const { tensors } = await readSafetensorsHeader(await folder.open('model.safetensors'));
       assert.deepEqual([...tensors.keys()].sort(), Object.keys(golden.small.t5.saved.text_encoder_3).filter(key => !key.includes('embed_tokens')));
     }
+    const llama = Object.fromEntries(Object.entries(golden.llama).map(([key, name]) => [key, t5[name]]));
+    const folder = await checkpointFolder(checkpoint(llama));
+    const { tensors } = await readSafetensorsHeader(await folder.open('model.safetensors'));
+    assert.deepEqual([...tensors.keys()], Object.values(golden.llama));
+    assert.deepEqual(await readConfig(folder, 'config.json'), await readConfig(await checkpointFolder(checkpoint(t5)), 'config.json'));
     const vae = await checkpointFolder(checkpoint(below(shapes, 'first_stage_model.')));
     const { scaling_factor: scale, shift_factor: shift } = await readConfig(vae, 'config.json');
     assert.deepEqual([scale, shift], [1.5305, 0.0609]);

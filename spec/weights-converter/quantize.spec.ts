@@ -8,8 +8,10 @@ import { dequantize, matrixOf } from '../../lib/core/quantized.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import type { FromPretrainedOptions } from '../../lib/pipelines/components/load_components.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
+import type { FoundWeight } from '../../lib/weights/found_weight.js';
 import { readSafetensors, readSafetensorsHeader, writeSafetensors, type TensorToWrite } from '../../lib/weights/safetensors.js';
 import { convertModel } from '../../weights-converter/convert.js';
+import { encodeWeight, encodings } from '../../weights-converter/encode.js';
 import { isQuantizable, quantize } from '../../weights-converter/quantize.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
@@ -20,6 +22,24 @@ const KINDS = ['int8', 'int4'] as const;
 const UNET = 'unet/diffusion_pytorch_model.safetensors';
 const LAYER = 'mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight';
 const PROMPT = 'a red circle';
+
+describe('The weights in fewer bits', () => {
+  /** What weights of 512 * 512 numbers become. */
+  const dtypes = (className: string, paths: readonly string[]) => paths.map(path => {
+    const info = { dtype: 'F32', shape: [512, 512], offset: 0, byteLength: 2 ** 20 } as const;
+    const weight: FoundWeight = { path, spec: { shape: [512, 512], layout: 'linear' }, info, layout: 'torch', file: { name: '', source: bytesSource(new Uint8Array()) } };
+    return encodeWeight(weight, encodings('int8')(className)).tensors[0].dtype;
+  });
+
+  it('are those of UNets and ControlNets, of the blocks of SD3\'s transformer and of T5', () => {
+    const blocks = ['transformer_blocks.0.attn.add_q_proj.weight', 'transformer_blocks.23.norm1.linear.weight'];
+    const ends = ['pos_embed.proj.weight', 'context_embedder.weight', 'norm_out.linear.weight', 'proj_out.weight', 'time_text_embed.text_embedder.linear_1.weight'];
+    assert.deepEqual(dtypes('SD3Transformer2DModel', [...blocks, ...ends]), [...blocks.map(() => 'I8'), ...ends.map(() => 'F16')]);
+    assert.deepEqual(dtypes('T5EncoderModel', ['encoder.block.0.layer.1.DenseReluDense.wo.weight', 'shared.weight']), ['I8', 'F16']);
+    assert.deepEqual(dtypes('UNet2DConditionModel', ['conv_out.weight']), ['I8']);
+    assert.deepEqual(dtypes('CLIPTextModelWithProjection', ['text_projection.weight']), ['F16']);
+  });
+});
 
 describe('quantize', () => {
   const values = Float32Array.from({ length: 70 * 8 }, (_, i) => Math.sin(i * i) * (1 + i % 8));

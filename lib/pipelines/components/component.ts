@@ -60,7 +60,7 @@ export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model
 /** What model_index.json says of a class: of which library it is, of which name; or that there is none. */
 function entry(subfolder: string, className?: string): Record<string, unknown> {
   if (className === undefined) return { [subfolder]: [null, null] };
-  const library = className.startsWith('CLIP') ? 'transformers' : className.endsWith('SafetyChecker') ? 'stable_diffusion' : 'diffusers';
+  const library = /^(CLIP|T5)/.test(className) ? 'transformers' : className.endsWith('SafetyChecker') ? 'stable_diffusion' : 'diffusers';
   return { [subfolder]: [library, className] };
 }
 

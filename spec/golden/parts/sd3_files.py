@@ -1,5 +1,5 @@
-"""checkpoints/sd3.json.gz: what diffusers' from_single_file makes of small single files of SD3 and SD3.5, whole and of the transformer alone; the shapes
-of the published ones with the configs for which diffusers takes them; and which module of diffusers each of the original names is.
+"""checkpoints/sd3.json.gz: what diffusers' from_single_file makes of small single files of SD3 and SD3.5; the shapes of the published ones with the
+configs for which diffusers takes them; which module of diffusers each of the original names is, and which key of T5 each of llama.cpp's.
 
 The weights follow the rule of single_file.py, so that only the hashes of diffusers' files are kept.
 
@@ -11,6 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import gguf
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers as to_diffusers
@@ -182,10 +183,10 @@ def lora():
         outputs, inputs = shapes[f"{name}.weight"]
         flat, down, up, lengths = f"lora_unet_{name.replace('.', '_')}", half(2, inputs), half(outputs, 2), half(outputs, 1)
         file |= {f"{flat}.lora_down.weight": down, f"{flat}.lora_up.weight": up, f"{flat}.alpha": torch.tensor(3.0).half(), f"{flat}.dora_scale": lengths}
-        changed |= {f"{name}.weight": 1.5 * up.float() @ down.float(), f"{name}.bias": lengths.flatten().float()}
-    vector = lambda inputs: torch.cos(torch.arange(inputs, dtype=torch.float32))
+        changed |= {f"{name}.weight": 1.5 * up.double() @ down.double(), f"{name}.bias": lengths.flatten().double()}
+    vector = lambda inputs: torch.cos(torch.arange(inputs, dtype=torch.float64))  # in doubles, so that a second run rounds to the same floats
     found = to_diffusers(changed)
-    out = {k: v @ vector(v.shape[1]) if v.ndim == 2 else v for k, v in found.items() if v.ndim < 3 and v.any()}
+    out = {k: (v.double() @ vector(v.shape[1]) if v.ndim == 2 else v).float() for k, v in found.items() if v.ndim < 3 and v.any()}
     save("lora/sd3_out", out, {"config": transformer_config(**layout), "shapes": {k: v.shape for k, v in found.items()}, "names": names})
     save("lora/sd3_kohya", file)
 
@@ -203,5 +204,8 @@ def generate():
         with tempfile.TemporaryDirectory() as folder:
             golden["small"][name] = single_file(Path(folder), layout, texts, t5)
     golden["modules"] = ranges(modules(SMALL["sd35"]))
+    llama = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5ENCODER, 2)
+    golden["llama"] = {llama.get_name(key.removesuffix(".weight")) + ".weight": key for key in golden["small"]["t5"]["saved"]["text_encoder_3"]
+                       if "embed_tokens" not in key}
     write("sd3", golden)
     lora()
