@@ -56,6 +56,11 @@ export class PatchEmbed extends Block {
     const [top, left] = [(maxSize - height) >> 1, (maxSize - width) >> 1];
     return tf.expandDims(tf.slice(all, [top, left, 0], [height, width, dim]), 0);
   }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    const [batch, height, width, dim] = this.proj.computeOutputShape(inputShape) as tf.Shape;
+    return [batch, height && width && height * width, dim];
+  }
 }
 
 /** Tokens as the patches of an image: `[batch, rows * columns, patchSize * patchSize * channels]` to `[batch, height, width, channels]`. */

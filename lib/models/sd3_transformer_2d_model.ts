@@ -117,4 +117,9 @@ export class SD3Transformer2DModel extends SD3Path<SD3Transformer2DConfig> {
       return { image: led, text: after.text };
     }, states).image;
   }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
+    const [batch, height, width] = inputShape as tf.Shape;
+    return [batch, height, width, this.outChannels];
+  }
 }

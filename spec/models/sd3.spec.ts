@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PatchEmbed } from '../../lib/layers/patch_embed.js';
 import { SD3ControlNetModel } from '../../lib/models/sd3_controlnet.js';
 import { SD3Transformer2DModel } from '../../lib/models/sd3_transformer_2d_model.js';
 import { TF } from '../../lib/runtime/native/binding.js';
@@ -92,6 +93,13 @@ describeOnDevices('SD3ControlNetModel equals diffusers', () => {
 
 describeOnDevices('SD3Transformer2DModel', device => {
   const folder = temporaryFolder();
+
+  it('knows the shape of what it gives', () => {
+    const { net } = load('3');
+    assert.deepEqual(net.computeOutputShape([2, 8, null, 4]), [2, 8, null, 6]);
+    assert.deepEqual(new PatchEmbed({ patchSize: 2, inChannels: 4, dim: 8 }).computeOutputShape([2, 8, 6, 4]), [2, 12, 8]);
+    net.dispose();
+  });
 
   it('attends in slices to the same effect', () => expectNoLeak(() => {
     const { golden, net } = load('35_medium');
