@@ -10,13 +10,14 @@ export {
   StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type {
-  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents,
-  XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
+  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusion3Components, StableDiffusionComponents,
+  StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
 } from './pipelines/components/components.js';
 export type { ControlImages, ControlOptions } from './pipelines/controlnet/control.js';
 export type { ControlNetOptions } from './pipelines/controlnet/stable_diffusion_controlnet.js';
@@ -38,6 +39,9 @@ export type { XLInstructPix2PixOptions } from './pipelines/stable_diffusion_xl/s
 export type { Img2ImgOptions } from './pipelines/stable_diffusion/stable_diffusion_img2img.js';
 export type { XLOptions, XLImageOptions, Pair } from './pipelines/stable_diffusion_xl/xl_options.js';
 export type { XLImg2ImgOptions } from './pipelines/stable_diffusion_xl/stable_diffusion_xl_img2img.js';
+export type { SD3Options, SkipLayerOptions } from './pipelines/stable_diffusion_3/sd3_options.js';
+export type { SD3Img2ImgOptions } from './pipelines/stable_diffusion_3/stable_diffusion_3_img2img.js';
+export type { SD3InpaintOptions } from './pipelines/stable_diffusion_3/stable_diffusion_3_inpaint.js';
 export type { XLInpaintOptions } from './pipelines/stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
 export type {
   AutoComponents, AutoPipeline, AutoPipelineOptions, Image2ImagePipeline, InpaintingPipeline, Text2ImagePipeline,
@@ -49,7 +53,7 @@ export type { InpaintOptions } from './pipelines/stable_diffusion/stable_diffusi
 export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_models/latent_consistency_model.js';
 export type { LatentConsistencyModelImg2ImgOptions } from './pipelines/latent_consistency_models/latent_consistency_model_img2img.js';
 export {
-  encodeWeightedPrompt,
+  encodeWeightedPrompt, type SD3WeightedPromptOptions,
   type WeightedPromptEmbeds, type WeightedPromptOptions, type XLWeightedPromptEmbeds, type XLWeightedPromptOptions,
 } from './pipelines/weighted_prompt.js';
 export type { PromptEncoder } from './adapters/learned_words.js';
@@ -60,7 +64,10 @@ export type { ImagePrompt, ImagePromptOptions } from './pipelines/inputs/image_p
 export type { PerturbedAttentionOptions } from './pipelines/inputs/perturbed_attention.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/base/adaptable_pipeline.js';
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
-export type { GenerateOptions, GenerateOutput, OutputType, StepCallback } from './pipelines/inputs/generate_options.js';
+export type { PooledOptions } from './pipelines/inputs/check_pooled.js';
+export type {
+  GenerateOptions, GenerateOutput, GuidedOptions, LoraKwargs, OutputType, StepCallback,
+} from './pipelines/inputs/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress, LoadPipelineOptions } from './pipelines/components/load_components.js';
 export type { Component, ComponentPlace, Family } from './pipelines/components/component.js';
 export type { PipelineClass, UsualPipeline } from './pipelines/components/registry.js';

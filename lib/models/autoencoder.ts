@@ -18,8 +18,8 @@ export function retrieveLatents(
 }
 
 /**
- * Latents of an autoencoder as a UNet knows them, around 0 with a deviation of about 1: by its scaling_factor, and its latents_mean and
- * latents_std if it has both.
+ * Latents of an autoencoder as what denoises them knows them, around 0 with a deviation of about 1: by its scaling_factor, and its
+ * latents_mean and latents_std if it has both, or its shift_factor.
  */
 export function normalizeLatents(vae: Autoencoder, latents: tf.Tensor): tf.Tensor {
   const { mean, std, scale } = spread(vae);
@@ -34,5 +34,5 @@ export function denormalizeLatents(vae: Autoencoder, latents: tf.Tensor): tf.Ten
 
 function spread({ config }: Autoencoder): { mean: number | number[]; std: number | number[]; scale: number } {
   const { latents_mean: mean, latents_std: std } = 'latents_mean' in config ? config : { latents_mean: null, latents_std: null };
-  return { ...mean && std ? { mean, std } : { mean: 0, std: 1 }, scale: config.scaling_factor };
+  return { ...mean && std ? { mean, std } : { mean: config.shift_factor ?? 0, std: 1 }, scale: config.scaling_factor };
 }

@@ -24,7 +24,7 @@ export interface AutoencoderKLConfig {
   sample_size: number;
   /** What latents are multiplied by, for the UNet to see a deviation of 1. */
   scaling_factor: number;
-  /** What is taken off latents before they are multiplied, and their mean and deviation by channel: for pipelines that use them. */
+  /** What is taken off latents before they are multiplied; or their mean and deviation by channel, where there are both. */
   shift_factor: number | null;
   latents_mean: number[] | null;
   latents_std: number[] | null;

@@ -5,7 +5,7 @@ import { ControlNetUnionModel } from '../models/controlnet_union.js';
 import { MultiControlNetUnionModel } from '../models/multi_controlnet_union.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type {
-  ControlNetComponents, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
+  ControlNetComponents, StableDiffusion3Components, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
 } from './components/components.js';
 import { DiffusionPipeline } from './base/diffusion_pipeline.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './inputs/generate_options.js';
@@ -20,6 +20,9 @@ import { StableDiffusionControlNetImg2ImgPipeline } from './controlnet/stable_di
 import { StableDiffusionControlNetInpaintPipeline } from './controlnet/stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion/stable_diffusion_inpaint.js';
+import { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
+import { StableDiffusion3Img2ImgPipeline } from './stable_diffusion_3/stable_diffusion_3_img2img.js';
+import { StableDiffusion3InpaintPipeline } from './stable_diffusion_3/stable_diffusion_3_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
 import { StableDiffusionXLControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_img2img.js';
@@ -70,6 +73,11 @@ const FAMILIES: readonly Family[] = [
   { plain: { text2Image: LatentConsistencyModelPipeline, image2Image: LatentConsistencyModelImg2ImgPipeline } },
   {
     plain: {
+      text2Image: StableDiffusion3Pipeline, image2Image: StableDiffusion3Img2ImgPipeline, inpainting: StableDiffusion3InpaintPipeline,
+    },
+  },
+  {
+    plain: {
       text2Image: StableDiffusionXLPipeline, image2Image: StableDiffusionXLImg2ImgPipeline, inpainting: StableDiffusionXLInpaintPipeline,
     },
     steered: {
@@ -94,7 +102,8 @@ const FAMILIES: readonly Family[] = [
 export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
 
 /** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
-export type AutoComponents = StableDiffusionComponents | StableDiffusionXLComponents | ControlNetComponents | XLControlNetComponents;
+export type AutoComponents =
+  StableDiffusionComponents | StableDiffusionXLComponents | StableDiffusion3Components | ControlNetComponents | XLControlNetComponents;
 
 /** Text to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForText2Image. */
 export const AutoPipelineForText2Image = autoPipeline<Text2ImagePipeline>('AutoPipelineForText2Image', 'text2Image');

@@ -12,6 +12,9 @@ import { StableDiffusionInpaintPipeline } from './stable_diffusion/stable_diffus
 import { StableDiffusionInstructPix2PixPipeline } from './stable_diffusion/stable_diffusion_instruct_pix2pix.js';
 import { StableDiffusionLatentUpscalePipeline } from './stable_diffusion/stable_diffusion_latent_upscale.js';
 import { StableDiffusionUpscalePipeline } from './stable_diffusion/stable_diffusion_upscale.js';
+import { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
+import { StableDiffusion3Img2ImgPipeline } from './stable_diffusion_3/stable_diffusion_3_img2img.js';
+import { StableDiffusion3InpaintPipeline } from './stable_diffusion_3/stable_diffusion_3_inpaint.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 import { StableDiffusionXLAdapterPipeline } from './t2i_adapter/stable_diffusion_xl_adapter.js';
 import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
@@ -35,6 +38,7 @@ const classes = {
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
 
@@ -52,4 +56,5 @@ export {
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
+  StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
 };

@@ -5,6 +5,8 @@ import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { encodeIds, encodeIdsPenultimate, type EncodedWhole } from './inputs/encode_prompt.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
+import { joinEncoders } from './stable_diffusion_3/join_encoders.js';
+import type { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 
 export interface WeightedPromptOptions {
@@ -21,13 +23,22 @@ export interface XLWeightedPromptOptions extends WeightedPromptOptions {
   negativePrompt2?: string | string[];
 }
 
+/** Options for Stable Diffusion 3. */
+export interface SD3WeightedPromptOptions extends XLWeightedPromptOptions {
+  /** What T5 reads, as many texts as of the first; the same by default. */
+  prompt3?: string | string[];
+  negativePrompt3?: string | string[];
+  /** How many tokens T5 reads of a prompt; 256 by default. */
+  maxSequenceLength?: number;
+}
+
 /** What `generate` takes for a prompt and a negative prompt: `[prompts, tokens, features]` each. They are the caller's. */
 export interface WeightedPromptEmbeds {
   promptEmbeds: tf.Tensor;
   negativePromptEmbeds: tf.Tensor;
 }
 
-/** The same of SDXL, with each text as a whole: `[prompts, features]`. */
+/** The same of SDXL and Stable Diffusion 3, with each text as a whole: `[prompts, features]`. */
 export interface XLWeightedPromptEmbeds extends WeightedPromptEmbeds {
   pooledPromptEmbeds: tf.Tensor;
   negativePooledPromptEmbeds: tf.Tensor;
@@ -61,10 +72,14 @@ const BREAK = /\s*\bBREAK\b\s*/;
  * the hidden states, which are then scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of
  * diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
  *
- * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of a pipeline
- * whose family is not known before, as an AutoPipeline makes, it gives what that one's `generate` takes.
+ * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of Stable
+ * Diffusion 3, CLIP's two do, and T5 reads the text without its weights. Of a pipeline whose family is not known before, as an AutoPipeline
+ * makes, it gives what that one's `generate` takes.
  * @throws RangeError for a list of negative prompts of another length, or a prompt of more than 32 chunks.
  */
+export function encodeWeightedPrompt(
+  pipe: StableDiffusion3Pipeline, prompt: string | string[], options?: SD3WeightedPromptOptions,
+): XLWeightedPromptEmbeds;
 export function encodeWeightedPrompt(
   pipe: StableDiffusionXLPipeline, prompt: string | string[], options?: XLWeightedPromptOptions,
 ): XLWeightedPromptEmbeds;
@@ -73,27 +88,34 @@ export function encodeWeightedPrompt(
 ): WeightedPromptEmbeds;
 export function encodeWeightedPrompt(
   pipe: (PromptEncoder & { readonly device?: Device }) | GuidedPipeline, prompt: string | string[],
-  options: XLWeightedPromptOptions = {},
+  options: SD3WeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const { clipSkip = 0, negativePrompt = '' } = options;
   const prompts = [prompt].flat();
+  const count = prompts.length;
+  const avoided = textsOf('negativePrompt', negativePrompt, count);
   if (pipe.device) resumeDevice(pipe.device); // another pipeline may have worked on its own since
-  if (!isXL(pipe)) {
+  if (!isXL(pipe) && !isSD3(pipe)) {
     const encoder = 'promptEncoders' in pipe ? pipe.promptEncoders[0] : pipe;
-    const [positive, negative] = tokenizeAll(encoder, [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)]);
+    const [positive, negative] = tokenizeAll(encoder, [prompts, avoided]);
     return tf.tidy(() => ({
       promptEmbeds: embed(encoder, positive, ids => encodeIds(encoder.textEncoder, ids, clipSkip)),
       negativePromptEmbeds: embed(encoder, negative, ids => encodeIds(encoder.textEncoder, ids, 0)),
     }));
   }
-  const { prompt2, negativePrompt2 = negativePrompt } = options;
-  const second = [textsOf('prompt2', prompt2 ?? prompt, prompts.length), textsOf('negativePrompt2', negativePrompt2, prompts.length)];
-  const first = [prompts, textsOf('negativePrompt', negativePrompt, prompts.length)];
-  const texts = pipe.promptEncoders.length > 1 ? [first, second] : [first];
+  const { prompt2, negativePrompt2 = negativePrompt, prompt3, negativePrompt3 = negativePrompt, maxSequenceLength = 256 } = options;
+  const second = [textsOf('prompt2', prompt2 ?? prompt, count), textsOf('negativePrompt2', negativePrompt2, count)];
+  const third = [textsOf('prompt3', prompt3 ?? prompt, count), textsOf('negativePrompt3', negativePrompt3, count)];
+  const texts = pipe.promptEncoders.length > 1 ? [[prompts, avoided], second] : [[prompts, avoided]];
   const tokens = pipe.promptEncoders.map((encoder, i) => tokenizeAll(encoder, texts[i]));
-  const avoidsZeros = pipe.forceZerosForEmptyPrompt && options.negativePrompt === undefined && options.negativePrompt2 === undefined;
+  const avoidsZeros = isXL(pipe) && pipe.forceZerosForEmptyPrompt
+    && options.negativePrompt === undefined && options.negativePrompt2 === undefined;
   return tf.tidy(() => {
-    const [positive, negative] = [clipSkip, 0].map((skip, which) => embedTwice(pipe.promptEncoders, tokens.map(each => each[which]), skip));
+    const [positive, negative] = [clipSkip, 0].map((skip, which) => {
+      const each = embedByEach(pipe.promptEncoders, tokens.map(each => each[which]), skip);
+      if (isSD3(pipe)) return joinEncoders(pipe, each, third[which].map(withoutWeights), maxSequenceLength);
+      return { states: tf.concat(each.map(({ states }) => states), -1), pooled: each.at(-1)!.pooled };
+    });
     const orZeros = (x: tf.Tensor) => avoidsZeros ? tf.zerosLike(x) : x;
     return {
       promptEmbeds: positive.states, negativePromptEmbeds: orZeros(negative.states),
@@ -116,7 +138,16 @@ export function weightedPromptFor(
 }
 
 function isXL(pipe: object): pipe is StableDiffusionXLPipeline {
-  return 'textEncoder2' in pipe;
+  return 'textEncoder2' in pipe && 'unet' in pipe;
+}
+
+function isSD3(pipe: object): pipe is StableDiffusion3Pipeline {
+  return 'textEncoder3' in pipe;
+}
+
+/** A prompt as it reads without weights and the ends of chunks. */
+function withoutWeights(prompt: string): string {
+  return parsePromptWeights(prompt).map(({ text }) => text).join('').replaceAll(new RegExp(BREAK, 'g'), ' ');
 }
 
 /** @throws RangeError for a list of another length. */
@@ -154,17 +185,19 @@ function tokenize(tokenizer: CLIPTokenizer, prompt: string): WeightedTokens[] {
   }));
 }
 
-/** SDXL's: the states of all encoders, one behind the other, and of the last one the first chunk of each text as a whole. */
-function embedTwice(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): EncodedWhole {
+/** The states that each encoder gives, in as many chunks, and where it gives that the first chunk of each text as a whole. */
+function embedByEach(encoders: readonly PromptEncoder[], tokens: ChunkedTokens[], clipSkip: number): EncodedWhole[] {
   const chunks = Math.max(...tokens.map(each => each.chunks)); // of the two, which may read other texts
-  let pooled: tf.Tensor | undefined;
-  const states = encoders.map((encoder, i) => embed(encoder, { ...tokens[i], chunks }, ids => {
-    const encoded = encodeIdsPenultimate(encoder.textEncoder, ids, clipSkip);
-    pooled = encoded.pooled;
-    return encoded.states;
-  }));
   const first = tf.range(0, tokens[0].prompts.length * chunks, chunks, 'int32');
-  return { states: tf.concat(states, -1), pooled: tf.gather(pooled!, first) };
+  return encoders.map((encoder, i) => {
+    let pooled: tf.Tensor | undefined;
+    const states = embed(encoder, { ...tokens[i], chunks }, ids => {
+      const encoded = encodeIdsPenultimate(encoder.textEncoder, ids, clipSkip);
+      pooled = encoded.pooled;
+      return encoded.states;
+    });
+    return { states, pooled: pooled && tf.gather(pooled, first) } as EncodedWhole; // a first encoder of two may give none
+  });
 }
 
 /** `[prompts, chunks * tokens, features]` */

@@ -146,7 +146,7 @@ describeOnDevices('StableDiffusionInpaintPipeline', device => {
     await rejects({ paddingMaskCrop: 1, outputType: 'latent' }, /RangeError: outputType: got 'latent', takes 'image' with paddingMaskCrop 1/);
     await rejects({ paddingMaskCrop: 1, maskImage: black }, /RangeError: maskImage: is black all over, takes one with a part to change/);
     pipe.unet = unets.nine;
-    await rejects({ image: latents }, /TypeError: maskedImageLatents: got undefined, takes them where image is latents and the unet sees what is around the mask/);
+    await rejects({ image: latents }, /TypeError: maskedImageLatents: got undefined, takes them where image is latents and the model sees what is around it/);
     pipe.unet = unets.four;
     await rejects({ maskedImageLatents: latents, height: 18 }, /RangeError: maskedImageLatents: got shape \[1, 8, 8, 4\], takes \[\*, 9, 8, 4\]/);
     await rejects({ maskedImageLatents: pixels, width: 18 }, /RangeError: maskedImageLatents: got shape \[1, 16, 16, 3\], takes \[\*, 16, 18, 3\]/);

@@ -15,7 +15,11 @@ export const TINY_INPAINT_UNET = 'spec/golden/pipelines/unet_inpaint';
 export const TINY_XL = 'spec/golden/pipelines/tiny_xl';
 export const TINY_XL_UNETS = { refiner: 'spec/golden/pipelines/unet_xl_refiner', nine: 'spec/golden/pipelines/unet_xl_nine' };
 
-/** A random ControlNet-Union for it, made by golden/parts/controlnet_union.py. */
+/** A random Stable Diffusion 3 of 16 x 16 pixels, made by golden/parts/sd3.py, and a transformer for it that sees masks. */
+export const TINY_SD3 = 'spec/golden/pipelines/tiny_sd3';
+export const TINY_SD3_MASKED = 'spec/golden/pipelines/transformer_sd3_masked';
+
+/** A random ControlNet-Union for Stable Diffusion XL, made by golden/parts/controlnet_union.py. */
 export const TINY_UNION = 'spec/golden/pipelines/controlnet_union';
 
 /** The tiny model with a refiner's UNet and one text encoder, as a folder. */

@@ -10,6 +10,7 @@ import { nameOf, SeveralModels, subfoldersOf } from '../../models/several_models
 import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
 import type { Scheduler, SchedulerClass } from '../../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
+import { T5Tokenizer } from '../../tokenizer/t5_tokenizer.js';
 
 /** Where a component is, of which class, and how it is wanted. */
 export interface ComponentPlace {
@@ -104,16 +105,33 @@ function isWritten([key, value]: [string, unknown]): boolean {
   return key !== '_use_default_values' && !(typeof value === 'number' && !Number.isFinite(value));
 }
 
-/** CLIP's tokenizer. */
-export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
+/** What is needed of a class of tokenizers. */
+interface TokenizerClass<T> {
+  readonly fileNames: readonly string[];
+  fromPretrained(folder: ModelFolder, options: { subfolder: string }): Promise<T>;
+}
+
+function tokenizerOf<T extends { toFiles(): Record<string, string> }>(
+  subfolder: string, Class: TokenizerClass<T>, names: readonly [saved: string, ...others: string[]],
+): Component<T> {
   return {
     subfolder,
-    classNames: () => ['CLIPTokenizer', 'CLIPTokenizerFast'],
-    files: () => CLIPTokenizer.fileNames.map(file => `${subfolder}/${file}`),
-    load: ({ folder, subfolder }) => CLIPTokenizer.fromPretrained(folder, { subfolder }),
-    entries: value => entry(subfolder, value && 'CLIPTokenizer'),
+    classNames: () => names,
+    files: () => Class.fileNames.map(file => `${subfolder}/${file}`),
+    load: ({ folder, subfolder }) => Class.fromPretrained(folder, { subfolder }),
+    entries: value => entry(subfolder, value && names[0]),
     parts: tokenizer => Object.entries(tokenizer.toFiles()).map(([file, content]) => textFile(`${subfolder}/${file}`, content)),
   };
+}
+
+/** CLIP's tokenizer. */
+export function tokenizer(subfolder = 'tokenizer'): Component<CLIPTokenizer> {
+  return tokenizerOf(subfolder, CLIPTokenizer, ['CLIPTokenizer', 'CLIPTokenizerFast']);
+}
+
+/** T5's tokenizer. */
+export function t5Tokenizer(subfolder: string): Component<T5Tokenizer> {
+  return tokenizerOf(subfolder, T5Tokenizer, ['T5TokenizerFast', 'T5Tokenizer']);
 }
 
 /** What makes of pictures what CLIP's image encoder sees, where a pipeline has one. */

@@ -14,12 +14,17 @@ import { MultiAdapter, type Adapters } from '../../models/multi_adapter.js';
 import type { ControlNets } from '../../models/controlnets.js';
 import { MultiControlNetModel } from '../../models/multi_controlnet.js';
 import { MultiControlNetUnionModel } from '../../models/multi_controlnet_union.js';
+import { SD3Transformer2DModel } from '../../models/sd3_transformer_2d_model.js';
 import { StableDiffusionSafetyChecker } from '../../models/safety_checker.js';
 import { T2IAdapter } from '../../models/t2i_adapter.js';
+import { T5EncoderModel } from '../../models/t5_encoder_model.js';
 import { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
-import { count, flag, imageProcessor, network, oneOrSeveral, scheduler, tokenizer, upcast, type Family } from './component.js';
+import type { T5Tokenizer } from '../../tokenizer/t5_tokenizer.js';
+import {
+  count, flag, imageProcessor, network, oneOrSeveral, scheduler, t5Tokenizer, tokenizer, upcast, type Family,
+} from './component.js';
 
 /** What reads pictures for IP-Adapters. */
 export interface ImageComponents {
@@ -165,4 +170,37 @@ export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents
 
 export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
   components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit', false) },
+};
+
+/** What Stable Diffusion 3 is made of. */
+export interface StableDiffusion3Components {
+  vae: Autoencoder;
+  textEncoder: CLIPTextModelWithProjection;
+  tokenizer: CLIPTokenizer;
+  textEncoder2: CLIPTextModelWithProjection;
+  tokenizer2: CLIPTokenizer;
+  /** T5, and its tokenizer, without which it is not loaded; `fromPretrained` leaves it out for null. */
+  textEncoder3?: T5EncoderModel;
+  tokenizer3?: T5Tokenizer;
+  transformer: SD3Transformer2DModel;
+  scheduler: Scheduler;
+}
+
+export const stableDiffusion3: Family<StableDiffusion3Components> = {
+  components: {
+    scheduler: scheduler(),
+    tokenizer: tokenizer(),
+    tokenizer2: tokenizer('tokenizer_2'),
+    tokenizer3: { ...t5Tokenizer('tokenizer_3'), optional: true },
+    textEncoder: network('text_encoder', CLIPTextModelWithProjection),
+    textEncoder2: network('text_encoder_2', CLIPTextModelWithProjection),
+    textEncoder3: { ...network('text_encoder_3', T5EncoderModel), optional: true, serves: ['tokenizer3'] },
+    transformer: network('transformer', SD3Transformer2DModel),
+    vae: network<Autoencoder>('vae', AutoencoderKL, AutoencoderTiny),
+  },
+  async takeExtras({ textEncoder3, tokenizer3 }, folder, given) {
+    if (textEncoder3 || given.textEncoder3 === null || tokenizer3 || !await folder.has('text_encoder_3/config.json')) return;
+    console.warn(`${folder.name}: its T5 is not loaded, for it has no tokenizer, and pictures are made without; to have it, pass ` +
+      "tokenizer3: await T5Tokenizer.fromPretrained('stabilityai/stable-diffusion-3-medium-diffusers', { subfolder: 'tokenizer_3' })");
+  },
 };

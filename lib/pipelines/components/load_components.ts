@@ -43,11 +43,11 @@ const OF_DIFFUSERS = {
 };
 
 /**
- * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's. Its safety checker is loaded for
- * `safetyChecker: true` alone.
+ * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's, or null to go without one that can be
+ * missing. Its safety checker is loaded for `safetyChecker: true` alone.
  */
 export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = LoadPipelineOptions & {
-  [Name in keyof C]?: Name extends 'safetyChecker' ? C[Name] | boolean : C[Name];
+  [Name in keyof C]?: Name extends 'safetyChecker' ? C[Name] | boolean : undefined extends C[Name] ? C[Name] | null : C[Name];
 };
 
 /**
@@ -69,6 +69,9 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   const isGiven = ([name, value]: [string, unknown]) =>
     Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean');
   const given = Object.fromEntries(Object.entries(options).filter(isGiven));
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null && !table[name].optional) throw new TypeError(`${name}: got null, takes one: the pipeline cannot be without it`);
+  }
 
   // Every class is known, and every file, before anything large is fetched.
   const isWanted = (name: string): boolean => {
@@ -76,7 +79,8 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
     const isThere = className(index[subfolder]) != null;
     const isAsked = !onlyIfAsked || (options as Record<string, unknown>)[name] === true;
     if (onlyIfAsked && isAsked && !isThere) throw new ModelFileError(`${path}: ${subfolder}: there is none; ${name} takes a loaded one`);
-    return !optional || (isThere && isAsked && (serves?.some(other => given[other] !== undefined || isWanted(other)) ?? true));
+    const isThereFor = (other: string) => given[other] !== undefined ? given[other] !== null : isWanted(other);
+    return !optional || (isThere && isAsked && (serves?.some(isThereFor) ?? true));
   };
   const missing = Object.entries(table).filter(([name]) => given[name] === undefined && isWanted(name));
   const parts = missing.map(([name, component]) => ({ name, component, place: placeOf(component, folder, index, options) }));
@@ -84,7 +88,7 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   for (const { component, place } of parts) files.push(...await component.files(place));
   await folder.prefetch?.(files);
 
-  const components = { ...given };
+  const components = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
   try {
     for (const { name, component, place } of parts) {
       options.signal?.throwIfAborted();

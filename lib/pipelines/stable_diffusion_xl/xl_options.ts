@@ -42,8 +42,8 @@ export interface XLImageOptions {
 
 /** The names of the options. */
 export const XL_OPTIONS: readonly string[] = [...OPTIONS, ...POOLED_OPTIONS, ...Object.keys({
-  prompt2: true, negativePrompt2: true, originalSize: true, cropsCoordsTopLeft: true, targetSize: true, negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true,
-  denoisingEnd: true,
+  prompt2: true, negativePrompt2: true, originalSize: true, cropsCoordsTopLeft: true, targetSize: true,
+  negativeOriginalSize: true, negativeCropsCoordsTopLeft: true, negativeTargetSize: true, denoisingEnd: true,
 } satisfies Record<Exclude<keyof XLOptions, keyof GenerateOptions | keyof PooledOptions>, true>)];
 
 export const XL_IMAGE_OPTIONS: readonly string[] = [...XL_OPTIONS, ...Object.keys({
