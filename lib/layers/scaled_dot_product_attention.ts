@@ -42,7 +42,8 @@ export function scaledDotProductAttention(query: tf.Tensor, key: tf.Tensor, valu
   const queriesAtOnce = Math.min(queries, Math.max(1, Math.floor(maxScoreBytes / (bytesPerQuery * headsAtOnce))));
 
   const result = tf.tidy(() => {
-    const q = splitHeads(scale === 1 ? query : tf.mul(query, scale ?? 1 / Math.sqrt(headSize)), heads); // [batch * heads, queries, headSize]
+    const scaled = scale === 1 ? query : tf.mul(query, scale ?? 1 / Math.sqrt(headSize));
+    const q = splitHeads(scaled, heads); // [batch * heads, queries, headSize]
     const k = splitHeads(key, heads);
     const v = splitHeads(value, heads);
     const firsts = range(batch * heads, together).map(([first]) => first);

@@ -13,8 +13,8 @@ export function withSentinels(
   const { extra_ids: count = 100 } = config;
   checkInteger('tokenizer_config.json: extra_ids', count as number, 0, MAX_SENTINELS);
   const names = ['additional_special_tokens', 'extra_special_tokens'];
-  const isNamed = (files: Readonly<Record<string, unknown>>) => names.some(name => JSON.stringify(files[name] ?? '').includes('<extra_id_'));
-  if (isNamed(config) || isNamed(specialTokensMap)) return config;
+  const isNamed = names.some(name => JSON.stringify([config[name], specialTokensMap[name]]).includes('<extra_id_'));
+  if (isNamed) return config;
   const sentinels = Array.from({ length: count as number }, (_, i) => `<extra_id_${i}>`);
   const given = names.map(name => config[name]).find(Array.isArray) ?? [];
   return { ...config, additional_special_tokens: [...given as unknown[], ...sentinels], extra_special_tokens: undefined };

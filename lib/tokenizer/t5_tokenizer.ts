@@ -100,7 +100,8 @@ export class T5Tokenizer {
   toFiles(): Record<string, string> {
     const { model: { vocab }, charsMap, addedTokens, modelMaxLength, config } = this;
     const [eos, pad, unk] = [this.eosTokenId, this.padTokenId, this.unkTokenId].map(of => addedTokens.find(({ id }) => id === of)!.content);
-    const special = addedTokens.filter(token => token.special).map(({ content }) => content).filter(each => ![eos, pad, unk].includes(each));
+    const isNamed = (content: string) => [eos, pad, unk].includes(content);
+    const special = addedTokens.filter(token => token.special && !isNamed(token.content)).map(({ content }) => content);
     const metaspace = { type: 'Metaspace', replacement: SPACE, prepend_scheme: 'always', split: true };
     const tokenizerJson = {
       version: '1.0', truncation: null, padding: null,
