@@ -7,13 +7,17 @@ import type { Image } from '../image/image.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { ControlNetUnionModel } from '../models/controlnet_union.js';
 import type { ControlNets } from '../models/controlnets.js';
-import { AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image } from '../pipelines/auto_pipeline.js';
-import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion/stable_diffusion.js';
+import {
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, type Text2ImagePipeline,
+} from '../pipelines/auto_pipeline.js';
+import { ImagePromptPipeline } from '../pipelines/base/image_prompt_pipeline.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
+import type { Scheduler, SchedulerClass } from '../schedulers/scheduler.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
+import { UsageError } from './usage_error.js';
 
 /** A picture that is in its file. */
 interface Picture {
@@ -58,7 +62,7 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
   }
 }
 
-async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<StableDiffusionPipeline> {
+async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<Text2ImagePipeline> {
   const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType } = options;
   const { safetyChecker, compile, profile, quiet } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
@@ -78,15 +82,27 @@ function loadControlNet(source: string, { controlMode, dtype }: GenerateCommandO
 }
 
 /** Gives the model what it does not have of its own. */
-async function equip(pipe: StableDiffusionPipeline, { options, embeddings }: GenerateTask): Promise<void> {
-  if (options.scheduler) pipe.scheduler = schedulerClass(options.scheduler).fromConfig(pipe.scheduler.config);
+async function equip(pipe: Text2ImagePipeline, { options, embeddings }: GenerateTask): Promise<void> {
+  if (options.scheduler) pipe.scheduler = schedulerFor(pipe, options.scheduler);
   if (options.ipAdapter) await lead(pipe, options.ipAdapter, options);
   for (const source of options.lora ?? []) await pipe.loadLoraWeights(source, { adapterScale: options.loraScale });
   for (const [token, source] of embeddings) await pipe.loadTextualInversion(source, { token });
 }
 
+/** One of that name. @throws UsageError for one that makes steps of another kind than the model was trained for. */
+function schedulerFor({ scheduler }: Text2ImagePipeline, name: string): Scheduler {
+  const Class = schedulerClass(name);
+  const own = scheduler.constructor as unknown as SchedulerClass;
+  const taken = new Set([own, ...scheduler.compatibles]);
+  if (taken.has(Class)) return Class.fromConfig(scheduler.config);
+  throw new UsageError(`--scheduler: got ${Class.className}, this model takes ${[...taken].map(({ className }) => className).join(', ')}`);
+}
+
 /** By an IP-Adapter. Its file may lie in a folder, as on the hub, and the image encoder in that folder too. */
-async function lead(pipe: StableDiffusionPipeline, source: string, options: GenerateCommandOptions): Promise<void> {
+async function lead(pipe: Text2ImagePipeline, source: string, options: GenerateCommandOptions): Promise<void> {
+  if (!(pipe instanceof ImagePromptPipeline)) {
+    throw new UsageError('--ip-adapter: takes a model with a UNet, and this one has a transformer');
+  }
   const { ipAdapterWeights = '', ipAdapterScale } = options;
   const { dir: subfolder, base: weightName } = posix.parse(ipAdapterWeights);
   await pipe.loadIpAdapter(source, { subfolder, weightName });
@@ -94,7 +110,7 @@ async function lead(pipe: StableDiffusionPipeline, source: string, options: Gene
 }
 
 /** Makes and saves the pictures of one of the prompts. */
-async function draw(pipe: StableDiffusionPipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
+async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
   const { prompts, count, start, options } = task;
   const { numImages, negativePrompt, steps, guidanceScale, pagScale, pagLayers, height, width, output, quiet } = options;
   const [prompt, first] = [prompts[index], index * numImages];
@@ -128,7 +144,7 @@ async function saveGrid(pictures: Picture[], { grid, output }: GenerateCommandOp
 }
 
 /** For --json: what was made, and with what. */
-function describeRun(pipe: StableDiffusionPipeline, pictures: Picture[], options: GenerateCommandOptions): object {
+function describeRun(pipe: Text2ImagePipeline, pictures: Picture[], options: GenerateCommandOptions): object {
   const { model = DEMO_MODEL, steps = pipe.defaults.numInferenceSteps, guidanceScale = pipe.defaults.guidanceScale } = options;
   const images = pictures.map(({ file, prompt, seed, nsfwContentDetected, image: { width, height } }) => ({
     file, prompt, width, height, nsfwContentDetected,
@@ -143,7 +159,7 @@ function pickTables({ networks, layers }: Profile): object {
 
 /** What there is to know when all is done. */
 function sayMore(
-  pipe: StableDiffusionPipeline, { isGallery, options }: GenerateTask, profile: Profile | undefined, { say }: Company,
+  pipe: Text2ImagePipeline, { isGallery, options }: GenerateTask, profile: Profile | undefined, { say }: Company,
 ): void {
   if (profile) say(`\n${profile}`);
   if (profile && pipe.device === 'cuda') say('A GPU works on when a call has returned: these are the times in which work is handed to it.');

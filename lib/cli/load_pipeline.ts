@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { packageFolder } from '../core/package.js';
 import { DiffusionPipeline } from '../pipelines/index.js';
 import type { FromPretrainedOptions } from '../pipelines/components/load_components.js';
-import type { StableDiffusionPipeline } from '../pipelines/stable_diffusion/stable_diffusion.js';
+import type { Text2ImagePipeline } from '../pipelines/auto_pipeline.js';
 import { DownloadBar } from './download_bar.js';
 import { LoadingBar } from './loading_bar.js';
 
@@ -19,7 +19,7 @@ interface Loading {
 /** Loads what --model names, with bars for what is fetched and read. */
 export async function loadPipeline(
   model: string, options: FromPretrainedOptions, { quiet, say, Pipeline = DiffusionPipeline }: Loading,
-): Promise<StableDiffusionPipeline> {
+): Promise<Text2ImagePipeline> {
   const download = new DownloadBar(model, say, quiet);
   const loading = new LoadingBar(quiet);
   return Pipeline.fromPretrained(model, {

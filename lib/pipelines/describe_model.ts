@@ -20,7 +20,7 @@ export interface ModelDescription {
   width: number;
   height: number;
   /** Sizes have to be multiples of it. */
-  vaeScaleFactor: number;
+  sideFactor: number;
   /** What is taken where nothing is said. */
   numInferenceSteps: number;
   guidanceScale: number;
@@ -33,15 +33,15 @@ export interface ModelDescription {
 
 /** Describes a loaded model. Nothing is computed. */
 export function describeModel(pipe: GuidedPipeline): ModelDescription {
-  const { scheduler, defaultSampleSize, vaeScaleFactor, numParameters, defaults, takesNegativePrompt } = pipe;
+  const { scheduler, defaultSampleSize, vaeScaleFactor, sideFactor, numParameters, defaults, takesNegativePrompt } = pipe;
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
   const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
-  const names = [own, ...scheduler.compatibles.map(({ className }) => className).filter(name => name !== own)];
+  const names = [...new Set([own, ...scheduler.compatibles.map(({ className }) => className)])];
   const tasks: Array<[Task, boolean]> = [
     ['text', true], ['image', AutoPipelineForImage2Image.supports(pipe)], ['mask', AutoPipelineForInpainting.supports(pipe)],
   ];
   return {
-    numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, vaeScaleFactor,
+    numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, sideFactor,
     numInferenceSteps: defaults.numInferenceSteps, guidanceScale: defaults.guidanceScale, takesNegativePrompt,
     tasks: tasks.flatMap(([task, does]) => does ? [task] : []),
     schedulers: names.map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) })),

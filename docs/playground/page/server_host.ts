@@ -15,7 +15,7 @@ const SIZE_STEP = 8;
 
 /** What is offered of a model that the server has not loaded yet: what is usual. */
 const UNKNOWN: ModelDescription = {
-  numParameters: 0, width: 512, height: 512, vaeScaleFactor: SIZE_STEP, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true,
+  numParameters: 0, width: 512, height: 512, sideFactor: SIZE_STEP, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true,
   tasks: ['text', 'image', 'mask'],
   schedulers: [...new Set(samplers.map(({ scheduler }) => scheduler))].map(name => ({ name, takes: ['use_karras_sigmas', 'timestep_spacing'] })),
 };
@@ -60,7 +60,7 @@ export class ServerHost implements ModelHost {
     this.server = { client, model };
     this.take({ type: 'models', models });
     const { description = UNKNOWN, loras = [] } = await client.json<{ description?: ModelDescription; loras?: string[] }>(`/v1/models/${encodeURIComponent(model)}`);
-    const info: ModelInfo = { ...description, vaeScaleFactor: Math.max(SIZE_STEP, description.vaeScaleFactor), name: model, takes: [], loras };
+    const info: ModelInfo = { ...description, sideFactor: Math.max(SIZE_STEP, description.sideFactor), name: model, takes: [], loras };
     this.take({ type: 'loaded', model: info });
   }
 

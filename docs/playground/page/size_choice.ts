@@ -36,14 +36,14 @@ export class SizeChoice {
   }
 
   /** Offers what suits a model. What was chosen before stays, unless it was what another model was trained on. */
-  offer({ width, height, vaeScaleFactor }: ModelInfo): void {
+  offer({ width, height, sideFactor }: ModelInfo): void {
     const before = this.trained ? this.value : this.wanted;
     const usual = this.trained && before?.width === this.trained.width && before.height === this.trained.height;
     this.trained = { width, height };
-    const multiple = (pixels: number) => Math.round(pixels / vaeScaleFactor / 8) * vaeScaleFactor * 8 || vaeScaleFactor * 8;
+    const multiple = (pixels: number) => Math.round(pixels / sideFactor / 8) * sideFactor * 8 || sideFactor * 8;
     const options = SIZES.map(([x, y]) => [multiple(width * x), multiple(height * y)]).map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`));
     this.select.replaceChildren(...options, new Option('Another…', CUSTOM));
-    for (const side of this.sides) Object.assign(side, { min: vaeScaleFactor, step: vaeScaleFactor, max: 4096 });
+    for (const side of this.sides) Object.assign(side, { min: sideFactor, step: sideFactor, max: 4096 });
     this.value = before && !usual ? before : { width: multiple(width), height: multiple(height) };
   }
 

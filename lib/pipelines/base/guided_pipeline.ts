@@ -53,6 +53,11 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
   /** Height and width of the latents where `generate` is told no size. */
   abstract get defaultSampleSize(): number | [number, number] | null;
 
+  /** What height and width are multiples of, in pixels. */
+  get sideFactor(): number {
+    return this.vaeScaleFactor;
+  }
+
   /** Whether it can be told what to avoid. */
   get takesNegativePrompt(): boolean {
     return true;

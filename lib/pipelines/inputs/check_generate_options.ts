@@ -16,6 +16,7 @@ export interface Generating {
   readonly scheduler: Scheduler;
   readonly promptEncoders: readonly PromptEncoder[];
   readonly vaeScaleFactor: number;
+  readonly sideFactor: number;
   readonly device?: Device;
   readonly defaultSampleSize: number | [number, number] | null;
   readonly defaults: { readonly numInferenceSteps: number; readonly guidanceScale: number };
@@ -27,8 +28,6 @@ export interface Expected {
   readonly features: number;
   /** How many tokens texts have that it reads itself. */
   readonly tokens: number;
-  /** What height and width are divisible by, in pixels. */
-  readonly sideFactor: number;
   /** Whether to guide with a scale. */
   readonly guides: (guidanceScale: number) => boolean;
   /** Whether what to avoid, where nothing is said of it, is zeros and no text; false by default. */
@@ -52,8 +51,8 @@ export function checkScheduler(scheduler: unknown): void {
 export function checkGenerateOptions(
   pipe: Generating, prompt: string | string[] | undefined, options: GuidedOptions<OutputType>, expected: Expected,
 ): GenerateRequest {
-  const { vaeScaleFactor, promptEncoders } = pipe;
-  const { features, sideFactor, avoidsZeros = false } = expected;
+  const { vaeScaleFactor, sideFactor, promptEncoders } = pipe;
+  const { features, avoidsZeros = false } = expected;
   const { textEncoder } = promptEncoders.at(-1)!;
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();

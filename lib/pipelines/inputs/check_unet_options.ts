@@ -32,12 +32,12 @@ export function checkUNetOptions(
   { channels = [pipe.vae.config.latent_channels], classes = false, guides = scale => scale > 1 && !pipe.unet.takesGuidance, avoidsZeros }:
   ExpectedUNet = {},
 ): GenerateRequest {
-  const { unet, vaeScaleFactor, promptEncoders } = pipe;
+  const { unet, promptEncoders } = pipe;
   checkScheduler(pipe.scheduler);
   checkUNet(pipe, channels, classes);
   const { tokenizer, textEncoder } = promptEncoders.at(-1)!;
   const request = checkGenerateOptions(pipe, prompt, options, {
-    features: unet.textFeatures, tokens: tokenizer.modelMaxLength, sideFactor: vaeScaleFactor,
+    features: unet.textFeatures, tokens: tokenizer.modelMaxLength,
     clipLayers: textEncoder.config.num_hidden_layers, guides, avoidsZeros,
   });
   const { guided, guidanceScale: scale } = request;

@@ -33,12 +33,12 @@ export function checkSD3Options(
     jointAttentionKwargs, mu, skipGuidanceLayers, skipLayerGuidanceScale, skipLayerGuidanceStart, skipLayerGuidanceStop, ...common
   } = options;
   const { promptEmbeds, negativePrompt, negativePromptEmbeds } = common;
-  const { transformer, tokenizer, textEncoder, textEncoder2, vaeScaleFactor } = pipe;
-  const { patch_size: patch, pooled_projection_dim, joint_attention_dim: features } = transformer.config;
+  const { transformer, tokenizer, textEncoder, textEncoder2 } = pipe;
+  const { pooled_projection_dim, joint_attention_dim: features } = transformer.config;
   checkParts(pipe, channels);
   checkInteger('maxSequenceLength', maxSequenceLength, 1, MAX_SEQUENCE_LENGTH);
   const request = checkGenerateOptions(pipe, prompt, common, {
-    features, tokens: tokenizer.modelMaxLength + maxSequenceLength, sideFactor: vaeScaleFactor * patch, guides: scale => scale > 1,
+    features, tokens: tokenizer.modelMaxLength + maxSequenceLength, guides: scale => scale > 1,
     clipLayers: Math.min(...[textEncoder, textEncoder2].map(({ config }) => config.num_hidden_layers)) - 1,
   });
   checkSides(pipe, request.latentShape);

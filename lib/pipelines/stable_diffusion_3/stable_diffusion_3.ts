@@ -55,6 +55,11 @@ export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDi
     return this.transformer.config.sample_size;
   }
 
+  /** Of the autoencoder and of the transformer's patches. */
+  override get sideFactor(): number {
+    return this.vaeScaleFactor * this.transformer.config.patch_size;
+  }
+
   override get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number } {
     return { numInferenceSteps: 28, guidanceScale: 7 };
   }
