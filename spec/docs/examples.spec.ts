@@ -5,15 +5,15 @@ import { runExamples } from '../../docs/examples.js';
 import { Image } from '../../lib/image/image.js';
 import { editFolders } from '../support/edit_folders.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { refinerFolder, TINY, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
+import { refinerFolder, TINY, TINY_SD3, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
 
-/** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, perhaps a file of that folder. */
-const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'refiner' | 'lora' | 'ipAdapter', file?: string]> = [
+/** What is run in the place of a name in docs/families.md: a tiny SDXL, its refiner or a LoRA for it, a tiny SD3, perhaps a file of that folder. */
+const STAND_INS: ReadonlyArray<[name: string, kind: 'model' | 'sd3' | 'refiner' | 'lora' | 'ipAdapter', file?: string]> = [
   ['stabilityai/stable-diffusion-xl-base-1.0', 'model'], ['stabilityai/sdxl-turbo', 'model'], ['latent-consistency/lcm-sdxl', 'model'],
   ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step.safetensors', 'model'],
   ['https://huggingface.co/ByteDance/SDXL-Lightning/blob/main/sdxl_lightning_4step_unet.safetensors', 'model', 'unet/diffusion_pytorch_model.safetensors'], ['madebyollin/sdxl-vae-fp16-fix', 'model'],
   ['playgroundai/playground-v2.5-1024px-aesthetic', 'model'], ['segmind/SSD-1B', 'model'], ['downloads/checkpoint_xl.safetensors', 'model'],
-  ['stabilityai/stable-diffusion-xl-refiner-1.0', 'refiner'], ['ByteDance/SDXL-Lightning', 'lora'], ['ByteDance/Hyper-SD', 'lora'],
+  ['stabilityai/stable-diffusion-3.5-medium', 'sd3'], ['stabilityai/stable-diffusion-xl-refiner-1.0', 'refiner'], ['ByteDance/SDXL-Lightning', 'lora'], ['ByteDance/Hyper-SD', 'lora'],
   ['h94/IP-Adapter', 'ipAdapter'], ['latent-consistency/lcm-lora-sdxl', 'lora'], ['h1t/TCD-SDXL-LoRA', 'lora'], ['downloads/style_xl.safetensors', 'lora', 'style_xl.safetensors'],
 ];
 
@@ -42,7 +42,7 @@ describe('Examples in the docs', () => {
   }
 
   it('docs/families.md runs with small models in the places of large ones', async () => {
-    const folders = { model: resolve(TINY_XL), refiner: refinerFolder(join(folder(), 'refiner')), lora: join(folder(), 'lora'), ipAdapter: join(folder(), 'ip_adapter') };
+    const folders = { model: resolve(TINY_XL), sd3: resolve(TINY_SD3), refiner: refinerFolder(join(folder(), 'refiner')), lora: join(folder(), 'lora'), ipAdapter: join(folder(), 'ip_adapter') };
     cpSync('spec/golden/pipelines/ip_adapter/image_encoder', join(folders.ipAdapter, 'models/image_encoder'), { recursive: true });
     cpSync('spec/golden/pipelines/ip_adapter/xl_base.safetensors', join(folders.ipAdapter, 'sdxl_models/ip-adapter_sdxl_vit-h.safetensors'));
     const weightNames = [...readFileSync('docs/families.md', 'utf8').matchAll(/weightName: '(.*?)'/g)].map(([, name]) => name);
@@ -51,8 +51,8 @@ describe('Examples in the docs', () => {
     }
     const places = STAND_INS.map(([name, kind, file = '']) => [`'${name}'`, `'${join(folders[kind], file).replaceAll('\\', '/')}'`]);
     const replace = {
-      ...Object.fromEntries(places), "variant: 'fp16'": 'variant: undefined', '[0, 1, 0]': '[0, 1]', 'width: 832, height: 1216': 'width: 32, height: 16',
-      ...Object.fromEntries([50, 30, 25].map(steps => [`numInferenceSteps: ${steps}`, 'numInferenceSteps: 3'])),
+      ...Object.fromEntries(places), "variant: 'fp16'": 'variant: undefined', '[0, 1, 0]': '[0, 1]', '[7, 8, 9]': '[1]', 'width: 832, height: 1216': 'width: 32, height: 16',
+      ...Object.fromEntries([50, 40, 30, 25].map(steps => [`numInferenceSteps: ${steps}`, 'numInferenceSteps: 3'])),
     };
     for (const file of await runExamples('docs/families.md', folder(), { language: 'js', replace })) assert.ok(existsSync(join(folder(), file)), file);
   });

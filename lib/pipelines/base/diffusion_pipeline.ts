@@ -59,7 +59,7 @@ export abstract class DiffusionPipeline {
 
   /**
    * As `fromPretrained`, under the name that diffusers has for single files.
-   * @param file a `.safetensors`, `.gguf` or `.ckpt` file of Stable Diffusion 1.x, 2.x or XL, or the address of one on the hub;
+   * @param file a `.safetensors`, `.gguf` or `.ckpt` file of Stable Diffusion 1.x, 2.x, XL or 3, or the address of one on the hub;
    *   `predictionType` says what the file does not tell.
    */
   static fromSingleFile<P extends DiffusionPipeline>(
