@@ -41,7 +41,7 @@ const TABLES: Record<string, (options: Options) => Promise<{ figures: unknown; t
 /** Of our side alone: scripts that print by themselves, and fail where a bound is passed. */
 const SCRIPTS = ['overhead', 'leaks', 'approximations', 'serve', 'webgpu-tune'];
 /** Names that stand for several. */
-const GROUPS: Record<string, string[]> = { sdxl: ['unet-xl', 'memory-xl'] };
+const GROUPS: Record<string, string[]> = { sdxl: ['unet-xl', 'memory-xl'], sd35: ['transformer-sd35-512', 'transformer-sd35'] };
 const NAMES = [...Object.keys(CASES), ...Object.keys(TABLES), ...SCRIPTS, ...Object.keys(GROUPS)];
 
 /** What is measured where nothing is named: on a GPU what matters there, most of all first; elsewhere whole pictures of SD1.5 would take hours, and SDXL most of the memory. */
@@ -58,7 +58,7 @@ const fraction = (text: string) => {
   return Number(text);
 };
 const program = new Command('npm run bench --')
-  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl's and ${SCRIPTS.join(', ')}`)
+  .argument('[benchmark...]', `of ${NAMES.join(', ')}; by default on cuda: ${ON_GPU.join(', ')}; else all but generate-sd15, sdxl's, sd35's and ${SCRIPTS.join(', ')}`)
   .option('--runs <n>', 'counted runs of each side', positive, 5)
   .option('--warmups <n>', 'runs before that are not counted, 0 counts the first; by default 3 on cuda, else 1', text => (text === '0' ? 0 : positive(text)))
   .option('--timeout <seconds>', 'for each side of a case, all in all; by default 300 on cuda, else 3600', positive)

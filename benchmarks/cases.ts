@@ -3,7 +3,7 @@ import { randomPipeline, randomWeights } from './random_weights.js';
 
 /** What is measured: the same on both sides, at the sizes of Stable Diffusion 1.5 where no other model is named. */
 export type Case =
-  | { kind: 'unet' | 'unet-xl'; batch: number; size: number }
+  | { kind: 'unet' | 'unet-xl' | 'transformer-sd35'; batch: number; size: number }
   | { kind: 'vae-decode'; batch: number; size: number }
   | { kind: 'text-encoder'; batch: number; tokens: number }
   | { kind: 'attention'; batch: number; tokens: number; features: number; heads: number }
@@ -31,6 +31,8 @@ export const CASES: Record<string, Case> = {
   'unet-batch-4': { kind: 'unet', batch: 4, size: 64 },
   'unet-xl': { kind: 'unet-xl', batch: 2, size: 128 },
   'unet-xl-256': { kind: 'unet-xl', batch: 2, size: 32 },
+  'transformer-sd35': { kind: 'transformer-sd35', batch: 2, size: 128 },
+  'transformer-sd35-512': { kind: 'transformer-sd35', batch: 2, size: 64 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -49,8 +51,8 @@ export const CASES: Record<string, Case> = {
   'generate-sd15-batch-8-sliced': { kind: 'generate', steps: 20, batch: 8, size: 64, sliced: true },
 };
 
-/** Of which each side needs the machine's memory for itself: in float32 one UNet of SDXL takes 10 GiB. */
-export const ALONE = ['unet-xl', 'unet-xl-256'];
+/** Of which each side needs the machine's memory for itself: in float32 one UNet of SDXL takes 10 GiB, and SD3.5 medium's transformer as much. */
+export const ALONE = ['unet-xl', 'unet-xl-256', 'transformer-sd35', 'transformer-sd35-512'];
 
 /** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
 export const GROWTH: Array<{ title: string; amount: string; cases: Record<number, string> }> = [
@@ -59,7 +61,9 @@ export const GROWTH: Array<{ title: string; amount: string; cases: Record<number
   { title: 'a picture of the bundled model, by steps', amount: 'steps', cases: { 10: 'generate-10', 20: 'generate', 50: 'generate-50' } },
 ];
 
-const NETWORKS: Partial<Record<Case['kind'], string>> = { 'unet': 'unet', 'unet-xl': 'xl/unet', 'vae-decode': 'vae', 'text-encoder': 'text_encoder' };
+const NETWORKS: Partial<Record<Case['kind'], string>> = {
+  'unet': 'unet', 'unet-xl': 'xl/unet', 'transformer-sd35': 'sd35/transformer', 'vae-decode': 'vae', 'text-encoder': 'text_encoder',
+};
 
 /** What a worker is told, as JSON. */
 export interface Task {

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, SD3Transformer2DModel, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention import FeedForward
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -29,9 +29,11 @@ for library in diffusers, transformers:
 
 SIZES = {
     "sd15": dict(unet=(320, 640, 1280, 1280), heads=8, vae=(128, 256, 512, 512), layers=12, layers_2=32,
-                 xl=dict(block_out_channels=(320, 640, 1280), attention_head_dim=[5, 10, 20], transformer_layers_per_block=[1, 2, 10])),
+                 xl=dict(block_out_channels=(320, 640, 1280), attention_head_dim=[5, 10, 20], transformer_layers_per_block=[1, 2, 10]),
+                 sd35=dict(num_layers=24, num_attention_heads=24, caption_projection_dim=1536, dual_attention_layers=tuple(range(13)))),
     "small": dict(unet=(32, 64, 64, 64), heads=4, vae=(32,) * 4, layers=1, layers_2=1,
-                  xl=dict(block_out_channels=(64, 128, 128), attention_head_dim=[1, 2, 2], transformer_layers_per_block=[1, 1, 2])),
+                  xl=dict(block_out_channels=(64, 128, 128), attention_head_dim=[1, 2, 2], transformer_layers_per_block=[1, 1, 2]),
+                  sd35=dict(num_layers=2, num_attention_heads=2, caption_projection_dim=128, dual_attention_layers=(0,))),
 }
 NETWORKS = {
     "unet": lambda size: UNet2DConditionModel(cross_attention_dim=768, sample_size=64, block_out_channels=size["unet"], attention_head_dim=size["heads"]),
@@ -40,6 +42,8 @@ NETWORKS = {
         addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")),
+    "sd35/transformer": lambda size: SD3Transformer2DModel(  # SD3.5 medium's
+        **size["sd35"], sample_size=128, joint_attention_dim=4096, pos_embed_max_size=384, qk_norm="rms_norm"),
     "vae": lambda size: AutoencoderKL(block_out_channels=size["vae"], layers_per_block=2, sample_size=512,
                                       down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4),
     "text_encoder": lambda size: CLIPTextModel(CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=size["layers"], num_attention_heads=12)),
@@ -90,6 +94,12 @@ def prepare(task):
         sizes = torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]] * job["batch"], device=device, dtype=dtype)
         network = faster(unet)
         return lambda: network(sample, 981, text, added_cond_kwargs={"text_embeds": whole, "time_ids": sizes}).sample
+    if kind == "transformer-sd35":
+        transformer = place(SD3Transformer2DModel.from_pretrained(weights, torch_dtype=dtype))
+        sample, text, whole = randn(job["batch"], 16, job["size"], job["size"]), randn(job["batch"], 77 + 256, 4096), randn(job["batch"], 2048)
+        timestep = torch.tensor([981.5] * job["batch"], device=device)
+        network = faster(transformer)
+        return lambda: network(sample, text, whole, timestep).sample
     if kind == "vae-decode":
         vae = place(AutoencoderKL.from_pretrained(weights, torch_dtype=dtype))
         latents = randn(job["batch"], 4, job["size"], job["size"])

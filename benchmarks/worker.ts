@@ -3,8 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import {
-  AutoencoderKL, CLIPTextModel, Generator, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice, type CompileOptions, type Device,
-  type Image,
+  AutoencoderKL, CLIPTextModel, Generator, SD3Transformer2DModel, StableDiffusionPipeline, UNet2DConditionModel, DPMSolverMultistepScheduler, useDevice,
+  type CompileOptions, type Device, type Image,
 } from '../lib/index.js';
 import { silu } from '../lib/layers/activations.js';
 import { FeedForward } from '../lib/layers/feed_forward.js';
@@ -47,6 +47,12 @@ async function prepare({ job, weights, device, dtype, variant }: Task): Promise<
       const [encoderHiddenStates, textEmbeds] = [randn(job.batch, 77, 2048), randn(job.batch, 1280)];
       const timeIds = Array.from({ length: job.batch }, () => [1024, 1024, 0, 0, 1024, 1024]);
       return () => unet.forward(sample, 981, { encoderHiddenStates, addedCondKwargs: { textEmbeds, timeIds } });
+    }
+    case 'transformer-sd35': {
+      const transformer = ready(await SD3Transformer2DModel.fromPretrained(weights, { dtype }));
+      const sample = tf.transpose(randn(job.batch, 16, job.size, job.size), [0, 2, 3, 1]);
+      const [encoderHiddenStates, pooledProjections] = [randn(job.batch, 77 + 256, 4096), randn(job.batch, 2048)];
+      return () => transformer.forward(sample, 981.5, { encoderHiddenStates, pooledProjections });
     }
     case 'vae-decode': {
       const vae = ready(await AutoencoderKL.fromPretrained(weights, { dtype }));
