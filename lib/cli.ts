@@ -39,6 +39,7 @@ program.command('generate')
   .option('--ip-adapter-image <file>', 'a picture that leads besides the prompt')
   .option('--ip-adapter-scale <x>', 'how strongly it leads (default: 1)', number)
   .option('--safety-checker', 'look at each picture with the safety checker of the model: what it detects is black, and said')
+  .addOption(noT5())
   .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
   .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
   .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
@@ -61,11 +62,13 @@ program.command('convert')
   .description('write any model as a folder in the layout that loads fastest')
   .argument('<source>', 'a model, as --model of generate takes it; or a single network of one, as a VAE')
   .argument('<target>', 'the new folder')
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: as in the source); int8, int4: of the UNet alone')
+  .addOption(new Option('--dtype <dtype>',
+    'number type of the weights (default: as in the source); int8, int4: of the UNet alone, or of the transformer and T5')
     .choices(['float32', 'float16', 'bfloat16', 'int8', 'int4']))
   .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--safety-checker', 'take the model\'s safety checker along')
+  .option('--no-t5', 'leave the third text encoder of Stable Diffusion 3 out')
   .option('--verify', 'read everything back and compare')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
@@ -79,6 +82,7 @@ program.command('compile')
   .option('--sizes <sizes>', 'widths and heights in pixels, as in 512x512,768x512 (default: what the model was trained on)', sizes)
   .option('--batch <n>', 'pictures at once, as in 1,4', listOfNumbers, [1])
   .option('--no-guidance', 'for pictures without guidance')
+  .addOption(noT5())
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
@@ -130,6 +134,7 @@ function ofDrawing(command: Command): Command {
     .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']))
     .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(['float32', 'float16', 'bfloat16']))
     .option('--safety-checker', 'look at each picture with the safety checker of its model: what it detects is black, and said')
+    .addOption(noT5())
     .option('--max-batch <n>', 'pictures that are drawn at once, where requests can go together (default: 1)', wholeNumber(1))
     .option('--max-memory <size>', 'as in 6GB: weights of several models that may be in memory (default: one model)')
     .option('--max-steps <n>', 'of a request (default: 100)', wholeNumber(1))
@@ -138,6 +143,10 @@ function ofDrawing(command: Command): Command {
     .option('--s3-endpoint <address>', 'of S3 that is not Amazon\'s; also by AWS_ENDPOINT_URL')
     .option('--keep <seconds>', 'how long pictures are kept (default: 600)', wholeNumber(1))
     .option('--verbose', 'print where an error comes from');
+}
+
+function noT5(): Option {
+  return new Option('--no-t5', 'load Stable Diffusion 3 without its third text encoder, for less than half of the memory');
 }
 
 function revision(): Option {

@@ -42,6 +42,8 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
   dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
   safetyChecker?: boolean;
+  /** Whether to take the third text encoder of Stable Diffusion 3 along, with its tokenizer, which is most of it: true by default. */
+  t5?: boolean;
   /** Whether to read all weights again and compare every name, shape and value. */
   verify?: boolean;
   /** Called after every weight: bytes of the source that were written or verified. */
@@ -150,12 +152,13 @@ function classOf(entry: unknown): string | undefined {
 }
 
 /** Parts of a pipeline that are not taken along: a safety checker that nobody asked for, what serves no other part, what nothing uses. */
-function leftOut(folder: ModelFolder, index: Record<string, unknown>, { safetyChecker }: ConvertOptions): string[] {
+function leftOut(folder: ModelFolder, index: Record<string, unknown>, { safetyChecker, t5 = true }: ConvertOptions): string[] {
   const has = (name: string) => classOf(index[name]) !== undefined;
   if (safetyChecker && !has('safety_checker')) throw new ModelFileError(`${folder.name}/model_index.json: safety_checker: there is none`);
   const dropped = ['depth_estimator'];
   if (!safetyChecker) dropped.push('safety_checker');
   if (!safetyChecker && !has('image_encoder')) dropped.push('feature_extractor');
+  if (!t5) dropped.push('text_encoder_3', 'tokenizer_3');
   return dropped.filter(name => Object.hasOwn(index, name));
 }
 

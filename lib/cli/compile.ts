@@ -1,4 +1,5 @@
 import { useDevice } from '../runtime/devices.js';
+import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 
 export interface CompileCommandOptions {
@@ -10,17 +11,18 @@ export interface CompileCommandOptions {
   sizes?: Array<{ width?: number; height?: number }>;
   batch: number[];
   guidance: boolean;
+  t5?: boolean;
   gpuMemoryFraction?: number;
   quiet?: boolean;
 }
 
 /** `tfjs-diffusers compile`: a picture of one step for each size and batch, which waits for XLA. */
 export async function compile(
-  { model = DEMO_MODEL, sizes = [{}], batch, guidance, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions,
+  { model = DEMO_MODEL, sizes = [{}], batch, guidance, t5, gpuMemoryFraction, quiet, ...options }: CompileCommandOptions,
 ): Promise<void> {
   const say = quiet ? () => undefined : console.log;
   const device = await useDevice('cuda', { memoryFraction: gpuMemoryFraction });
-  const pipe = await loadPipeline(model, { ...options, device, compile: false }, { quiet, say });
+  const pipe = await loadPipeline(model, { ...options, ...leftOut({ t5 }), device, compile: false }, { quiet, say });
   try {
     pipe.setProgressBarConfig({ disable: true });
     pipe.compile({ wait: true });

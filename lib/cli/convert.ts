@@ -11,13 +11,14 @@ export interface ConvertCommandOptions {
   variant?: string;
   predictionType?: 'epsilon' | 'v_prediction';
   safetyChecker?: boolean;
+  t5?: boolean;
   verify?: boolean;
   quiet?: boolean;
 }
 
 /** `tfjs-diffusers convert` */
 export async function convert(source: string, target: string, options: ConvertCommandOptions): Promise<void> {
-  const { dtype, revision, variant, predictionType, safetyChecker, verify, quiet } = options;
+  const { dtype, revision, variant, predictionType, safetyChecker, t5, verify, quiet } = options;
   const maxShardSize = parseSize('--max-shard-size', options.maxShardSize);
   const { convertModel } = await import('../../weights-converter/convert.js');
   const { startProgressBar } = await import('../pipelines/run/progress_bar.js');
@@ -25,7 +26,7 @@ export async function convert(source: string, target: string, options: ConvertCo
   let bar: ReturnType<typeof startProgressBar> | undefined; // not before the download's ends
   try {
     await convertModel(source, target, {
-      dtype, revision, variant, predictionType, safetyChecker, verify, maxShardSize, signal: interruption(),
+      dtype, revision, variant, predictionType, safetyChecker, t5, verify, maxShardSize, signal: interruption(),
       progressCallback: progress => download.update(progress),
       onProgress: ({ loaded, total }) => {
         bar ??= startProgressBar(100, { disable: quiet, desc: target });

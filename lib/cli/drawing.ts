@@ -1,5 +1,6 @@
 import type { ServerLimits } from '../jobs/picture_request.js';
 import type { Device } from '../runtime/devices.js';
+import { leftOut } from './left_out.js';
 import { DEMO_MODEL } from './load_pipeline.js';
 import { nameSources } from './name_sources.js';
 import { parseSize } from './parse_size.js';
@@ -13,6 +14,7 @@ export interface DrawCommandOptions extends StoreCommandOptions {
   device?: Device | 'auto';
   dtype?: 'float32' | 'float16' | 'bfloat16';
   safetyChecker?: boolean;
+  t5?: boolean;
   maxBatch?: number;
   maxMemory?: string;
   maxSteps?: number;
@@ -30,7 +32,7 @@ export function drawing(options: DrawCommandOptions) {
   const { model, lora, device = 'auto', dtype = 'float32', safetyChecker, maxBatch, maxMemory } = options;
   return {
     models: nameSources('--model', model ?? [`shapes=${DEMO_MODEL}`]), loras: nameSources('--lora', lora ?? []),
-    load: { device, dtype, safetyChecker },
+    load: { device, dtype, safetyChecker, ...leftOut(options) },
     maxBatch, maxMemory: parseSize('--max-memory', maxMemory),
   };
 }

@@ -15,6 +15,7 @@ import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import type { Scheduler, SchedulerClass } from '../schedulers/scheduler.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
+import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
 import { UsageError } from './usage_error.js';
@@ -72,6 +73,7 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
   const how = {
     device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet, safetyChecker,
+    ...leftOut(options),
   };
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }

@@ -35,6 +35,7 @@ export interface GenerateCommandOptions {
   ipAdapterImage?: string;
   ipAdapterScale?: number;
   safetyChecker?: boolean;
+  t5?: boolean;
   lora?: string[];
   loraScale?: number;
   /** `token=source` each. */

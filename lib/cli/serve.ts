@@ -46,10 +46,11 @@ async function embedded(options: ServeCommandOptions): Promise<ServerOptions> {
 
 /** @throws UsageError for what is said to the wrong end. */
 async function distributed(options: ServeCommandOptions, url: string): Promise<RedisEngine> {
-  const { model, lora, device, dtype, safetyChecker, maxBatch, maxMemory } = options;
+  const { model, lora, device, dtype, safetyChecker, t5, maxBatch, maxMemory } = options;
   const { maxQueue = DEFAULT_LIMITS.maxQueue, keep: keepSeconds } = options;
   const ofWorkers = {
-    model, lora, device, dtype, 'safety-checker': safetyChecker, 'max-batch': maxBatch, 'max-memory': maxMemory,
+    model, lora, device, dtype, 'safety-checker': safetyChecker, 'no-t5': t5 === false || undefined,
+    'max-batch': maxBatch, 'max-memory': maxMemory,
   };
   const [wrong] = Object.entries(ofWorkers).find(([, value]) => value !== undefined) ?? [];
   if (wrong) throw new UsageError(`--${wrong}: is for those that draw; with --redis, give it to tfjs-diffusers work`);
