@@ -11,8 +11,10 @@ import {
 } from '../../lib/pipelines/index.js';
 import type { SD3Options, SkipLayerOptions } from '../../lib/pipelines/stable_diffusion_3/sd3_options.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
+import { convertModel } from '../../weights-converter/convert.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
+import { loadGolden } from '../support/golden.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { seeded, TINY_SD3 } from '../support/tiny_pipeline.js';
 import { captureWarnings } from '../support/warnings.js';
@@ -109,6 +111,39 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     }
     return [];
   }));
+
+  it('takes a LoRA for the transformer and both of CLIP\'s encoders, as diffusers does', () => expectNoLeak(async () => {
+    const { tensors } = loadGolden('pipelines/sd3_lora');
+    const adapted = await load();
+    adapted.setProgressBarConfig({ disable: true });
+    await adapted.loadLoraWeights('spec/golden/lora/sd3');
+    assert.deepEqual(adapted.getListAdapters(), { transformer: ['default_0'], textEncoder: ['default_0'], textEncoder2: ['default_0'] });
+    const latents = async (options: SD3Options<'latent'> = {}) => (
+      await adapted.generate('a red star', { numInferenceSteps: 3, generator: seeded(0), maxSequenceLength: 7, outputType: 'latent', ...options })
+    ).images;
+    const close = { atol: 5e-4, rtol: 5e-4 };
+    const made = [await latents(), await latents({ jointAttentionKwargs: { scale: 0.3 } })];
+    await adapted.setLoraScale(0.5);
+    made.push(await latents());
+    ['out', 'weakened', 'half'].forEach((name, i) => expectClose(made[i], tensors[name], close));
+    await adapted.unloadLoraWeights();
+    assert.deepEqual(await draw(adapted), plain);
+    adapted.dispose();
+    return made;
+  }));
+
+  it('is converted, to halves and to fewer bits, with T5 and without', async () => {
+    for (const dtype of ['float16', 'int8', 'int4'] as const) {
+      const out = join(folder(), dtype);
+      await convertModel(TINY_SD3, out, { dtype, t5: dtype !== 'int4', verify: true });
+      const converted = await StableDiffusion3Pipeline.fromPretrained(out, { device, compile: false });
+      assert.equal(converted.textEncoder3 === undefined, dtype === 'int4');
+      const drawn = await draw(converted);
+      if (dtype === 'float16') assert.deepEqual(drawn, plain); // what the folder has
+      assert.equal(drawn.length, plain.length);
+      converted.dispose();
+    }
+  });
 
   it('draws in half precision', async () => {
     for (const dtype of ['float16', 'bfloat16'] as const) {

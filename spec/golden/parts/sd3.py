@@ -1,4 +1,5 @@
 """A random Stable Diffusion 3 of 16 x 16 pixels, saved as diffusers saves one, with a transformer for it that sees masks, and what diffusers' pipelines make with them."""
+import copy
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, 
 
 from generate import HERE, channels_last, save
 from parts.layers import randomize
+from parts.lora import config, factors
 from parts.pipelines import ROAD, STAR, TEXT, VAE, mask, picture, seeded, tokenizer
 
 FOLDER = HERE / "pipelines" / "tiny_sd3"
@@ -21,6 +23,7 @@ TRANSFORMER = dict(sample_size=8, patch_size=2, in_channels=16, num_layers=3, at
                    pooled_projection_dim=20, out_channels=16, pos_embed_max_size=12, qk_norm="rms_norm", dual_attention_layers=(0,))
 LATENTS = dict(VAE, latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, scaling_factor=1.5305, shift_factor=0.0609)
 WORDS = ["▁a", "▁red", "▁star", "▁on", "▁the", "▁road", "▁and", "▁cat", "st", "ar", "ro", "ad", *"▁abcdefghijklmnopqrstuvwxyz,.'-0123456789"]
+LORA = ["to_q", "to_v", "add_k_proj", "add_v_proj", "to_out.0", "to_add_out", "ff.net.0.proj", "ff_context.net.2", "norm1.linear", "proj_out", "context_embedder"]
 FLOW, UNIPC = "FlowMatchEulerDiscreteScheduler", "UniPCMultistepScheduler"
 # name -> (prompt, options). config: of the scheduler, besides; t5: whether there is one; model: whose transformer; image: seeds of pictures
 TEXT2IMG = {
@@ -127,9 +130,26 @@ def run(kind, parts, made, name, prompt, options, tensors):
     tensors[f"{name}/pictures"] = np.stack([np.asarray(image) for image in images])
 
 
+def lora(pipe):
+    """A LoRA of the transformer and both of CLIP's encoders, as diffusers saves it, and what it makes: as it is, half as strong, and weakened for a picture."""
+    text = ["q_proj", "v_proj", "fc1"]
+    layers = {f"{name}_lora_layers": factors(copy.deepcopy(getattr(pipe, name)), config(targets, 3, 4), seed) for name, targets, seed in
+              (("transformer", LORA, 31), ("text_encoder", text, 32), ("text_encoder_2", text, 33))}
+    folder = HERE / "lora" / "sd3"
+    shutil.rmtree(folder, ignore_errors=True)
+    StableDiffusion3Pipeline.save_lora_weights(folder, **layers)
+    pipe = quiet(copy.deepcopy(pipe))
+    pipe.load_lora_weights(folder, adapter_name="made")
+    draw = lambda **kwargs: channels_last(pipe(STAR, height=16, width=16, num_inference_steps=3, generator=seeded(0), max_sequence_length=7, output_type="latent", **kwargs).images)
+    tensors = {"out": draw(), "weakened": draw(joint_attention_kwargs={"scale": 0.3})}
+    pipe.set_adapters("made", 0.5)
+    save("pipelines/sd3_lora", tensors | {"half": draw()})
+
+
 @torch.no_grad()
 def generate():
     pipe = tiny()
+    lora(pipe)
     made = transformers(pipe.transformer)
     parts = {k: v for k, v in pipe.components.items() if k not in ("image_encoder", "feature_extractor")}
     for file, kind, cases in (
