@@ -5,6 +5,7 @@ import { beginsAsSafetensors, byteSize, readSafetensorsHeader } from '../weights
 import type { CheckpointContent, CheckpointTensor } from './checkpoint_tensor.js';
 import { beginsAsTorchFile } from './file_kinds.js';
 import { beginsAsGguf, readGguf } from './gguf.js';
+import { unscaled } from './scaled_floats.js';
 import { readTorchFile } from './torch_file.js';
 
 export type { CheckpointTensor } from './checkpoint_tensor.js';
@@ -42,7 +43,7 @@ async function readSafetensorsFile(source: ByteSource): Promise<CheckpointConten
   const { tensors, metadata } = await readSafetensorsHeader(source);
   const entries = [...tensors].map(([name, { dtype, shape, offset, byteLength }]): [string, CheckpointTensor] =>
     [name, { dtype, shape, offset, read: from => from.read(offset, byteLength) }]);
-  return { tensors: new Map(entries), metadata };
+  return { tensors: unscaled(new Map(entries)), metadata };
 }
 
 /** The tensors of a checkpoint under other names, as if they were a safetensors file of their own, read as needed. */

@@ -9,7 +9,6 @@ export const SD3_KEY = 'joint_blocks.0.x_block.attn.qkv.weight';
 
 /** A transformer of SD3, by Stability's names, in the words of diffusers. @throws RangeError for what is none. */
 export function sd3Transformer(tensors: Tensors): FoundNetwork {
-  checkPlainFloats(tensors);
   const config = transformerConfig(tensors);
   const weights: Tensors = new Map();
   for (const [key, tensor] of tensors) {
@@ -54,11 +53,4 @@ function transformerConfig(tensors: Tensors): { num_layers: number; [key: string
     dual_attention_layers: Array.from({ length: layers }, (_, i) => i).filter(i => shapes(`joint_blocks.${i}.x_block.attn2.qkv.weight`)),
     qk_norm: shapes('joint_blocks.0.x_block.attn.ln_q.weight') ? 'rms_norm' : null,
   };
-}
-
-/** @throws RangeError for floats of 8 bits whose scales lie beside them, as ComfyUI has them. */
-export function checkPlainFloats(tensors: Tensors): void {
-  const scaled = [...tensors.keys()].find(key => /(^|\.)(scale_weight|weight_scale|scaled_fp8|comfy_quant)$/.test(key));
-  if (scaled === undefined) return;
-  throw new RangeError(`has scales beside its weights (${brief(scaled)}), takes floats of 8 bits without them, or of 16 or 32, or GGUF`);
 }

@@ -1,5 +1,4 @@
 import type { FoundNetwork } from './found_network.js';
-import { checkPlainFloats } from './sd3_transformer.js';
 import { count, needed } from './shapes.js';
 import { below, renamed, shapesOf, type Tensors } from './tensors.js';
 
@@ -23,7 +22,6 @@ export function findT5(tensors: Tensors): FoundNetwork | undefined {
   const own = below(tensors, tensors.has(T5_PREFIX + KEY) ? T5_PREFIX : '');
   const named = own.has(LLAMA_KEY) ? renamed(own, llamaKey) : own;
   if (!named.has(KEY)) return undefined;
-  checkPlainFloats(named);
   // The embeddings come under two names, as in a state dict of torch, or under one; a whole T5 has a decoder, too.
   const embedded = 'encoder.embed_tokens.weight';
   const unused = /^(encoder\.embed_tokens|decoder|lm_head)\.|^logit_scale$/;

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoints/checkpoint.js';
+import { bytesOf } from '../../lib/core/bytes_of.js';
+import { decodeTensor, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { bytesSource } from '../support/memory_folder.js';
 
 /** A safetensors file of one tensor, whose header is filled up with spaces to a length. */
@@ -32,6 +34,29 @@ describe('readCheckpoint', () => {
       assert.deepEqual([...one.tensors.keys()], [...other.tensors.keys()]);
       assert.ok(one.tensors.size > 15);
     }
+  });
+
+  it("multiplies floats of 8 bits by the scales that ComfyUI puts beside them", async () => {
+    const file = async (tensors: Array<[name: string, dtype: Dtype, shape: number[], bytes: Uint8Array]>) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of writeSafetensors(tensors.map(([name, dtype, shape, bytes]) => ({ name, dtype, shape, bytes: () => bytes })), {})) chunks.push(chunk);
+      return Buffer.concat(chunks);
+    };
+    const numbers = Uint8Array.of(0x38, 0x40, 0xb8, 0x01, 0x7e, 0); // 1, 2, -1, 2^-9, 448, 0
+    const scale = (value: number, count = 1) => bytesOf(new Float32Array(count).fill(value));
+    const none = new Uint8Array();
+    for (const [scaled, inputs] of [['scale_weight', 'scale_input'], ['weight_scale', 'input_scale']]) {
+      const bytes = await file([
+        ['scaled_fp8', 'F8_E4M3', [0], none], ['a.weight', 'F8_E4M3', [2, 3], numbers], [`a.${scaled}`, 'F32', [], scale(0.25)], [`a.${inputs}`, 'F32', [1], scale(3)],
+        ['a.comfy_quant', 'U8', [2], Uint8Array.of(123, 125)], ['b.weight', 'F8_E5M2', [1], Uint8Array.of(0x3e)],
+      ]);
+      const { tensors } = await read('model.safetensors', bytes);
+      assert.deepEqual([...tensors].map(([name, { dtype, shape }]) => [name, dtype, shape]), [['a.weight', 'F32', [2, 3]], ['b.weight', 'F8_E5M2', [1]]]);
+      assert.deepEqual([...decodeTensor('F32', await tensors.get('a.weight')!.read(bytesSource(bytes)))], [0.25, 0.5, -0.25, 2 ** -11, 112, 0]);
+    }
+    const wrong = async (...tensors: Parameters<typeof file>[0]) => read('model.safetensors', await file(tensors));
+    await assert.rejects(wrong(['a.scale_weight', 'F32', [1], scale(1)]), /^RangeError: model\.safetensors: a\.scale_weight: is the scale of no weight that is floats of 8 bits$/);
+    await assert.rejects(wrong(['a.weight', 'F8_E4M3', [6], numbers], ['a.weight_scale', 'F32', [2], scale(1, 2)]), /a\.weight_scale: got 2 numbers of F32, takes one of F32 for each weight$/);
   });
 
   it('says of a file that is broken what is broken in it', async () => {

@@ -183,8 +183,6 @@ describe('A transformer of SD3 alone', () => {
       /transformer: joint_blocks\.3\.x_block\.attn\.qkv\.weight has the shape \[4609, 1536\], takes rows in 3 equal parts$/],
     ['a missing end', Object.fromEntries(Object.entries(big).filter(([key]) => !key.includes('final_layer'))), /transformer: the checkpoint has no final_layer\.linear\.weight$/],
     ['a weight that comes twice', { ...big, [`${PREFIX}pos_embed.pos_embed`]: [1, 36864, 1536] }, /another weight is called pos_embed\.pos_embed already/],
-    ['scales beside the weights', { ...big, [`${PREFIX}scaled_fp8`]: [0] },
-      /has scales beside its weights \(scaled_fp8\), takes floats of 8 bits without them, or of 16 or 32, or GGUF$/],
     ['another vocabulary', { ...golden.small.clips.shapes, 'text_encoders.clip_l.transformer.text_model.embeddings.token_embedding.weight': [100, 64] }, /knows 100 tokens/],
     ['a CLIP that projects nothing', Object.fromEntries(Object.entries(golden.small.clips.shapes).filter(([key]) => !key.includes('text_projection'))),
       /text encoder: the checkpoint has no text_projection\.weight$/],
