@@ -6,7 +6,7 @@ import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import type { ControlNets } from '../../lib/models/controlnets.js';
 import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
-import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
+import type { ControlImages } from '../../lib/pipelines/controlnet/picture_control.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
   StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,
