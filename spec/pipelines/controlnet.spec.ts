@@ -176,7 +176,7 @@ describeOnDevices('Pipelines that ControlNets steer', device => {
     assert.equal(AutoPipelineForInpainting.fromPipe(img2img).constructor, StableDiffusionControlNetInpaintPipeline);
     const distilled = new LatentConsistencyModelPipeline(base.components as never);
     assert.throws(() => AutoPipelineForText2Image.fromPipe(distilled, { controlnet }),
-      /^RangeError: AutoPipelineForText2Image: got 'LatentConsistencyModelPipeline' with a ControlNet, takes one of the families of StableDiffusionXLPipeline, StableDiffusionPipeline$/);
+      /^RangeError: AutoPipelineForText2Image: got 'LatentConsistencyModelPipeline' with a ControlNet, takes one of the families of StableDiffusion3Pipeline, StableDiffusionXLPipeline, StableDiffusionPipeline$/);
   });
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {
