@@ -18,7 +18,8 @@ export {
 } from './pipelines/index.js';
 export type {
   AdapterComponents, ControlNetComponents, ImageComponents, SD3ControlNetComponents, StableDiffusion3Components,
-  StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
+  StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents,
+  XLInstructPix2PixComponents,
 } from './pipelines/components/components.js';
 export type { ControlOptions } from './pipelines/controlnet/control.js';
 export type { ControlImages, ControlStrength } from './pipelines/controlnet/picture_control.js';

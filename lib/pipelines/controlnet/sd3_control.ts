@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { checkShape } from '../../core/checks.js';
-import { retrieveLatents, normalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
+import { normalizeLatents, retrieveLatents, type Autoencoder } from '../../models/autoencoder.js';
 import type { SD3ControlNetConfig } from '../../models/sd3_config.js';
 import { SD3ControlNetModel } from '../../models/sd3_controlnet.js';
 import type { SD3ControlNets } from '../../models/sd3_multi_controlnet.js';
@@ -147,7 +147,9 @@ function checkFits({ dim, config }: SD3ControlNetModel, { transformer, vae }: St
     const hint = extra > 1 ? '' : `; this one is for ${other}`;
     throw new RangeError(`controlnet: extra_conditioning_channels: got ${extra}, takes ${seesMask ? 1 : 0}${hint}`);
   }
-  if (dim !== transformer.dim) throw new RangeError(`controlnet: has ${dim} features of each patch, the transformer has ${transformer.dim}`);
+  if (dim !== transformer.dim) {
+    throw new RangeError(`controlnet: has ${dim} features of each patch, the transformer has ${transformer.dim}`);
+  }
   const { patch_size, pooled_projection_dim, joint_attention_dim } = transformer.config;
   const wanted = { in_channels: vae.config.latent_channels, patch_size, pooled_projection_dim, joint_attention_dim };
   for (const [key, takes] of Object.entries(wanted)) {
