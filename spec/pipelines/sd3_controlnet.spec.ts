@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
@@ -140,6 +141,19 @@ describeOnDevices("ControlNets in Stable Diffusion 3's pipelines", device => {
       loaded.dispose();
       expected.dispose();
     }
+    return [];
+  }));
+
+  it('knows by its weights that it sees a mask, where its config leaves it out, and saves that', () => expectNoLeak(async () => {
+    const path = join(folder(), 'masked');
+    cpSync(folderOf('masked'), path, { recursive: true });
+    const { extra_conditioning_channels, ...config } = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'));
+    assert.equal(extra_conditioning_channels, 1);
+    writeFileSync(join(path, 'config.json'), JSON.stringify(config));
+    const net = await SD3ControlNetModel.fromPretrained(path);
+    assert.deepEqual(net.config, nets.masked.config);
+    assert.equal(net.fileConfig.extra_conditioning_channels, 1);
+    net.dispose();
     return [];
   }));
 
