@@ -11,15 +11,18 @@ export {
   LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
+  StableDiffusion3ControlNetPipeline, StableDiffusion3ControlNetInpaintingPipeline,
   StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
 } from './pipelines/index.js';
 export type {
-  AdapterComponents, ControlNetComponents, ImageComponents, StableDiffusion3Components, StableDiffusionComponents,
-  StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents, XLInstructPix2PixComponents,
+  AdapterComponents, ControlNetComponents, ImageComponents, SD3ControlNetComponents, StableDiffusion3Components,
+  StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents,
+  XLInstructPix2PixComponents,
 } from './pipelines/components/components.js';
-export type { ControlImages, ControlOptions } from './pipelines/controlnet/control.js';
+export type { ControlOptions } from './pipelines/controlnet/control.js';
+export type { ControlImages, ControlStrength } from './pipelines/controlnet/picture_control.js';
 export type { ControlNetOptions } from './pipelines/controlnet/stable_diffusion_controlnet.js';
 export type { ControlNetImg2ImgOptions } from './pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 export type { ControlNetInpaintOptions } from './pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
@@ -27,6 +30,9 @@ export type { XLControlNetOptions } from './pipelines/controlnet/stable_diffusio
 export type { XLControlNetImg2ImgOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_img2img.js';
 export type { XLControlNetInpaintOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_inpaint.js';
 export type { XLControlNetUnionOptions } from './pipelines/controlnet/stable_diffusion_xl_controlnet_union.js';
+export type { SD3ControlOptions, SD3MaskedControlOptions } from './pipelines/controlnet/sd3_control.js';
+export type { SD3ControlNetOptions } from './pipelines/controlnet/stable_diffusion_3_controlnet.js';
+export type { SD3ControlNetInpaintingOptions } from './pipelines/controlnet/stable_diffusion_3_controlnet_inpainting.js';
 export type { AdapterOptions, AdapterRange } from './pipelines/t2i_adapter/adapter_steering.js';
 export type { AdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_adapter.js';
 export type { XLAdapterPipelineOptions } from './pipelines/t2i_adapter/stable_diffusion_xl_adapter.js';
@@ -107,6 +113,7 @@ export type { StateSize } from './models/unet_levels.js';
 export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
 export type { SD3ControlNetConfig, SD3PathConfig, SD3Transformer2DConfig } from './models/sd3_config.js';
 export { SD3ControlNetModel, type SD3ControlConditions, type SD3ControlNetOutput } from './models/sd3_controlnet.js';
+export { SD3MultiControlNetModel, type SD3ControlNets, type SD3MultiControlConditions } from './models/sd3_multi_controlnet.js';
 export type { SD3Conditions } from './models/sd3_path.js';
 export { SD3Transformer2DModel, type SD3Additions } from './models/sd3_transformer_2d_model.js';
 export { UNet2DConditionModel, type PerturbedAttention, type UNetAdditions } from './models/unet_2d_condition_model.js';

@@ -2,11 +2,12 @@ import { ensureBackend } from '../core/backend.js';
 import type { Block } from '../core/block.js';
 import { checkOneOf, checkOptionNames } from '../core/checks.js';
 import { isObject } from '../core/json.js';
+import type { WeightFile } from '../files/byte_source.js';
 import { isModelFolder, ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type { OpenOptions } from '../loading/open_options.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, type WeightFilesOptions } from '../loading/weight_files.js';
-import { loadWeights, type LoadWeightsOptions } from '../weights/load_weights.js';
+import { loadWeights, weightSizes, type LoadWeightsOptions } from '../weights/load_weights.js';
 
 /** What `fromPretrained` of a network takes. */
 export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & Omit<OpenOptions, 'config'> & {
@@ -26,6 +27,8 @@ export type ModelClass<M> = (new (config: never) => M) & {
   readonly className: string;
   /** What else configs call it. */
   readonly alsoCalled?: readonly string[];
+  /** A config with what it may leave out and the weights tell: how many numbers each has. */
+  readonly completeConfig?: (config: object, sizes: ReadonlyMap<string, number>) => object;
 };
 
 /** Makes the network that a folder's `config.json` describes and loads its weights; see Model.fromPretrained. Also gives that config. */
@@ -39,16 +42,25 @@ export async function loadModel<M extends Block>(
   const subfolder = isAlone ? undefined : options.subfolder ?? await findInPipeline(folder, Class.className);
   options = { ...options, subfolder };
   if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
-  const config = given ?? await configIn(folder, subfolder, Class);
+  const stated = given ?? await configIn(folder, subfolder, Class);
+  const config = Class.completeConfig ? Class.completeConfig(stated, await withWeightFiles(folder, options, weightSizes)) : stated;
   const model = new Class(config as never);
-  const files = await openWeightFiles(folder, options);
-  try {
+  await withWeightFiles(folder, options, async files => {
     await ensureBackend();
     await loadWeights(model, files, options);
+  });
+  return { model, config };
+}
+
+async function withWeightFiles<T>(
+  folder: ModelFolder, options: WeightFilesOptions, work: (files: readonly WeightFile[]) => Promise<T>,
+): Promise<T> {
+  const files = await openWeightFiles(folder, options);
+  try {
+    return await work(files);
   } finally {
     await closeWeightFiles(files);
   }
-  return { model, config };
 }
 
 /** The config that is given, or read where it is said to be. */

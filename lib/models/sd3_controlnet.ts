@@ -34,6 +34,16 @@ type Inputs = SD3Inputs & { text?: tf.Tensor; picture: tf.Tensor; scale: tf.Tens
  */
 export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
   static className = 'SD3ControlNetModel';
+
+  /** With `extra_conditioning_channels`, which alimama's config leaves out, by the weight of what it steers by. */
+  static completeConfig(config: Partial<SD3ControlNetConfig>, sizes: ReadonlyMap<string, number>): Partial<SD3ControlNetConfig> {
+    const size = sizes.get('pos_embed_input.proj.weight');
+    if (size === undefined || config.extra_conditioning_channels !== undefined) return config;
+    const { num_attention_heads: heads, attention_head_dim: headSize, patch_size, in_channels } = completeSD3ControlNetConfig(config);
+    const extra = size / (heads * headSize * patch_size ** 2) - in_channels;
+    return Number.isInteger(extra) && extra > 0 ? { ...config, extra_conditioning_channels: extra } : config;
+  }
+
   private readonly posEmbed?: PatchEmbed;
   private readonly contextEmbedder?: Linear;
   private readonly blocks: ReadonlyArray<JointTransformerBlock | SD3SingleTransformerBlock>;

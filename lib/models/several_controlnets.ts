@@ -1,10 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ControlPath } from './control_path.js';
 import type { ControlNetOutput } from './controlnet_output.js';
+import type { Model } from './model.js';
+import type { SD3ControlNetOutput } from './sd3_controlnet.js';
 import { SeveralModels } from './several_models.js';
 
+/** What they give, by name. */
+type Output = ControlNetOutput | SD3ControlNetOutput;
+
 /** Several ControlNets of a kind that steer together: what they give is added up. */
-export abstract class SeveralControlNets<N extends ControlPath> extends SeveralModels<N> {
+export abstract class SeveralControlNets<N extends Model<unknown>> extends SeveralModels<N> {
   /** @throws TypeError for none. */
   constructor(readonly nets: readonly N[]) {
     super('nets', nets);
@@ -12,10 +16,10 @@ export abstract class SeveralControlNets<N extends ControlPath> extends SeveralM
   }
 
   /** What those give whose scale is not 0, as `run` runs them; undefined if there are none. */
-  protected sum(
-    run: (net: N, i: number, conditioningScale: number) => ControlNetOutput, scales: readonly number[] = this.nets.map(() => 1),
-  ): ControlNetOutput | undefined {
-    let sum: ControlNetOutput | undefined;
+  protected sum<O extends Output>(
+    run: (net: N, i: number, conditioningScale: number) => O, scales: readonly number[] = this.nets.map(() => 1),
+  ): O | undefined {
+    let sum: O | undefined;
     this.nets.forEach((net, i) => {
       if (scales[i] === 0) return;
       const one = run(net, i, scales[i]);
@@ -25,9 +29,13 @@ export abstract class SeveralControlNets<N extends ControlPath> extends SeveralM
   }
 }
 
-function addUp(a: ControlNetOutput, b: ControlNetOutput): ControlNetOutput {
-  const down = a.downBlockResSamples.map((state, i) => tf.add(state, b.downBlockResSamples[i]));
-  const mid = tf.add(a.midBlockResSample, b.midBlockResSample);
+/** The sum of what two gave, which are taken over. */
+function addUp<O extends Output>(a: O, b: O): O {
+  const others = new Map<string, tf.Tensor | tf.Tensor[]>(Object.entries(b));
+  const sums = Object.entries<tf.Tensor | tf.Tensor[]>(a).map(([name, one]) => {
+    const other = others.get(name)!;
+    return [name, Array.isArray(one) ? one.map((state, i) => tf.add(state, (other as tf.Tensor[])[i])) : tf.add(one, other as tf.Tensor)];
+  });
   tf.dispose([a, b]);
-  return { downBlockResSamples: down, midBlockResSample: mid };
+  return Object.fromEntries(sums) as O;
 }

@@ -5,7 +5,8 @@ import { ControlNetUnionModel } from '../models/controlnet_union.js';
 import { MultiControlNetUnionModel } from '../models/multi_controlnet_union.js';
 import { openModelFolder } from '../loading/open_model_folder.js';
 import type {
-  ControlNetComponents, StableDiffusion3Components, StableDiffusionComponents, StableDiffusionXLComponents, XLControlNetComponents,
+  ControlNetComponents, SD3ControlNetComponents, StableDiffusion3Components, StableDiffusionComponents, StableDiffusionXLComponents,
+  XLControlNetComponents,
 } from './components/components.js';
 import { DiffusionPipeline } from './base/diffusion_pipeline.js';
 import type { GenerateOptions, GenerateOutput, OutputType } from './inputs/generate_options.js';
@@ -20,6 +21,8 @@ import { StableDiffusionControlNetImg2ImgPipeline } from './controlnet/stable_di
 import { StableDiffusionControlNetInpaintPipeline } from './controlnet/stable_diffusion_controlnet_inpaint.js';
 import { StableDiffusionImg2ImgPipeline, type Img2ImgOptions } from './stable_diffusion/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline, type InpaintOptions } from './stable_diffusion/stable_diffusion_inpaint.js';
+import { StableDiffusion3ControlNetPipeline } from './controlnet/stable_diffusion_3_controlnet.js';
+import { StableDiffusion3ControlNetInpaintingPipeline } from './controlnet/stable_diffusion_3_controlnet_inpainting.js';
 import { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 import { StableDiffusion3Img2ImgPipeline } from './stable_diffusion_3/stable_diffusion_3_img2img.js';
 import { StableDiffusion3InpaintPipeline } from './stable_diffusion_3/stable_diffusion_3_inpaint.js';
@@ -53,7 +56,7 @@ type Class<P extends GuidedPipeline> = PipelineClass<P> & { readonly name: strin
 /** The classes of a family, by what they do. */
 interface Tasks {
   readonly text2Image: Class<Text2ImagePipeline>;
-  readonly image2Image: Class<Image2ImagePipeline>;
+  readonly image2Image?: Class<Image2ImagePipeline>;
   readonly inpainting?: Class<InpaintingPipeline>;
 }
 
@@ -74,6 +77,10 @@ const FAMILIES: readonly Family[] = [
   {
     plain: {
       text2Image: StableDiffusion3Pipeline, image2Image: StableDiffusion3Img2ImgPipeline, inpainting: StableDiffusion3InpaintPipeline,
+    },
+    steered: {
+      text2Image: StableDiffusion3ControlNetPipeline,
+      inpainting: StableDiffusion3ControlNetInpaintingPipeline as never, // takes a controlImage and a controlMask; so it is in diffusers
     },
   },
   {
@@ -103,7 +110,8 @@ export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
 
 /** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
 export type AutoComponents =
-  StableDiffusionComponents | StableDiffusionXLComponents | StableDiffusion3Components | ControlNetComponents | XLControlNetComponents;
+  | StableDiffusionComponents | StableDiffusionXLComponents | StableDiffusion3Components
+  | ControlNetComponents | XLControlNetComponents | SD3ControlNetComponents;
 
 /** Text to image, by the pipeline of a model's family. Equals diffusers' AutoPipelineForText2Image. */
 export const AutoPipelineForText2Image = autoPipeline<Text2ImagePipeline>('AutoPipelineForText2Image', 'text2Image');

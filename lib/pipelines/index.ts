@@ -15,6 +15,8 @@ import { StableDiffusionUpscalePipeline } from './stable_diffusion/stable_diffus
 import { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 import { StableDiffusion3Img2ImgPipeline } from './stable_diffusion_3/stable_diffusion_3_img2img.js';
 import { StableDiffusion3InpaintPipeline } from './stable_diffusion_3/stable_diffusion_3_inpaint.js';
+import { StableDiffusion3ControlNetPipeline } from './controlnet/stable_diffusion_3_controlnet.js';
+import { StableDiffusion3ControlNetInpaintingPipeline } from './controlnet/stable_diffusion_3_controlnet_inpainting.js';
 import { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 import { StableDiffusionXLAdapterPipeline } from './t2i_adapter/stable_diffusion_xl_adapter.js';
 import { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
@@ -39,6 +41,7 @@ const classes = {
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
+  StableDiffusion3ControlNetPipeline, StableDiffusion3ControlNetInpaintingPipeline,
 };
 for (const [name, Pipeline] of Object.entries(classes)) pipelineClasses[name] = Pipeline;
 
@@ -57,4 +60,5 @@ export {
   StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
   StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
   StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
+  StableDiffusion3ControlNetPipeline, StableDiffusion3ControlNetInpaintingPipeline,
 };

@@ -60,6 +60,15 @@ export async function loadWeights(block: Block, files: readonly WeightFile[], op
   }
 }
 
+/** How many numbers each weight has that files hold, whatever their layout. */
+export async function weightSizes(files: readonly WeightFile[]): Promise<Map<string, number>> {
+  const headers = await Promise.all(files.map(readHeader));
+  return new Map(headers.flatMap(({ header, quantized }) => [...header.tensors].map(([key, info]) => {
+    const shape = quantized.has(key) ? numbersShape(info, fileLayout(header.metadata)) : info.shape;
+    return [key, shape.reduce((product, length) => product * length, 1)] as const;
+  })));
+}
+
 /**
  * Finds the tensor of every parameter by the files' headers, in the order in which they lie there.
  * Takes the names that diffusers and transformers take: with or without `text_model.`, those of the VAE's attention before 0.18, and that

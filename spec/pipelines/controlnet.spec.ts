@@ -6,7 +6,7 @@ import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import type { ControlNets } from '../../lib/models/controlnets.js';
 import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
-import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
+import type { ControlImages } from '../../lib/pipelines/controlnet/picture_control.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, LatentConsistencyModelPipeline,
   StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline, StableDiffusionControlNetPipeline, StableDiffusionPipeline,
@@ -176,7 +176,7 @@ describeOnDevices('Pipelines that ControlNets steer', device => {
     assert.equal(AutoPipelineForInpainting.fromPipe(img2img).constructor, StableDiffusionControlNetInpaintPipeline);
     const distilled = new LatentConsistencyModelPipeline(base.components as never);
     assert.throws(() => AutoPipelineForText2Image.fromPipe(distilled, { controlnet }),
-      /^RangeError: AutoPipelineForText2Image: got 'LatentConsistencyModelPipeline' with a ControlNet, takes one of the families of StableDiffusionXLPipeline, StableDiffusionPipeline$/);
+      /^RangeError: AutoPipelineForText2Image: got 'LatentConsistencyModelPipeline' with a ControlNet, takes one of the families of StableDiffusion3Pipeline, StableDiffusionXLPipeline, StableDiffusionPipeline$/);
   });
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {

@@ -3,7 +3,7 @@ import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
-import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
+import type { ControlImages } from '../../lib/pipelines/controlnet/picture_control.js';
 import {
   StableDiffusionControlNetInpaintPipeline, StableDiffusionPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
   StableDiffusionXLControlNetPipeline, StableDiffusionXLPipeline,

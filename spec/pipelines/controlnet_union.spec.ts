@@ -5,7 +5,7 @@ import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
 import { MultiControlNetUnionModel } from '../../lib/models/multi_controlnet_union.js';
-import type { ControlImages } from '../../lib/pipelines/controlnet/control.js';
+import type { ControlImages } from '../../lib/pipelines/controlnet/picture_control.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline, StableDiffusionControlNetPipeline,
   StableDiffusionPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,

@@ -14,6 +14,8 @@ import { MultiAdapter, type Adapters } from '../../models/multi_adapter.js';
 import type { ControlNets } from '../../models/controlnets.js';
 import { MultiControlNetModel } from '../../models/multi_controlnet.js';
 import { MultiControlNetUnionModel } from '../../models/multi_controlnet_union.js';
+import { SD3ControlNetModel } from '../../models/sd3_controlnet.js';
+import { SD3MultiControlNetModel, type SD3ControlNets } from '../../models/sd3_multi_controlnet.js';
 import { SD3Transformer2DModel } from '../../models/sd3_transformer_2d_model.js';
 import { StableDiffusionSafetyChecker } from '../../models/safety_checker.js';
 import { T2IAdapter } from '../../models/t2i_adapter.js';
@@ -202,5 +204,17 @@ export const stableDiffusion3: Family<StableDiffusion3Components> = {
     if (textEncoder3 || given.textEncoder3 === null || tokenizer3 || !await folder.has('text_encoder_3/config.json')) return;
     console.warn(`${folder.name}: its T5 is not loaded, for it has no tokenizer, and pictures are made without; to have it, pass ` +
       "tokenizer3: await T5Tokenizer.fromPretrained('stabilityai/stable-diffusion-3-medium-diffusers', { subfolder: 'tokenizer_3' })");
+  },
+};
+
+/** The same, steered. */
+export interface SD3ControlNetComponents extends StableDiffusion3Components {
+  controlnet: SD3ControlNets;
+}
+
+export const controlledStableDiffusion3: Family<SD3ControlNetComponents> = {
+  ...stableDiffusion3,
+  components: {
+    ...stableDiffusion3.components, controlnet: oneOrSeveral<SD3ControlNets>('controlnet', SD3ControlNetModel, SD3MultiControlNetModel),
   },
 };

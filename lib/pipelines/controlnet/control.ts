@@ -4,35 +4,24 @@ import { ControlPath } from '../../models/control_path.js';
 import { ControlNetModel } from '../../models/controlnet.js';
 import { ControlNetUnionModel } from '../../models/controlnet_union.js';
 import type { ControlNets } from '../../models/controlnets.js';
-import { Model } from '../../models/model.js';
 import { MultiControlNetUnionModel } from '../../models/multi_controlnet_union.js';
 import type { UNetAdditions } from '../../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../../models/unet_down_path.js';
-import type { Component } from '../components/component.js';
-import { repeatEach } from '../inputs/encode_prompt.js';
-import type { GenerateRequest } from '../inputs/generate_options.js';
-import { checkImages, inTurn, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
+import { resizePixels, type ImageInput } from '../inputs/image_input.js';
 import type { Crop } from '../inputs/inpainting.js';
-import { checkCounts, inputOfEach, numberOfEach, type SteeringInput, type UNetSteering } from '../inputs/steering.js';
-
-/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets or modes a list of such, one for each. */
-export type ControlImages = ImageInput | ImageInput[];
+import type { SteeringInput, UNetSteering } from '../inputs/steering.js';
+import { PictureControl, type ControlImages, type ControlStrength } from './picture_control.js';
 
 /** How ControlNets steer. */
-export interface ControlOptions {
+export interface ControlOptions extends ControlStrength {
   /**
    * What the picture shows, as the number that a ControlNetUnionModel has for it: a ControlNetUnionModel needs it, and no other takes it. A
    * list for several pictures that one steers by together, or for several ControlNets. xinsir's has 0 for openpose, 1 for depth, 2 for hed,
    * pidi, scribble and ted, 3 for canny, lineart and mlsd, 4 for normals, 5 for segments; ProMax also 6 for tile and 7 for repaint.
    */
   controlMode?: number | number[];
-  /** How strongly: 1 by default; for several ControlNets or modes one number for all, or a list. */
-  controlnetConditioningScale?: number | number[];
   /** Whether they find by themselves what the picture shows, so that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
   guessMode?: boolean;
-  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets or modes. */
-  controlGuidanceStart?: number | number[];
-  controlGuidanceEnd?: number | number[];
 }
 
 /** The names of these options. */
@@ -44,16 +33,6 @@ export const CONTROL_OPTIONS = Object.keys({
 interface Steered {
   readonly controlnet: ControlNets;
   readonly vaeScaleFactor: number;
-}
-
-/** @throws TypeError for what a family's pipelines do not take, with what to do. */
-export function checkControlNet(controlnet: unknown, { components }: { components: { controlnet: Component<unknown> } }): void {
-  const [one, several] = components.controlnet.classNames!();
-  const className = controlnet instanceof Model ? controlnet.getClassName() : undefined;
-  if (className === one || className === several) return;
-  const takes = Array.isArray(controlnet) ? `new ${several}([...]) of several` : `one by ${one}.fromPretrained(...)`;
-  const hint = className?.includes('Union') ? '; StableDiffusionXLControlNetUnionPipeline and its relatives take this one' : '';
-  throw new TypeError(`controlnet: got ${className ?? show(controlnet)}, takes ${takes}${hint}`);
 }
 
 /** The modes of the pictures, one for each, where a ControlNet has modes. @throws TypeError, RangeError for modes that it has not. */
@@ -73,47 +52,30 @@ function modesOf(controlnet: ControlNets, controlMode: number | number[] | undef
 }
 
 /** Pictures to steer by, checked against the ControlNets. */
-export class Control implements UNetSteering {
-  /** Of the picture that is made, unless something else is said: the first one's, rounded down to what the UNet takes. */
-  readonly height: number;
-  readonly width: number;
+export class Control extends PictureControl implements UNetSteering {
   /** The network that sees each picture, and the mode that each is of, where there are modes. */
   private readonly nets: readonly ControlPath[];
   private readonly modes?: readonly number[];
-  /** Whether there is one network, told of one picture without a list. */
-  private readonly isOne: boolean;
-  private readonly inputs: readonly ImageInput[];
-  private readonly counts: readonly number[];
-  private readonly scales: readonly number[];
-  private readonly starts: readonly number[];
-  private readonly ends: readonly number[];
   private readonly guessMode: boolean;
-  private pictures: tf.Tensor[] = [];
 
   /**
    * @param scaleFactor the VAE's. @param name that of `images` among the options.
    * @throws TypeError, RangeError naming the option that does not fit.
    */
   private constructor(
-    private readonly controlnet: ControlNets, private readonly scaleFactor: number,
-    private readonly name: string, images: ControlImages, private readonly options: ControlOptions,
+    private readonly controlnet: ControlNets, scaleFactor: number, name: string, images: ControlImages,
+    private readonly options: ControlOptions,
   ) {
-    const modes = this.modes = modesOf(controlnet, options.controlMode);
+    const modes = modesOf(controlnet, options.controlMode);
     const isAlone = controlnet instanceof ControlPath;
-    const nets = this.nets = isAlone ? Array<ControlPath>(modes?.length ?? 1).fill(controlnet) : controlnet.nets;
-    const networks = { count: nets.length, called: isAlone && modes ? 'mode' : 'ControlNet' };
-    this.isOne = isAlone && nets.length === 1 && !(Array.isArray(options.controlMode) && Array.isArray(images));
-    this.inputs = inputOfEach(name, images, this.isOne, networks);
-    const sizes = nets.map(({ config }, i) => checkImages(name, this.inputs[i], [config.conditioning_channels]));
-    this.counts = sizes.map(({ count }) => count);
-    [this.height, this.width] = [sizes[0].height, sizes[0].width].map(side => wholeSide(side, scaleFactor));
-    this.scales = numberOfEach('controlnetConditioningScale', options.controlnetConditioningScale ?? 1, networks);
-    this.starts = numberOfEach('controlGuidanceStart', options.controlGuidanceStart ?? 0, networks, 0, 1);
-    this.ends = numberOfEach('controlGuidanceEnd', options.controlGuidanceEnd ?? 1, networks, 0, 1);
-    this.starts.forEach((start, i) => {
-      const end = this.ends[i];
-      if (start >= end) throw new RangeError(`controlGuidanceStart: got ${start}, takes less than controlGuidanceEnd, ${end}`);
-    });
+    const nets: readonly ControlPath[] = isAlone ? Array<ControlPath>(modes?.length ?? 1).fill(controlnet) : controlnet.nets;
+    super(name, images, {
+      count: nets.length, called: isAlone && modes ? 'mode' : 'ControlNet', scaleFactor,
+      isOne: isAlone && nets.length === 1 && !(Array.isArray(options.controlMode) && Array.isArray(images)),
+      channels: nets.map(({ config }) => config.conditioning_channels),
+    }, options);
+    this.nets = nets;
+    this.modes = modes;
     this.guessMode = (options.guessMode ?? false) || nets[0].config.global_pool_conditions;
   }
 
@@ -128,26 +90,18 @@ export class Control implements UNetSteering {
 
   /** The same for a part of the picture that is made. @throws as `crop` does. */
   cropped(crop: Crop): Control {
-    const { name, inputs } = this;
-    const images = this.isOne ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
-    return new Control(this.controlnet, this.scaleFactor, name, images, this.options);
+    const { name, inputs, seeing: { isOne, scaleFactor } } = this;
+    const images = isOne ? crop(name, inputs[0]) : inputs.map(input => crop(name, input));
+    return new Control(this.controlnet, scaleFactor, name, images, this.options);
   }
 
-  check(request: GenerateRequest): void {
-    checkCounts(this.name, this.counts, request);
+  protected override see(input: ImageInput, height: number, width: number): tf.Tensor {
+    return resizePixels(input, height, width);
   }
 
-  /** Puts the pictures on the device, as large as what is made. */
-  begin({ latentShape: [images, rows, columns], numImagesPerPrompt }: GenerateRequest): void {
-    const { scaleFactor } = this;
-    this.pictures = this.inputs.map((input, i) => tf.tidy(() => {
-      const pixels = resizePixels(input, rows * scaleFactor, columns * scaleFactor);
-      return this.counts[i] === 1 ? inTurn(pixels, images) : repeatEach(pixels, numImagesPerPrompt);
-    }));
-  }
-
-  add({ sample, timestep, index, wholeSteps: steps, conditions, guidance: { times, avoided } }: SteeringInput): UNetAdditions {
-    const scales = this.scales.map((scale, i) => index / steps < this.starts[i] || (index + 1) / steps > this.ends[i] ? 0 : scale);
+  add(input: SteeringInput<UNetConditions>): UNetAdditions {
+    const { sample, timestep, index, wholeSteps, conditions, guidance: { times, avoided } } = input;
+    const scales = this.scalesAt(index, wholeSteps);
     if (scales.every(scale => scale === 0) && !this.scalesPictures) return {};
     const { guessMode } = this;
     const unsteered = guessMode ? avoided : 0; // what to avoid is not steered then
@@ -156,7 +110,7 @@ export class Control implements UNetSteering {
     const latents = sample.shape[3] === channels ? sample : tf.slice(sample, [0, 0, 0, 0], [-1, -1, -1, channels]); // a UNet may see more
     const told = { ...rows ? behind(conditions, rows) : conditions, guessMode };
     const seen = rows ? tf.slice(latents, rows) : latents;
-    const pictures = this.pictures.map(picture => tf.concat(Array<tf.Tensor>(times - unsteered).fill(picture)));
+    const pictures = this.picturesFor(times - unsteered);
     const added = this.controlnet instanceof ControlNetModel
       ? this.controlnet.forward(seen, timestep, { ...told, controlnetCond: pictures[0], conditioningScale: scales[0] })
       : this.controlnet.forward(seen, timestep, {
@@ -171,12 +125,6 @@ export class Control implements UNetSteering {
   /** Whether scales act on pictures, not on what comes of them: then a ControlNet adds something without any picture, as in diffusers. */
   private get scalesPictures(): boolean {
     return this.controlnet instanceof ControlNetUnionModel && this.nets.length > 1;
-  }
-
-  /** Takes the pictures off the device. */
-  end(): void {
-    tf.dispose(this.pictures);
-    this.pictures = [];
   }
 }
 

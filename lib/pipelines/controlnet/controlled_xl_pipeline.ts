@@ -1,7 +1,9 @@
 import type { ControlNets } from '../../models/controlnets.js';
 import type { XLControlNetComponents } from '../components/components.js';
 import type { Family } from '../components/component.js';
-import { checkControlNet, Control, type ControlImages, type ControlOptions } from './control.js';
+import { checkControlNet } from './check_controlnet.js';
+import { Control, type ControlOptions } from './control.js';
+import type { ControlImages } from './picture_control.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
 import { StableDiffusionXLPipeline } from '../stable_diffusion_xl/stable_diffusion_xl.js';
 import type { XLOptions } from '../stable_diffusion_xl/xl_options.js';

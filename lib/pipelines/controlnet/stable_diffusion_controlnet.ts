@@ -1,7 +1,9 @@
 import { checkOptionNames } from '../../core/checks.js';
 import type { ControlNets } from '../../models/controlnets.js';
 import { controlledStableDiffusion, type ControlNetComponents } from '../components/components.js';
-import { checkControlNet, Control, CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
+import { checkControlNet } from './check_controlnet.js';
+import { Control, CONTROL_OPTIONS, type ControlOptions } from './control.js';
+import type { ControlImages } from './picture_control.js';
 import { OPTIONS, type GenerateOptions, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
 import { StableDiffusionPipeline } from '../stable_diffusion/stable_diffusion.js';
 

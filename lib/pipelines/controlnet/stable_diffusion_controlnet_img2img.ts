@@ -1,5 +1,6 @@
 import { checkOptionNames } from '../../core/checks.js';
-import { Control, CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
+import { Control, CONTROL_OPTIONS, type ControlOptions } from './control.js';
+import type { ControlImages } from './picture_control.js';
 import { img2ImgOptions, OPTIONS, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';
 import { prepareImg2Img, type Img2ImgOptions } from '../stable_diffusion/stable_diffusion_img2img.js';

@@ -1,5 +1,6 @@
 import { checkOptionNames } from '../../core/checks.js';
-import { Control, CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
+import { Control, CONTROL_OPTIONS, type ControlOptions } from './control.js';
+import type { ControlImages } from './picture_control.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
 import { startingPictures } from '../inputs/image_input.js';
 import { StableDiffusionControlNetPipeline } from './stable_diffusion_controlnet.js';

@@ -1,6 +1,7 @@
 import { checkOptionNames } from '../../core/checks.js';
 import { unionControlledStableDiffusionXL } from '../components/components.js';
-import { CONTROL_OPTIONS, type ControlImages, type ControlOptions } from './control.js';
+import { CONTROL_OPTIONS, type ControlOptions } from './control.js';
+import type { ControlImages } from './picture_control.js';
 import { ControlledXLPipeline } from './controlled_xl_pipeline.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
 import { XL_OPTIONS, type XLOptions } from '../stable_diffusion_xl/xl_options.js';

@@ -1,21 +1,23 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkNumber, show } from '../../core/checks.js';
 import type { Model } from '../../models/model.js';
+import type { SD3Conditions } from '../../models/sd3_path.js';
+import type { SD3Additions } from '../../models/sd3_transformer_2d_model.js';
 import type { UNetAdditions } from '../../models/unet_2d_condition_model.js';
 import type { UNetConditions } from '../../models/unet_down_path.js';
 import type { Guidance } from '../run/guidance.js';
 import type { GenerateRequest } from './generate_options.js';
 import type { ImageInput } from './image_input.js';
 
-/** What a UNet is about to be told at a step. */
-export interface SteeringInput {
+/** What the denoiser is about to be told at a step. */
+export interface SteeringInput<Conditions> {
   readonly sample: tf.Tensor;
   readonly timestep: number;
   readonly index: number;
   /** How many steps there are, and were before `denoisingEnd` left some out. */
   readonly steps: number;
   readonly wholeSteps: number;
-  readonly conditions: UNetConditions;
+  readonly conditions: Conditions;
   /** How often each image is in the sample, and for what. */
   readonly guidance: Guidance;
 }
@@ -29,11 +31,14 @@ export interface Steering {
   end(): void;
 }
 
-/** What steers a UNet. */
-export interface UNetSteering extends Steering {
-  /** What is added to the UNet's states at a step. In a tidy. */
-  add(input: SteeringInput): UNetAdditions;
+/** What steers a denoiser that is told `Conditions`, and takes `Additions` besides. */
+interface SteeringOf<Conditions, Additions> extends Steering {
+  /** What is added to the denoiser's states at a step. In a tidy. */
+  add(input: SteeringInput<Conditions>): Additions;
 }
+
+export type UNetSteering = SteeringOf<UNetConditions, UNetAdditions>;
+export type SD3Steering = SteeringOf<SD3Conditions, SD3Additions>;
 
 /** The networks that steer: how many there are, and what one is called. */
 export interface SteeringNetworks {

@@ -12,6 +12,7 @@ import { GuidedPipeline, lastTexts, prepareLatents, type EncodedTexts, type Pred
 import { stableDiffusion3, type StableDiffusion3Components } from '../components/components.js';
 import { encodePenultimate, joinTexts, takeOrEncode, type EncodedWhole } from '../inputs/encode_prompt.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
+import type { SD3Steering } from '../inputs/steering.js';
 import type { DenoisingStart } from '../run/denoise.js';
 import { checkSD3Options } from './check_sd3_options.js';
 import { joinEncoders } from './join_encoders.js';
@@ -84,8 +85,15 @@ export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDi
     prompt?: string | string[], options: SD3Options<T> & SkipLayerOptions = {},
   ): Promise<GenerateOutput<T>> {
     checkOptionNames('generate', options, [...SD3_OPTIONS, ...SKIP_LAYER_OPTIONS]);
+    return this.generateFromNoise(prompt, options);
+  }
+
+  /** `generate`, for options whose names are checked; `steering` is what steers besides. */
+  protected generateFromNoise<T extends OutputType>(
+    prompt: string | string[] | undefined, options: SD3Options<T> & SkipLayerOptions, steering?: SD3Steering,
+  ): Promise<GenerateOutput<T>> {
     const request = checkSD3Options(this, prompt, options);
-    return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }));
+    return this.run(request, scheduler => ({ latents: prepareLatents(request, scheduler), timesteps: scheduler.timesteps }), steering);
   }
 
   protected override encodePrompts(request: SD3Request): EncodedTexts {
@@ -110,16 +118,20 @@ export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDi
     return joinEncoders(this, ofClip, third, maxSequenceLength);
   }
 
-  protected override predictor(text: EncodedTexts, { timesteps }: DenoisingStart, request: SD3Request): Predictor {
+  protected override predictor(
+    text: EncodedTexts, { timesteps, wholeSteps = timesteps.length }: DenoisingStart, request: SD3Request, steering?: SD3Steering,
+  ): Predictor {
     const { skipLayers, latentShape: [images] } = request;
     const told = ({ encoderHiddenStates, textEmbeds }: EncodedTexts) => ({ encoderHiddenStates, pooledProjections: textEmbeds! });
     const predict = (sample: tf.Tensor, timestep: number, index: number) => {
       const guidance = this.guidanceAt(index, timesteps, request);
       const isWhole = guidance === request.guidance;
-      const predictions = this.transformer.forward(guidance.spread(sample), timestep, told(isWhole ? text : lastTexts(text, images)));
+      const seen = guidance.spread(sample);
+      const conditions = told(isWhole ? text : lastTexts(text, images));
+      const additions = steering?.add({ timestep, index, steps: timesteps.length, wholeSteps, sample: seen, conditions, guidance });
+      const predictions = this.transformer.forward(seen, timestep, { ...conditions, ...additions });
       if (!isWhole || !skipLayers?.actsAt(index)) return guidance.combine(predictions, timestep);
-      const conditions = { ...told(lastTexts(text, images)), skipLayers: skipLayers.layers };
-      const without = this.transformer.forward(sample, timestep, conditions);
+      const without = this.transformer.forward(sample, timestep, { ...told(lastTexts(text, images)), skipLayers: skipLayers.layers });
       return skipLayers.guidance.combine(tf.concat([predictions, without]), timestep);
     };
     return { predict };

@@ -4,6 +4,7 @@ import type { Model } from '../../models/model.js';
 import { MultiAdapter, type Adapters } from '../../models/multi_adapter.js';
 import { T2IAdapter } from '../../models/t2i_adapter.js';
 import type { UNet2DConditionModel, UNetAdditions } from '../../models/unet_2d_condition_model.js';
+import type { UNetConditions } from '../../models/unet_down_path.js';
 import type { StateSize } from '../../models/unet_levels.js';
 import type { GenerateRequest } from '../inputs/generate_options.js';
 import { checkImages, inTurn, resizeGrey, resizePixels, wholeSide, type ImageInput } from '../inputs/image_input.js';
@@ -112,7 +113,7 @@ export class AdapterSteering implements UNetSteering {
     this.guidedStates = times > 1 && count > 1 ? states.map(state => tf.concat(Array<tf.Tensor>(times).fill(state))) : states;
   }
 
-  add({ index, steps, guidance: { times } }: SteeringInput): UNetAdditions {
+  add({ index, steps, guidance: { times } }: SteeringInput<UNetConditions>): UNetAdditions {
     const states = times > 1 ? this.guidedStates : this.states;
     if (states.length === 0 || index >= this.steered(steps)) return {};
     return { downIntrablockAdditionalResiduals: states };
