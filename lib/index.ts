@@ -54,6 +54,7 @@ export type {
 } from './pipelines/auto_pipeline.js';
 export type { GuidedPipeline } from './pipelines/base/guided_pipeline.js';
 export { ImagePromptPipeline } from './pipelines/base/image_prompt_pipeline.js';
+export type { Denoiser } from './models/denoiser.js';
 export type { Painting } from './pipelines/inputs/inpainting.js';
 export type { InpaintOptions } from './pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 export type { LatentConsistencyModelOptions } from './pipelines/latent_consistency_models/latent_consistency_model.js';
@@ -66,6 +67,7 @@ export type { PromptEncoder } from './adapters/learned_words.js';
 export { parsePromptWeights, type WeightedText } from './pipelines/prompt_weights.js';
 export type { ImageInput } from './pipelines/inputs/image_input.js';
 export type { IpAdapterScale, LoadIpAdapterOptions } from './pipelines/base/image_prompt_pipeline.js';
+export type { ImageReader } from './pipelines/inputs/image_prompts.js';
 export type { ImagePrompt, ImagePromptOptions } from './pipelines/inputs/image_prompt_options.js';
 export type { PerturbedAttentionOptions } from './pipelines/inputs/perturbed_attention.js';
 export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/base/adaptable_pipeline.js';
