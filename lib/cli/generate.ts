@@ -4,13 +4,17 @@ import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
+import { openModelFolder } from '../loading/open_model_folder.js';
 import { ControlNetModel } from '../models/controlnet.js';
 import { ControlNetUnionModel } from '../models/controlnet_union.js';
 import type { ControlNets } from '../models/controlnets.js';
+import { SD3ControlNetModel } from '../models/sd3_controlnet.js';
+import type { SD3ControlNets } from '../models/sd3_multi_controlnet.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, type Text2ImagePipeline,
 } from '../pipelines/auto_pipeline.js';
 import { ImagePromptPipeline } from '../pipelines/base/image_prompt_pipeline.js';
+import { StableDiffusion3ControlNetPipeline } from '../pipelines/controlnet/stable_diffusion_3_controlnet.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import type { Scheduler, SchedulerClass } from '../schedulers/scheduler.js';
@@ -78,9 +82,15 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }
 
-function loadControlNet(source: string, { controlMode, dtype }: GenerateCommandOptions, signal: AbortSignal): Promise<ControlNets> {
+async function loadControlNet(
+  source: string, { controlMode, dtype }: GenerateCommandOptions, signal: AbortSignal,
+): Promise<ControlNets | SD3ControlNets> {
+  const folder = await openModelFolder(source, { signal });
   const how = { dtype, signal };
-  return controlMode === undefined ? ControlNetModel.fromPretrained(source, how) : ControlNetUnionModel.fromPretrained(source, how);
+  if (controlMode !== undefined) return ControlNetUnionModel.fromPretrained(folder, how);
+  const config = await folder.readJson('config.json') as { _class_name?: unknown } | null;
+  const ofSD3 = config?._class_name === SD3ControlNetModel.className;
+  return ofSD3 ? SD3ControlNetModel.fromPretrained(folder, how) : ControlNetModel.fromPretrained(folder, how);
 }
 
 /** Gives the model what it does not have of its own. */
@@ -119,8 +129,10 @@ async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number,
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
+  const { image, ...others } = start;
+  const steered = pipe instanceof StableDiffusion3ControlNetPipeline ? { controlImage: image, ...others } : start;
   const settings = {
-    ...start, negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers, height, width,
+    ...steered, negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers, height, width,
     numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
