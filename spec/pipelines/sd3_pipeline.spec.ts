@@ -134,6 +134,9 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     const weighted = encodeWeightedPrompt(pipe, 'a (road:1.5) and a tree on it', { maxSequenceLength: 20 });
     const [ofT5, own] = [weighted, same].map(({ promptEmbeds }) => tf.slice(promptEmbeds, [0, 77, 0]));
     assert.deepEqual(ofT5.arraySync(), own.arraySync()); // it reads no weights
+    for (const maxSequenceLength of [0, 513, 1e9]) {
+      assert.throws(() => encodeWeightedPrompt(pipe, ROAD, { maxSequenceLength }), new RegExp(`^RangeError: maxSequenceLength: got ${maxSequenceLength}, takes a whole number, from 1 to 512$`));
+    }
     const long = encodeWeightedPrompt(pipe, [`${'red '.repeat(90)}BREAK star`, 'a'], { maxSequenceLength: 200 });
     assert.deepEqual(long.promptEmbeds.shape, [2, 3 * 77 + 200, 24]);
     return [ofT5, own, ...[same, weighted, long].flatMap(each => Object.values(each) as tf.Tensor[])];
