@@ -20,7 +20,7 @@ export function sd3Generation(hasT5: boolean, { predictionType }: CheckpointOpti
     schedulers: { scheduler: { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 3 } },
     index: { _class_name: 'StableDiffusion3Pipeline', ...!hasT5 && { text_encoder_3: [null, null] }, tokenizer_3: [null, null] },
     missing: {
-      ...!hasT5 && { text_encoder_3: `has no T5 (${T5_PREFIX}*); fromSingleFile takes one as the option textEncoder3` },
+      ...!hasT5 && { text_encoder_3: `has no T5 (${T5_PREFIX}*); fromSingleFile takes one, or null, as the option textEncoder3` },
       tokenizer_3: 'has no tokenizer for T5, as no single file has; fromSingleFile takes one as the option tokenizer3',
     },
     texts: [

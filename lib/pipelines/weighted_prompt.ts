@@ -5,7 +5,7 @@ import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { encodeIds, encodeIdsPenultimate, type EncodedWhole } from './inputs/encode_prompt.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
-import { joinEncoders } from './stable_diffusion_3/join_encoders.js';
+import { checkSequenceLength, joinEncoders } from './stable_diffusion_3/join_encoders.js';
 import type { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 
@@ -75,7 +75,8 @@ const BREAK = /\s*\bBREAK\b\s*/;
  * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of Stable
  * Diffusion 3, CLIP's two do, and T5 reads the text without its weights. Of a pipeline whose family is not known before, as an AutoPipeline
  * makes, it gives what that one's `generate` takes.
- * @throws RangeError for a list of negative prompts of another length, or a prompt of more than 32 chunks.
+ * @throws RangeError for a list of negative prompts of another length, a prompt of more than 32 chunks, or a maxSequenceLength that
+ * `generate` does not take.
  */
 export function encodeWeightedPrompt(
   pipe: StableDiffusion3Pipeline, prompt: string | string[], options?: SD3WeightedPromptOptions,
@@ -103,7 +104,8 @@ export function encodeWeightedPrompt(
       negativePromptEmbeds: embed(encoder, negative, ids => encodeIds(encoder.textEncoder, ids, 0)),
     }));
   }
-  const { prompt2, negativePrompt2 = negativePrompt, prompt3, negativePrompt3 = negativePrompt, maxSequenceLength = 256 } = options;
+  const { prompt2, negativePrompt2 = negativePrompt, prompt3, negativePrompt3 = negativePrompt } = options;
+  const maxSequenceLength = checkSequenceLength(options.maxSequenceLength);
   const second = [textsOf('prompt2', prompt2 ?? prompt, count), textsOf('negativePrompt2', negativePrompt2, count)];
   const third = [textsOf('prompt3', prompt3 ?? prompt, count), textsOf('negativePrompt3', negativePrompt3, count)];
   const texts = pipe.promptEncoders.length > 1 ? [[prompts, avoided], second] : [[prompts, avoided]];

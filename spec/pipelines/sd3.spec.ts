@@ -116,7 +116,10 @@ describeOnDevices("Stable Diffusion 3's pipelines", device => {
       const pipe = quiet(new StableDiffusion3InpaintPipeline(partsOf(options)));
       const [image, maskImage] = ['image', 'mask'].map(key => goldenImages(inpaint.tensors[`${name}/${key}`]));
       const { strength } = options;
-      await expectGolden(inpaint, name, outputType => pipe.generate(prompt, { ...optionsOf(options), image, maskImage, strength, outputType }));
+      const maskedImageLatents = `${name}/masked_latents` in inpaint.tensors ? goldenTensor(inpaint, `${name}/masked_latents`) : undefined;
+      const painting = { image, maskImage, strength, maskedImageLatents };
+      await expectGolden(inpaint, name, outputType => pipe.generate(prompt, { ...optionsOf(options), ...painting, outputType }));
+      maskedImageLatents?.dispose();
     });
   }
 });

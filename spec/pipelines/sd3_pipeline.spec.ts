@@ -4,6 +4,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Block } from '../../lib/core/block.js';
 import { canCompile } from '../../lib/core/graph.js';
+import { Image } from '../../lib/image/image.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from '../../lib/pipelines/auto_pipeline.js';
 import { describeModel } from '../../lib/pipelines/describe_model.js';
 import {
@@ -12,6 +13,8 @@ import {
 import type { SD3Options, SkipLayerOptions } from '../../lib/pipelines/stable_diffusion_3/sd3_options.js';
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import { convertModel } from '../../weights-converter/convert.js';
+import { FlowMatchEulerDiscreteScheduler } from '../../lib/schedulers/index.js';
+import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
@@ -166,10 +169,38 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     const weighted = encodeWeightedPrompt(pipe, 'a (road:1.5) and a tree on it', { maxSequenceLength: 20 });
     const [ofT5, own] = [weighted, same].map(({ promptEmbeds }) => tf.slice(promptEmbeds, [0, 77, 0]));
     assert.deepEqual(ofT5.arraySync(), own.arraySync()); // it reads no weights
+    for (const maxSequenceLength of [0, 513, 1e9]) {
+      assert.throws(() => encodeWeightedPrompt(pipe, ROAD, { maxSequenceLength }), new RegExp(`^RangeError: maxSequenceLength: got ${maxSequenceLength}, takes a whole number, from 1 to 512$`));
+    }
     const long = encodeWeightedPrompt(pipe, [`${'red '.repeat(90)}BREAK star`, 'a'], { maxSequenceLength: 200 });
     assert.deepEqual(long.promptEmbeds.shape, [2, 3 * 77 + 200, 24]);
     return [ofT5, own, ...[same, weighted, long].flatMap(each => Object.values(each) as tf.Tensor[])];
   }));
+
+  it('takes the noise of steps from the generator, and the scale of LoRAs for its text encoders also where it paints', async () => {
+    const scheduler = FlowMatchEulerDiscreteScheduler.fromConfig({ ...pipe.scheduler.config, stochastic_sampling: true });
+    const noisy = new StableDiffusion3Pipeline({ ...pipe.components, scheduler });
+    const [first, again, other] = [await draw(noisy), await draw(noisy), await draw(noisy, { generator: seeded(2) })];
+    assert.deepEqual(again, first);
+    assert.notDeepEqual(other, first);
+    const [image, maskImage] = [new Image(plain, 16, 16), new Image(new Uint8Array(16 * 16 * 3).fill(255), 16, 16)];
+    const inpaint = new StableDiffusion3InpaintPipeline(pipe.components);
+    const paint = async (kwargs?: { scale: number }) => await draw(inpaint, { image, maskImage, strength: 1, jointAttentionKwargs: kwargs } as Options);
+    const file = join(folder(), 'text_lora.safetensors');
+    const module = 'text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer';
+    const tensors = Object.entries({ down: [2, 8], up: [8, 2] }).map(([name, shape]) => (
+      { name: `${module}.${name}.weight`, dtype: 'F32' as const, shape, bytes: () => new Uint8Array(Float32Array.from({ length: 16 }, (_, i) => 1 - i / 5).buffer) }
+    ));
+    const pieces: Uint8Array[] = [];
+    for await (const piece of writeSafetensors(tensors, {})) pieces.push(piece);
+    writeFileSync(file, Buffer.concat(pieces));
+    await inpaint.loadLoraWeights(file, { adapterScale: 0.5 });
+    const half = await paint();
+    await inpaint.setLoraScale(1);
+    expectAlike(await paint({ scale: 0.5 }), half);
+    assert.notDeepEqual(await paint(), half);
+    await inpaint.unloadLoraWeights();
+  });
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {
     const embeds = tf.zeros([1, 97, 24]);

@@ -460,4 +460,15 @@ describeOnDevices('step', () => {
     const { predOriginalSample } = scheduler.step(velocity, t, scheduler.addNoise(clean, noise, t));
     expectClose(predOriginalSample!, { shape: clean.shape, data: clean.dataSync() });
   }));
+
+  it('ends at zero with the bh1 of UniPC too, at what the last step predicts of the original', () => tf.tidy(() => {
+    for (const config of [{}, { use_flow_sigmas: true, prediction_type: 'flow_prediction' as const }]) {
+      const [first, second] = (['bh1', 'bh2'] as const).map(solver_type => {
+        const scheduler = new UniPCMultistepScheduler({ solver_type, solver_order: 1, ...config });
+        scheduler.setTimesteps(1);
+        return scheduler.step(tf.tensor([[[[0.5]]]]), scheduler.timesteps[0], tf.tensor([[[[2]]]])).prevSample;
+      });
+      expectClose({ shape: [1], data: [...first.dataSync()] }, { shape: [1], data: [...second.dataSync()] });
+    }
+  }));
 });

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkInteger, checkShape, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
 import { Image } from '../../image/image.js';
-import type { Autoencoder } from '../../models/autoencoder.js';
+import { normalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
 import type { Denoiser } from '../../models/denoiser.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { DenoisingStart, DenoisingSteps } from '../run/denoise.js';
@@ -26,9 +26,9 @@ export interface Painting {
    */
   paddingMaskCrop?: number;
   /**
-   * What the UNet sees around the mask, instead of the picture without what is under the mask: latents as it knows them,
-   * `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels `[images, height, width, 3]` within [-1, 1] to
-   * encode.
+   * What the UNet sees around the mask, instead of the picture without what is under the mask: latents as it knows them, or for Stable
+   * Diffusion 3 as the VAE gives them, `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels
+   * `[images, height, width, 3]` within [-1, 1] to encode.
    */
   maskedImageLatents?: tf.Tensor;
 }
@@ -51,6 +51,8 @@ export interface PaintingSteps {
   readonly timesteps: (scheduler: Scheduler) => DenoisingSteps;
   /** Whether noise is to be added to the picture, or it is latents with theirs. */
   readonly addsNoise?: boolean;
+  /** Whether `maskedImageLatents` are as the VAE gives them, and not as the denoiser knows them. */
+  readonly normalizesMasked?: boolean;
 }
 
 /** Of a picture, which an option gives, the part that is worked on. @throws TypeError, RangeError unless it is as large as the whole. */
@@ -91,7 +93,7 @@ export async function inpaint<T extends OutputType, R extends GenerateRequest>(
 /** Checks pictures that are taken as a whole, and says where painting on them starts. */
 function preparePainting(
   { denoiser, vae, vaeScaleFactor }: Painter, request: GenerateRequest, { image, maskImage, maskedImageLatents, strength }: Painting,
-  { timesteps: choose, addsNoise = true }: PaintingSteps,
+  { timesteps: choose, addsNoise = true, normalizesMasked = false }: PaintingSteps,
 ): (scheduler: Scheduler) => DenoisingStart {
   const { latentShape, latents, generator, dtype } = request;
   const { latent_channels: channels } = vae.config;
@@ -130,7 +132,8 @@ function preparePainting(
     const around = maskedImageLatents ?? pixels?.mul(tf.sub(1, mask));
     const encoded = around?.shape[3] === channels;
     if (seesMask) {
-      return { latents: begin, condition: tf.concat([latentMask, encoded ? inTurn(around, images) : draw(around!)], -1) };
+      const known = encoded ? inTurn(normalizesMasked ? normalizeLatents(vae, around) : around, images) : draw(around!);
+      return { latents: begin, condition: tf.concat([latentMask, known], -1) };
     }
     if (around && !encoded) { // what diffusers encodes for nothing
       skipLatents(vae, [around.shape[0], rows, columns, channels], generators(around));

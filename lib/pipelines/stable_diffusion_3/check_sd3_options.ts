@@ -7,7 +7,7 @@ import { checkGenerateOptions, checkLoraScale, checkTexts, type Generating } fro
 import { checkPooled, refuseBoth } from '../inputs/check_pooled.js';
 import type { OutputType } from '../inputs/generate_options.js';
 import { towardsText } from '../run/guidance.js';
-import type { T5Reader } from './join_encoders.js';
+import { checkSequenceLength, type T5Reader } from './join_encoders.js';
 import type { SD3Options, SD3Request, SkipLayerOptions, SkipLayers } from './sd3_options.js';
 
 /** What makes pictures: options are checked against it. */
@@ -16,9 +16,6 @@ export interface SD3Generating extends Generating, T5Reader {
   readonly tokenizer: CLIPTokenizer;
   readonly textEncoder2: CLIPTextModelWithProjection;
 }
-
-/** What T5 was trained on. */
-const MAX_SEQUENCE_LENGTH = 512;
 
 /**
  * @param channels how many the transformer may take; those of the latents by default.
@@ -29,14 +26,15 @@ export function checkSD3Options(
   channels: readonly number[] = [pipe.vae.config.latent_channels],
 ): SD3Request {
   const {
-    prompt2, prompt3, negativePrompt2, negativePrompt3, pooledPromptEmbeds, negativePooledPromptEmbeds, maxSequenceLength = 256,
-    jointAttentionKwargs, mu, skipGuidanceLayers, skipLayerGuidanceScale, skipLayerGuidanceStart, skipLayerGuidanceStop, ...common
+    prompt2, prompt3, negativePrompt2, negativePrompt3, pooledPromptEmbeds, negativePooledPromptEmbeds,
+    jointAttentionKwargs, mu, maxSequenceLength: given, skipGuidanceLayers, skipLayerGuidanceScale, skipLayerGuidanceStart,
+    skipLayerGuidanceStop, ...common
   } = options;
   const { promptEmbeds, negativePrompt, negativePromptEmbeds } = common;
   const { transformer, tokenizer, textEncoder, textEncoder2 } = pipe;
   const { pooled_projection_dim, joint_attention_dim: features } = transformer.config;
   checkParts(pipe, channels);
-  checkInteger('maxSequenceLength', maxSequenceLength, 1, MAX_SEQUENCE_LENGTH);
+  const maxSequenceLength = checkSequenceLength(given);
   const request = checkGenerateOptions(pipe, prompt, common, {
     features, tokens: tokenizer.modelMaxLength + maxSequenceLength, guides: scale => scale > 1,
     clipLayers: Math.min(...[textEncoder, textEncoder2].map(({ config }) => config.num_hidden_layers)) - 1,

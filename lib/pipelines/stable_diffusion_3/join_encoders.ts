@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from '../../core/checks.js';
 import type { SD3Transformer2DModel } from '../../models/sd3_transformer_2d_model.js';
 import type { T5EncoderModel } from '../../models/t5_encoder_model.js';
 import type { T5Tokenizer } from '../../tokenizer/t5_tokenizer.js';
@@ -9,6 +10,11 @@ export interface T5Reader {
   readonly transformer: SD3Transformer2DModel;
   readonly textEncoder3?: T5EncoderModel;
   readonly tokenizer3?: T5Tokenizer;
+}
+
+/** How many tokens T5 reads of a text: up to as many as it was trained on. @throws RangeError for any other number. */
+export function checkSequenceLength(maxSequenceLength = 256): number {
+  return checkInteger('maxSequenceLength', maxSequenceLength, 1, 512);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { checkOptionNames } from '../../core/checks.js';
 import type { GenerateOutput, OutputType } from '../inputs/generate_options.js';
-import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting } from '../inputs/inpainting.js';
+import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting, type PaintingSteps } from '../inputs/inpainting.js';
 import { checkSD3Options } from './check_sd3_options.js';
 import { SD3_OPTIONS, type SD3Options } from './sd3_options.js';
 import { StableDiffusion3Pipeline } from './stable_diffusion_3.js';
@@ -30,9 +30,9 @@ export class StableDiffusion3InpaintPipeline extends StableDiffusion3Pipeline {
     checkOptionNames('generate', options, SD3_INPAINT_OPTIONS);
     const { image, maskImage, strength = 0.6, paddingMaskCrop, maskedImageLatents, ...others } = options;
     const request = { ...checkSD3Options(this, prompt, others, paintingChannels(this)), strength };
-    const timesteps = timestepsFrom(strength, request.numInferenceSteps);
+    const timestepsOf = timestepsFrom(strength, request.numInferenceSteps);
     const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };
-    const steps = { timesteps: (scheduler: Parameters<typeof timesteps>[0]) => ({ timesteps: timesteps(scheduler) }) };
+    const steps: PaintingSteps = { timesteps: scheduler => ({ timesteps: timestepsOf(scheduler) }), normalizesMasked: true };
     return inpaint<T, typeof request>(this, request, painting, steps, (request, start) => this.run(request, start));
   }
 }

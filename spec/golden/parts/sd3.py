@@ -59,8 +59,9 @@ INPAINT = {
     "masked": (STAR, dict(seeds=3, steps=5, model="masked", image=[4])),
     "masked_whole": (ROAD, dict(seeds=4, steps=4, model="masked", image=[5], strength=1.0)),
     "list": ([STAR, ROAD], dict(seeds=[5, 6], steps=4, image=[6, 7], strength=0.7)),
+    "masked_latents": (STAR, dict(seeds=7, steps=4, model="masked", image=[8], masked_latents=21)),
 }
-OURS = ("seeds", "steps", "scheduler", "config", "image", "latents", "model", "t5", "embeds")
+OURS = ("seeds", "steps", "scheduler", "config", "image", "latents", "masked_latents", "model", "t5", "embeds")
 
 
 def t5_tokenizer():
@@ -113,6 +114,9 @@ def run(kind, parts, made, name, prompt, options, tensors):
     if "latents" in options:
         kwargs["image"] = torch.randn(1, 16, 8, 8, generator=seeded(options["latents"]))
         tensors[f"{name}/latents"] = channels_last(kwargs["image"])
+    if "masked_latents" in options:
+        kwargs["masked_image_latents"] = torch.randn(1, 16, 8, 8, generator=seeded(options["masked_latents"]))
+        tensors[f"{name}/masked_latents"] = channels_last(kwargs["masked_image_latents"])
     if "Inpaint" in kind:
         kwargs["mask_image"] = mask(16, 16)
         tensors[f"{name}/mask"] = np.asarray(kwargs["mask_image"])[None]
