@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../adapters/learned_words.js';
 import { resumeDevice, type Device } from '../runtime/devices.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
+import { checkTexts } from './inputs/check_generate_options.js';
 import { encodeIds, encodeIdsPenultimate, type EncodedWhole } from './inputs/encode_prompt.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { parsePromptWeights } from './prompt_weights.js';
@@ -92,9 +93,9 @@ export function encodeWeightedPrompt(
   options: SD3WeightedPromptOptions = {},
 ): WeightedPromptEmbeds {
   const { clipSkip = 0, negativePrompt = '' } = options;
-  const prompts = [prompt].flat();
+  const prompts = checkTexts('prompt', prompt);
   const count = prompts.length;
-  const avoided = textsOf('negativePrompt', negativePrompt, count);
+  const avoided = checkTexts('negativePrompt', negativePrompt, count);
   if (pipe.device) resumeDevice(pipe.device); // another pipeline may have worked on its own since
   if (!isXL(pipe) && !isSD3(pipe)) {
     const encoder = 'promptEncoders' in pipe ? pipe.promptEncoders[0] : pipe;
@@ -106,8 +107,8 @@ export function encodeWeightedPrompt(
   }
   const { prompt2, negativePrompt2 = negativePrompt, prompt3, negativePrompt3 = negativePrompt } = options;
   const maxSequenceLength = checkSequenceLength(options.maxSequenceLength);
-  const second = [textsOf('prompt2', prompt2 ?? prompt, count), textsOf('negativePrompt2', negativePrompt2, count)];
-  const third = [textsOf('prompt3', prompt3 ?? prompt, count), textsOf('negativePrompt3', negativePrompt3, count)];
+  const second = [checkTexts('prompt2', prompt2 ?? prompt, count), checkTexts('negativePrompt2', negativePrompt2, count)];
+  const third = [checkTexts('prompt3', prompt3 ?? prompt, count), checkTexts('negativePrompt3', negativePrompt3, count)];
   const texts = pipe.promptEncoders.length > 1 ? [[prompts, avoided], second] : [[prompts, avoided]];
   const tokens = pipe.promptEncoders.map((encoder, i) => tokenizeAll(encoder, texts[i]));
   const avoidsZeros = isXL(pipe) && pipe.forceZerosForEmptyPrompt
@@ -150,13 +151,6 @@ function isSD3(pipe: object): pipe is StableDiffusion3Pipeline {
 /** A prompt as it reads without weights and the ends of chunks. */
 function withoutWeights(prompt: string): string {
   return parsePromptWeights(prompt).map(({ text }) => text).join('').replaceAll(new RegExp(BREAK, 'g'), ' ');
-}
-
-/** @throws RangeError for a list of another length. */
-function textsOf(name: string, texts: string | string[], count: number): string[] {
-  if (typeof texts === 'string') return Array<string>(count).fill(texts);
-  if (texts.length !== count) throw new RangeError(`${name}: got a list of ${texts.length}, takes a text, or a list of ${count}`);
-  return texts;
 }
 
 /** Texts in as many chunks as the longest of all needs. @throws RangeError for too many. */

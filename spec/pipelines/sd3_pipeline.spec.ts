@@ -14,6 +14,7 @@ import type { SD3Options, SkipLayerOptions } from '../../lib/pipelines/stable_di
 import { encodeWeightedPrompt } from '../../lib/pipelines/weighted_prompt.js';
 import { convertModel } from '../../weights-converter/convert.js';
 import { FlowMatchEulerDiscreteScheduler } from '../../lib/schedulers/index.js';
+import { T5Tokenizer } from '../../lib/tokenizer/t5_tokenizer.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
 import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
@@ -172,6 +173,9 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     for (const maxSequenceLength of [0, 513, 1e9]) {
       assert.throws(() => encodeWeightedPrompt(pipe, ROAD, { maxSequenceLength }), new RegExp(`^RangeError: maxSequenceLength: got ${maxSequenceLength}, takes a whole number, from 1 to 512$`));
     }
+    for (const [options, message] of [
+      [{ clipSkip: 3 }, /^RangeError: clipSkip: got 3, takes a whole number, from 0 to 2$/], [{ prompt3: 5 }, /^TypeError: prompt3: got 5, takes a text or a list of texts$/],
+    ] as const) assert.throws(() => encodeWeightedPrompt(pipe, ROAD, options as object), message);
     const long = encodeWeightedPrompt(pipe, [`${'red '.repeat(90)}BREAK star`, 'a'], { maxSequenceLength: 200 });
     assert.deepEqual(long.promptEmbeds.shape, [2, 3 * 77 + 200, 24]);
     return [ofT5, own, ...[same, weighted, long].flatMap(each => Object.values(each) as tf.Tensor[])];
@@ -224,6 +228,13 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     await assert.rejects(img2img.generate(ROAD, { image, strength: 1.5 }), /^RangeError: strength: got 1\.5, takes a number from 0 to 1$/);
     return embeds;
   }));
+
+  it('says that the tokenizer is another T5\'s', async () => {
+    const other = await T5Tokenizer.fromPretrained(TINY_SD3, { subfolder: 'tokenizer_3' });
+    other.encode = () => [[56, 9999]];
+    const mixed = new StableDiffusion3Pipeline({ ...pipe.components, tokenizer3: other });
+    await assert.rejects(draw(mixed), /^RangeError: tokenizer: gives the id 9999, the text encoder knows \d+ tokens: the two are of different models$/);
+  });
 
   it('is stopped by a callback, and tells it each step', () => expectNoLeak(async () => {
     const seen: number[] = [];

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type { PromptEncoder } from '../../adapters/learned_words.js';
+import { checkInteger } from '../../core/checks.js';
 import type { CLIPTextModel } from '../../models/clip_text_model.js';
 
 /**
@@ -45,6 +46,7 @@ export function encodePooled(encoder: PromptEncoder, texts: string[], { tokens }
 /** @throws RangeError for an id that the text encoder has no embedding of. */
 export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): tf.Tensor3D {
   checkIds(textEncoder, ids);
+  checkInteger('clipSkip', clipSkip, 0, textEncoder.config.num_hidden_layers);
   return tf.tidy(() => {
     const { lastHiddenState, hiddenStates } = textEncoder.forward(ids);
     if (clipSkip === 0) return lastHiddenState;
@@ -55,6 +57,7 @@ export function encodeIds(textEncoder: CLIPTextModel, ids: number[][], clipSkip:
 /** @throws RangeError for an id that the text encoder has no embedding of. */
 export function encodeIdsPenultimate(textEncoder: CLIPTextModel, ids: number[][], clipSkip: number): EncodedIds {
   checkIds(textEncoder, ids);
+  checkInteger('clipSkip', clipSkip, 0, textEncoder.config.num_hidden_layers - 1);
   return tf.tidy((): EncodedIds => {
     const { hiddenStates, ...whole } = textEncoder.forward(ids);
     const states = hiddenStates.at(-2 - clipSkip)!;
@@ -78,10 +81,10 @@ export function toIds(tokenizer: Tokenizer, texts: readonly string[], tokens = t
   return tokenizer.encode(texts, { maxLength: tokens });
 }
 
-function checkIds(textEncoder: CLIPTextModel, ids: number[][]): void {
-  const unknown = ids.flat().find(id => id >= textEncoder.tokens);
+/** @throws RangeError for an id that a text encoder of so many tokens has no embedding of. */
+export function checkIds({ tokens }: { readonly tokens: number }, ids: readonly number[][]): void {
+  const unknown = ids.flat().find(id => id >= tokens);
   if (unknown !== undefined) {
-    const { tokens } = textEncoder;
     throw new RangeError(`tokenizer: gives the id ${unknown}, the text encoder knows ${tokens} tokens: the two are of different models`);
   }
 }

@@ -3,7 +3,7 @@ import { checkInteger } from '../../core/checks.js';
 import type { SD3Transformer2DModel } from '../../models/sd3_transformer_2d_model.js';
 import type { T5EncoderModel } from '../../models/t5_encoder_model.js';
 import type { T5Tokenizer } from '../../tokenizer/t5_tokenizer.js';
-import { toIds, type EncodedWhole } from '../inputs/encode_prompt.js';
+import { checkIds, toIds, type EncodedWhole } from '../inputs/encode_prompt.js';
 
 /** What reads texts besides CLIP's encoders, and for what. */
 export interface T5Reader {
@@ -27,6 +27,11 @@ export function joinEncoders(
   const { joint_attention_dim: features } = transformer.config;
   const states = tf.concat(ofClip.map(each => each.states), -1);
   const padded = tf.pad(states, [[0, 0], [0, 0], [0, features - states.shape[2]!]]);
-  const ofT5 = textEncoder3?.forward(toIds(tokenizer3!, texts, tokens)) ?? tf.zeros([texts.length, tokens, features]);
+  const ofT5 = textEncoder3 ? encodeByT5(textEncoder3, toIds(tokenizer3!, texts, tokens)) : tf.zeros([texts.length, tokens, features]);
   return { states: tf.concat([padded, ofT5], 1), pooled: tf.concat(ofClip.map(({ pooled }) => pooled), -1) };
+}
+
+function encodeByT5(textEncoder: T5EncoderModel, ids: number[][]): tf.Tensor {
+  checkIds({ tokens: textEncoder.config.vocab_size }, ids);
+  return textEncoder.forward(ids);
 }
