@@ -323,7 +323,7 @@ describeOnDevices('AutoPipeline', device => {
     const distilled = new LatentConsistencyModelPipeline(found.components as never);
     assert.equal(AutoPipelineForImage2Image.fromPipe(distilled).constructor.name, 'LatentConsistencyModelImg2ImgPipeline');
     assert.throws(() => AutoPipelineForInpainting.fromPipe(distilled),
-      /^RangeError: AutoPipelineForInpainting: got 'LatentConsistencyModelPipeline', takes one of the families of StableDiffusionXLPipeline, StableDiffusionPipeline$/);
+      /^RangeError: AutoPipelineForInpainting: got 'LatentConsistencyModelPipeline', takes one of the families of StableDiffusion3Pipeline, StableDiffusionXLPipeline, StableDiffusionPipeline$/);
     assert.deepEqual([img2img, distilled].map(pipe => AutoPipelineForInpainting.supports(pipe)), [true, false]);
     assert.ok(AutoPipelineForImage2Image.supports(distilled));
     found.dispose();

@@ -20,7 +20,10 @@ export const pipelineClasses: Record<string, PipelineClass> = {};
  */
 export function pipelineClass(name: unknown, where: string): PipelineClass {
   const names = typeof name === 'string' ? [name, name.replace('PAG', '')] : [];
-  const found = names.find(each => Object.hasOwn(pipelineClasses, each));
+  const isThere = (each: string) => (
+    Object.hasOwn(pipelineClasses, each) && (each === name || 'unet' in pipelineClasses[each].family.components) // what has the option
+  );
+  const found = names.find(isThere);
   if (found !== undefined && found !== name) {
     console.warn(`${where}: ${names[0]} is ${found} here, and guides by perturbed attention with a pagScale, which is 3 in diffusers`);
   }
