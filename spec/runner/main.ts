@@ -5,9 +5,12 @@ import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { runSpecs } from './pool.js';
 
-/** What takes longest, begun first, so that no process is left with it in the end; the others are begun by name. Those in a list share what takes long to make. */
+/**
+ * What takes longest, begun first, so that no process is left with it in the end; the others are begun by name. The first says what specs run on.
+ * Those in a list share what takes long to make.
+ */
 const LONG = [
-  'playground/playground', 'docs/examples', 'cli/cli', ['playground/your_own_page', 'docs/package'], 'docs/notebooks', 'pipelines/generate', 'weights-converter/quantize',
+  'pipelines/generate', 'playground/playground', 'docs/examples', 'cli/cli', ['playground/your_own_page', 'docs/package'], 'docs/notebooks', 'weights-converter/quantize',
   'pipelines/images', 'runtime/webgpu/packed', 'pipelines/edit', 'runtime/webgpu/features', 'server/fuzz', 'jobs/redis/reliability', 'jobs/embedded_engine', 'playground/benchmark',
   'cli/serve', 'pipelines/at_once', 'models/ip_adapter', 'playground/families', 'playground/accessibility', 'runtime/native/xla', 'loading/single_file',
 ];

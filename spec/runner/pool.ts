@@ -14,68 +14,82 @@ export type Message = { line: unknown[] } | { result: Result };
 const program = fileURLToPath(new URL('process.js', import.meta.url));
 
 /** How long a process may take to end when it has run its files. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
+
+/** A file that is run, or was: what its process told of it so far. */
+interface Run {
+  readonly file: string;
+  readonly lines: unknown[][];
+  result?: Result;
+}
 
 /**
- * Runs files of specs in processes side by side, and prints each file's report when that is whole. mocha's own parallel mode will not do: where a
- * process ends by itself, it falls silent and exits with 0 (mocha 12, workerpool 10). Here that is a failure, and another process takes what is left.
+ * Runs files of specs in processes side by side. mocha's own parallel mode will not do: where a process ends by itself, it falls silent and exits
+ * with 0 (mocha 12, workerpool 10). Here that is a failure, and another process takes what is left.
  * @param groups each is run in one process, the first of them first.
  */
 export async function runSpecs(groups: ReadonlyArray<readonly string[]>, { processes = 2, print = console.log as (...line: unknown[]) => void } = {}): Promise<Result> {
   const waiting = groups.map(group => [...group]);
   const total: Result = { passed: 0, skipped: 0, failures: [] };
+  const runs: Run[] = [];
   let started = 0;
   let failed = 0;
 
-  function report(lines: unknown[][], { passed, skipped, failures }: Result): void {
-    for (const [text, ...values] of lines) {
-      if (String(text).includes('%d) %s')) values[0] = ++failed; // mocha counts anew in each file
-      print(text, ...values);
+  /** Prints what is known of the file that was begun first, and of others when those before are whole. */
+  function show(): void {
+    for (let run = runs.at(0); run; run = runs.at(0)) {
+      for (const line of run.lines.splice(0)) {
+        if (String(line[0]).includes('%d) %s')) line[1] = ++failed; // mocha counts anew in each file
+        print(...line);
+      }
+      if (!run.result) return;
+      total.passed += run.result.passed;
+      total.skipped += run.result.skipped;
+      failed = total.failures.push(...run.result.failures);
+      runs.shift();
     }
-    total.passed += passed;
-    total.skipped += skipped;
-    total.failures.push(...failures);
-    failed = total.failures.length;
   }
 
   /** Runs files until there are none or the process ends. */
   function startProcess(): Promise<void> {
     // Most tensors here are too small to share out: TensorFlow's threads would cost more than they save.
-    const env = { TF_NUM_INTRAOP_THREADS: '1', ...process.env, SPEC_PROCESS: `${started++}` };
-    const child = fork(program, { env });
+    const child = fork(program, { env: { TF_NUM_INTRAOP_THREADS: '1', ...process.env, SPEC_PROCESS: `${started++}` } });
     let group: string[] = [];
-    let file: string | undefined;
-    let lines: unknown[][] = [];
-    let ended = false;
-    let stuck = false;
+    let run: Run | undefined;
     let timer: NodeJS.Timeout | undefined;
-    const endStuck = () => {
-      stuck = true;
-      child.kill('SIGKILL');
-    };
+    let stuck = false;
+    const endStuck = () => { stuck = child.kill('SIGKILL'); };
     const next = () => {
       if (group.length === 0) group = waiting.shift() ?? [];
-      file = group.shift();
-      lines = [];
-      if (file === undefined) timer = setTimeout(endStuck, PATIENCE);
-      child.send(file ?? '', () => undefined); // if it cannot be sent, the process is about to end
+      const file = group.shift();
+      run = file === undefined ? undefined : { file, lines: [] };
+      if (run) runs.push(run);
+      else timer = setTimeout(endStuck, PATIENCE);
+      child.send(file ?? '', () => undefined); // where it cannot be sent, the process is about to end
     };
-    child.on('message', (message: Message) => {
-      if (ended) return;
-      if ('line' in message) return void lines.push(message.line);
-      report(lines, message.result);
-      next();
-    });
+    const finish = (result: Result) => {
+      run!.result = result;
+      show();
+    };
     next();
+    child.on('message', (message: Message) => {
+      if ('result' in message) {
+        finish(message.result);
+        return next();
+      }
+      run!.lines.push(message.line);
+      show();
+    });
     return new Promise((resolve, reject) => {
       child.on('error', reject);
       child.on('exit', (code, signal) => {
-        ended = true;
+        child.removeAllListeners('message');
         clearTimeout(timer);
         if (group.length > 0) waiting.unshift(group);
-        if (file !== undefined || code !== 0) {
+        if (run || code !== 0) {
+          if (!run) runs.push(run = { file: 'After the last file', lines: [] });
           const how = stuck ? 'is kept alive by what a spec left' : `ended by itself, with ${signal ?? `exit code ${code}`}`;
-          report(lines, { passed: 0, skipped: 0, failures: [`1) ${file ?? 'After the last file'}:\n     the process ${how}`] });
+          finish({ passed: 0, skipped: 0, failures: [`1) ${run.file}:\n     the process ${how}`] });
         }
         resolve();
       });
