@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { HubFolder } from '../../lib/hub/hub_folder.js';
@@ -10,6 +10,7 @@ import type { HubOptions } from '../../lib/hub/hub_settings.js';
 import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { HubServer, refuse, sendJson, TOKEN } from '../support/hub_server.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
+import { until } from '../support/until.js';
 import { captureWarnings } from '../support/warnings.js';
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
@@ -31,6 +32,7 @@ describe('HubFolder', () => {
     for (const name of ['HF_HOME', 'HF_TOKEN', 'HF_TOKEN_PATH', 'HF_ENDPOINT', 'HF_HUB_OFFLINE', 'HF_HUB_CACHE']) delete process.env[name];
     process.env.HF_HOME = cacheDir(); // nobody is logged in there
     server = await HubServer.start();
+    server.kept = () => Math.max(0, ...blobs().filter(name => name.endsWith('.incomplete')).map(name => statSync(join(repository(), 'blobs', name), { throwIfNoEntry: false })?.size ?? 0));
     commit = server.push('owner/name', files);
   });
   afterEach(async () => {
@@ -250,7 +252,7 @@ describe('HubFolder', () => {
     });
 
     it('gives up a server that stalls', async () => {
-      process.env.HF_HUB_DOWNLOAD_TIMEOUT = '0.1';
+      process.env.HF_HUB_DOWNLOAD_TIMEOUT = '0.5';
       onWeights((count, _, response) => {
         if (count > 0) return false;
         response.writeHead(200, { 'Content-Length': weights.length }).write(weights.subarray(0, 1000));
@@ -393,15 +395,15 @@ describe('HubFolder', () => {
       const ended = new Promise<{ code: number | null; errors: string }>(resolve => { child.on('close', code => resolve({ code, errors })); });
       return { child, ended };
     };
-    /** Sends bytes a few at a time. */
-    const trickle = (milliseconds: number) => onWeights((_, range, response) => {
+    /** Sends bytes a few at a time, those up to `end`. */
+    const trickle = (milliseconds: number, end = weights.length) => onWeights((_, range, response) => {
       const from = Number(/\d+/.exec(range ?? '0')![0]);
       response.writeHead(range ? 206 : 200, { 'Content-Length': weights.length - from, ...(range && { 'Content-Range': `bytes ${from}-${weights.length - 1}/${weights.length}` }) });
       let at = from;
       const timer = setInterval(() => {
-        response.write(weights.subarray(at, at += 20_000));
+        response.write(weights.subarray(at, at += Math.min(20_000, end - at)));
         if (at >= weights.length) response.end();
-        if (at >= weights.length || response.destroyed) clearInterval(timer);
+        if (at >= end || response.destroyed) clearInterval(timer);
       }, milliseconds);
       return true;
     });
@@ -415,13 +417,11 @@ describe('HubFolder', () => {
     });
 
     it('continues what a killed process left, and never sees a file that is not whole', async () => {
-      trickle(20);
       let resumed = 0;
       for (const part of [0.2, 0.5, 0.9]) {
+        trickle(20, part * weights.length);
         const { child, ended } = start();
-        const enough = () => blobs().some(name => name.endsWith('.incomplete')
-          && readFileSync(join(repository(), 'blobs', name)).length >= part * weights.length);
-        while (child.exitCode === null && !enough()) await new Promise(resolve => { setTimeout(resolve, 5); });
+        await until(() => child.exitCode !== null || server.kept() >= part * weights.length, 'so much has come');
         child.kill('SIGKILL');
         await ended;
         assert.ok(!existsSync(join(repository(), 'blobs', sha256(weights))));
@@ -429,6 +429,7 @@ describe('HubFolder', () => {
         if (server.requests.some(({ range }) => range !== undefined)) resumed++;
       }
       assert.equal(resumed, 2);
+      trickle(20);
       assert.deepEqual(Buffer.from(await bytesOf(await open())), weights);
       assert.ok(Number(/\d+/.exec(server.requests.at(-1)!.range!)![0]) >= 0.9 * weights.length);
       assert.deepEqual(blobs().filter(name => name.endsWith('.incomplete')), []);

@@ -83,8 +83,7 @@ describeInBrowser('Playground, as the guidelines ask,', function () {
   for (const { kind, widths, touch } of [
     { kind: 'under fingers', widths: [390, 768], touch: true }, { kind: 'on screens', widths: [1280, 1920], touch: false },
   ]) {
-    it(`has names, roles, contrasts and room, ${kind} of ${widths.join(' and ')} pixels, light and dark`, async function () {
-      this.timeout(240_000);
+    it(`has names, roles, contrasts and room, ${kind} of ${widths.join(' and ')} pixels, light and dark`, async () => {
       const visitor = await playground.visit({ viewport: { width: widths[0], height: 900 }, hasTouch: touch, isMobile: touch });
       const { page } = visitor;
       await visitor.open(playground.url);

@@ -141,8 +141,7 @@ describeOnDevices('What a browser is measured by', device => {
   });
 });
 
-describeInBrowser('The page "Can your browser do this?"', function (this: Mocha.Suite) {
-  this.timeout(300_000);
+describeInBrowser('The page "Can your browser do this?"', () => {
   let playground: Playground;
   let visitor: Visitor;
   let page: Page;

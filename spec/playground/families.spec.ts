@@ -148,7 +148,7 @@ describeInBrowser('Playground with other families', () => {
     const path = join(folder(), 'xl.safetensors');
     writeFileSync(path, bytes);
     await page.getByLabel('from a single file').setInputFiles(path);
-    await page.locator('#model', { hasText: 'xl.safetensors, ' }).waitFor({ timeout: 90_000 });
+    await page.locator('#model', { hasText: 'xl.safetensors, ' }).waitFor();
     await visitor.fill({ ...SETTINGS, steps: 2 });
     const made = await visitor.make(1);
     const file = await openCheckpointFile(new File([bytes], 'xl.safetensors'), { clipTokenizer: 'models/clip-tokenizer' });

@@ -298,7 +298,6 @@ describeInBrowser('Playground', () => {
 
   for (const [device, label] of [['webgl', 'WebGL'], ['webgpu', 'WebGPU']]) {
     it(`makes the same picture on ${label}`, async function () {
-      this.timeout(300_000);
       await open();
       if (!await page.locator(`#device option[value=${device}]`).count()) this.skip();
       const settings = { ...SETTINGS, steps: 2, guidance: 1, side: 32 };

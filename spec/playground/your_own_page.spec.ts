@@ -6,7 +6,7 @@ import { PNG } from 'pngjs';
 import type { Browser } from 'playwright-core';
 import { StaticServer } from '../../docs/playground/server.js';
 import { DiffusionPipeline, Generator } from '../../lib/index.js';
-import { describeInBrowser, startChromium } from '../support/chromium.js';
+import { describeInBrowser, PATIENCE, startChromium } from '../support/chromium.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { execute, installPackage, isClone } from '../support/installed_package.js';
 
@@ -78,6 +78,7 @@ describeInBrowser('Use it on your own page', () => {
   const open = async (url: string) => {
     const context = await browser.newContext();
     closing.push(() => context.close());
+    context.setDefaultTimeout(PATIENCE);
     const tab = await context.newPage();
     const [messages, missing, wasm]: string[][] = [[], [], []];
     tab.on('console', message => { if (['error', 'warning'].includes(message.type())) messages.push(message.text()); });
@@ -86,7 +87,7 @@ describeInBrowser('Use it on your own page', () => {
       if (response.url().endsWith('.wasm')) wasm.push(response.url().replace(/.*\//, ''));
     });
     await tab.goto(url);
-    await tab.waitForFunction(() => !/^$|^step/.test(document.querySelector('output')!.textContent!), undefined, { timeout: 60_000 });
+    await tab.waitForFunction(() => !/^$|^step/.test(document.querySelector('output')!.textContent!));
     return { text: await tab.locator('output').textContent(), picture: await tab.locator('img').getAttribute('src'), messages, missing, wasm };
   };
   const draws = async (url: string, wasm: string[], messages: RegExp[] = []) => {

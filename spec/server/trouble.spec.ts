@@ -20,9 +20,11 @@ const load = { device: 'wasm' } as const;
 
 /** Takes its time before it takes a request. */
 class SlowEngine extends EmbeddedEngine {
+  asked = 0;
   readonly taken: Job[] = [];
 
   override async submit(wanted: AcceptedRequest): Promise<Job> {
+    this.asked++;
     await sleep(100);
     const job = await super.submit(wanted);
     this.taken.push(job);
@@ -102,10 +104,10 @@ describe('When something is wrong, a server', () => {
       ['/v1/images/generations', { prompt: 'a star', steps, stream: true }], ['/sdapi/v1/txt2img', { prompt: 'a star', steps }],
       ['/sdapi/v1/img2img', { prompt: 'a star', steps, init_images: [picture] }],
     ];
-    for (const [path, body] of asked) {
+    for (const [i, [path, body]] of asked.entries()) {
       const sent = request(address + path, { method: 'POST', headers: { 'content-type': 'application/json' } }).on('error', () => {});
       sent.end(JSON.stringify(body));
-      await sleep(50);
+      await until(() => engine.asked > i, 'it has come');
       sent.destroy();
     }
     await until(() => engine.taken.length === asked.length, 'all are taken');

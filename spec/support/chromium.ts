@@ -15,10 +15,13 @@ export const describeInBrowser = (title: string, body: () => void) => {
   else describe.skip(`${title} (there is no Chromium: install one, or set CHROMIUM to its path)`, body);
 };
 
+/** Milliseconds that a page may take for a step: no more than a guard, since other specs may keep the processor busy. */
+export const PATIENCE = 120_000;
+
 /** Headless, with GPUs in software, and silent on the network. */
 export function startChromium(): Promise<Browser> {
   return chromium.launch({
-    executablePath: chromiumPath,
+    executablePath: chromiumPath, timeout: PATIENCE,
     args: [
       '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
       '--enable-unsafe-swiftshader', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader',

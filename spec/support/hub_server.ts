@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { until } from './until.js';
 
 type Files = Record<string, Uint8Array | string>;
 
@@ -84,7 +85,10 @@ export class HubServer {
     return files.map(({ path }) => path.replace(/^.*\/resolve\/[^/]+\//, ''));
   }
 
-  /** The bytes that a request is for, from where its range begins. Ends the connection without warning after `stopAfter` of them. */
+  /** How many bytes of a file the client has kept on disk. */
+  kept: () => number = () => Infinity;
+
+  /** The bytes that a request is for, from where its range begins. Ends the connection without warning when the client has kept `stopAfter` of them. */
   send(response: ServerResponse, bytes: Buffer, range?: string, stopAfter = Infinity): void {
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0);
     response.statusCode = range ? 206 : 200;
@@ -92,7 +96,7 @@ export class HubServer {
     response.setHeader('Content-Length', bytes.length - from);
     const body = bytes.subarray(from);
     if (body.length <= stopAfter) response.end(body);
-    else response.write(body.subarray(0, stopAfter), () => setTimeout(() => response.destroy(), 20));
+    else response.write(body.subarray(0, stopAfter), () => void until(() => this.kept() >= from + stopAfter, 'it is kept', 5000).catch(() => undefined).then(() => response.destroy()));
   }
 
   private answer(host: 'hub' | 'cdn', message: IncomingMessage, response: ServerResponse): void {

@@ -6,11 +6,11 @@ import { PNG } from 'pngjs';
 import { buildSite } from '../../docs/playground/build.js';
 import { StaticServer } from '../../docs/playground/server.js';
 import { writeSafetensors } from '../../lib/weights/safetensors.js';
-import { startChromium } from './chromium.js';
+import { PATIENCE, startChromium } from './chromium.js';
 import { DEMO_MODEL } from './demo_model.js';
 
-/** Where specs build the site. */
-export const PLAYGROUND = '.build/playground';
+/** Where specs build the site, each process of them its own. */
+export const PLAYGROUND = `.build/playground${process.env.SPEC_PROCESS ?? ''}`;
 
 /** The tensors of a LoRA for the bundled model. */
 export const LORA = {
@@ -47,6 +47,7 @@ export class Playground {
   async visit(options: BrowserContextOptions = { viewport: { width: 1280, height: 900 } }): Promise<Visitor> {
     await this.leave();
     this.context = await this.browser.newContext(options);
+    this.context.setDefaultTimeout(PATIENCE);
     return this.visitor = new Visitor(await this.context.newPage());
   }
 

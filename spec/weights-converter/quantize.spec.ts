@@ -88,8 +88,7 @@ describe('quantize', () => {
 describeOnDevices('a model in fewer bits', device => {
   let root: string;
   const place = (name: string) => join(root, name);
-  before(async function () {
-    this.timeout(60_000);
+  before(async () => {
     root = mkdtempSync(join(tmpdir(), 'quantize-'));
     for (const dtype of KINDS) {
       await convertModel(DEMO_MODEL, place(dtype), { dtype, verify: true });

@@ -171,7 +171,7 @@ describeOnDevices('ops that run while JavaScript goes on', device => {
       const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(program)})));
       process.exitCode = await new Promise(resolve => worker.on('exit', resolve).on('error', error => { console.error(error); resolve(2); }));`;
     for (const each of [program, inWorker]) {
-      const { status, signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', each], { cwd: resolve('.'), encoding: 'utf8', timeout: 100_000 });
+      const { status, signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', each], { cwd: resolve('.'), encoding: 'utf8', timeout: 240_000 });
       assert.deepEqual([status, signal], [0, null], stderr);
     }
   });

@@ -139,7 +139,7 @@ describeOnDevices('WebGPU', device => {
     const lib = new URL('../../../lib/index.js', import.meta.url).href;
     const script = `import * as tf from '@tensorflow/tfjs'; import { useDevice } from '${lib}';
       await useDevice('webgpu'); console.log((await tf.ones([4]).add(1).data())[3]);`;
-    const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 60_000 });
+    const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 240_000 });
     assert.deepEqual([status, stdout.trim()], [0, '2']);
   });
 }, { only: 'webgpu' });

@@ -11,8 +11,7 @@ const real = buildFolder('gpu');
 const devices = new URL('../../../../lib/runtime/devices.js', import.meta.url).href;
 
 /** Of the GPU build in the cache; no GPU is needed. */
-describe('the check of a GPU build', function () {
-  this.timeout(60_000);
+describe('the check of a GPU build', () => {
   const folder = mkdtempSync(join(tmpdir(), 'gpu-check-spec-'));
   const cuda = join(folder, CUDA_FOLDER);
 
