@@ -33,6 +33,7 @@ export const CASES: Record<string, Case> = {
   'unet-xl-256': { kind: 'unet-xl', batch: 2, size: 32 },
   'transformer-sd35': { kind: 'transformer-sd35', batch: 2, size: 128 },
   'transformer-sd35-512': { kind: 'transformer-sd35', batch: 2, size: 64 },
+  'transformer-sd35-256': { kind: 'transformer-sd35', batch: 2, size: 32 },
   'vae-decode': { kind: 'vae-decode', batch: 1, size: 64 },
   'text-encoder': { kind: 'text-encoder', batch: 2, tokens: 77 },
   'attention-4096': { kind: 'attention', batch: 2, tokens: 4096, features: 320, heads: 8 },
@@ -52,7 +53,7 @@ export const CASES: Record<string, Case> = {
 };
 
 /** Of which each side needs the machine's memory for itself: in float32 one UNet of SDXL takes 10 GiB, and SD3.5 medium's transformer as much. */
-export const ALONE = ['unet-xl', 'unet-xl-256', 'transformer-sd35', 'transformer-sd35-512'];
+export const ALONE = ['unet-xl', 'unet-xl-256', 'transformer-sd35', 'transformer-sd35-512', 'transformer-sd35-256'];
 
 /** Cases that differ in one thing alone, which is what a chart of them shows: its title, what that thing is, and the case for each amount of it. */
 export const GROWTH: Array<{ title: string; amount: string; cases: Record<number, string> }> = [
