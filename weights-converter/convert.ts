@@ -60,7 +60,6 @@ type NetworkName = keyof typeof networks;
 /** Bytes that are copied at once. */
 const PIECE = 2 ** 24;
 
-
 const IMAGE_PROCESSOR = /^CLIP(ImageProcessor|FeatureExtractor)/;
 
 /**

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { RowParts } from '../checkpoints/tensors.js';
+import { takeRows, type RowParts } from '../checkpoints/tensors.js';
 import { bytesOf } from '../core/bytes_of.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StoredTensor } from '../loading/state_dict.js';
@@ -24,7 +24,8 @@ const SHARED: readonly Part[] = ['down', 'hada_w1_b', 'hada_w2_b', 'alpha'];
  * What a part of a file's module is for one of ours that is some of its rows, as of queries, keys and values in one.
  * @throws RangeError for what cannot be had by rows.
  */
-export function rowsOfPart(part: Part, tensor: StoredTensor, { of, take }: RowParts): StoredTensor {
+export function rowsOfPart(part: Part, tensor: StoredTensor, wanted: RowParts): StoredTensor {
+  const { of, take } = wanted;
   const { shape: [rows, ...rest], data } = tensor;
   const ofInputs = part === 'dora_scale' && rows === 1;
   if (of === 1 || ofInputs || SHARED.includes(part)) return tensor;
@@ -32,11 +33,7 @@ export function rowsOfPart(part: Part, tensor: StoredTensor, { of, take }: RowPa
   if (rows === undefined || rows % of !== 0) {
     throw new RangeError(`has the shape [${tensor.shape.join(', ')}], takes rows in ${of} equal parts`);
   }
-  const size = data.length / of;
-  const parts = take.map(each => data.subarray(each * size, (each + 1) * size));
-  const joined = parts.length === 1 ? parts[0] : new Float32Array(size * parts.length);
-  if (parts.length > 1) parts.forEach((each, i) => joined.set(each, i * size));
-  return { shape: [rows / of * take.length, ...rest], data: joined };
+  return { shape: [rows / of * take.length, ...rest], data: takeRows(data, wanted) };
 }
 
 /** What a module's parts make of its weight. */

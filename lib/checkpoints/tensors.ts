@@ -13,6 +13,16 @@ export interface RowParts {
   readonly take: readonly number[];
 }
 
+/** The elements of those rows, of all elements: where these are one part, on the same memory. */
+export function takeRows<T extends Uint8Array | Float32Array>(all: T, { of, take }: RowParts): T {
+  const size = all.length / of;
+  const parts = take.map(part => all.subarray(part * size, (part + 1) * size) as T);
+  if (parts.length === 1) return parts[0];
+  const joined = new (all.constructor as new (length: number) => T)(size * parts.length);
+  parts.forEach((part, i) => joined.set(part, i * size));
+  return joined;
+}
+
 /** Those of its rows. Where these are one part, they lie where the tensor lies. */
 export function rowsOf(tensor: CheckpointTensor, { of, take }: RowParts): CheckpointTensor {
   const { dtype, shape: [rows, ...rest], offset, quantized } = tensor;
@@ -20,15 +30,7 @@ export function rowsOf(tensor: CheckpointTensor, { of, take }: RowParts): Checkp
     dtype,
     shape: [rows / of * take.length, ...rest],
     offset: offset === undefined || take.length > 1 ? undefined : offset + take[0] * byteSize(tensor) / of,
-    read: async source => {
-      const bytes = await tensor.read(source);
-      const size = bytes.length / of;
-      const parts = take.map(part => bytes.subarray(part * size, (part + 1) * size));
-      if (parts.length === 1) return parts[0];
-      const joined = new Uint8Array(size * parts.length);
-      parts.forEach((part, i) => joined.set(part, i * size));
-      return joined;
-    },
+    read: async source => takeRows(await tensor.read(source), { of, take }),
     quantized: quantized && quantizedRows(quantized, { of, take }),
   };
 }

@@ -15,9 +15,10 @@ import {
 } from '../pipelines/auto_pipeline.js';
 import { ImagePromptPipeline } from '../pipelines/base/image_prompt_pipeline.js';
 import { StableDiffusion3ControlNetPipeline } from '../pipelines/controlnet/stable_diffusion_3_controlnet.js';
+import { describeModel } from '../pipelines/describe_model.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
-import type { Scheduler, SchedulerClass } from '../schedulers/scheduler.js';
+import type { Scheduler } from '../schedulers/scheduler.js';
 import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
 import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
@@ -102,12 +103,11 @@ async function equip(pipe: Text2ImagePipeline, { options, embeddings }: Generate
 }
 
 /** One of that name. @throws UsageError for one that makes steps of another kind than the model was trained for. */
-function schedulerFor({ scheduler }: Text2ImagePipeline, name: string): Scheduler {
+function schedulerFor(pipe: Text2ImagePipeline, name: string): Scheduler {
   const Class = schedulerClass(name);
-  const own = scheduler.constructor as unknown as SchedulerClass;
-  const taken = new Set([own, ...scheduler.compatibles]);
-  if (taken.has(Class)) return Class.fromConfig(scheduler.config);
-  throw new UsageError(`--scheduler: got ${Class.className}, this model takes ${[...taken].map(({ className }) => className).join(', ')}`);
+  const taken = describeModel(pipe).schedulers.map(scheduler => scheduler.name);
+  if (taken.includes(Class.className)) return Class.fromConfig(pipe.scheduler.config);
+  throw new UsageError(`--scheduler: got ${Class.className}, this model takes ${taken.join(', ')}`);
 }
 
 /** By an IP-Adapter. Its file may lie in a folder, as on the hub, and the image encoder in that folder too. */
@@ -129,11 +129,9 @@ async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number,
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
-  const { image, ...others } = start;
-  const steered = pipe instanceof StableDiffusion3ControlNetPipeline ? { controlImage: image, ...others } : start;
   const settings = {
-    ...steered, negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers, height, width,
-    numImagesPerPrompt: numImages, generator, signal,
+    ...start, ...steeredBy(pipe, task), negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers,
+    height, width, numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
   const pictures = images.map((image, k): Picture => ({
@@ -146,6 +144,14 @@ async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number,
   }
   signal.throwIfAborted();
   return pictures;
+}
+
+/** What steers, in the pipeline's words: an `image` where it takes no other picture, but of a ControlNet-Union's and of SD3's. */
+function steeredBy(pipe: Text2ImagePipeline, { start, control }: GenerateTask): object {
+  if (!control) return {};
+  const { controlImage, ...how } = control;
+  const isImage = !start.image && control.controlMode === undefined && !(pipe instanceof StableDiffusion3ControlNetPipeline);
+  return isImage ? { image: controlImage, ...how } : control;
 }
 
 /** Saves all pictures in one if that was asked for. */

@@ -64,9 +64,10 @@ export interface GenerateTask {
   count: number;
   /** That of the first picture. */
   seed: bigint;
-  /** What to begin from besides noise, to steer by and to be led by. */
-  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>
-    & Partial<Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlMode' | 'controlnetConditioningScale'>>;
+  /** What to begin from besides noise, and to be led by. */
+  start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>;
+  /** What to steer by, if anything. */
+  control?: Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlMode' | 'controlnetConditioningScale'>;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
@@ -110,7 +111,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
     prompts: isGallery ? GALLERY : prompts, options, isGallery, count,
-    embeddings: embedding.map(parseEmbedding), start: { ...await readStart(options), ...await readLeading(options) },
+    embeddings: embedding.map(parseEmbedding), ...await readPictures(options),
     seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
   };
 }
@@ -122,20 +123,14 @@ function checkTogether(name: string, picture: string, { [name]: given, ...others
   if (alone) throw new UsageError(`${alone}: takes ${name} too`);
 }
 
-/** What to be led by. */
-async function readLeading({ ipAdapterImage }: GenerateCommandOptions): Promise<Pick<GenerateTask['start'], 'ipAdapterImage'>> {
-  return ipAdapterImage ? { ipAdapterImage: await Image.open(ipAdapterImage) } : {};
-}
-
-/** What to begin from besides noise, and to steer by. */
-async function readStart(options: GenerateCommandOptions): Promise<GenerateTask['start']> {
-  const { image, mask, strength, controlImage, canny, controlMode, controlnetScale } = options;
+/** What to begin from besides noise, to be led by and to steer by. */
+async function readPictures(options: GenerateCommandOptions): Promise<Pick<GenerateTask, 'start' | 'control'>> {
+  const { image, mask, strength, ipAdapterImage, controlImage, canny, controlMode, controlnetScale } = options;
   const begin = image ? { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength } : undefined;
-  if (!controlImage) return begin ?? {};
-  const control = await readControl(controlImage, { ...begin?.image, ...options }, canny);
-  const isUnion = controlMode !== undefined; // whose pipelines all call it controlImage, as do those that begin from a picture
-  const steer = begin || isUnion ? { ...begin, controlImage: control } : { image: control };
-  return { ...steer, controlMode, controlnetConditioningScale: controlnetScale };
+  const start = { ...begin, ...ipAdapterImage && { ipAdapterImage: await Image.open(ipAdapterImage) } };
+  if (!controlImage) return { start };
+  const steering = await readControl(controlImage, { ...begin?.image, ...options }, canny);
+  return { start, control: { controlImage: steering, controlMode, controlnetConditioningScale: controlnetScale } };
 }
 
 /** The picture to steer by, or its edges, of the size that they are wanted in: scaled afterwards they would be grey. */

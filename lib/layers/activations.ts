@@ -16,7 +16,6 @@ export const gelu: Activation = x => tf.tidy(() => {
 /** x * sigmoid(1.702 x), the approximation that OpenAI's CLIP was trained with. */
 export const quickGelu: Activation = x => tf.tidy(() => tf.mul(x, tf.sigmoid(tf.mul(x, 1.702))));
 
-
 /**
  * GELU by tanh: x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), where (1 + tanh(a)) / 2 is sigmoid(2 a).
  * Equals torch.nn.GELU(approximate='tanh').

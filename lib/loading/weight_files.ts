@@ -18,9 +18,14 @@ const MAX_SHARDS = 1000;
 const diffusersNames = [{ stem: 'diffusion_pytorch_model', end: 'safetensors' }, { stem: 'diffusion_pytorch_model', end: 'bin' }];
 const transformersNames = [{ stem: 'model', end: 'safetensors' }, { stem: 'pytorch_model', end: 'bin' }];
 
+/** Whether a class is one of transformers, and not of diffusers. */
+export function isOfTransformers(className: string): boolean {
+  return /^(CLIP|T5)/.test(className);
+}
+
 /** What a network's weights are called without the end: by transformers for its own classes and the safety checker, else by diffusers. */
 export function weightStem(className: string): string {
-  const [{ stem }] = /^(CLIP|T5|StableDiffusionSafetyChecker)/.test(className) ? transformersNames : diffusersNames;
+  const [{ stem }] = isOfTransformers(className) || className === 'StableDiffusionSafetyChecker' ? transformersNames : diffusersNames;
   return stem;
 }
 

@@ -44,6 +44,11 @@ export class T5EncoderModel extends Model<T5Config> {
     return widen(this.finalLayerNorm.forward(follow(widen(embedded), blocks)));
   };
 
+  /** How many tokens it knows: their ids are below. */
+  get tokens(): number {
+    return this.shared.count;
+  }
+
   override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
     return this.shared.computeOutputShape(super.computeOutputShape(inputShape));
   }

@@ -1,7 +1,7 @@
 import { show } from '../../core/checks.js';
 import { isObject } from '../../core/json.js';
 import { ModelFileError, type ModelFolder } from '../../files/model_folder.js';
-import { modelFiles, type WeightFilesOptions } from '../../loading/weight_files.js';
+import { isOfTransformers, modelFiles, type WeightFilesOptions } from '../../loading/weight_files.js';
 import type { LoadModelOptions } from '../../models/load_model.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
 import type { Model } from '../../models/model.js';
@@ -61,7 +61,7 @@ export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model
 /** What model_index.json says of a class: of which library it is, of which name; or that there is none. */
 function entry(subfolder: string, className?: string): Record<string, unknown> {
   if (className === undefined) return { [subfolder]: [null, null] };
-  const library = /^(CLIP|T5)/.test(className) ? 'transformers' : className.endsWith('SafetyChecker') ? 'stable_diffusion' : 'diffusers';
+  const library = isOfTransformers(className) ? 'transformers' : className.endsWith('SafetyChecker') ? 'stable_diffusion' : 'diffusers';
   return { [subfolder]: [library, className] };
 }
 

@@ -2,7 +2,7 @@ import { checkNumber, show } from '../../core/checks.js';
 import { blurs } from '../../models/unet_2d_condition_config.js';
 import { pipelineClasses } from '../components/registry.js';
 import { towardsText } from '../run/guidance.js';
-import { checkGenerateOptions, checkLoraScale, checkScheduler, type Expected, type Generating } from './check_generate_options.js';
+import { checkGenerateOptions, checkLoraScale, type Expected, type Generating } from './check_generate_options.js';
 import type { GenerateOptions, GenerateRequest, OutputType } from './generate_options.js';
 import { checkImagePrompts, type ImageReader } from './image_prompts.js';
 import { checkPerturbedAttention } from './perturbed_attention.js';
@@ -33,7 +33,6 @@ export function checkUNetOptions(
   ExpectedUNet = {},
 ): GenerateRequest {
   const { unet, promptEncoders } = pipe;
-  checkScheduler(pipe.scheduler);
   checkUNet(pipe, channels, classes);
   const { tokenizer, textEncoder } = promptEncoders.at(-1)!;
   const request = checkGenerateOptions(pipe, prompt, options, {

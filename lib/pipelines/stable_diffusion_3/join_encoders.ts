@@ -32,6 +32,6 @@ export function joinEncoders(
 }
 
 function encodeByT5(textEncoder: T5EncoderModel, ids: number[][]): tf.Tensor {
-  checkIds({ tokens: textEncoder.config.vocab_size }, ids);
+  checkIds(textEncoder, ids);
   return textEncoder.forward(ids);
 }
