@@ -222,6 +222,8 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
       [{ pagScale: 3 }, /^TypeError: generate: there is no option 'pagScale'/],
     ];
     for (const [options, message] of wrong) await assert.rejects(draw(pipe, options), error => message.test(String(error)) || assert.fail(`${String(error)}: ${message}`));
+    const unmade = new StableDiffusion3Pipeline({ ...pipe.components, scheduler: FlowMatchEulerDiscreteScheduler as never });
+    await assert.rejects(draw(unmade), /^TypeError: scheduler: got the class FlowMatchEulerDiscreteScheduler, takes one of it: FlowMatchEulerDiscreteScheduler\.fromConfig/);
     const image = (await pipe.generate(ROAD, { numInferenceSteps: 1 })).images[0];
     const img2img = StableDiffusion3Img2ImgPipeline.fromPipe(pipe);
     await assert.rejects(img2img.generate(ROAD, { image, strength: 0 }), /^RangeError: strength: got 0, which leaves none of 50 steps, takes a number above 0$/);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { format } from 'node:util';
+import { format, stripVTControlCharacters } from 'node:util';
 import { temporaryFolder } from '../support/temporary_folder.js';
 import { runSpecs } from './pool.js';
 
@@ -20,7 +20,7 @@ describe('Specs in several processes', () => {
     let said = '';
     const print = (...line: unknown[]) => { said += `${format(...line)}\n`; };
     const { passed, skipped, failures } = await runSpecs(paths, { print });
-    return { counts: [passed, skipped, failures.length], failures: failures.sort(), said, path: (i: number) => paths.flat()[i] };
+    return { counts: [passed, skipped, failures.length], failures: failures.map(text => stripVTControlCharacters(text).trim()).sort(), said: stripVTControlCharacters(said), path: (i: number) => paths.flat()[i] };
   }
   const file = (title: string, body = '') => `describe('${title}', () => { it('passes', async () => { ${body} }); });`;
 

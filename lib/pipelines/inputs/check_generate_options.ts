@@ -54,6 +54,7 @@ export function checkGenerateOptions(
   const { vaeScaleFactor, sideFactor, promptEncoders } = pipe;
   const { features, avoidsZeros = false } = expected;
   const { textEncoder } = promptEncoders.at(-1)!;
+  checkScheduler(pipe.scheduler);
   const { promptEmbeds, negativePromptEmbeds, latents, generator, callbackOnStepEnd, signal } = options;
   const [trainedHeight, trainedWidth = trainedHeight] = [pipe.defaultSampleSize].flat();
   if ((prompt === undefined) === (promptEmbeds === undefined)) {
