@@ -27,6 +27,9 @@ export const ints = (name: string, value: readonly number[]): Attribute => ({ na
 export const shape = (name: string, value: readonly number[] | ReadonlyArray<readonly number[]>): Attribute =>
   ({ name, type: KIND.SHAPE, value });
 
+/** oneDNN's ops have one kernel for plain tensors, under this label, and others for its own layouts. */
+export const PLAIN_TENSORS = text('_kernel', 'MklNameChangeOp');
+
 /** A tensor of TensorFlow, which is held until its id is given to `deleteTensor`. No id comes twice. */
 export interface Metadata {
   readonly id: number;

@@ -1,6 +1,6 @@
 import type * as tf from '@tensorflow/tfjs';
 import { createHash } from 'node:crypto';
-import type { Graph, GraphOptions, GraphRecorder, Weights } from '../../core/graph.js';
+import type { Graph, GraphRecorder, Weights } from '../../core/graph.js';
 import type { Metadata } from './binding.js';
 import type { EagerContext } from './eager_context.js';
 import { fuseAttention } from './fused_attention.js';
@@ -17,11 +17,11 @@ import type { XlaCache } from './xla_cache.js';
  */
 export function graphRecorder(backend: NativeBackend, proto: Proto, cache: XlaCache): GraphRecorder {
   const functions = new Functions(backend.context, cache);
-  return (body, inputs, weights, options) => {
+  return (body, inputs, weights, { xla = backend.onGpu }) => {
     const def = new GraphDef(proto);
-    const recording = record(backend, def, body, inputs);
+    const recording = record(backend, def, body, inputs, xla);
     try {
-      return { graph: new FunctionGraph(backend, functions, def, recording, inputs, weights, options), results: recording.results };
+      return { graph: new FunctionGraph(backend, functions, def, recording, inputs, weights, xla), results: recording.results };
     } catch (error) {
       recording.results.forEach(result => result.dispose());
       throw error;
@@ -44,7 +44,7 @@ class FunctionGraph implements Graph {
   constructor(
     private readonly backend: NativeBackend, private readonly functions: Functions,
     private readonly def: GraphDef, private readonly recording: Recording,
-    inputs: tf.Tensor[], weights: Weights, { xla = backend.onGpu }: GraphOptions,
+    inputs: tf.Tensor[], weights: Weights, xla: boolean,
   ) {
     const { captured } = recording;
     const names = new Map(Object.entries(weights).map(([name, { dataId }]) => [dataId, name]));

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { flag, ints, isHalf, text, TF, type, type Attribute } from './binding.js';
+import { flag, ints, isHalf, PLAIN_TENSORS, text, TF, type, type Attribute } from './binding.js';
 import type { NativeBackend } from './native_backend.js';
 
 type Inputs = Record<string, tf.Tensor>;
@@ -9,9 +9,6 @@ type Inputs = Record<string, tf.Tensor>;
  * 256 x 256 it takes three times as long, and from 512 x 512 on minutes.
  */
 const MOST_PIXELS = 128 * 128;
-
-/** oneDNN's ops have one kernel for plain tensors, under this label, and others for its own layouts. */
-const PLAIN_TENSORS = text('_kernel', 'MklNameChangeOp');
 
 /** Replaces kernels of tfjs-node in tfjs's registry by faster ones. The same values but for rounding. */
 export function installKernels(backendName: string, backend: NativeBackend): void {

@@ -35,6 +35,12 @@ const REDUCE: Rule = {
   },
 };
 
+const MATRIX_PRODUCT: Rule = {
+  inputs: 2,
+  shapes: ([{ shape: a }, { shape: b }], attribute) =>
+    [[a[attribute('transpose_a') === true ? 1 : 0], b[attribute('transpose_b') === true ? 0 : 1]]],
+};
+
 const CONVOLVE: Rule = {
   inputs: 2,
   shapes: ([{ shape: [batch, ...image] }, { shape: [height, width, , channels] }], attribute) => {
@@ -113,11 +119,7 @@ const RULES: Readonly<Record<string, Rule | undefined>> = {
     },
   },
 
-  MatMul: {
-    inputs: 2,
-    shapes: ([{ shape: a }, { shape: b }], attribute) =>
-      [[a[attribute('transpose_a') === true ? 1 : 0], b[attribute('transpose_b') === true ? 0 : 1]]],
-  },
+  ...Object.fromEntries(['MatMul', '_MklMatMul'].map(op => [op, MATRIX_PRODUCT])),
   BatchMatMulV2: {
     inputs: 2,
     shapes: ([{ shape: a }, { shape: b }], attribute) => {

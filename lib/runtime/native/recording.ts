@@ -39,15 +39,19 @@ const INFERRED_TYPES: Record<string, string[]> = { ExpandDims: ['T', 'Tdim'] };
 /** What oneDNN's ops, which run op by op, stand for: in a graph TensorFlow finds where oneDNN's fit, and XLA knows these alone. */
 const PLAIN_OPS: Record<string, string> = { _MklSoftmax: 'Softmax', _MklNativeConv2DWithBias: 'Conv2D' };
 
+/** Also those that stay in graphs for TensorFlow, which would not find where they fit. */
+const PLAIN_OPS_FOR_XLA: Record<string, string> = { ...PLAIN_OPS, _MklMatMul: 'MatMul' };
+
 /**
  * Runs `body` op by op and writes every op into `graph`: its inputs become placeholders, tensors that were there before are captured,
  * values made by JavaScript on the way become constants.
+ * @param forXla whether XLA shall take the graph.
  * @throws Error if the body reads a value of a tensor: its result would be frozen in the graph.
  */
-export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody, inputs: tf.Tensor[]): Recording {
+export function record(backend: NativeBackend, graph: GraphDef, body: GraphBody, inputs: tf.Tensor[], forXla: boolean): Recording {
   const { context } = backend;
   const given = inputs.map(input => settle(backend, input));
-  const writer = new GraphWriter(graph);
+  const writer = new GraphWriter(graph, forXla ? PLAIN_OPS_FOR_XLA : PLAIN_OPS);
   const names = given.map((input, i) => writer.give(`input_${i}`, backend.lend(input)));
   const nameOf = (x: Metadata) => writer.nameOf(x.id);
   const attentions: RecordedAttention[] = [];
@@ -84,7 +88,7 @@ class GraphWriter implements Recorder {
   private readonly written = new WeakSet<TensorData>();
   private ops = 0;
 
-  constructor(private readonly graph: GraphDef) {}
+  constructor(private readonly graph: GraphDef, private readonly plainOps: Record<string, string>) {}
 
   nameOf(id: number): string {
     return this.values.get(id)!.name;
@@ -101,7 +105,7 @@ class GraphWriter implements Recorder {
     const names = from.map(({ name }) => name);
     const typed = attributes.length ? attributes : (INFERRED_TYPES[op] ?? []).map((name, i) => type(name, from[i].dtype));
     const bias = op === '_MklNativeConv2DWithBias' ? names.splice(2) : [];
-    const plain = PLAIN_OPS[op];
+    const plain = this.plainOps[op];
     const kept = plain ? typed.filter(({ name }) => name !== '_kernel') : typed;
     let name = this.graph.add(`op_${this.ops++}`, plain ?? op, names, kept);
     if (bias.length > 0) name = this.graph.add(`${name}_bias`, 'BiasAdd', [name, ...bias], typed.filter(({ name }) => name === 'T'));

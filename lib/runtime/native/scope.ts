@@ -1,4 +1,4 @@
-import { flag, integer, shape, text, TF, type, type Attribute, type Metadata, type Values } from './binding.js';
+import { flag, integer, PLAIN_TENSORS, shape, text, TF, type, type Attribute, type Metadata, type Values } from './binding.js';
 import type { EagerContext } from './eager_context.js';
 
 /** Some ops on TensorFlow's own tensors: what they make is freed at the end, or before by `free`. What is put in stays its owner's. */
@@ -36,7 +36,12 @@ export class Scope {
   }
 
   matMul(a: Metadata, b: Metadata): Metadata {
-    return this.execute('MatMul', [type('T', a.dtype), flag('transpose_a', false), flag('transpose_b', false)], a, b);
+    return this.execute('MatMul', productOf(a), a, b);
+  }
+
+  /** As `matMul`, by oneDNN, where this TensorFlow has it. */
+  oneDnnMatMul(a: Metadata, b: Metadata): Metadata {
+    return this.execute('_MklMatMul', [...productOf(a), PLAIN_TENSORS], a, b);
   }
 
   cast(x: Metadata, to: number): Metadata {
@@ -98,4 +103,8 @@ export class Scope {
   private ints(values: readonly number[]): Metadata {
     return this.upload([values.length], TF.INT32, new Int32Array(values));
   }
+}
+
+function productOf({ dtype }: Metadata): Attribute[] {
+  return [type('T', dtype), flag('transpose_a', false), flag('transpose_b', false)];
 }

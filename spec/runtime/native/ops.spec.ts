@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import assert from 'node:assert/strict';
+import { graphRecorders } from '../../../lib/core/graph.js';
 import { Conv2d } from '../../../lib/layers/conv2d.js';
 import { GroupNorm } from '../../../lib/layers/group_norm.js';
+import { Linear } from '../../../lib/layers/linear.js';
 import { silu } from '../../../lib/layers/activations.js';
 import { UNet2DConditionModel } from '../../../lib/models/unet_2d_condition_model.js';
 import { TF, type Binding } from '../../../lib/runtime/native/binding.js';
@@ -62,6 +64,29 @@ describeOnDevices('ops of the native backend', device => {
     conv.dispose();
     return [];
   })));
+
+  it("take oneDNN's product for many rows and columns of float32, where TensorFlow's own is not oneDNN's, also in graphs, and compiled by XLA", async () => {
+    const has = !backend().binding.usesOneDnn() && backend().context.has('_MklMatMul');
+    for (const [rows, columns, large] of [[319, 1600, false], [320, 1535, false], [321, 1537, true], [640, 1536, true]] as const) {
+      const linear = new Linear(33, columns);
+      const x = tf.randomNormal([rows, 33]);
+      const { ops } = watch(backend(), () => tf.dispose(linear.forward(x)));
+      assert.deepEqual(ops.filter(op => op.includes('MatMul')), [large && has ? '_MklMatMul' : 'MatMul'], `${rows} x ${columns}`);
+      const expected = tf.tidy(() => tf.add(tf.matMul(x, linear.getParameter('weight')), linear.getParameter('bias')));
+      const values = { shape: expected.shape, data: expected.dataSync() };
+      for (const xla of [false, true]) {
+        const { graph, results } = graphRecorders.current!(given => [linear.forward(given)], [x], linear.stateDict(), { xla });
+        await graph.compiled;
+        for (const result of [...results, ...graph.run([x], linear.stateDict())]) {
+          expectClose(result, values);
+          result.dispose();
+        }
+        graph.dispose();
+      }
+      tf.dispose([x, expected]);
+      linear.dispose();
+    }
+  });
 
   it('keep small values that JavaScript makes: each is handed over once', () => {
     const { binding } = backend();

@@ -100,7 +100,7 @@ describeOnDevices('graphs of TensorFlow', device => {
       const { inputs, outputs, results } = record(backend(), def, given => {
         if (more) tf.dispose(tf.exp(tf.add(given, 7))); // of no use
         return [tf.mul(tf.add(given, 1), 2)];
-      }, [x]);
+      }, [x], true);
       tf.dispose(results);
       return Buffer.from(def.serialize(inputs, outputs).bytes).toString('hex');
     });
@@ -114,7 +114,7 @@ describeOnDevices('graphs of TensorFlow', device => {
       const def = new GraphDef(proto());
       const inputs = [0, 1, 2].map(() => tf.ones([1, 5, 2 * headSize]));
       const mask = masked ? tf.zeros([5, 5]) : undefined;
-      const { attentions, results } = record(backend(), def, (q, k, v) => [scaledDotProductAttention(q, k, v, { heads: 2, mask })], inputs);
+      const { attentions, results } = record(backend(), def, (q, k, v) => [scaledDotProductAttention(q, k, v, { heads: 2, mask })], inputs, true);
       tf.dispose([inputs, results, mask ?? []]);
       return fuseAttention(def, attentions.map(each => half ? { ...each, dtype: 19 } : each)).size;
     };
