@@ -1,10 +1,10 @@
 import { blur } from '../../image/blur.js';
+import { cropToFill } from '../../image/fit.js';
 import { Image } from '../../image/image.js';
 import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
 import { checkSize, pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
 import { readPicture } from '../../jobs/read_picture.js';
-import { cropToFill } from '../../pipelines/inputs/mask_crop.js';
 import { toNumber, type Fields } from '../fields.js';
 import { fillFromAround } from './fill.js';
 
