@@ -32,11 +32,19 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
     const isSafetensors = beginsAsSafetensors(start) || (!beginsAsTorchFile(start) && /\.safetensors$/i.test(name));
     return { name, open, ...(isSafetensors ? await readSafetensorsFile(source) : await readTorchFile(source)) };
   } catch (error) {
-    const { name: kind, message } = error as Error;
-    throw Object.assign(new Error(printable(message.startsWith(name) ? message : `${name}: ${message}`), { cause: error }), { name: kind });
+    throw nameFile(error as Error, name);
   } finally {
     await source.close();
   }
+}
+
+/** The same error, whose message begins with the file's name. */
+function nameFile(error: Error, name: string): Error {
+  const { message, stack = '' } = error;
+  if (message.startsWith(name)) return error;
+  error.message = `${printable(name)}: ${message}`;
+  error.stack = stack.replace(message, () => error.message);
+  return error;
 }
 
 async function readSafetensorsFile(source: ByteSource): Promise<CheckpointContent> {

@@ -147,6 +147,7 @@ function tensorOf(info: Info, last: LastDecoded): CheckpointTensor {
     if (last.info !== info) {
       last.info = info;
       last.blocks = source.read(offset, byteLength).then(bytes => decodeBlocks(bytes, format));
+      last.blocks.catch(() => { if (last.info === info) last.info = undefined; }); // the next one reads again
     }
     return last.blocks!;
   };

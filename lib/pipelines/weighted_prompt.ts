@@ -105,10 +105,10 @@ export function encodeWeightedPrompt(
       negativePromptEmbeds: embed(encoder, negative, ids => encodeIds(encoder.textEncoder, ids, 0)),
     }));
   }
-  const { prompt2, negativePrompt2 = negativePrompt, prompt3, negativePrompt3 = negativePrompt } = options;
+  const { prompt2, negativePrompt2, prompt3, negativePrompt3 } = options; // an empty one is none, as in `generate`
   const maxSequenceLength = checkSequenceLength(options.maxSequenceLength);
-  const second = [checkTexts('prompt2', prompt2 ?? prompt, count), checkTexts('negativePrompt2', negativePrompt2, count)];
-  const third = [checkTexts('prompt3', prompt3 ?? prompt, count), checkTexts('negativePrompt3', negativePrompt3, count)];
+  const second = [checkTexts('prompt2', prompt2 || prompt, count), checkTexts('negativePrompt2', negativePrompt2 || negativePrompt, count)];
+  const third = [checkTexts('prompt3', prompt3 || prompt, count), checkTexts('negativePrompt3', negativePrompt3 || negativePrompt, count)];
   const texts = pipe.promptEncoders.length > 1 ? [[prompts, avoided], second] : [[prompts, avoided]];
   const tokens = pipe.promptEncoders.map((encoder, i) => tokenizeAll(encoder, texts[i]));
   const avoidsZeros = isXL(pipe) && pipe.forceZerosForEmptyPrompt

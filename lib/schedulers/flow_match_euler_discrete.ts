@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkNumber } from '../core/checks.js';
 import { randn } from '../core/random.js';
 import { shifted, stretched } from './flow_sigmas.js';
 import { Scheduler } from './scheduler.js';
@@ -42,7 +43,8 @@ export interface FlowMatchEulerDiscreteConfig {
 /**
  * Euler's method for models of flows (arXiv:2209.03003, arXiv:2403.03206): the sample is `(1 - sigma) * original + sigma * noise`, and the
  * model predicts the way from the original to the noise. Timesteps are sigmas in training steps, and no whole numbers.
- * Takes lists of timesteps and of sigmas; sigmas are shifted and spaced as the config says, and lead to 0.
+ * Takes lists of timesteps, up to num_train_timesteps, and of sigmas, up to 1, which are shifted and spaced as the config says, and lead
+ * to 0.
  * Equals FlowMatchEulerDiscreteScheduler of diffusers; `addNoise` is its scale_noise.
  * @throws TypeError from setTimesteps without `mu` where the config has use_dynamic_shifting.
  */
@@ -69,6 +71,14 @@ export class FlowMatchEulerDiscreteScheduler extends Scheduler<FlowMatchEulerDis
     this.sigmas = use_dynamic_shifting ? even : even.map(sigma => shifted(sigma, shift));
     this.timesteps = Array.from(this.sigmas, sigma => Math.fround(sigma * trained));
     this.ends = [this.sigmas[0], this.sigmas[trained - 1]];
+  }
+
+  override countSteps(steps: Steps): number {
+    const count = super.countSteps(steps);
+    for (const [name, most] of [['timesteps', this.settings.num_train_timesteps], ['sigmas', 1]] as const) {
+      customList(steps, name)?.forEach(value => checkNumber(`${this.name} ${name}`, value, 0, most));
+    }
+    return count;
   }
 
   override addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor {

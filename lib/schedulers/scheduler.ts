@@ -100,7 +100,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** Another of the same class and config but for `changes`, which has no run yet: for a run beside this scheduler's own. */
   clone(changes: object = {}): this {
     const entries = Object.entries({ ...this.config, ...changes });
-    const isOwn = ([key]: [string, unknown]) => key in this.schedulerClass.defaults;
+    const isOwn = ([key]: [string, unknown]) => Object.hasOwn(this.schedulerClass.defaults, key);
     const copy = new this.schedulerClass(Object.fromEntries(entries.filter(isOwn))) as this;
     return copy.keeping(Object.fromEntries(entries.filter(entry => !isOwn(entry))));
   }
@@ -158,7 +158,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   /** The part of the config that is this class's own, and acts. */
   protected get settings(): Readonly<C> {
     const { defaults } = this.schedulerClass;
-    return Object.fromEntries(Object.entries(this.config).filter(([key]) => key in defaults)) as unknown as Readonly<C>;
+    return Object.fromEntries(Object.entries(this.config).filter(([key]) => Object.hasOwn(defaults, key))) as unknown as Readonly<C>;
   }
 
   protected get name(): string {

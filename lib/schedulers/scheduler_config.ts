@@ -14,12 +14,15 @@ type Entries = Record<string, unknown>;
  */
 export function completeConfig({ className: name, defaults, choices, synonyms }: SchedulerRules, options: object): Entries {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Entries;
-  const unknown = Object.keys(given).filter(key => !(key in defaults));
+  const unknown = Object.keys(given).filter(key => !Object.hasOwn(defaults, key));
   if (unknown.length > 0) throw new TypeError(`${name}: got the option ${unknown.join(', ')}, takes ${Object.keys(defaults).join(', ')}`);
   const config: Entries = { ...defaults, ...given };
-  for (const [key, meanings] of Object.entries(synonyms)) config[key] = meanings[String(config[key])] ?? config[key]; // a relative's name
+  for (const [key, meanings] of Object.entries(synonyms)) { // a relative's names
+    const value = String(config[key]);
+    if (Object.hasOwn(meanings, value)) config[key] = meanings[value];
+  }
   for (const [key, accepted] of Object.entries(choices)) {
-    if (key in defaults) checkOneOf(`${name} ${key}`, config[key], accepted);
+    if (Object.hasOwn(defaults, key)) checkOneOf(`${name} ${key}`, config[key], accepted);
   }
   for (const [key, value] of Object.entries(defaults)) checkKind(`${name} ${key}`, config[key], value);
   checkInteger(`${name} num_train_timesteps`, config.num_train_timesteps as number, 1, 100_000);
@@ -42,20 +45,21 @@ function checkKind(name: string, value: unknown, usual: unknown): void {
  */
 export function adoptConfig(target: SchedulerRules, config: object, overrides: object): { options: Entries; rest: Entries } {
   const { _use_default_values: untouched, ...source } = config as Entries;
-  const origin = knownRules[String(source._class_name)];
+  const name = String(source._class_name);
+  const origin = Object.hasOwn(knownRules, name) ? knownRules[name] : undefined;
   const isDefault = ([key, value]: [string, unknown]) => Array.isArray(untouched) && untouched.includes(key)
     && (!origin || value === (origin.defaults as Entries)[key]); // a copy of the config may have set it since
   const given = Object.entries(source).filter(entry => !isDefault(entry));
   const relatives = relativesOf(target);
   const known = [...relatives, ...(origin ? [origin] : [])];
-  const isKnown = (key: string) => key.startsWith('_') || known.some(({ defaults }) => key in defaults);
+  const isKnown = (key: string) => key.startsWith('_') || known.some(({ defaults }) => Object.hasOwn(defaults, key));
   const unexpected = given.filter(([key]) => !isKnown(key));
   if (unexpected.length > 0) {
     const list = unexpected.map(([key, value]) => `${key}: ${show(value)}`).join(', ');
     const reason = relatives.length > 1 ? 'which no scheduler here takes' : 'which it does not take';
     console.warn(`${target.className}: ignores { ${list} } of the config, ${reason}: see scheduler_config.json`);
   }
-  const isOption = ([key]: [string, unknown]) => key in target.defaults;
+  const isOption = ([key]: [string, unknown]) => Object.hasOwn(target.defaults, key);
   return {
     options: { ...Object.fromEntries(given.filter(isOption)), ...overrides },
     rest: { ...Object.fromEntries(given.filter(entry => !isOption(entry))), _class_name: target.className },

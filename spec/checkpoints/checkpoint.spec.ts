@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { readCheckpoint } from '../../lib/checkpoints/checkpoint.js';
+import { GgufError } from '../../lib/checkpoints/gguf.js';
+import { PickleError } from '../../lib/checkpoints/pickle_objects.js';
 import { bytesOf } from '../../lib/core/bytes_of.js';
-import { decodeTensor, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
+import { decodeTensor, SafetensorsError, writeSafetensors, type Dtype } from '../../lib/weights/safetensors.js';
 import { bytesSource } from '../support/memory_folder.js';
 
 /** A safetensors file of one tensor, whose header is filled up with spaces to a length. */
@@ -57,6 +59,18 @@ describe('readCheckpoint', () => {
     const wrong = async (...tensors: Parameters<typeof file>[0]) => read('model.safetensors', await file(tensors));
     await assert.rejects(wrong(['a.scale_weight', 'F32', [1], scale(1)]), /^RangeError: model\.safetensors: a\.scale_weight: is the scale of no weight that is floats of 8 bits$/);
     await assert.rejects(wrong(['a.weight', 'F8_E4M3', [6], numbers], ['a.weight_scale', 'F32', [2], scale(1, 2)]), /a\.weight_scale: got 2 numbers of F32, takes one of F32 for each weight$/);
+  });
+
+  it('throws the classes that are exported, also of a file that cannot be read', async () => {
+    const broken: Array<[string, string, new (message: string) => Error]> = [
+      ['a.gguf', 'GGUF', GgufError], ['a.safetensors', '<html>', SafetensorsError], ['a.ckpt', '<html>', PickleError],
+    ];
+    for (const [name, text, Class] of broken) {
+      await assert.rejects(read(name, Buffer.from(text)), error => error instanceof Class && error.message.startsWith(`${name}: `) && error.stack!.includes(error.message));
+    }
+    const gone = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    const source = { size: 100, read: () => Promise.reject(gone), close: () => Promise.resolve() };
+    await assert.rejects(readCheckpoint('a.ckpt', () => Promise.resolve(source)), error => error === gone && gone.message === 'a.ckpt: EIO: i/o error');
   });
 
   it('says of a file that is broken what is broken in it', async () => {

@@ -57,6 +57,14 @@ describe('a GGUF file', () => {
     }
   });
 
+  it('is read again where that failed once', async () => {
+    const file = gguf([matrix([8, 64], 'Q4_0')]);
+    const found = (await readGguf(bytesSource(file))).tensors.get('a.weight')!;
+    const failing = { ...bytesSource(file), read: () => Promise.reject(new Error('EIO')) };
+    await assert.rejects(found.read(failing), /EIO/);
+    assert.deepEqual(await found.read(bytesSource(file)), await (await readGguf(bytesSource(file))).tensors.get('a.weight')!.read(bytesSource(file)));
+  });
+
   const text = (value: string) => Buffer.concat([Buffer.from(new BigUint64Array([BigInt(value.length)]).buffer), Buffer.from(value)]);
   const uint32 = (...values: number[]) => bytesOf(Uint32Array.from(values));
 

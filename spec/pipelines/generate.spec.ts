@@ -105,7 +105,7 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
       const [latents, gone] = [tf.zeros([1, 2]), tf.zeros([1, 16, 16, 4])];
       gone.dispose();
       const returned: Array<[unknown, RegExp]> = [
-        [[1], /^TypeError: callbackOnStepEnd: latents: got \[1\], takes a tensor$/], [gone, /^TypeError: callbackOnStepEnd: latents: got .*, takes a tensor$/],
+        [[1], /^TypeError: callbackOnStepEnd: latents: got \[1\], takes a tensor$/], [gone, /^TypeError: callbackOnStepEnd: latents: got a tensor that was disposed, takes one that is there$/],
         [latents, /^RangeError: callbackOnStepEnd: latents: got shape \[1, 2\], takes \[1, 16, 16, 4\]$/],
       ];
       for (const [latents, message] of returned) {
@@ -223,6 +223,10 @@ describeOnDevices('StableDiffusionPipeline.generate', device => {
       ['generators', PROMPT, () => ({ generator: [seeded(0), seeded(1)] }),
         /^RangeError: generator: got a list of 2, takes one, or a list of 1 \(one for each image\)$/],
       ['something else as generator', PROMPT, () => ({ generator: 7 }), /^TypeError: generator: got 7, takes a Generator or a list of them$/],
+      ['latents of no tensor', PROMPT, () => ({ latents: 5 as never }), /^TypeError: latents: got 5, takes a tensor$/],
+      ['embeds of no tensor', undefined, () => ({ promptEmbeds: [1] as never }), /^TypeError: promptEmbeds: got \[1\], takes a tensor$/],
+      ['signal', PROMPT, () => ({ signal: {} as never }), /^TypeError: signal: got \[object Object\], takes an AbortSignal/],
+      ['callbackOnStepEnd', PROMPT, () => ({ callbackOnStepEnd: 5 as never }), /^TypeError: callbackOnStepEnd: got 5, takes a function$/],
       ['latents', PROMPT, () => ({ latents: zeros(1, 4, 16, 16) }), /^RangeError: latents: got shape \[1, 4, 16, 16\], takes \[1, 16, 16, 4\]$/],
       ['embeds', undefined, () => ({ promptEmbeds: zeros(1, 77, 768) }), /^RangeError: promptEmbeds: got shape \[1, 77, 768\], takes \[\*, \*, 128\]$/],
       ['negative embeds', undefined, () => ({ promptEmbeds: zeros(1, 77, 128), negativePromptEmbeds: zeros(1, 7, 128) }),

@@ -93,6 +93,7 @@ describeOnDevices('StableDiffusionLatentUpscalePipeline equals diffusers', devic
 
   it('says what does not fit, before any work', () => expectNoLeak(async () => {
     const pipe = await load();
+    assert.ok(pipe.takesNegativePrompt);
     const refused = (message: RegExp, options: object = {}, prompt: string | string[] | undefined = 'a star') =>
       assert.rejects(pipe.generate(prompt, { image: picture(), ...options }), message);
     await refused(/^TypeError: generate: there is no option 'numImagesPerPrompt'/, { numImagesPerPrompt: 2 });

@@ -165,6 +165,9 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     const same = encodeWeightedPrompt(pipe, ROAD, { negativePrompt: 'red', maxSequenceLength: 20 });
     const { images: [image] } = await pipe.generate(undefined, { ...same, numInferenceSteps: 2, generator: seeded(1) });
     assert.deepEqual(image.data, plain);
+    const empty = encodeWeightedPrompt(pipe, ROAD, { negativePrompt: 'red', prompt2: '', prompt3: '', negativePrompt2: '', negativePrompt3: '', maxSequenceLength: 20 }); // as none
+    for (const key of ['promptEmbeds', 'negativePromptEmbeds'] as const) assert.deepEqual(empty[key].arraySync(), same[key].arraySync());
+    tf.dispose(Object.values(empty));
     const tokens = 77 + 20;
     assert.deepEqual([same.promptEmbeds.shape, same.pooledPromptEmbeds.shape], [[1, tokens, 24], [1, 20]]);
     const weighted = encodeWeightedPrompt(pipe, 'a (road:1.5) and a tree on it', { maxSequenceLength: 20 });

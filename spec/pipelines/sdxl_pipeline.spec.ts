@@ -156,11 +156,13 @@ describeOnDevices('StableDiffusionXLPipeline', device => {
     const { images: [image] } = await pipe.generate(undefined, { ...plainly, numInferenceSteps: 2, generator: seeded(1) });
     assert.deepEqual(image.data, plain);
     const both = { prompt2: STAR, numInferenceSteps: 2, generator: seeded(2) };
+    const empty = encodeWeightedPrompt(pipe, ROAD, { negativePrompt: 'red', prompt2: '', negativePrompt2: '' }); // as none
+    assert.deepEqual(Object.values(empty).map(each => each!.arraySync()), Object.values(plainly).map(each => each!.arraySync()));
     const zeros = encodeWeightedPrompt(pipe, ROAD, { prompt2: STAR });
     const { images: [second] } = await pipe.generate(undefined, { ...zeros, numInferenceSteps: 2, generator: seeded(2) });
     assert.deepEqual(second.data, (await pipe.generate(ROAD, both)).images[0].data);
     assert.throws(() => encodeWeightedPrompt(pipe, ROAD, { prompt2: ['a', 'b'] }), /RangeError: prompt2: got a list of 2, takes a text, or a list of 1/);
-    return [...made, ...Object.values(plainly), ...Object.values(zeros)] as tf.Tensor[];
+    return [...made, ...Object.values(plainly), ...Object.values(empty), ...Object.values(zeros)] as tf.Tensor[];
   }));
 
   it('offloads, by model and by layer, to the same picture', () => expectNoLeak(async () => {

@@ -106,6 +106,15 @@ describe('scheduler configs', () => {
     assert.equal((scheduler.config as unknown as { colour: string }).colour, 'red');
   });
 
+  it('take names that all objects have for names of nothing', () => {
+    let scheduler!: DDIMScheduler;
+    const lines = warnings(() => { scheduler = DDIMScheduler.fromConfig({ ...file, _class_name: 'constructor', toString: 'x', beta_schedule: 'linear' }); });
+    assert.deepEqual(lines, ["DDIMScheduler: ignores { toString: 'x' } of the config, which no scheduler here takes: see scheduler_config.json"]);
+    assert.equal(scheduler.config.beta_schedule, 'linear');
+    assert.throws(() => new DDIMScheduler({ valueOf: 5 } as object), /^TypeError: DDIMScheduler: got the option valueOf, takes /);
+    assert.throws(() => new DPMSolverMultistepScheduler({ algorithm_type: 'constructor' as never }), /^RangeError: DPMSolverMultistepScheduler algorithm_type: got 'constructor', takes /);
+  });
+
   it('name the keys that a class which stands alone does not take', () => {
     const lines = warnings(() => { IPNDMScheduler.fromConfig({ num_train_timesteps: 100, clip_sample: false }); });
     assert.deepEqual(lines, ['IPNDMScheduler: ignores { clip_sample: false } of the config, which it does not take: see scheduler_config.json']);
@@ -188,6 +197,8 @@ describe('scheduler configs', () => {
       [() => new EDMEulerScheduler({ sigma_min: 0 }), RangeError, /^EDMEulerScheduler sigma_min: got 0, takes a number above 0$/],
       [() => new EDMDPMSolverMultistepScheduler({ algorithm_type: 'sde-dpmsolver++', solver_order: 3 }), RangeError,
         /^EDMDPMSolverMultistepScheduler solver_order: got 3 with algorithm_type 'sde-dpmsolver\+\+', takes 1, 2$/],
+      [() => new FlowMatchEulerDiscreteScheduler().setTimesteps({ timesteps: [1001, 1] }), RangeError, /^FlowMatchEulerDiscreteScheduler timesteps: got 1001, takes a number from 0 to 1000$/],
+      [() => new FlowMatchEulerDiscreteScheduler().setTimesteps({ sigmas: [1.5, 0.5] }), RangeError, /^FlowMatchEulerDiscreteScheduler sigmas: got 1\.5, takes a number from 0 to 1$/],
       [() => new FlowMatchEulerDiscreteScheduler({ shift: -1 }), RangeError, /^FlowMatchEulerDiscreteScheduler shift: got -1, takes a number above 0$/],
       [() => new FlowMatchEulerDiscreteScheduler({ use_karras_sigmas: true, use_beta_sigmas: true }), RangeError,
         /^FlowMatchEulerDiscreteScheduler: got use_karras_sigmas and use_beta_sigmas, takes one of them$/],

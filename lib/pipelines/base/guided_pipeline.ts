@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkShape, show } from '../../core/checks.js';
+import { checkTensor } from '../../core/check_tensor.js';
 import { randn } from '../../core/random.js';
 import type { Image } from '../../image/image.js';
 import type { ImagePrompts } from '../../layers/ip_adapter_attention.js';
@@ -176,14 +176,12 @@ function checkReturned(given: unknown, latents: tf.Tensor): tf.Tensor | undefine
     if (latents.isDisposed) throw new TypeError(`${name}: were disposed, and are only lent; return others, as in { latents }`);
     return undefined;
   }
-  if (!(given instanceof tf.Tensor) || given.isDisposed) throw new TypeError(`${name}: got ${show(given)}, takes a tensor`);
   try {
-    checkShape(name, given.shape, latents.shape);
+    return checkTensor(name, given, latents.shape);
   } catch (error) {
-    given.dispose(); // it is taken over
+    if (given instanceof tf.Tensor) given.dispose(); // it is taken over
     throw error;
   }
-  return given;
 }
 
 /** What to avoid, where guidance is by such, and what is wanted, each as often as it is predicted. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkShape } from '../../core/checks.js';
+import { checkTensor } from '../../core/check_tensor.js';
 import { normalizeLatents, retrieveLatents, type Autoencoder } from '../../models/autoencoder.js';
 import type { SD3ControlNetConfig } from '../../models/sd3_config.js';
 import { SD3ControlNetModel } from '../../models/sd3_controlnet.js';
@@ -94,7 +94,7 @@ export class SD3Control extends PictureControl implements SD3Steering {
     const { maskCount, pooled, config: { pooled_projection_dim: features } } = this;
     if (maskCount !== undefined) checkCounts('controlMask', [maskCount], request);
     const prompts = request.latentShape[0] / request.numImagesPerPrompt;
-    if (pooled instanceof tf.Tensor) checkShape('controlnetPooledProjections', pooled.shape, [prompts, features]);
+    if (pooled instanceof tf.Tensor) checkTensor('controlnetPooledProjections', pooled, [prompts, features]);
   }
 
   /** The most likely latents: diffusers draws them, but from what no generator of the call decides. */

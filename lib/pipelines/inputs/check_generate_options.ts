@@ -1,5 +1,6 @@
 import type { PromptEncoder } from '../../adapters/learned_words.js';
-import { checkInteger, checkNumber, checkOneOf, checkShape, show } from '../../core/checks.js';
+import { checkTensor } from '../../core/check_tensor.js';
+import { checkInteger, checkNumber, checkOneOf, show } from '../../core/checks.js';
 import { isObject } from '../../core/json.js';
 import { Generator } from '../../core/random.js';
 import type { Autoencoder } from '../../models/autoencoder.js';
@@ -65,13 +66,13 @@ export function checkGenerateOptions(
     throw new TypeError('negativePrompt: got both negativePrompt and negativePromptEmbeds, takes one of the two');
   }
   const steps = chooseSteps(options, pipe.defaults.numInferenceSteps);
-  if (promptEmbeds) checkShape('promptEmbeds', promptEmbeds.shape, [null, null, features]);
+  if (promptEmbeds !== undefined) checkTensor('promptEmbeds', promptEmbeds, [null, null, features]);
 
   const prompts = prompt === undefined ? undefined : checkTexts('prompt', prompt);
   const batch = prompts?.length ?? promptEmbeds!.shape[0];
   const negativePrompts = checkTexts('negativePrompt', options.negativePrompt ?? '', batch);
   const tokens = promptEmbeds?.shape[1] ?? expected.tokens;
-  if (negativePromptEmbeds) checkShape('negativePromptEmbeds', negativePromptEmbeds.shape, [batch, tokens, features]);
+  if (negativePromptEmbeds !== undefined) checkTensor('negativePromptEmbeds', negativePromptEmbeds, [batch, tokens, features]);
 
   const guidanceScale = checkNumber('guidanceScale', options.guidanceScale ?? pipe.defaults.guidanceScale);
   const numImagesPerPrompt = checkInteger('numImagesPerPrompt', options.numImagesPerPrompt ?? 1, 1);
@@ -81,12 +82,18 @@ export function checkGenerateOptions(
   const latentShape: GenerateRequest['latentShape'] =
     [images, height / vaeScaleFactor, width / vaeScaleFactor, pipe.vae.config.latent_channels];
   checkMemory(pipe.vae, { images, height, width }, pipe.device);
-  if (latents) checkShape('latents', latents.shape, latentShape);
+  if (latents !== undefined) checkTensor('latents', latents, latentShape);
   if (generator !== undefined && ![generator].flat().every(each => each instanceof Generator)) {
     throw new TypeError(`generator: got ${show(generator)}, takes a Generator or a list of them`);
   }
   if (Array.isArray(generator) && generator.length !== images) {
     throw new RangeError(`generator: got a list of ${generator.length}, takes one, or a list of ${images} (one for each image)`);
+  }
+  if (callbackOnStepEnd !== undefined && typeof callbackOnStepEnd !== 'function') {
+    throw new TypeError(`callbackOnStepEnd: got ${show(callbackOnStepEnd)}, takes a function`);
+  }
+  if (signal !== undefined && typeof signal.throwIfAborted !== 'function') {
+    throw new TypeError(`signal: got ${show(signal)}, takes an AbortSignal, as AbortController has`);
   }
   const guided = expected.guides(guidanceScale);
   if (guided && !avoidsZeros && !negativePromptEmbeds && tokens !== expected.tokens) {

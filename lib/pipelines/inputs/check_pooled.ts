@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { checkShape } from '../../core/checks.js';
+import { checkTensor } from '../../core/check_tensor.js';
 
 /** Each text as a whole, beside its tokens, where these are given: `[prompts, features]`. */
 export interface PooledOptions {
@@ -26,7 +26,7 @@ export function checkPooled(options: Given, prompts: number, features: number): 
   if (promptEmbeds) requirePooled({ promptEmbeds, pooledPromptEmbeds });
   if (negativePromptEmbeds) requirePooled({ negativePromptEmbeds, negativePooledPromptEmbeds });
   for (const [name, pooled] of Object.entries({ pooledPromptEmbeds, negativePooledPromptEmbeds })) {
-    if (pooled) checkShape(name, pooled.shape, [prompts, features]);
+    if (pooled !== undefined) checkTensor(name, pooled, [prompts, features]);
   }
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkTensor } from '../../core/check_tensor.js';
 import { checkShape, show } from '../../core/checks.js';
 import { Image } from '../../image/image.js';
 import type { ImageTokens } from '../../layers/image_projection.js';
@@ -74,7 +75,7 @@ function checkEmbeds(projections: readonly ImageTokens[], embeds: readonly tf.Te
   checkCount('ipAdapterImageEmbeds', 'tensors', embeds, projections);
   return (embeds as tf.Tensor[]).map((each, i) => {
     const { readsStates, inFeatures } = projections[i];
-    checkShape('ipAdapterImageEmbeds', each?.shape ?? [], [guided ? 2 : 1, null, ...readsStates ? [null] : [], inFeatures]);
+    checkTensor('ipAdapterImageEmbeds', each, [guided ? 2 : 1, null, ...readsStates ? [null] : [], inFeatures]);
     return { embeds: each };
   });
 }

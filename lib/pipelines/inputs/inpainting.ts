@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkTensor } from '../../core/check_tensor.js';
 import { checkInteger, checkShape, show } from '../../core/checks.js';
 import { randn } from '../../core/random.js';
+import { cropAndFill, overlay } from '../../image/fit.js';
 import { Image } from '../../image/image.js';
 import { normalizeLatents, type Autoencoder } from '../../models/autoencoder.js';
 import type { Denoiser } from '../../models/denoiser.js';
@@ -10,7 +12,7 @@ import type { GenerateOutput, GenerateRequest, OutputType } from './generate_opt
 import {
   checkImages, checkTurns, drawLatents, firstGenerators, inTurn, resizeNearest, skipLatents, toMask, toPixels, type ImageInput,
 } from './image_input.js';
-import { cropAndFill, cropRegion, overlay } from './mask_crop.js';
+import { cropRegion } from './mask_crop.js';
 
 /** A picture with the part of it that is to be made anew. */
 export interface Painting {
@@ -158,6 +160,6 @@ function checkPart(name: string, picture: ImageInput, where: string, whole = pic
 
 /** @throws RangeError unless it is latents, or pixels, for so many images or fewer to be taken in turn. */
 function checkMaskedImage(masked: tf.Tensor, latents: readonly number[], pixels: readonly number[]): void {
-  checkShape('maskedImageLatents', masked.shape, [null, ...(masked.shape[3] === 3 ? pixels : latents).slice(1)]);
+  checkTensor('maskedImageLatents', masked, [null, ...(masked.shape?.[3] === 3 ? pixels : latents).slice(1)]);
   checkTurns('maskedImageLatents', masked.shape[0], latents[0]);
 }

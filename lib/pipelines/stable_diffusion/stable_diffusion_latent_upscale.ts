@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkOptionNames, checkShape } from '../../core/checks.js';
+import { checkTensor } from '../../core/check_tensor.js';
+import { checkOptionNames } from '../../core/checks.js';
 import { double } from '../../layers/upsample_2d.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
@@ -63,6 +64,10 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipelin
 
   override get defaultSampleSize(): UNet2DConditionConfig['sample_size'] {
     return this.unet.config.sample_size;
+  }
+
+  override get takesNegativePrompt(): boolean {
+    return true; // what tells others how strong guidance is tells this UNet of the text
   }
 
   /** Leaves configs as they are. */
@@ -154,5 +159,5 @@ function checkPooled(options: Record<string, tf.Tensor | undefined>): void {
     const got = pooled ? 'a tensor' : 'undefined';
     throw new TypeError(`${name}: got ${got}, takes each text as a whole, [prompts, features], beside ${beside}`);
   }
-  if (pooled && embeds) checkShape(name, pooled.shape, [embeds.shape[0], embeds.shape[2]!]);
+  if (pooled && embeds) checkTensor(name, pooled, [embeds.shape[0], embeds.shape[2]!]);
 }
