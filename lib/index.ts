@@ -74,7 +74,7 @@ export type { LoadLoraOptions, LoadTextualInversionOptions } from './pipelines/b
 export type { BlockScale, BlockScales, LoraScale, SideScale } from './adapters/lora_scale.js';
 export type { PooledOptions } from './pipelines/inputs/check_pooled.js';
 export type {
-  GenerateOptions, GenerateOutput, GuidedOptions, LoraKwargs, OutputType, StepCallback,
+  GenerateOptions, GenerateOutput, GuidedOptions, LoraKwargs, OutputType, StepCallback, StepState,
 } from './pipelines/inputs/generate_options.js';
 export type { FromPretrainedOptions, LoadingProgress, LoadPipelineOptions } from './pipelines/components/load_components.js';
 export type { Component, ComponentPlace, Family } from './pipelines/components/component.js';

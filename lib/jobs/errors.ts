@@ -49,11 +49,14 @@ export class OfferError extends Error {
 }
 
 /** Of errors that say what is wrong with a request: the same request would fail again. */
-const ABOUT_THE_REQUEST = ['RequestError', 'CancelledError', 'RangeError', 'TypeError', 'ImageError', 'PngError'];
-const TELLABLE = [...ABOUT_THE_REQUEST, 'OutOfMemoryError', 'WeightsError', 'StoreFullError'];
+const ABOUT_THE_REQUEST = ['RequestError', 'CancelledError', 'ImageError', 'PngError'];
+const TELLABLE = ['OutOfMemoryError', 'WeightsError', 'StoreFullError'];
+/** What options are refused with, by a message that begins with the option's name; JavaScript throws them too, of our own mistakes. */
+const OF_OPTIONS = ['RangeError', 'TypeError'];
+const NAMES_AN_OPTION = /^[^\n:]{1,100}: /;
 
-export function isAboutTheRequest(error: Error): boolean {
-  return ABOUT_THE_REQUEST.includes(error.name);
+export function isAboutTheRequest({ name, message }: Error): boolean {
+  return ABOUT_THE_REQUEST.includes(name) || (OF_OPTIONS.includes(name) && NAMES_AN_OPTION.test(message));
 }
 
 /** Whether whoever runs the server has to know of an error, which an answer was. */
@@ -75,5 +78,5 @@ export function toLine({ name, message }: Error): string {
 
 /** What a client may know of an error: what is wrong with the request, and no more. */
 export function tellable(error: Error): string {
-  return TELLABLE.includes(error.name) ? error.message : 'the picture failed; the server\'s log says why';
+  return isAboutTheRequest(error) || TELLABLE.includes(error.name) ? error.message : 'the picture failed; the server\'s log says why';
 }

@@ -77,9 +77,9 @@ export class Painter {
       numInferenceSteps: steps, guidanceScale, clipSkip,
       generator: wanted.map(({ seed }) => new Generator().manualSeed(seed)),
       signal: whenAll(jobs.map(({ signal }) => signal)),
-      callbackOnStepEnd: async (_, index, __, { latents }) => {
-        const step = Math.min(index + 1, steps);
-        for (const job of jobs) job.advance(step, steps, await this.look(job, model, step, steps, () => firstOf(job, wanted, latents)));
+      callbackOnStepEnd: async (_, index, __, { latents, numTimesteps }) => {
+        const latentsOf = (job: Job) => () => firstOf(job, wanted, latents);
+        for (const job of jobs) job.advance(index + 1, numTimesteps, await this.look(job, model, index + 1, numTimesteps, latentsOf(job)));
       },
     })).finally(() => tf.dispose(texts as object as tf.TensorContainer));
     const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => (

@@ -14,6 +14,7 @@ import type { GuidedPipeline } from './base/guided_pipeline.js';
 import { LatentConsistencyModelPipeline } from './latent_consistency_models/latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_models/latent_consistency_model_img2img.js';
 import type { FromPretrainedOptions } from './components/load_components.js';
+import { makePipeline } from './components/make_pipeline.js';
 import { pipelineClass, type PipelineClass } from './components/registry.js';
 import { StableDiffusionPipeline } from './stable_diffusion/stable_diffusion.js';
 import { StableDiffusionControlNetPipeline } from './controlnet/stable_diffusion_controlnet.js';
@@ -179,7 +180,7 @@ function autoPipeline<P extends GuidedPipeline>(name: string, task: keyof Tasks)
     },
     fromPipe<Q extends P>(pipe: DiffusionPipeline, components: Partial<AutoComponents> = {}) {
       const Found = classFor(pipe, components);
-      return new Found({ ...pipe.components, ...components } as never) as unknown as Q;
+      return makePipeline(Found, { ...pipe.components, ...components }) as unknown as Q;
     },
     supports: pipe => find(pipe, kindFor(pipe, {})) !== undefined,
   };

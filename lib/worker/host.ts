@@ -6,6 +6,7 @@ import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
 } from '../pipelines/index.js';
 import { LatentsPreview } from '../pipelines/run/latents_preview.js';
+import { makePipeline } from '../pipelines/components/make_pipeline.js';
 import { pipelineClass, pipelineClasses, type UsualPipeline } from '../pipelines/components/registry.js';
 import { weightedPromptFor, type WeightedPromptOptions } from '../pipelines/weighted_prompt.js';
 import type { Device } from '../runtime/devices.js';
@@ -85,6 +86,7 @@ export class PipelineHost {
       case 'fitLatentsPreview': return fitLatentsPreview(pipe as UsualPipeline);
       case 'describe': return describe(pipe);
       case 'describeModel': return describeModel(pipe as UsualPipeline);
+      case 'setInterrupt': return void (pipe.interrupt = inputs[0] === true);
       case 'getScheduler': return pipe.scheduler;
       case 'setScheduler': return void (pipe.scheduler = inputs[0] as Scheduler);
     }
@@ -111,7 +113,7 @@ function describe(pipe: DiffusionPipeline): PipelineDescription {
 
 function as(pipe: Made, className: unknown): Made {
   const { [className as 'AutoPipelineForText2Image']: auto } = AUTO_PIPELINES;
-  return auto ? auto.fromPipe(pipe) : new (pipelineClass(className, 'as'))(pipe.components as never) as Made;
+  return auto ? auto.fromPipe(pipe) : makePipeline(pipelineClass(className, 'as'), pipe.components) as Made;
 }
 
 async function fitLatentsPreview({ vae }: UsualPipeline): Promise<Pick<LatentsPreview, 'coefficients' | 'scaleFactor'>> {

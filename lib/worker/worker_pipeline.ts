@@ -39,6 +39,8 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   encodeWeightedPrompt(prompt: string | string[], options?: XLWeightedPromptOptions): Promise<Partial<XLWeightedPromptEmbeds>>;
   /** A quick look at latents, for callbacks: fitted in the worker, and the caller's. */
   fitLatentsPreview(): Promise<LatentsPreview>;
+  /** True in a callback ends the run with that step, and gives what it has come to. */
+  set interrupt(interrupt: boolean);
   /** Takes a copy of a scheduler for the pipeline's own. */
   setScheduler(scheduler: Scheduler): Promise<void>;
   /** Ends the worker, whatever it is at, and all pipelines in it. Work that is under way is rejected. */
@@ -80,6 +82,8 @@ export async function createWorkerPipeline<P = UsualPipeline>(
 class Connection {
   private calls = 0;
   private underWay = 0;
+  /** What was set and has perhaps not arrived yet. */
+  private told: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly worker: RunningWorker) {}
 
@@ -97,6 +101,11 @@ class Connection {
     const pipe: WorkerPipeline<unknown> = new Proxy(own, {
       get: (_, name) => typeof name === 'symbol' || name in own ? own[name as string]
         : (...inputs: unknown[]) => this.call(number, name, inputs, pipe),
+      set: (_, name, value) => {
+        if (name !== 'interrupt') throw new TypeError(`${String(name)}: is in the worker, cannot be set; there is setScheduler`);
+        this.told = Promise.all([this.told, this.call(number, 'setInterrupt', [value])]).catch(() => undefined); // of an end all calls tell
+        return true;
+      },
     }) as never;
     return pipe;
   }
@@ -111,7 +120,9 @@ class Connection {
       const lent = newLuggage();
       const arrived = unpack(given, { luggage: lent, pipeline: pipe, call: () => undefined }) as never[];
       try {
-        return packAndFree(await luggage.functions[index](...arrived));
+        const answer = await luggage.functions[index](...arrived);
+        await this.told;
+        return packAndFree(answer);
       } finally {
         tf.dispose(lent.tensors);
       }

@@ -11,6 +11,7 @@ import { currentDevice, resumeDevice, useDevice, type Device } from '../../runti
 import { followCompilation, followPreparation, type CompileOptions } from '../run/compilation.js';
 import { denoise, type DenoisingOptions, type DenoisingStart } from '../run/denoise.js';
 import { loadPipeline, type FromPretrainedOptions } from '../components/load_components.js';
+import { makePipeline } from '../components/make_pipeline.js';
 import { savePipeline } from '../components/save_components.js';
 import { whichAreOn, type MemorySaver } from '../run/out_of_memory.js';
 import { profileComponents } from '../run/profile_pipeline.js';
@@ -77,7 +78,7 @@ export abstract class DiffusionPipeline {
   static fromPipe<P extends DiffusionPipeline>(
     this: PipelineClass<P>, pipe: DiffusionPipeline, components: Partial<P['components']> = {},
   ): P {
-    return new this({ ...pipe.components, ...components } as never);
+    return makePipeline(this, { ...pipe.components, ...components });
   }
 
   /**

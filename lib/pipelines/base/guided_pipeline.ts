@@ -154,7 +154,7 @@ export abstract class GuidedPipeline extends AdaptablePipeline {
           const when = `after step ${index + 1} of ${timesteps.length} (timestep ${timestep})`;
           await checkNumbers(`the latents ${when}`, latents, helpForNetwork(this.nameOf(denoiser), denoiser));
         }
-        const changed = await callbackOnStepEnd?.(this, index, timestep, { latents });
+        const changed = await callbackOnStepEnd?.(this, index, timestep, { latents, numTimesteps: timesteps.length });
         return checkReturned(changed?.latents, latents);
       },
     }).finally(() => dispose?.());

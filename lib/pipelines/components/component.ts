@@ -4,7 +4,7 @@ import { ModelFileError, type ModelFolder } from '../../files/model_folder.js';
 import { isOfTransformers, modelFiles, type WeightFilesOptions } from '../../loading/weight_files.js';
 import type { LoadModelOptions } from '../../models/load_model.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
-import type { Model } from '../../models/model.js';
+import { Model } from '../../models/model.js';
 import { jsonFile, modelPart, textFile, type FolderPart, type SaveOptions } from '../../models/save_model.js';
 import { nameOf, SeveralModels, subfoldersOf } from '../../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
@@ -28,6 +28,8 @@ export interface Component<T> {
   readonly subfolder: string;
   /** The names of the classes that it can be of; undefined for what is in model_index.json itself. */
   classNames?(): readonly string[];
+  /** Whether a value can be it; undefined where its pipelines look themselves. */
+  isOne?(value: unknown): boolean;
   /** All files that `load` reads, as far as they exist. */
   files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
   load(place: ComponentPlace): Promise<T>;
@@ -51,6 +53,7 @@ export function network<M>(subfolder: string, ...classes: NetworkClass<M & Model
   return {
     subfolder,
     classNames: () => [...byName.keys()],
+    isOne: value => value instanceof Model && byName.has(value.getClassName()),
     files: ({ folder, subfolder, options }) => modelFiles(folder, { ...options, subfolder }),
     load: ({ folder, subfolder, className, options }) => byName.get(className)!.fromPretrained(folder, { ...options, subfolder }),
     entries: value => entry(subfolder, (value as Model<unknown> | undefined)?.getClassName()),
@@ -72,6 +75,7 @@ export function oneOrSeveral<M>(
   const either = network<M>(subfolder, One, Several);
   return {
     ...either,
+    isOne: undefined, // whose hints are better
     async files(place) {
       const each = place.className === One.className ? [subfolder] : await subfoldersOf(place.folder, subfolder);
       return (await Promise.all(each.map(subfolder => either.files({ ...place, subfolder })))).flat();
@@ -107,6 +111,7 @@ function isWritten([key, value]: [string, unknown]): boolean {
 
 /** What is needed of a class of tokenizers. */
 interface TokenizerClass<T> {
+  readonly prototype: object;
   readonly fileNames: readonly string[];
   fromPretrained(folder: ModelFolder, options: { subfolder: string }): Promise<T>;
 }
@@ -117,6 +122,7 @@ function tokenizerOf<T extends { toFiles(): Record<string, string> }>(
   return {
     subfolder,
     classNames: () => names,
+    isOne: value => Object.prototype.isPrototypeOf.call(Class.prototype, value as object),
     files: () => Class.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => Class.fromPretrained(folder, { subfolder }),
     entries: value => entry(subfolder, value && names[0]),
@@ -141,6 +147,7 @@ export function imageProcessor(serves: readonly string[], subfolder = 'feature_e
     optional: true,
     serves,
     classNames: () => ['CLIPImageProcessor', 'CLIPImageProcessorFast', 'CLIPImageProcessorPil', 'CLIPFeatureExtractor'],
+    isOne: value => value instanceof CLIPImageProcessor,
     files: () => CLIPImageProcessor.fileNames.map(file => `${subfolder}/${file}`),
     load: ({ folder, subfolder }) => CLIPImageProcessor.fromPretrained(folder, { subfolder }),
     entries: value => entry(subfolder, value && 'CLIPImageProcessor'),

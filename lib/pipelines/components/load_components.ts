@@ -8,6 +8,7 @@ import { Model } from '../../models/model.js';
 import type { Device } from '../../runtime/devices.js';
 import type { Component, ComponentPlace } from './component.js';
 import type { StableDiffusionComponents } from './components.js';
+import { checkComponent, makePipeline } from './make_pipeline.js';
 import { pipelineClass, type PipelineClass } from './registry.js';
 
 /** How far loading is: while a model on the hub is fetched, and while the weights of a component are read, in bytes. */
@@ -70,7 +71,8 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
     Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean');
   const given = Object.fromEntries(Object.entries(options).filter(isGiven));
   for (const [name, value] of Object.entries(given)) {
-    if (value === null && !table[name].optional) throw new TypeError(`${name}: got null, takes one: the pipeline cannot be without it`);
+    if (value !== null) checkComponent(name, table[name], value);
+    else if (!table[name].optional) throw new TypeError(`${name}: got null, takes one: the pipeline cannot be without it`);
   }
 
   // Every class is known, and every file, before anything large is fetched.
@@ -94,7 +96,7 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
       options.signal?.throwIfAborted();
       components[name] = await component.load(place);
     }
-    const pipe = new Class(components as never);
+    const pipe = makePipeline(Class, components);
     await takeExtras?.(components as never, folder, given as never);
     return pipe;
   } catch (error) {

@@ -95,9 +95,21 @@ export function img2ImgOptions(options: readonly string[]): string[] {
   return [...withoutSize(options).filter(option => option !== 'latents'), 'image', 'strength'];
 }
 
+/**
+ * Called behind each step, with its place among the steps, from 0, and its timestep. It may set `pipe.interrupt`, and return other latents.
+ * Where the pipeline runs in a worker, `pipe` is the one that createWorkerPipeline gave, whose methods give promises.
+ */
 export type StepCallback = (
-  pipe: AnyGuidedPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
+  pipe: AnyGuidedPipeline, step: number, timestep: number, state: StepState,
 ) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
+
+/** What a callback is told of a step. */
+export interface StepState {
+  /** What it has come to: lent. */
+  latents: tf.Tensor;
+  /** How many steps the run has: more than `numInferenceSteps` where a scheduler takes some twice, fewer where it begins from a picture. */
+  numTimesteps: number;
+}
 
 /** What `generate` gives: images, or a tensor that is then the caller's. */
 export interface GenerateOutput<T extends OutputType = 'image'> {
