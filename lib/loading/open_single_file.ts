@@ -5,6 +5,7 @@ import { show } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { FileSource } from '../files/local_folder.js';
 import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { parseHubAddress } from '../hub/hub_address.js';
 import { HubFolder } from '../hub/hub_folder.js';
 import { readHubSettings } from '../hub/hub_settings.js';
 import type { OpenOptions } from './open_options.js';
@@ -22,13 +23,12 @@ export async function openSingleFile(file: string, options: OpenOptions = {}): P
 
 async function fromHub(address: string, options: OpenOptions): Promise<() => Promise<ByteSource>> {
   const { endpoint } = await readHubSettings(options);
-  const hub = [endpoint, 'https://huggingface.co', 'https://hf.co'].find(each => address.startsWith(`${each}/`)) ?? '';
-  const match = /^\/([^/]+\/[^/]+)\/(?:blob|resolve)\/([^/]+)\/([^?#]+)/.exec(address.slice(hub.length));
-  if (!match) {
+  const place = parseHubAddress(address, endpoint);
+  if (!place) {
     const example = `${endpoint}/owner/name/blob/main/model.safetensors`;
     throw new ModelFileError(`${show(address)}: takes the address of a file on the hub, as in '${example}'`);
   }
-  const [id, revision, path] = match.slice(1).map(decodeURIComponent);
+  const { id, revision, path } = place;
   const folder = await HubFolder.open(id, { ...options, revision });
   if (!await folder.has(path)) throw new ModelFileError(`${id}/${path}: there is no such file at revision ${show(revision)}`);
   await folder.prefetch?.([path]);

@@ -1,6 +1,7 @@
 import { schedulerClass, type NamedOptions, type SchedulerClass } from '../schedulers/index.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from './auto_pipeline.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
+import { paintingChannels } from './inputs/inpainting.js';
 
 /** What pictures are made of: a prompt alone, a picture too, or a part of one. */
 export type Task = 'text' | 'image' | 'mask';
@@ -37,8 +38,10 @@ export function describeModel(pipe: GuidedPipeline): ModelDescription {
   const own = (scheduler.constructor as unknown as SchedulerClass).className;
   const [height = 64, width = height] = [defaultSampleSize ?? 64].flat();
   const names = [...new Set([own, ...scheduler.compatibles.map(({ className }) => className)])];
-  const tasks: Array<[Task, boolean]> = [
-    ['text', true], ['image', AutoPipelineForImage2Image.supports(pipe)], ['mask', AutoPipelineForInpainting.supports(pipe)],
+  const { vae: { config: { latent_channels: channels } }, denoiser: { config: { in_channels: seen } } } = pipe;
+  const tasks: Array<[Task, boolean]> = [ // others see more behind the latents: a mask and what is around it, or what no task has
+    ['text', seen === channels], ['image', seen === channels && AutoPipelineForImage2Image.supports(pipe)],
+    ['mask', paintingChannels(pipe).includes(seen) && AutoPipelineForInpainting.supports(pipe)],
   ];
   return {
     numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, sideFactor,

@@ -9,6 +9,7 @@ import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import type { LoadingProgress } from '../../lib/pipelines/components/load_components.js';
 import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
+import { locateFile } from '../../lib/loading/locate_file.js';
 import { modelFiles } from '../../lib/loading/weight_files.js';
 import { DEMO_MODEL } from '../support/demo_model.js';
 import { HubServer } from '../support/hub_server.js';
@@ -78,6 +79,20 @@ describe('A model on the hub', () => {
     assert.equal(tokenizer.modelMaxLength, 77);
     await assert.rejects(AutoencoderKL.fromPretrained('owner/shapes', { ...hub(), subfolder: 'vae', variant: 'bf16' }),
       { message: 'owner/shapes/vae: has no weights of the variant \'bf16\', only without a variant' });
+  });
+
+  it('has LoRAs, which are named by their address too', async () => {
+    const lora = readFileSync('spec/golden/lora/kohya.safetensors');
+    server.push('owner/style', { 'sub/my style.safetensors': lora, 'pytorch_lora_weights.safetensors': 'another' });
+    const { endpoint } = server;
+    for (const address of ['blob/main/sub/my%20style.safetensors', 'resolve/main/sub/my%20style.safetensors?download=true']) {
+      const { folder, path } = await locateFile(`${endpoint}/owner/style/${address}`, undefined, [], hub());
+      const source = await folder.open(path);
+      assert.deepEqual(Buffer.from(await source.read(0, source.size)), lora);
+      await source.close();
+    }
+    assert.deepEqual(server.fetched, ['sub/my style.safetensors']);
+    await assert.rejects(locateFile(`${endpoint}/owner/style/blob/main/none.safetensors`, undefined, [], hub()), /there is no such file/);
   });
 
   it('has the variant that was asked for, in shards as well', async () => {

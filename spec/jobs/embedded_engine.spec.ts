@@ -89,6 +89,19 @@ describe('The engine of a server', () => {
     assert.equal((await good.finished).length, 1);
   }));
 
+  it('tells how far a job is among the steps that its run has', () => withEngine({}, async engine => {
+    const image = Buffer.from(await new Image(new Uint8Array(3 * 16 * 16), 16, 16).toPng()).toString('base64');
+    for (const [request, steps] of [[{ scheduler: 'HeunDiscreteScheduler', steps: 4 }, 7], [{ image, strength: 0.3, steps: 10, scheduler: 'DDIMScheduler' }, 3]] as const) {
+      const job = await engine.submit({ ...REQUEST, ...request, previews: 2 });
+      const seen: number[][] = [];
+      job.on('change', () => { if (job.step > 0) seen.push([job.step, job.steps!, job.previews.length]); });
+      await job.finished;
+      const told = [...new Map(seen.map(([step, all, previews]) => [step, [all, previews]]))];
+      assert.deepEqual(told.map(([step, [all]]) => [step, all]), Array.from({ length: steps }, (_, i) => [i + 1, steps]));
+      assert.equal(job.previews.length, 2);
+    }
+  }));
+
   it('takes those of a higher priority first, and those with a delay later', () => withEngine({}, async engine => {
     const order: string[] = [];
     const submit = async (name: string, more: object) => {

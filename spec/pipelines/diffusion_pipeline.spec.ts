@@ -13,6 +13,8 @@ import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { LatentConsistencyModelPipeline } from '../../lib/pipelines/latent_consistency_models/latent_consistency_model.js';
 import { LatentConsistencyModelImg2ImgPipeline } from '../../lib/pipelines/latent_consistency_models/latent_consistency_model_img2img.js';
 import type { StableDiffusionComponents } from '../../lib/pipelines/components/components.js';
+import { StableDiffusion3Pipeline } from '../../lib/pipelines/stable_diffusion_3/stable_diffusion_3.js';
+import { StableDiffusionXLPipeline } from '../../lib/pipelines/stable_diffusion_xl/stable_diffusion_xl.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
@@ -254,6 +256,17 @@ describe('DiffusionPipeline', () => {
     await assert.rejects(pipe.generate('a star'), itsClass);
     assert.throws(() => new StableDiffusionPipeline({ ...pipe.components, scheduler: EulerDiscreteScheduler as never }), itsClass);
     assert.throws(() => new StableDiffusionPipeline({ ...pipe.components, scheduler: {} as never }), /^TypeError: scheduler: got \[object Object\], takes a Scheduler$/);
+    pipe.dispose();
+  });
+
+  it('asks for parts that are missing, or others', async () => {
+    const pipe = await DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm' });
+    assert.throws(() => StableDiffusionXLPipeline.fromPipe(pipe), /^TypeError: tokenizer2: got undefined, takes CLIPTokenizer or CLIPTokenizerFast$/);
+    assert.throws(() => StableDiffusion3Pipeline.fromPipe(pipe), /^TypeError: tokenizer2: got undefined, takes CLIPTokenizer or CLIPTokenizerFast$/);
+    assert.throws(() => StableDiffusionPipeline.fromPipe(pipe, { vae: pipe.unet as never }), /^TypeError: vae: got UNet2DConditionModel, takes AutoencoderKL or AutoencoderTiny$/);
+    for (const [part, message] of [
+      [{ vae: true }, /^TypeError: vae: got true, takes AutoencoderKL or AutoencoderTiny$/], [{ tokenizer: 'x' }, /^TypeError: tokenizer: got 'x', takes CLIPTokenizer or/],
+    ] as const) await assert.rejects(DiffusionPipeline.fromPretrained(DEMO_MODEL, { device: 'wasm', ...part as object }), message);
     pipe.dispose();
   });
 

@@ -6,6 +6,7 @@ import { AutoencoderTiny } from '../../lib/models/autoencoder_tiny.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { toMask } from '../../lib/pipelines/inputs/image_input.js';
 import { cropAndFill, overlay } from '../../lib/image/fit.js';
+import { describeModel } from '../../lib/pipelines/describe_model.js';
 import { cropRegion } from '../../lib/pipelines/inputs/mask_crop.js';
 import { StableDiffusionImg2ImgPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_img2img.js';
 import { StableDiffusionInpaintPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion_inpaint.js';
@@ -146,7 +147,9 @@ describeOnDevices('StableDiffusionInpaintPipeline', device => {
     await rejects({ paddingMaskCrop: 1, maskImage: new Image(new Uint8Array(3), 1, 1) }, /RangeError: maskImage: got 1 x 1 pixels, takes the image's 16 x 16 with paddingMaskCrop 1/);
     await rejects({ paddingMaskCrop: 1, outputType: 'latent' }, /RangeError: outputType: got 'latent', takes 'image' with paddingMaskCrop 1/);
     await rejects({ paddingMaskCrop: 1, maskImage: black }, /RangeError: maskImage: is black all over, takes one with a part to change/);
+    assert.deepEqual(describeModel(pipe).tasks, ['text', 'image', 'mask']);
     pipe.unet = unets.nine;
+    assert.deepEqual(describeModel(pipe).tasks, ['mask']);
     await rejects({ image: latents }, /TypeError: maskedImageLatents: got undefined, takes them where image is latents and the model sees what is around it/);
     pipe.unet = unets.four;
     await rejects({ maskedImageLatents: latents, height: 18 }, /RangeError: maskedImageLatents: got shape \[1, 8, 8, 4\], takes \[\*, 9, 8, 4\]/);

@@ -66,6 +66,11 @@ describeOnDevices('LoRA equals diffusers', device => {
     await pipe.loadLoraWeights(FOLDER, { adapterName: 'style' });
   });
 
+  it('several at once, each of which gets a name', async () => {
+    await Promise.all([pipe.loadLoraWeights(FOLDER), pipe.loadLoraWeights(FOLDER), pipe.setLoraScale(1)]);
+    assert.deepEqual(pipe.getActiveAdapters(), ['default_0', 'default_1']);
+  });
+
   it('in peft\'s keys, with its scale in the metadata', async () => {
     await makes('base');
     await pipe.loadLoraWeights(FOLDER);

@@ -42,6 +42,21 @@ describeOnDevices('A pipeline in a worker', device => {
     return [];
   }));
 
+  it('ends with the step where a callback interrupts it', async () => {
+    const steps: number[] = [];
+    const made = await there.generate('a star', {
+      numInferenceSteps: 6, generator: seeded(1),
+      callbackOnStepEnd: (pipe, step, _, { numTimesteps }) => {
+        steps.push(step, numTimesteps);
+        if (step === 1) pipe.interrupt = true;
+      },
+    });
+    assert.deepEqual(steps, [0, 7, 1, 7]); // PNDM takes one step twice
+    const expected = await here.generate('a star', { numInferenceSteps: 6, generator: seeded(1), callbackOnStepEnd: (pipe, step) => { pipe.interrupt = step === 1; } });
+    assert.deepEqual(made.images[0].data, expected.images[0].data);
+    assert.throws(() => { (there as unknown as StableDiffusionPipeline).scheduler = here.scheduler; }, /^TypeError: scheduler: is in the worker, cannot be set; there is setScheduler$/);
+  });
+
   it('takes and gives tensors, and calls back with them', () => expectNoLeak(async () => {
     const latents = tf.randomNormal([1, 8, 8, here.vae.config.latent_channels], 0, 1, 'float32', 1);
     const options = (seen: number[]) => ({

@@ -52,7 +52,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
    * @throws WeightsError for a file of another kind or for another model; nothing is changed then.
    */
   async loadLoraWeights(source: ModelSource, options: LoadLoraOptions = {}): Promise<void> {
-    const { weightName, adapterName = this.newAdapterName(), adapterScale = 1, ...hubOptions } = options;
+    const { weightName, adapterName: given, adapterScale = 1, ...hubOptions } = options;
     const scales = this.scalesOf('adapterScale', adapterScale);
     const { folder, path } = await locateFile(source, weightName, LORA_FILES, hubOptions);
     const { adapted } = this;
@@ -60,6 +60,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
     const { file, words } = splitBundledWords(await readStateDict(folder, path));
     const weights = parseLora(file, Object.fromEntries(adapted.map(({ key, network }) => [key, network.parameterSpecs()])), config);
     await this.exclusively(async () => {
+      const adapterName = given ?? this.newAdapterName();
       adapted.forEach(({ adapters }) => adapters.checkNew(adapterName));
       try {
         adapted.forEach(({ key, adapters }) => adapters.add(adapterName, weights[key], scales[key]));

@@ -15,5 +15,5 @@ export function makePipeline<P extends object>(Class: PipelineClass<P>, componen
 /** @throws TypeError for what cannot be this component. */
 export function checkComponent(name: string, { isOne, classNames }: Component<unknown>, value: unknown): void {
   if (!isOne || isOne(value)) return;
-  throw new TypeError(`${name}: got ${value instanceof Model ? value.getClassName() : show(value)}, takes a ${classNames!().join(' or ')}`);
+  throw new TypeError(`${name}: got ${value instanceof Model ? value.getClassName() : show(value)}, takes ${classNames!().join(' or ')}`);
 }

@@ -20,12 +20,13 @@ export interface Waiting {
 const claims: Array<Claim & { readonly done: Promise<void> }> = [];
 
 /**
- * Does `work` when nothing that came before is in its way.
- * @throws Error if something is, unless it shall wait; the signal's reason if that ends the waiting.
+ * Does `work` when nothing that came before is in its way. A change waits for other changes, which take no time to speak of.
+ * @throws Error if something else is, unless it shall wait; the signal's reason if that ends the waiting.
  */
 export async function shareNetworks<T>(claim: Claim, work: () => Promise<T>, { whenBusy = 'throw', signal }: Waiting = {}): Promise<T> {
   const inTheWay = claims.filter(other => conflict(claim, other));
-  if (inTheWay.length > 0 && whenBusy === 'throw') throw new Error(conflict(claim, inTheWay[0]));
+  const first = inTheWay.find(other => claim.use === 'run' || other.use === 'run');
+  if (first && whenBusy === 'throw') throw new Error(conflict(claim, first));
   let finish = () => {};
   const entry = { ...claim, done: new Promise<void>(resolve => { finish = resolve; }) };
   claims.push(entry);
@@ -40,10 +41,13 @@ export async function shareNetworks<T>(claim: Claim, work: () => Promise<T>, { w
 
 /** Why two pieces of work cannot be done at the same time, if so. */
 function conflict(one: Claim, other: Claim): string | undefined {
-  if (one.pipeline === other.pipeline) return "generate: is at work already; await it first, pass whenBusy: 'wait', or a list of prompts";
+  if (one.pipeline === other.pipeline) {
+    return one.use === 'run' ? "generate: is at work already; await it first, pass whenBusy: 'wait', or a list of prompts"
+      : 'the pipeline is at work already; await that first';
+  }
   if (one.use === 'run' && other.use === 'run') return undefined;
   if (!one.networks.some(network => other.networks.includes(network))) return undefined;
-  return 'generate: another pipeline of the same networks is at work, and one of the two changes them; await it first';
+  return 'another pipeline of the same networks is at work, and one of the two changes them; await it first';
 }
 
 async function unlessAborted(promise: Promise<unknown>, signal?: AbortSignal): Promise<void> {

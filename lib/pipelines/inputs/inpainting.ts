@@ -66,7 +66,7 @@ export type Paint<R extends GenerateRequest> = (
 ) => Promise<GenerateOutput<OutputType>>;
 
 /** How many channels the denoiser may take: it may see the mask and what is around it. */
-export function paintingChannels({ vae }: Painter): number[] {
+export function paintingChannels({ vae }: Pick<Painter, 'vae'>): number[] {
   const { latent_channels: channels } = vae.config;
   return [channels, 2 * channels + 1];
 }
