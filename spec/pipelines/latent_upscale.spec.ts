@@ -100,7 +100,7 @@ describeOnDevices('StableDiffusionLatentUpscalePipeline equals diffusers', devic
     await refused(/^TypeError: image: got undefined, takes an Image/, { image: undefined });
     const [embeds, pooled] = [tf.zeros([1, 77, 16]), tf.zeros([1, 15])];
     await assert.rejects(pipe.generate(undefined, { image: picture(), promptEmbeds: embeds }),
-      /^TypeError: pooledPromptEmbeds: got undefined, takes each text as a whole, \[prompts, features\], beside promptEmbeds$/);
+      /^TypeError: pooledPromptEmbeds: got undefined, takes each text as a whole, \[prompts, features\], where there are promptEmbeds$/);
     await assert.rejects(pipe.generate(undefined, { image: picture(), promptEmbeds: embeds, pooledPromptEmbeds: pooled }), /^RangeError: pooledPromptEmbeds: got shape \[1, 15\], takes \[1, 16\]$/);
     await refused(/^TypeError: pooledPromptEmbeds: got a tensor, takes .* beside promptEmbeds$/, { pooledPromptEmbeds: pooled });
     tf.dispose([embeds, pooled]);

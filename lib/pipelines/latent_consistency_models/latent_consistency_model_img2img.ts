@@ -1,8 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
 import { checkOptionNames } from '../../core/checks.js';
-import { randn } from '../../core/random.js';
 import { img2ImgOptions, type GenerateOutput, type OutputType } from '../inputs/generate_options.js';
-import { checkStrength, checkTurns, inTurn, startingPictures } from '../inputs/image_input.js';
+import { checkStrength, checkTurns, startFromPictures, startingPictures } from '../inputs/image_input.js';
 import { LatentConsistencyModelPipeline, LCM_OPTIONS, type LatentConsistencyModelOptions } from './latent_consistency_model.js';
 import type { Img2ImgOptions } from '../stable_diffusion/stable_diffusion_img2img.js';
 
@@ -26,15 +24,12 @@ export class LatentConsistencyModelImg2ImgPipeline extends LatentConsistencyMode
     const pictures = startingPictures(this.vae, image);
     const { count, height, width } = pictures;
     const request = this.checkDistilled(prompt, { ...others, height, width });
-    const { numInferenceSteps, latentShape, generator, dtype } = request;
+    const { numInferenceSteps, latentShape } = request;
     checkStrength(strength, others.timesteps ? numInferenceSteps : Infinity); // a number of steps is taken whatever the strength
     checkTurns('image', count, latentShape[0]);
 
-    return this.run({ ...request, strength, timestepsOptions: { originalInferenceSteps, strength } }, scheduler => tf.tidy(() => {
-      const { timesteps } = scheduler;
-      const original = pictures.latents(generator);
-      const noise = randn(latentShape, generator, dtype);
-      return { timesteps, latents: scheduler.addNoise(inTurn(original, latentShape[0]), noise, timesteps[0]) };
-    }));
+    return this.run({ ...request, strength, timestepsOptions: { originalInferenceSteps, strength } }, scheduler => (
+      startFromPictures(pictures, request, scheduler, scheduler.timesteps)
+    ));
   }
 }

@@ -1,10 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkTensor } from '../../core/check_tensor.js';
 import { checkOptionNames } from '../../core/checks.js';
 import { double } from '../../layers/upsample_2d.js';
 import type { UNet2DConditionConfig } from '../../models/unet_2d_condition_config.js';
 import type { Scheduler } from '../../schedulers/scheduler.js';
 import { SigmaScheduler } from '../../schedulers/sigma_scheduler.js';
+import { checkPooled, POOLED_OPTIONS, type PooledOptions } from '../inputs/check_pooled.js';
 import { checkUNetOptions } from '../inputs/check_unet_options.js';
 import type { Predict } from '../run/denoise.js';
 import { encodePooled, type EncodedWhole } from '../inputs/encode_prompt.js';
@@ -23,31 +23,24 @@ const MISSING = [
 
 /**
  * Options of `generate`: those of the text-to-image pipeline as far as they apply, but the size is twice the picture's. `numInferenceSteps`
- * is 75 by default, `guidanceScale` 9; with 0 no prompt is read.
+ * is 75 by default, `guidanceScale` 9; with 0 no prompt is read. `promptEmbeds` are not normalized.
  */
 export interface LatentUpscaleOptions<T extends OutputType = 'image'>
-  extends Omit<GenerateOptions<T>, 'height' | 'width' | typeof MISSING[number]> {
+  extends Omit<GenerateOptions<T>, 'height' | 'width' | typeof MISSING[number]>, PooledOptions {
   /**
    * What to enlarge; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
    * Besides, latents as another pipeline gives them: a tensor `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** With `promptEmbeds`, which are not normalized: each prompt as a whole, `[prompts, features]`. */
-  pooledPromptEmbeds?: tf.Tensor;
-  /** With `negativePromptEmbeds`, the same of what to avoid. */
-  negativePooledPromptEmbeds?: tf.Tensor;
 }
 
 const LATENT_UPSCALE_OPTIONS = [
   ...withoutSize(OPTIONS).filter(option => !(MISSING as readonly string[]).includes(option)),
-  'image', 'pooledPromptEmbeds', 'negativePooledPromptEmbeds',
+  'image', ...POOLED_OPTIONS,
 ];
 
 /** What was asked for, and each text as a whole, where it is given. */
-interface LatentUpscaleRequest extends GenerateRequest {
-  pooledPromptEmbeds?: tf.Tensor;
-  negativePooledPromptEmbeds?: tf.Tensor;
-}
+interface LatentUpscaleRequest extends GenerateRequest, PooledOptions {}
 
 /** Features that tell the UNet how much noise is on the picture: none. */
 const NOISE_FEATURES = 128;
@@ -87,8 +80,11 @@ export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipelin
     const { guidanceScale, prompts, latentShape: [images] } = checked;
     this.checkSize(pictures);
     checkTurns('image', count, images);
-    checkPooled({ pooledPromptEmbeds, promptEmbeds: others.promptEmbeds });
-    checkPooled({ negativePooledPromptEmbeds, negativePromptEmbeds: others.negativePromptEmbeds });
+    const { promptEmbeds, negativePromptEmbeds } = others;
+    refuseAlone({ pooledPromptEmbeds, promptEmbeds });
+    refuseAlone({ negativePooledPromptEmbeds, negativePromptEmbeds });
+    const given = { promptEmbeds, pooledPromptEmbeds, negativePromptEmbeds, negativePooledPromptEmbeds };
+    checkPooled(given, images, this.textEncoder.config.hidden_size);
     const request: LatentUpscaleRequest = {
       ...checked, pooledPromptEmbeds, negativePooledPromptEmbeds,
       prompts: guidanceScale === 0 ? prompts?.map(() => '') : prompts,
@@ -152,12 +148,8 @@ function precondition({ sigmas }: SigmaScheduler, channels: number): (predict: P
   };
 }
 
-/** @throws TypeError, RangeError unless there is a text as a whole beside its tokens, and only there. */
-function checkPooled(options: Record<string, tf.Tensor | undefined>): void {
+/** @throws TypeError for a text as a whole that has no tokens beside it. */
+function refuseAlone(options: Record<string, tf.Tensor | undefined>): void {
   const [[name, pooled], [beside, embeds]] = Object.entries(options);
-  if ((pooled === undefined) !== (embeds === undefined)) {
-    const got = pooled ? 'a tensor' : 'undefined';
-    throw new TypeError(`${name}: got ${got}, takes each text as a whole, [prompts, features], beside ${beside}`);
-  }
-  if (pooled && embeds) checkTensor(name, pooled, [embeds.shape[0], embeds.shape[2]!]);
+  if (pooled && !embeds) throw new TypeError(`${name}: got a tensor, takes each text as a whole, [prompts, features], beside ${beside}`);
 }
