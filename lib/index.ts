@@ -128,6 +128,7 @@ export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './to
 export { T5Tokenizer, type T5TokenizerFiles } from './tokenizer/t5_tokenizer.js';
 export * from './schedulers/index.js';
 
+export type { TextEncoderSources } from './loading/with_text_encoders.js';
 export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';
 
 export { Image, type ReadOptions } from './image/image.js';

@@ -2,6 +2,7 @@ import { brief, printable } from '../core/checks.js';
 import { ModelFileError, type ModelFolder } from '../files/model_folder.js';
 import { BUNDLED_WORDS, bundledWord } from './bundled_words.js';
 import type { Checkpoint } from './checkpoint.js';
+import { findClip, type ClipFile } from './clip_file.js';
 import { readClipMerges } from './clip_merges.js';
 import { findControlNet } from './controlnet_file.js';
 import { ofDiffusers, type FoundNetwork } from './found_network.js';
@@ -19,9 +20,9 @@ import { VirtualFolder } from './virtual_folder.js';
 export type { CheckpointOptions } from './generations.js';
 
 /**
- * A single-file checkpoint of Stable Diffusion 1.x, 2.x, XL or 3, or of its UNet or transformer, a VAE, T5 or ControlNet alone, as the
- * folder that diffusers would make of it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights are
- * read when they are asked for.
+ * A single-file checkpoint of Stable Diffusion 1.x, 2.x, XL or 3, or of its UNet or transformer, a VAE, CLIP, T5 or ControlNet alone, as
+ * the folder that diffusers would make of it: configs by the shapes of the weights, weights by diffusers' names. Nothing is copied; weights
+ * are read when they are asked for.
  * @param readMerges gives CLIP's merges.txt, which is in no such file.
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
@@ -48,9 +49,11 @@ export async function checkpointFolder(
   const first = [...tensors.keys()].slice(0, 3).map(brief).join(', ') || 'no tensor at all';
   if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model|transformer_blocks)\./.test(key))) {
     if (options.config) return partFolder(checkpoint, options.config);
+    const clip = findClip(tensors);
+    if (clip) return clipFolder(checkpoint, clip);
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
-  const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x, XL or 3, its UNet or transformer, its VAE, T5 or a ControlNet';
+  const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x, XL or 3, its UNet or transformer, its VAE, CLIP, T5 or a ControlNet';
   throw new ModelFileError(printable(`${name}: holds ${first}, takes ${takes}`));
 }
 
@@ -102,17 +105,23 @@ function pipelineFolder(
   };
   const missing: Record<string, string> = { ...ofGeneration };
   if (!vaeJson) missing.vae = `has no VAE (${ldmPrefixes.vae}*); fromSingleFile takes one as the option vae`;
-  for (const part of texts) {
-    const encoder = textEncoder(tensors, part);
+  const found = texts.map(part => ({ part, encoder: textEncoder(tensors, part), option: OPTIONS[part.component] }));
+  const lacking: string[] = found.filter(({ encoder }) => !encoder).map(({ option }) => option);
+  if (missing.text_encoder_3) lacking.push('textEncoder3 (null goes without)');
+  for (const { part, encoder, option } of found) {
     Object.assign(files, { [`${part.component}/config.json`]: encoder?.config, ...tokenizerFiles(part, readMerges) });
     weights[`${part.component}/model.safetensors`] = encoder?.weights ?? new Map();
-    const option = part.component === 'text_encoder' ? 'textEncoder' : 'textEncoder2';
-    if (!encoder) missing[part.component] = `has no text encoder (${part.prefixes}); fromSingleFile takes one as the option ${option}`;
+    const others = lacking.filter(other => other !== option).join(', nor ');
+    const give = `give it or its file as the option ${option}${others && `; it has no ${others} either`}`;
+    if (!encoder) missing[part.component] = `has no text encoder (${part.prefixes}); ${give}`;
   }
   const words = bundledWords(tensors);
   if (words.size > 0) weights[BUNDLED_WORDS] = words;
   return new VirtualFolder(checkpoint, files, weights, missing);
 }
+
+/** What options call text encoders. */
+const OPTIONS = { text_encoder: 'textEncoder', text_encoder_2: 'textEncoder2' } as const;
 
 function foundUnet(tensors: Tensors, { imageSize, ofUnet }: UnetGeneration): FoundNetwork {
   const config = { ...unetConfig(shapesOf(tensors), imageSize), ...ofUnet };
@@ -130,6 +139,15 @@ function networkFolder(
   checkpoint: Checkpoint, network: { config: object; weights: Tensors; library?: FoundNetwork['library'] },
 ): ModelFolder {
   return new VirtualFolder(checkpoint, { 'config.json': network.config }, { [fileOf(network)]: network.weights });
+}
+
+/** Of a CLIP alone, which is the first text encoder of a pipeline or the second: by the name of either, too. */
+function clipFolder(checkpoint: Checkpoint, { alone, first, second }: ClipFile): ModelFolder {
+  const places = Object.entries({ '': alone, 'text_encoder/': first, ...second && { 'text_encoder_2/': second } });
+  const files = places.map(([place, { config }]) => [`${place}config.json`, config]);
+  const weights = places.map(([place, { weights }]) => [`${place}model.safetensors`, weights]);
+  const missing = { text_encoder_2: 'has no text_projection.weight, which the second text encoder has, as clip_g.safetensors' };
+  return new VirtualFolder(checkpoint, Object.fromEntries(files), Object.fromEntries(weights), second ? {} : missing);
 }
 
 /** A network by itself, as diffusers keeps it. */

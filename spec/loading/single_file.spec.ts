@@ -129,7 +129,7 @@ describe('A single file', () => {
       { name: 'ModelFileError', message: `${file}: has no VAE (first_stage_model.*); fromSingleFile takes one as the option vae` });
     const { vae } = parts;
     await assert.rejects(DiffusionPipeline.fromSingleFile(file, { vae, device: 'wasm' }),
-      /has no text encoder \(cond_stage_model\.transformer\.\* or cond_stage_model\.model\.\*\); fromSingleFile takes one as the option textEncoder$/);
+      /has no text encoder \(cond_stage_model\.transformer\.\* or cond_stage_model\.model\.\*\); give it or its file as the option textEncoder$/);
     await assert.rejects(convertModel(file, join(folder(), 'out')), /has no VAE/);
   });
 
