@@ -11,6 +11,7 @@ import { vaeConfig } from './ldm_config.js';
 import { ldmPrefixes, unetKey, vaeKey } from './ldm_keys.js';
 import { unetConfig } from './ldm_unet_config.js';
 import { SD3_VAE, sd3Generation } from './sd3.js';
+import { findSd3ControlNet } from './sd3_controlnet_file.js';
 import { SD3_KEY, sd3Transformer } from './sd3_transformer.js';
 import { findT5 } from './t5_file.js';
 import { below, renamed, shapesOf, type Tensors } from './tensors.js';
@@ -37,7 +38,7 @@ export async function checkpointFolder(
       return networkFolder(checkpoint, foundUnet(tensors, knownOf(checkpoint, tensors, options)));
     }
     if (tensors.has(SD3_KEY)) return networkFolder(checkpoint, sd3Transformer(tensors));
-    const controlnet = findControlNet(tensors);
+    const controlnet = findControlNet(tensors) ?? findSd3ControlNet(tensors);
     if (controlnet) return networkFolder(checkpoint, { ...controlnet, config: options.config ?? controlnet.config });
     const vae = below(tensors, tensors.has(`${ldmPrefixes.vae}encoder.conv_in.weight`) ? ldmPrefixes.vae : '');
     if (vae.has('encoder.down.0.block.0.conv1.weight')) return vaeFolder(checkpoint, vae);
