@@ -13,6 +13,7 @@ import { unetConfig } from './ldm_unet_config.js';
 import { SD3_VAE, sd3Generation } from './sd3.js';
 import { findSd3ControlNet } from './sd3_controlnet_file.js';
 import { SD3_KEY, sd3Transformer } from './sd3_transformer.js';
+import { fromSdcppNames } from './sdcpp_names.js';
 import { findT5 } from './t5_file.js';
 import { below, renamed, shapesOf, type Tensors } from './tensors.js';
 import { textEncoder, tokenizerFiles, type ReadMerges } from './text_encoders.js';
@@ -28,10 +29,13 @@ export type { CheckpointOptions } from './generations.js';
  * @throws ModelFileError for a checkpoint of another model. A VAE or text encoder that is not in the file is refused when it is asked for.
  */
 export async function checkpointFolder(
-  checkpoint: Checkpoint, options: CheckpointOptions = {}, readMerges: ReadMerges = readClipMerges,
+  file: Checkpoint, options: CheckpointOptions = {}, readMerges: ReadMerges = readClipMerges,
 ): Promise<ModelFolder> {
-  const { name, tensors } = checkpoint;
+  const { name } = file;
+  let tensors: Tensors;
   try {
+    tensors = fromSdcppNames(file.tensors);
+    const checkpoint = { ...file, tensors };
     if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return unetPipeline(checkpoint, options, readMerges);
     if (tensors.has(ldmPrefixes.unet + SD3_KEY)) return sd3Pipeline(checkpoint, options, readMerges);
     if (tensors.has('input_blocks.0.0.weight') && tensors.has('out.2.weight')) { // files for ComfyUI have the networks without a prefix
@@ -49,9 +53,9 @@ export async function checkpointFolder(
   }
   const first = [...tensors.keys()].slice(0, 3).map(brief).join(', ') || 'no tensor at all';
   if ([...tensors.keys()].some(key => /^((encoder\.)?down_blocks|text_model|transformer_blocks)\./.test(key))) {
-    if (options.config) return partFolder(checkpoint, options.config);
+    if (options.config) return partFolder(file, options.config);
     const clip = findClip(tensors);
-    if (clip) return clipFolder(checkpoint, clip);
+    if (clip) return clipFolder(file, clip);
     throw new ModelFileError(`${name}: is one file of a model in diffusers' layout: load the folder, where the config.json is`);
   }
   const takes = 'a checkpoint of Stable Diffusion 1.x, 2.x, XL or 3, its UNet or transformer, its VAE, CLIP, T5 or a ControlNet';
