@@ -8,7 +8,7 @@ import { findControlNet } from './controlnet_file.js';
 import { ofDiffusers, type FoundNetwork } from './found_network.js';
 import { knownOf, type CheckpointOptions, type Generation, type UnetGeneration } from './generations.js';
 import { vaeConfig } from './ldm_config.js';
-import { ldmPrefixes, unetKey, vaeKey } from './ldm_keys.js';
+import { ldmPrefixes, unetKey, vaeKey, withoutGaps } from './ldm_keys.js';
 import { unetConfig } from './ldm_unet_config.js';
 import { SD3_VAE, sd3Generation } from './sd3.js';
 import { findSd3ControlNet } from './sd3_controlnet_file.js';
@@ -39,7 +39,8 @@ export async function checkpointFolder(
     if (tensors.has(`${ldmPrefixes.unet}input_blocks.0.0.weight`)) return unetPipeline(checkpoint, options, readMerges);
     if (tensors.has(ldmPrefixes.unet + SD3_KEY)) return sd3Pipeline(checkpoint, options, readMerges);
     if (tensors.has('input_blocks.0.0.weight') && tensors.has('out.2.weight')) { // files for ComfyUI have the networks without a prefix
-      return networkFolder(checkpoint, foundUnet(tensors, knownOf(checkpoint, tensors, options)));
+      const unet = withoutGaps(tensors);
+      return networkFolder(checkpoint, foundUnet(unet, knownOf(checkpoint, unet, options)));
     }
     if (tensors.has(SD3_KEY)) return networkFolder(checkpoint, sd3Transformer(tensors));
     const controlnet = findControlNet(tensors) ?? findSd3ControlNet(tensors);
@@ -63,7 +64,7 @@ export async function checkpointFolder(
 }
 
 function unetPipeline(checkpoint: Checkpoint, options: CheckpointOptions, readMerges: ReadMerges): ModelFolder {
-  const tensors = below(checkpoint.tensors, ldmPrefixes.unet);
+  const tensors = withoutGaps(below(checkpoint.tensors, ldmPrefixes.unet));
   const known = knownOf(checkpoint, tensors, options);
   const unet = foundUnet(tensors, known);
   const controlnet = findControlNet(checkpoint.tensors);
