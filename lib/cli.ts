@@ -40,6 +40,7 @@ program.command('generate')
   .option('--ip-adapter-scale <x>', 'how strongly it leads (default: 1)', number)
   .option('--safety-checker', 'look at each picture with the safety checker of the model: what it detects is black, and said')
   .addOption(noT5())
+  .addOption(textEncoder('')).addOption(textEncoder('-2')).addOption(textEncoder('-3')).addOption(tokenizer3())
   .option('--lora <source>', 'a LoRA: a file, its folder or an id on the hub; can be given several times', several)
   .option('--lora-scale <x>', 'how strongly each --lora acts (default: 1)', number)
   .option('--embedding <token=source>', 'a learned word (textual inversion) and what prompts call it; can be given several times', several)
@@ -69,6 +70,7 @@ program.command('convert')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--safety-checker', 'take the model\'s safety checker along')
   .option('--no-t5', 'leave the third text encoder of Stable Diffusion 3 out')
+  .addOption(textEncoder('')).addOption(textEncoder('-2')).addOption(textEncoder('-3')).addOption(tokenizer3())
   .option('--verify', 'read everything back and compare')
   .option('--quiet', 'print errors only')
   .option('--verbose', 'print where an error comes from')
@@ -147,6 +149,15 @@ function ofDrawing(command: Command): Command {
 
 function noT5(): Option {
   return new Option('--no-t5', 'load Stable Diffusion 3 without its third text encoder, for less than half of the memory');
+}
+
+function textEncoder(number: '' | '-2' | '-3'): Option {
+  const file = { '': 'clip_l', '-2': 'clip_g', '-3': 't5xxl_fp16' }[number];
+  return new Option(`--text-encoder${number} <source>`, `in place of the model's, or where it has none: as ${file}.safetensors`);
+}
+
+function tokenizer3(): Option {
+  return new Option('--tokenizer-3 <source>', 'what has T5\'s tokenizer, as stabilityai/stable-diffusion-3-medium-diffusers');
 }
 
 function revision(): Option {

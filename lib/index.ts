@@ -114,7 +114,9 @@ export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
 export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
 export type { SD3ControlNetConfig, SD3PathConfig, SD3Transformer2DConfig } from './models/sd3_config.js';
-export { SD3ControlNetModel, type SD3ControlConditions, type SD3ControlNetOutput } from './models/sd3_controlnet.js';
+export {
+  SD3ControlNetModel, type FromTransformerOptions, type SD3ControlConditions, type SD3ControlNetOutput,
+} from './models/sd3_controlnet.js';
 export { SD3MultiControlNetModel, type SD3ControlNets, type SD3MultiControlConditions } from './models/sd3_multi_controlnet.js';
 export type { SD3Conditions } from './models/sd3_path.js';
 export { SD3Transformer2DModel, type SD3Additions } from './models/sd3_transformer_2d_model.js';
@@ -128,6 +130,7 @@ export { CLIPTokenizer, type CLIPTokenizerFiles, type EncodeOptions } from './to
 export { T5Tokenizer, type T5TokenizerFiles } from './tokenizer/t5_tokenizer.js';
 export * from './schedulers/index.js';
 
+export type { TextEncoderSources } from './loading/with_text_encoders.js';
 export { convertModel, PickleError, type ConvertOptions } from '../weights-converter/index.js';
 
 export { Image, type ReadOptions } from './image/image.js';

@@ -9,6 +9,7 @@ import { ModelFileError, type ModelFolder, type ModelSource } from '../lib/files
 import { makeFolder, newFolderPath, type WriteFile } from '../lib/files/output_folder.js';
 import { openModelFolder } from '../lib/loading/open_model_folder.js';
 import type { OpenOptions } from '../lib/loading/open_options.js';
+import { withTextEncoders, type TextEncoderSources } from '../lib/loading/with_text_encoders.js';
 import { closeWeightFiles, modelFiles, openWeightFiles, weightStem, type WeightFilesOptions } from '../lib/loading/weight_files.js';
 import { AutoencoderKL } from '../lib/models/autoencoder_kl.js';
 import { AutoencoderTiny } from '../lib/models/autoencoder_tiny.js';
@@ -34,7 +35,9 @@ import { countingUp, reporting, sizeOfWeights, writeWeights, type ShardOptions }
 import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
 
-export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
+/** Text encoders may come from files of their own, in place of the source's. */
+export interface ConvertOptions
+  extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions, TextEncoderSources {
   /**
    * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks
    * of SD3's transformer and of T5 are in so many bits, and all else is float16.
@@ -73,7 +76,7 @@ export async function convertModel(source: ModelSource, out: string | URL, optio
   const target = newFolderPath('out', out);
   if (options.maxShardSize !== undefined) checkInteger('maxShardSize', options.maxShardSize, 1);
   const encodingFor = encodings(options.dtype);
-  const folder = await openModelFolder(source, options);
+  const folder = await withTextEncoders(await openModelFolder(source, options), options, options);
   const opened: WeightFile[] = [];
   try {
     const { found, copies, index } = await planConversion(folder, options, opened);

@@ -124,3 +124,30 @@ export function otherFamily(tensors: StateDict['tensors'], { unet, transformer }
   return features === undefined || other === undefined || features === other ? []
     : [`it is for a UNet that attends to ${other} features of a text${name(other)}, this one's attends to ${features}${name(features)}`];
 }
+
+/**
+ * A line if it seems to be for a UNet of fewer transformer blocks, as SSD-1B's, all of whose layers SDXL's has too: if in several places
+ * it changes the first blocks, one by one, and none of the others.
+ * @param changed paths of parameters.
+ */
+export function ofSmallerUnet(changed: readonly string[], specs: LoraSpecs['unet']): string | undefined {
+  const [found, own] = [changed, [...specs?.keys() ?? []]].map(depths);
+  const cut = [...found].filter(([path, blocks]) => (
+    blocks.size < own.get(path)!.size && Math.max(...blocks) === blocks.size - 1
+  ));
+  if (cut.length < 2) return undefined;
+  const [[path, blocks]] = cut;
+  return `fits no more than the first ${blocks.size} of ${own.get(path)!.size} transformer blocks of ${path}, ` +
+    `and some of ${cut.length - 1} other places: it seems to be for a smaller UNet, as that of SSD-1B, and pictures may not be what ` +
+    'it was made for';
+}
+
+/** The numbers of the transformer blocks that parameters are of, by what these are in. */
+function depths(parameters: readonly string[]): Map<string, Set<number>> {
+  const found = new Map<string, Set<number>>();
+  for (const parameter of parameters) {
+    const [, path, block] = /^(.*)\.transformer_blocks\.(\d+)\./.exec(parameter) ?? [];
+    if (path !== undefined) found.set(path, (found.get(path) ?? new Set<number>()).add(Number(block)));
+  }
+  return found;
+}

@@ -4,7 +4,7 @@ import { parseJson } from '../core/json.js';
 import type { ParameterSpec } from '../core/parameter.js';
 import type { StateDict, StoredTensor } from '../loading/state_dict.js';
 import { WeightsError } from '../weights/load_weights.js';
-import { absentNetwork, keyReader, otherFamily, TEXT_ENCODERS, type LoraNetwork, type LoraSpecs } from './lora_keys.js';
+import { absentNetwork, keyReader, ofSmallerUnet, otherFamily, TEXT_ENCODERS, type LoraNetwork, type LoraSpecs } from './lora_keys.js';
 import { rowsOfPart, weightChange, type Parts } from './lora_kinds.js';
 import { readPeftSettings, type ModuleSettings } from './peft_settings.js';
 
@@ -37,7 +37,7 @@ interface Module {
  * processors (`unet.<module>.lora_A.weight`, `.lora.down.weight`, `<attention>.processor.to_q_lora.down.weight`), and kohya's and LyCORIS'
  * (`lora_unet_<module>.lora_down.weight`, the module's dots written as underscores), also of the modules of SGM and of Stability's SD3, as
  * those for SDXL and SD3 are, for linear layers and convolutions, of the kinds that lora_kinds.ts has, with biases and magnitudes. What is
- * for T5, or for a text encoder that the model does not have, is left out, with a warning.
+ * for T5, or for a text encoder that the model does not have, is left out, with a warning; what seems to be for a smaller UNet gets one.
  * @param specs the parameters of each network that there is.
  * @param config the `adapter_config.json` beside the file, if there is one.
  * @throws WeightsError naming what does not fit.
@@ -70,6 +70,8 @@ export function parseLora(file: StateDict, specs: LoraSpecs, config?: unknown): 
     const listed = [...otherFamily(tensors, specs), ...problems.slice(0, 6)].join('; ');
     throw new WeightsError(printable(`${name}: is no LoRA for this model: ${listed}${more}`));
   }
+  const smaller = ofSmallerUnet([...weights.unet.keys()], specs.unet);
+  if (smaller) console.warn(printable(`${name}: ${smaller}`));
   for (const network of new Set(absent)) {
     const count = absent.filter(each => each === network).length;
     const why = network === 'text_encoder_3' ? 'which stays as it is' : 'which this model does not have';

@@ -13,16 +13,24 @@ export interface LearnedWord {
 /** Embeddings of one word, at most: a prompt of 77 tokens has room for 75, and each is a token of the tokenizer. */
 const MAX_EMBEDDINGS = 1024;
 
+/** What other tools call the part for Stable Diffusion 3's third text encoder. */
+const T5 = 't5xxl';
+
 const nameless = ['*', 'emb_params', 'clip_l', 'clip_g']; // what other tools call it, whichever it is
 
 /**
  * The word of a file of diffusers (`{ '<cat>': tensor }`), of A1111 (`string_to_param`, and what it is called under `name`), of a tensor
- * alone, or for SDXL's two text encoders (`clip_l`, `clip_g`).
+ * alone, or for SDXL's two text encoders (`clip_l`, `clip_g`), which SD3 has too; a part for T5 (`t5xxl`) is left out, with a warning.
  * @param features of an embedding of each text encoder.
  * @param token what to call it; by default what the file does.
  * @throws WeightsError for a file of something else, TypeError if nobody says what to call it.
  */
-export function parseTextualInversion({ name, tensors, metadata }: StateDict, features: readonly number[], token?: string): LearnedWord {
+export function parseTextualInversion(file: StateDict, features: readonly number[], token?: string): LearnedWord {
+  const { name, tensors: all, metadata } = file;
+  const tensors = new Map([...all].filter(([key]) => key !== T5));
+  if (all.size > 0 && tensors.size === 0) {
+    throw new WeightsError(printable(`${name}: is a word for T5 (${T5}) alone, which learns none; takes one for CLIP`));
+  }
   const keys = [...tensors.keys()];
   const [key = ''] = keys;
   const pair = keys.length > 0 && features.length > 1 && keys.every(each => each === 'clip_l' || each === 'clip_g');
@@ -39,6 +47,7 @@ export function parseTextualInversion({ name, tensors, metadata }: StateDict, fe
   if (many) throw new WeightsError(printable(`${name}: is a word of ${rowsOf(many)} embeddings, takes up to ${MAX_EMBEDDINGS}`));
   const called = token ?? (nameless.includes(key) ? metadata.name : key);
   if (!called) throw new TypeError(`${name}: does not say what to call it; say it by token, as in '<cat>'`);
+  if (all.has(T5)) console.warn(printable(`${name}: leaves out what is for T5 (${T5}), which learns no words; CLIP's text encoders do`));
   return { token: called, embeddings };
 }
 

@@ -41,6 +41,24 @@ export function unetKey(key: string, layersPerBlock: number): string {
   return `${block}.attentions.${inBlock}.${rest}`;
 }
 
+/**
+ * The UNet's keys, numbered one by one. What has one resnet in a level, as BK-SDM and small-sd, comes with the numbers of SD1.x, which has
+ * two: those of the second are missing, and what makes larger stands where a third would be.
+ */
+export function withoutGaps<T>(unet: ReadonlyMap<string, T>): Map<string, T> {
+  const has = (prefix: string) => [...unet.keys()].some(key => key.startsWith(prefix));
+  if (!unet.has('input_blocks.1.0.in_layers.2.weight') || has('input_blocks.2.') || !unet.has('input_blocks.3.0.op.weight')) {
+    return new Map(unet);
+  }
+  return new Map([...unet].map(([key, value]) => {
+    const [, way, digits, rest] = /^(input|output)_blocks\.(\d{1,3})\.(.*)$/s.exec(key) ?? [];
+    const number = Number(digits) - (way === 'input' ? 1 : 0);
+    if (way === undefined || number < 0) return [key, value];
+    const dense = 2 * Math.floor(number / 3) + Math.min(1, number % 3);
+    return [`${way}_blocks.${way === 'input' ? dense + 1 : dense}.${rest}`, value];
+  }));
+}
+
 const vaeNames: Rename[] = [
   [/\.down\.(\d+)\.block\./, '.down_blocks.$1.resnets.'], [/\.down\.(\d+)\.downsample\./, '.down_blocks.$1.downsamplers.0.'],
   [/\.up\.(\d+)\.block\./, '.up_blocks.$1.resnets.'], [/\.up\.(\d+)\.upsample\./, '.up_blocks.$1.upsamplers.0.'],

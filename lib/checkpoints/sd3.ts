@@ -20,8 +20,8 @@ export function sd3Generation(hasT5: boolean, { predictionType }: CheckpointOpti
     schedulers: { scheduler: { _class_name: 'FlowMatchEulerDiscreteScheduler', num_train_timesteps: 1000, shift: 3 } },
     index: { _class_name: 'StableDiffusion3Pipeline', ...!hasT5 && { text_encoder_3: [null, null] }, tokenizer_3: [null, null] },
     missing: {
-      ...!hasT5 && { text_encoder_3: `has no T5 (${T5_PREFIX}*); fromSingleFile takes one, or null, as the option textEncoder3` },
-      tokenizer_3: 'has no tokenizer for T5, as no single file has; fromSingleFile takes one as the option tokenizer3',
+      ...!hasT5 && { text_encoder_3: `has no T5 (${T5_PREFIX}*); give it or its file, or null to go without, as the option textEncoder3` },
+      tokenizer_3: 'has no tokenizer for T5, as no single file has; give it or its folder as the option tokenizer3',
     },
     texts: [
       { // as in diffusers, where only the second of them projects the text as a whole

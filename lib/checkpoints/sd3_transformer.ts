@@ -1,8 +1,7 @@
-import { brief } from '../core/checks.js';
 import { ofDiffusers, type FoundNetwork } from './found_network.js';
 import { sd3Modules, WHOLE } from './sd3_modules.js';
 import { count, needed } from './shapes.js';
-import { rowsOf, shapesOf, type RowParts, type Tensors } from './tensors.js';
+import { parted, shapesOf, type RenamedRows, type Tensors } from './tensors.js';
 
 /** A key that each transformer of SD3 has, in Stability's names. */
 export const SD3_KEY = 'joint_blocks.0.x_block.attn.qkv.weight';
@@ -10,25 +9,15 @@ export const SD3_KEY = 'joint_blocks.0.x_block.attn.qkv.weight';
 /** A transformer of SD3, by Stability's names, in the words of diffusers. @throws RangeError for what is none. */
 export function sd3Transformer(tensors: Tensors): FoundNetwork {
   const config = transformerConfig(tensors);
-  const weights: Tensors = new Map();
-  for (const [key, tensor] of tensors) {
-    for (const [name, rows] of names(key, config.num_layers)) {
-      if (rows !== WHOLE && (tensor.shape.length === 0 || tensor.shape[0] % rows.of !== 0)) {
-        throw new RangeError(`transformer: ${brief(key)} has the shape [${tensor.shape.join(', ')}], takes rows in ${rows.of} equal parts`);
-      }
-      if (weights.has(name)) throw new RangeError(`${brief(key)}: another weight is called ${brief(name)} already`);
-      weights.set(name, rows === WHOLE ? tensor : rowsOf(tensor, rows));
-    }
-  }
-  return ofDiffusers('transformer', config, weights);
+  return ofDiffusers('transformer', config, parted('transformer', tensors, key => names(key, config.num_layers)));
 }
 
 /** What a key becomes, with which rows. Unknown keys stay as they are. */
-function names(key: string, layers: number): Array<[name: string, rows: RowParts]> {
-  if (key === 'pos_embed') return [['pos_embed.pos_embed', WHOLE]];
+function names(key: string, layers: number): RenamedRows[] {
+  if (key === 'pos_embed') return [{ name: 'pos_embed.pos_embed' }];
   const [, module, kind] = /^(.*)\.(weight|bias)$/s.exec(key) ?? [];
   const modules = module === undefined ? undefined : sd3Modules(module, layers);
-  return modules?.map(({ path, rows }) => [`${path}.${kind}`, rows]) ?? [[key, WHOLE]];
+  return modules?.map(({ path, rows }) => ({ name: `${path}.${kind}`, rows: rows === WHOLE ? undefined : rows })) ?? [{ name: key }];
 }
 
 /** What its shapes tell. How large pictures were in its training, none of them does. */

@@ -66,6 +66,27 @@ export function renamed(tensors: Tensors, rename: (key: string) => string): Tens
   return result;
 }
 
+/** A name that a tensor gets, with some of its rows if not all. */
+export interface RenamedRows {
+  readonly name: string;
+  readonly rows?: RowParts;
+}
+
+/** All under other names, some in parts. @param called what errors call the network. @throws RangeError for rows that cannot be parted. */
+export function parted(called: string, tensors: Tensors, rename: (key: string) => readonly RenamedRows[]): Tensors {
+  const result: Tensors = new Map();
+  for (const [key, tensor] of tensors) {
+    for (const { name, rows } of rename(key)) {
+      if (rows && (tensor.shape.length === 0 || tensor.shape[0] % rows.of !== 0)) {
+        throw new RangeError(`${called}: ${brief(key)} has the shape [${tensor.shape.join(', ')}], takes rows in ${rows.of} equal parts`);
+      }
+      if (result.has(name)) throw new RangeError(`${brief(key)}: another weight is called ${brief(name)} already`);
+      result.set(name, rows ? rowsOf(tensor, rows) : tensor);
+    }
+  }
+  return result;
+}
+
 /** Their shapes by name. */
 export function shapesOf(tensors: Tensors): Shapes {
   return key => tensors.get(key)?.shape;

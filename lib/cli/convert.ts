@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { DownloadBar } from './download_bar.js';
 import { parseSize } from './parse_size.js';
 import { interruption } from './supervise.js';
+import { textEncodersOf, type TextEncoderOptions } from './text_encoders.js';
 
-export interface ConvertCommandOptions {
+export interface ConvertCommandOptions extends TextEncoderOptions {
   dtype?: 'float32' | 'float16' | 'bfloat16' | 'int8' | 'int4';
   maxShardSize?: string;
   revision?: string;
@@ -26,7 +27,7 @@ export async function convert(source: string, target: string, options: ConvertCo
   let bar: ReturnType<typeof startProgressBar> | undefined; // not before the download's ends
   try {
     await convertModel(source, target, {
-      dtype, revision, variant, predictionType, safetyChecker, t5, verify, maxShardSize, signal: interruption(),
+      dtype, revision, variant, predictionType, safetyChecker, t5, verify, maxShardSize, ...textEncodersOf(options), signal: interruption(),
       progressCallback: progress => download.update(progress),
       onProgress: ({ loaded, total }) => {
         bar ??= startProgressBar(100, { disable: quiet, desc: target });

@@ -23,6 +23,7 @@ import { readTask, type GenerateCommandOptions, type GenerateTask } from './gene
 import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
+import { textEncodersOf } from './text_encoders.js';
 import { UsageError } from './usage_error.js';
 
 /** A picture that is in its file. */
@@ -78,7 +79,7 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
   const how = {
     device, dtype, revision, variant, predictionType, compile: compile ?? (pays || undefined), signal, controlnet, safetyChecker,
-    ...leftOut(options),
+    ...textEncodersOf(options), ...leftOut(options),
   };
   return loadPipeline(model, how, { quiet, say, Pipeline });
 }

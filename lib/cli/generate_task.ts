@@ -6,9 +6,10 @@ import { Image } from '../image/image.js';
 import type { ControlNetImg2ImgOptions } from '../pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffusion_inpaint.js';
 import type { Device } from '../runtime/devices.js';
+import type { TextEncoderOptions } from './text_encoders.js';
 import { UsageError } from './usage_error.js';
 
-export interface GenerateCommandOptions {
+export interface GenerateCommandOptions extends TextEncoderOptions {
   model?: string;
   revision?: string;
   variant?: string;

@@ -19,8 +19,8 @@ export interface SD3PathConfig {
   pooled_projection_dim: number;
   /** As many as in_channels if null. */
   out_channels: number | null;
-  /** How many patches there are embeddings for in height and in width. */
-  pos_embed_max_size: number;
+  /** How many patches there are embeddings for in height and in width; null only where there are none. */
+  pos_embed_max_size: number | null;
   /** The numbers of the layers in which the image attends to itself besides. */
   dual_attention_layers: number[];
   /** How queries and keys are normalized, if they are. */
@@ -32,6 +32,7 @@ export interface SD3PathConfig {
 /** What an SD3 `transformer/config.json` says. The defaults are diffusers'. */
 export interface SD3Transformer2DConfig extends SD3PathConfig {
   joint_attention_dim: number;
+  pos_embed_max_size: number;
 }
 
 /** What an SD3 `controlnet/config.json` says. The defaults are diffusers'. */
@@ -48,7 +49,9 @@ export interface SD3ControlNetConfig extends SD3PathConfig {
   force_zeros_for_pooled_projection: boolean;
 }
 
-const PATH_KEYS: ConfigKeys<Omit<SD3PathConfig, 'joint_attention_dim'>> = {
+const PLACES = { most: 4096 };
+
+const PATH_KEYS: ConfigKeys<Omit<SD3PathConfig, 'joint_attention_dim' | 'pos_embed_max_size'>> = {
   sample_size: whole(128),
   patch_size: whole(2, { most: 64 }),
   in_channels: whole(16),
@@ -58,13 +61,14 @@ const PATH_KEYS: ConfigKeys<Omit<SD3PathConfig, 'joint_attention_dim'>> = {
   caption_projection_dim: whole(1152),
   pooled_projection_dim: whole(2048),
   out_channels: whole(16, { nullable: true }) as ConfigKey<number | null>,
-  pos_embed_max_size: whole(96, { most: 4096 }),
   dual_attention_layers: wholes(LAYERS.most - 1),
   qk_norm: optional(text('rms_norm', { accepts: [null, 'rms_norm'] })),
   _diffusers_version: optional(text('0.42.1')),
 };
 
-const KEYS: ConfigKeys<SD3Transformer2DConfig> = { ...PATH_KEYS, joint_attention_dim: whole(4096) };
+const KEYS: ConfigKeys<SD3Transformer2DConfig> = {
+  ...PATH_KEYS, joint_attention_dim: whole(4096), pos_embed_max_size: whole(96, PLACES),
+};
 
 /**
  * The whole config, checked.
@@ -77,6 +81,7 @@ export function completeSD3Config(given: Partial<SD3Transformer2DConfig>): SD3Tr
 const CONTROLNET_KEYS: ConfigKeys<SD3ControlNetConfig> = {
   ...PATH_KEYS,
   joint_attention_dim: whole(4096, { nullable: true }) as ConfigKey<number | null>,
+  pos_embed_max_size: whole(96, { ...PLACES, nullable: true }) as ConfigKey<number | null>,
   extra_conditioning_channels: whole(0),
   pos_embed_type: text('sincos', { nullable: true, accepts: [null, 'sincos'] }) as ConfigKey<string | null>,
   use_pos_embed: flag(true),
@@ -85,7 +90,11 @@ const CONTROLNET_KEYS: ConfigKeys<SD3ControlNetConfig> = {
 
 /** The same of a ControlNet. @throws as completeSD3Config. */
 export function completeSD3ControlNetConfig(given: Partial<SD3ControlNetConfig>): SD3ControlNetConfig {
-  return checkPathConfig('controlnet config', mergeConfig('controlnet config', CONTROLNET_KEYS, given));
+  const config = checkPathConfig('controlnet config', mergeConfig('controlnet config', CONTROLNET_KEYS, given));
+  if (config.pos_embed_max_size === null && config.use_pos_embed && config.pos_embed_type !== null) {
+    throw new RangeError('controlnet config: pos_embed_max_size: got null, takes a number where use_pos_embed is true');
+  }
+  return config;
 }
 
 /** @throws RangeError for a config that contradicts itself. */

@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
-import { checkShape } from '../core/checks.js';
+import { checkOptionNames, checkShape, show } from '../core/checks.js';
 import { JointTransformerBlock, SD3SingleTransformerBlock, type JointStates } from '../layers/joint_transformer_block.js';
 import { Linear } from '../layers/linear.js';
 import { PatchEmbed } from '../layers/patch_embed.js';
 import { completeSD3ControlNetConfig, type SD3ControlNetConfig } from './sd3_config.js';
+import type { SD3Transformer2DModel } from './sd3_transformer_2d_model.js';
 import { SD3Path, type SD3Conditions, type SD3Inputs } from './sd3_path.js';
 
 /** What a ControlNet of Stable Diffusion 3 is told. */
@@ -21,6 +22,19 @@ export type SD3ControlNetOutput = {
   /** What the transformer adds behind its blocks: `[batch, patches, dim]`, each behind as many. */
   controlnetBlockSamples: tf.Tensor[];
 };
+
+/** What `fromTransformer` takes. */
+export interface FromTransformerOptions {
+  /** How many of its first layers: 12 by default; null for as many as it has. */
+  numLayers?: number | null;
+  /** Channels of what it steers by besides the latents': 1 by default, as for a mask. */
+  numExtraConditioningChannels?: number;
+  /** Whether its weights are the transformer's; true by default. */
+  loadWeightsFromTransformer?: boolean;
+}
+
+/** What begins as zeros, so that a new ControlNet changes nothing. */
+const ZERO = /^(controlnet_blocks|pos_embed_input)\./;
 
 /** All that it is given, as a graph takes it. */
 type Inputs = SD3Inputs & { text?: tf.Tensor; picture: tf.Tensor; scale: tf.Tensor };
@@ -55,7 +69,7 @@ export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
     const { dim, config: { patch_size: patchSize, num_layers, joint_attention_dim: textDim } } = this;
     const { in_channels: inChannels, pos_embed_max_size, pos_embed_type, use_pos_embed, extra_conditioning_channels } = this.config;
     if (use_pos_embed) {
-      const maxSize = pos_embed_type === null ? undefined : pos_embed_max_size;
+      const maxSize = pos_embed_type === null ? undefined : pos_embed_max_size!;
       this.posEmbed = this.add('pos_embed', new PatchEmbed({ patchSize, inChannels, dim, maxSize }));
     }
     if (textDim !== null) this.contextEmbedder = this.add('context_embedder', new Linear(textDim, dim));
@@ -64,6 +78,27 @@ export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
     this.controls = this.addList('controlnet_blocks', num_layers, () => new Linear(dim, dim));
     const steering = new PatchEmbed({ patchSize, inChannels: inChannels + extra_conditioning_channels, dim });
     this.posEmbedInput = this.add('pos_embed_input', steering);
+  }
+
+  /**
+   * One for a transformer, that changes nothing yet: to be trained, or to load weights into.
+   * @throws RangeError for as many layers as the transformer has, if they are to have its weights: its last is built otherwise.
+   */
+  static fromTransformer(transformer: SD3Transformer2DModel, options: FromTransformerOptions = {}): SD3ControlNetModel {
+    checkOptionNames('fromTransformer', options, ['numLayers', 'numExtraConditioningChannels', 'loadWeightsFromTransformer']);
+    const { numExtraConditioningChannels: extra = 1, loadWeightsFromTransformer = true } = options;
+    const most = transformer.config.num_layers;
+    const numLayers = options.numLayers === null ? most : options.numLayers ?? 12;
+    if (loadWeightsFromTransformer && numLayers >= most) {
+      throw new RangeError(`numLayers: got ${show(numLayers)}, takes less than ${most}: the transformer's last layer is built otherwise`);
+    }
+    const controlnet = new SD3ControlNetModel({ ...transformer.config, num_layers: numLayers, extra_conditioning_channels: extra });
+    const weights = loadWeightsFromTransformer ? transformer.stateDict() : {};
+    for (const [path, { shape }] of controlnet.parameterSpecs()) {
+      if (ZERO.test(path)) controlnet.setParameter(path, tf.zeros(shape as number[]));
+      else if (path in weights) controlnet.setParameter(path, weights[path].clone());
+    }
+    return controlnet;
   }
 
   /**

@@ -51,9 +51,11 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
 export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, Exclude<keyof StableDiffusionComponents, 'scheduler'>> {
   /** Whether the model's own safety checker is loaded. */
   safetyChecker?: boolean;
-  /** Null for Stable Diffusion 3 without T5. */
-  textEncoder3?: null;
-  tokenizer3?: null;
+  /** Where text encoders are that do not come with the model; null for Stable Diffusion 3 without T5. */
+  textEncoder?: string;
+  textEncoder2?: string;
+  textEncoder3?: string | null;
+  tokenizer3?: string | null;
   /** The class, as in 'StableDiffusionImg2ImgPipeline'; by default the one that the model names. */
   pipeline?: string;
   /** Whether what the pipeline prints is dropped: warnings may quote prompts. */

@@ -5,6 +5,7 @@ import { parseLora } from '../../lib/adapters/lora_weights.js';
 import type { StateDict, StoredTensor } from '../../lib/loading/state_dict.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { torchShape } from '../../lib/weights/layouts.js';
+import { captureWarnings } from '../support/warnings.js';
 
 /** Module of SGM's UNet, dots as underscores -> diffusers' path. */
 const golden: Record<string, string> = JSON.parse(gunzipSync(readFileSync('spec/golden/lora/sgm.json.gz')).toString());
@@ -35,6 +36,20 @@ describe('LoRAs of SDXL in SGM\'s names', () => {
     assert.equal(parseLora(file(new Map(Object.entries(golden))), { unet: specs }).unet.size, Object.keys(golden).length);
     const names = new Map(Object.values(golden).map(path => [path.replaceAll('.', '_'), path]));
     assert.equal(parseLora(file(names), { unet: specs }).unet.size, names.size);
+  });
+
+  it('for a smaller UNet, whose layers SDXL has too, are told by one line', async () => {
+    const pick = (fits: (path: string, block: number) => boolean) => file(new Map(Object.values(golden)
+      .filter(path => fits(path, Number(/transformer_blocks\.(\d+)/.exec(path)?.[1] ?? -1))).map(path => [path.replaceAll('.', '_'), path])));
+    const warningsOf = (lora: StateDict) => captureWarnings(() => parseLora(lora, { unet: specs }));
+    // SSD-1B has four of ten blocks on the way down and at first on the way up, one of two in the last layers, and none in the middle.
+    const ssd = pick((path, block) => !path.startsWith('mid_block.') && block >= 0
+      && block < (/^(down_blocks\.2|up_blocks\.0\.attentions\.0)\./.test(path) ? 4 : /^up_blocks\.1\.attentions\.[12]/.test(path) ? 1 : 10));
+    assert.deepEqual(await warningsOf(ssd), ['style.safetensors: fits no more than the first 4 of 10 transformer blocks of down_blocks.2.attentions.0, and ' +
+      'some of 4 other places: it seems to be for a smaller UNet, as that of SSD-1B, and pictures may not be what it was made for']);
+    for (const whole of [pick(() => true), pick(path => path.startsWith('up_blocks.0.attentions.1.')), pick((_, block) => block === 5)]) {
+      assert.deepEqual(await warningsOf(whole), []);
+    }
   });
 
   it('name what there is no place for', () => {

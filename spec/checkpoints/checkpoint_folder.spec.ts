@@ -203,7 +203,7 @@ describe('checkpointFolder', () => {
   const { shapes } = golden.sd1;
   const without = (prefix: string) => Object.fromEntries(Object.entries(shapes).filter(([key]) => !key.startsWith(prefix)));
   const refuses: Array<[string, Record<string, number[]>, RegExp]> = [
-    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: holds lora\.weight, takes a checkpoint of Stable Diffusion 1\.x, 2\.x, XL or 3, its UNet or transformer, its VAE, T5 or a ControlNet$/],
+    ['a file of no model', { 'lora.weight': [1] }, /^ModelFileError: model\.ckpt: holds lora\.weight, takes a checkpoint of Stable Diffusion 1\.x, 2\.x, XL or 3, its UNet or transformer, its VAE, CLIP, T5 or a ControlNet$/],
     ['an empty file', {}, /: holds no tensor at all/],
     ['a UNet without blocks', { 'model.diffusion_model.input_blocks.0.0.weight': [320, 4, 3, 3] }, /UNet: has no blocks or no attention/],
     ['other depths', { ...golden.xl.shapes, 'model.diffusion_model.middle_block.1.transformer_blocks.10.attn2.to_k.weight': [1280, 2048] }, /has 10 transformer blocks in the last level and 11 in the middle/],

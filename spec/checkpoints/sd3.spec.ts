@@ -96,10 +96,10 @@ describe('A single file of SD3', () => {
     assert.equal(await folder.has('model_index.json'), false); // without its prefix it is the one network
     const pipeline = await checkpointFolder(checkpoint(golden.published.sd35_large.shapes));
     await assert.rejects(pipeline.has('text_encoder/config.json'),
-      /^ModelFileError: model\.safetensors: has no text encoder \(text_encoders\.clip_l\.transformer\.\*\); fromSingleFile takes one as the option textEncoder$/);
-    await assert.rejects(pipeline.has('text_encoder_2/config.json'), /\(text_encoders\.clip_g\.transformer\.\*\); .* option textEncoder2$/);
+      /^ModelFileError: model\.safetensors: has no text encoder \(text_encoders\.clip_l\.transformer\.\*\); give it or its file as the option textEncoder; it has no textEncoder2, nor textEncoder3 \(null goes without\) either$/);
+    await assert.rejects(pipeline.has('text_encoder_2/config.json'), /\(text_encoders\.clip_g\.transformer\.\*\); .* option textEncoder2; it has no textEncoder, nor textEncoder3 \(null goes without\) either$/);
     await assert.rejects(pipeline.has('vae/config.json'), /has no VAE \(first_stage_model\.\*\)/);
-    await assert.rejects(pipeline.has('text_encoder_3/config.json'), /has no T5 \(text_encoders\.t5xxl\.transformer\.\*\); fromSingleFile takes one, or null, as the option textEncoder3$/);
+    await assert.rejects(pipeline.has('text_encoder_3/config.json'), /has no T5 \(text_encoders\.t5xxl\.transformer\.\*\); give it or its file, or null to go without, as the option textEncoder3$/);
     await assert.rejects(pipeline.has('tokenizer_3/spiece.model'), /has no tokenizer for T5, as no single file has; .* option tokenizer3$/);
     assert.equal(await pipeline.has('tokenizer/vocab.json'), true);
     const flow = checkpointFolder(checkpoint(golden.published.sd35_large.shapes), { predictionType: 'epsilon' });

@@ -8,6 +8,7 @@ import { openModelFolder } from '../../lib/loading/open_model_folder.js';
 import { AutoencoderKL } from '../../lib/models/autoencoder_kl.js';
 import { CLIPTextModel } from '../../lib/models/clip_text_model.js';
 import { completeUNetConfig } from '../../lib/models/unet_2d_condition_config.js';
+import { openWeightFiles } from '../../lib/loading/weight_files.js';
 import { UNet2DConditionModel } from '../../lib/models/unet_2d_condition_model.js';
 import { DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionPipeline } from '../../lib/pipelines/stable_diffusion/stable_diffusion.js';
@@ -18,6 +19,7 @@ import { describeOnDevices, expectNoLeak } from '../support/backends.js';
 import { expectClose } from '../support/close.js';
 import { loadGolden } from '../support/golden.js';
 import { HubServer } from '../support/hub_server.js';
+import { matchWeights } from '../../lib/weights/load_weights.js';
 import { digestsOf, DISTILLED, SEEING, shortHash, singleFile, singleFileGolden } from '../support/single_file.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
 
@@ -81,6 +83,29 @@ describe('A single file', () => {
     });
   }
 
+  for (const layers of ['with a middle', 'without']) {
+    it(`of a UNet with one resnet a level, ${layers}, has SD1.x's numbers with gaps, as BK-SDM and small-sd, or none`, async () => {
+      const own = Object.entries(singleFileGolden.edit.shapes).filter(([key]) => layers === 'with a middle' || !key.includes('.middle_block.'));
+      const gaps = (key: string) => key.replace(/(input|output)_blocks\.(\d+)\.(\d+)\.(conv\.)?/, (_, way: string, digits: string, index: string, conv = '') => {
+        const number = Number(digits) - (way === 'input' ? 1 : 0);
+        const isLarger = conv !== '' || (way === 'input' && number % 2 === 1);
+        const gapped = 3 * Math.floor(number / 2) + (isLarger ? 2 : number % 2);
+        return number < 0 ? `input_blocks.0.${index}.${conv}` : `${way}_blocks.${way === 'input' ? gapped + 1 : gapped}.${index}.${conv}`;
+      });
+      const [dense, gapped] = await Promise.all([(key: string) => key, gaps].map(async (rename, i) => {
+        const file = join(folder(), `${i}.safetensors`);
+        await writeFile(file, await singleFile(Object.fromEntries(own.map(([key, shape]) => [rename(key), shape]))));
+        const model = await openModelFolder(file);
+        const config = await model.readJson('unet/config.json') as Record<string, unknown>;
+        await matchWeights('unet', new UNet2DConditionModel(config).parameterSpecs(), await openWeightFiles(model, { subfolder: 'unet' })); // strict
+        return { config, digests: await digestsOf(await model.open('unet/diffusion_pytorch_model.safetensors')) };
+      }));
+      assert.ok(own.some(([key]) => gaps(key) !== key));
+      assert.deepEqual(gapped, dense);
+      assert.deepEqual([gapped.config.layers_per_block, gapped.config.mid_block_type], [1, layers === 'without' ? null : undefined]);
+    });
+  }
+
   it('of one network by diffusers\' keys is told how it is built, by a config or where one is', async () => {
     const source = 'spec/golden/pipelines/tiny';
     const file = join(folder(), 'unet_alone.safetensors');
@@ -129,7 +154,7 @@ describe('A single file', () => {
       { name: 'ModelFileError', message: `${file}: has no VAE (first_stage_model.*); fromSingleFile takes one as the option vae` });
     const { vae } = parts;
     await assert.rejects(DiffusionPipeline.fromSingleFile(file, { vae, device: 'wasm' }),
-      /has no text encoder \(cond_stage_model\.transformer\.\* or cond_stage_model\.model\.\*\); fromSingleFile takes one as the option textEncoder$/);
+      /has no text encoder \(cond_stage_model\.transformer\.\* or cond_stage_model\.model\.\*\); give it or its file as the option textEncoder$/);
     await assert.rejects(convertModel(file, join(folder(), 'out')), /has no VAE/);
   });
 

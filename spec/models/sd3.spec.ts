@@ -126,6 +126,34 @@ describeOnDevices('SD3Transformer2DModel', device => {
     return [];
   }));
 
+  it('gives a ControlNet its first layers, which changes nothing yet', () => expectNoLeak(() => {
+    const { net } = load('35_medium');
+    const layers = net.config.num_layers;
+    const controlnet = SD3ControlNetModel.fromTransformer(net, { numLayers: layers - 1, numExtraConditioningChannels: 0 });
+    assert.deepEqual(controlnet.config, { // as diffusers' from_transformer makes it
+      ...net.config, num_layers: layers - 1, extra_conditioning_channels: 0, pos_embed_type: 'sincos', use_pos_embed: true, force_zeros_for_pooled_projection: true,
+    });
+    const [theirs, own] = [net.stateDict(), controlnet.stateDict()];
+    const zeros = Object.keys(own).filter(path => !Object.hasOwn(theirs, path));
+    assert.deepEqual(new Set(zeros.map(path => path.split('.')[0])), new Set(['controlnet_blocks', 'pos_embed_input']));
+    for (const [path, tensor] of Object.entries(own)) {
+      assert.deepEqual(tensor.dataSync(), zeros.includes(path) ? new Float32Array(tensor.size) : theirs[path].dataSync(), path);
+    }
+    const bare = SD3ControlNetModel.fromTransformer(net, { numLayers: null, loadWeightsFromTransformer: false });
+    assert.deepEqual([bare.config.num_layers, bare.config.extra_conditioning_channels], [layers, 1]);
+    assert.throws(() => SD3ControlNetModel.fromTransformer(net),
+      new RangeError(`numLayers: got 12, takes less than ${layers}: the transformer's last layer is built otherwise`));
+    assert.throws(() => SD3ControlNetModel.fromTransformer(net, { num_layers: 1 } as object), /there is no option 'num_layers': it is called numLayers here/);
+    [net, controlnet, bare].forEach(each => each.dispose());
+    return [];
+  }));
+
+  it('has no number of places where it has no places, as in Stability\'s ControlNets', () => {
+    const config = { joint_attention_dim: null, num_layers: 1, pos_embed_max_size: null };
+    assert.equal(new SD3ControlNetModel({ ...config, use_pos_embed: false, pos_embed_type: null }).config.pos_embed_max_size, null);
+    assert.throws(() => new SD3ControlNetModel(config), /^RangeError: controlnet config: pos_embed_max_size: got null, takes a number where use_pos_embed is true$/);
+  });
+
   it('comes back as it was saved, and in fewer bits', () => expectNoLeak(async () => {
     const { golden, net } = load('35_medium');
     const saved = join(folder(), 'saved');

@@ -3,6 +3,7 @@ import { isObject } from '../../core/json.js';
 import { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from '../../files/model_folder.js';
 import { openModelFolder } from '../../loading/open_model_folder.js';
 import type { OpenOptions } from '../../loading/open_options.js';
+import { isTextEncoderSource, withTextEncoders, type TextEncoderSources } from '../../loading/with_text_encoders.js';
 import type { LoadModelOptions } from '../../models/load_model.js';
 import { Model } from '../../models/model.js';
 import type { Device } from '../../runtime/devices.js';
@@ -45,10 +46,11 @@ const OF_DIFFUSERS = {
 
 /**
  * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's, or null to go without one that can be
- * missing. Its safety checker is loaded for `safetyChecker: true` alone.
+ * missing. Its safety checker is loaded for `safetyChecker: true` alone. Text encoders may be given by their files as well.
  */
 export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = LoadPipelineOptions & {
-  [Name in keyof C]?: Name extends 'safetyChecker' ? C[Name] | boolean : undefined extends C[Name] ? C[Name] | null : C[Name];
+  [Name in keyof C]?: C[Name] | (Name extends keyof TextEncoderSources ? ModelSource : never)
+    | (Name extends 'safetyChecker' ? boolean : undefined extends C[Name] ? null : never);
 };
 
 /**
@@ -57,10 +59,11 @@ export type FromPretrainedOptions<C extends object = StableDiffusionComponents> 
  */
 export async function loadPipeline(source: ModelSource, options: FromPretrainedOptions<object>, Pipeline?: PipelineClass): Promise<object> {
   if (options.cpuOffload !== undefined) checkOneOf('cpuOffload', options.cpuOffload, ['model', 'sequential']);
-  const folder = await openModelFolder(source, options);
-  if (!await folder.has('model_index.json')) {
-    throw new ModelFileError(`${folder.name}: has no model_index.json, takes a whole pipeline`);
+  const own = await openModelFolder(source, options);
+  if (!await own.has('model_index.json')) {
+    throw new ModelFileError(`${own.name}: has no model_index.json, takes a whole pipeline`);
   }
+  const folder = await withTextEncoders(own, options, options);
   const index = await folder.readJson('model_index.json');
   const path = `${folder.name}/model_index.json`;
   if (!isObject(index)) throw new ModelFileError(`${path}: got ${show(index)}, takes an object`);
@@ -68,7 +71,8 @@ export async function loadPipeline(source: ModelSource, options: FromPretrainedO
   const { components: table, takeExtras } = Class.family;
   checkOptionNames('fromPretrained', options, [...OPTIONS, ...Object.keys(table)], OF_DIFFUSERS);
   const isGiven = ([name, value]: [string, unknown]) =>
-    Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean');
+    Object.hasOwn(table, name) && value !== undefined && !(table[name].onlyIfAsked && typeof value === 'boolean') &&
+    !isTextEncoderSource(name, value);
   const given = Object.fromEntries(Object.entries(options).filter(isGiven));
   for (const [name, value] of Object.entries(given)) {
     if (value !== null) checkComponent(name, table[name], value);
