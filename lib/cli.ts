@@ -25,7 +25,12 @@ program.command('generate')
   .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: 7.5)', number)
   .option('--negative-prompt <text>', 'what not to show')
   .option('--pag-scale <x>', 'how strongly to guide by perturbed attention, for clearer shapes; 3 is a start (default: 0, off)', number)
+  .option('--pag-adaptive-scale <x>', 'how much weaker --pag-scale gets with each of 1000 timesteps (default: 0)', number)
   .option('--pag-layers <pattern>', 'where in the UNet, as in up_blocks.1; can be given several times (default: mid)', several)
+  .option('--skip-layers <list>', 'guide away from what Stable Diffusion 3 says without these layers; 7,8,9 is for 3.5 medium', layers)
+  .option('--skip-layer-guidance-scale <x>', 'how strongly (default: 2.8)', number)
+  .option('--skip-layer-guidance-start <x>', 'behind which share of the steps to begin with it, from 0 to 1 (default: 0.01)', number)
+  .option('--skip-layer-guidance-stop <x>', 'before which share of the steps to end it, from 0 to 1 (default: 0.2)', number)
   .option('--image <file>', 'a picture to begin from, instead of noise alone: PNG, JPEG, WebP, ...')
   .option('--mask <file>', 'a picture that is white where --image is to change')
   .option('--strength <x>', 'how much of --image to give up, from 0 to 1 (default: 0.8; with --mask 1)', number)
@@ -189,6 +194,10 @@ function number(text: string): number {
 
 function listOfNumbers(text: string): number[] {
   return text.split(',').map(wholeNumber(1));
+}
+
+function layers(text: string): number[] {
+  return text.split(',').map(wholeNumber(0));
 }
 
 function sizes(text: string): Array<{ width: number; height: number }> {

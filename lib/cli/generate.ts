@@ -19,7 +19,9 @@ import { describeModel } from '../pipelines/describe_model.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
+import type { GenerateCommandOptions } from './generate_command_options.js';
+import { readTask, type GenerateTask } from './generate_task.js';
+import { checkGuidance } from './guidance.js';
 import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
@@ -48,6 +50,7 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
   const started = performance.now();
   const pipe = await load(options, company);
   try {
+    checkGuidance(pipe, task.guidance);
     await equip(pipe, task);
     const loaded = performance.now();
     company.say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
@@ -123,15 +126,15 @@ async function lead(pipe: Text2ImagePipeline, source: string, options: GenerateC
 
 /** Makes and saves the pictures of one of the prompts. */
 async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
-  const { prompts, count, start, options } = task;
-  const { numImages, negativePrompt, steps, guidanceScale, pagScale, pagLayers, height, width, output, quiet } = options;
+  const { prompts, count, start, guidance, options } = task;
+  const { numImages, negativePrompt, steps, guidanceScale, height, width, output, quiet } = options;
   const [prompt, first] = [prompts[index], index * numImages];
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
   const settings = {
-    ...start, ...steeredBy(pipe, task), negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers,
-    height, width, numImagesPerPrompt: numImages, generator, signal,
+    ...start, ...steeredBy(pipe, task), ...guidance, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width,
+    numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
   const pictures = images.map((image, k): Picture => ({

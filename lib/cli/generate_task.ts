@@ -5,54 +5,9 @@ import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
 import type { ControlNetImg2ImgOptions } from '../pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffusion_inpaint.js';
-import type { Device } from '../runtime/devices.js';
+import type { GenerateCommandOptions } from './generate_command_options.js';
+import { readGuidance, type Guidance } from './guidance.js';
 import { UsageError } from './usage_error.js';
-
-export interface GenerateCommandOptions {
-  model?: string;
-  revision?: string;
-  variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
-  device: Device | 'auto';
-  gpuMemoryFraction?: number;
-  dtype: 'float32' | 'float16' | 'bfloat16';
-  scheduler?: string;
-  steps?: number;
-  guidanceScale?: number;
-  negativePrompt?: string;
-  pagScale?: number;
-  pagLayers?: string[];
-  image?: string;
-  mask?: string;
-  strength?: number;
-  controlnet?: string;
-  controlImage?: string;
-  canny?: boolean;
-  controlMode?: number;
-  controlnetScale?: number;
-  ipAdapter?: string;
-  ipAdapterWeights?: string;
-  ipAdapterImage?: string;
-  ipAdapterScale?: number;
-  safetyChecker?: boolean;
-  t5?: boolean;
-  lora?: string[];
-  loraScale?: number;
-  /** `token=source` each. */
-  embedding?: string[];
-  /** -1: draw one. */
-  seed: bigint;
-  numImages: number;
-  height?: number;
-  width?: number;
-  output: string;
-  grid?: { rows: number; cols: number };
-  compile?: boolean;
-  /** A file for the trace, or true for the tables alone. */
-  profile?: string | true;
-  json?: boolean;
-  quiet?: boolean;
-}
 
 /** What to make of which prompts: all that can be known before the work. */
 export interface GenerateTask {
@@ -64,6 +19,7 @@ export interface GenerateTask {
   count: number;
   /** That of the first picture. */
   seed: bigint;
+  guidance: Guidance;
   /** What to begin from besides noise, and to be led by. */
   start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>;
   /** What to steer by, if anything. */
@@ -96,8 +52,8 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
-  if (given.pagLayers && given.pagScale === undefined) throw new UsageError('--pag-layers: takes --pag-scale too');
   const { controlnet, controlImage, canny, controlMode, controlnetScale } = given;
+  const guidance = readGuidance(given);
   checkTogether('--controlnet', '--control-image', {
     '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--control-mode': controlMode,
     '--controlnet-scale': controlnetScale,
@@ -110,7 +66,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
-    prompts: isGallery ? GALLERY : prompts, options, isGallery, count,
+    prompts: isGallery ? GALLERY : prompts, options, isGallery, count, guidance,
     embeddings: embedding.map(parseEmbedding), ...await readPictures(options),
     seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
   };

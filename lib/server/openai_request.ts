@@ -3,6 +3,7 @@ import { RequestError } from '../jobs/errors.js';
 import { quote, type ServerLimits } from '../jobs/picture_request.js';
 import { readPicture } from '../jobs/read_picture.js';
 import { toNumber, type Fields } from './fields.js';
+import { GUIDANCE_FIELDS, toGuidance } from './guidance_fields.js';
 
 /** What multipart/form-data says. */
 export interface Form {
@@ -36,11 +37,11 @@ const IGNORED = [
 export function toRequest(fields: Fields): Record<string, unknown> {
   const { prompt, n, size, model, seed, steps, strength, scheduler, loras, partial_images: previews, ...rest } = fields;
   const { negative_prompt: negativePrompt, guidance_scale: guidanceScale, ...others } = rest;
-  const stranger = Object.keys(others).find(name => !IGNORED.includes(name));
+  const stranger = Object.keys(others).find(name => !IGNORED.includes(name) && !GUIDANCE_FIELDS.includes(name));
   if (stranger !== undefined) throw new RequestError(`there is no field ${quote(stranger)}`);
   return {
     prompt, model, ...sides(size), seed: toNumber(seed), steps: toNumber(steps), strength: toNumber(strength),
-    guidanceScale: toNumber(guidanceScale), count: toNumber(n), negativePrompt, scheduler, loras,
+    guidanceScale: toNumber(guidanceScale), ...toGuidance(others), count: toNumber(n), negativePrompt, scheduler, loras,
     ...isStream(fields) && { previews: toNumber(previews) },
   };
 }

@@ -9,7 +9,7 @@ import { cannyEdges } from '../../lib/image/edges.js';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
-import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+import { AutoPipelineForText2Image, DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
@@ -21,7 +21,7 @@ import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { TINY, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
+import { TINY, TINY_SD3, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
@@ -258,6 +258,25 @@ describe('tfjs-diffusers', () => {
       [pipe, controlnet].forEach(each => each.dispose());
     });
 
+    it('guides by perturbed attention, and by layers that are skipped', async () => {
+      await useDevice('wasm');
+      const cases: Array<[string, string[], object]> = [
+        [TINY, ['--pag-scale', '2', '--pag-adaptive-scale', '0.001', '--pag-layers', 'mid', '--pag-layers', 'up_blocks.1'],
+          { pagScale: 2, pagAdaptiveScale: 0.001, pagAppliedLayers: ['mid', 'up_blocks.1'] }],
+        [TINY_SD3, ['--skip-layers', '0,1', '--skip-layer-guidance-scale', '3', '--skip-layer-guidance-start', '0.1', '--skip-layer-guidance-stop', '0.9'],
+          { skipGuidanceLayers: [0, 1], skipLayerGuidanceScale: 3, skipLayerGuidanceStart: 0.1, skipLayerGuidanceStop: 0.9 }],
+      ];
+      for (const [model, args, options] of cases) {
+        const common = ['--model', resolve(model), '--steps', '3', '--device', 'wasm', '--quiet'];
+        assert.deepEqual(await run(['generate', 'a star', ...common, ...args]), { code: 0, stdout: '', stderr: '' });
+        const pipe = await AutoPipelineForText2Image.fromPretrained(model, { device: 'wasm' });
+        const draw = async (more: object) => (await pipe.generate('a star', { numInferenceSteps: 3, generator: new Generator().manualSeed(0), ...more })).images[0].data;
+        assert.deepEqual((await Image.open(join(folder(), 'out.png'))).toRgb().data, await draw(options));
+        assert.notDeepEqual(await draw({}), await draw(options));
+        pipe.dispose();
+      }
+    });
+
     it('takes a model of another family, and begins from a picture with it', async () => {
       const model = ['--model', resolve('spec/golden/pipelines/tiny_xl'), '--steps', '2'];
       assert.equal((await run(['generate', 'a star', ...model])).code, 0);
@@ -324,6 +343,14 @@ describe('tfjs-diffusers', () => {
       ['a scale of no LoRA', ['a star', '--lora-scale', '2'], 2, /^error: --lora-scale: takes --lora too$/m],
       ['layers alone', ['a star', '--pag-layers', 'mid'], 2, /^error: --pag-layers: takes --pag-scale too$/m],
       ['layers', ['a star', '--pag-scale', '3', '--pag-layers', 'mild'], 1, /^error: pagAppliedLayers: got 'mild', takes what is found in the path of a self-attention: /m],
+      ['a falling strength alone', ['a star', '--pag-adaptive-scale', '0'], 2, /^error: --pag-adaptive-scale: takes --pag-scale too$/m],
+      ['perturbed attention of another family', ['a star', '--model', resolve(TINY_SD3), '--pag-scale', '3'], 2, /^error: --pag-scale: takes a model with a UNet, and this one has a transformer$/m],
+      ['skipped layers', ['a star', '--skip-layers', '7,'], 2, /'--skip-layers <list>' argument '7,' is invalid\. It takes a whole number, 0 or more\./],
+      ['skipped layers of another family', ['a star', '--skip-layers', '7,8'], 2, /^error: --skip-layers: takes a model of Stable Diffusion 3, and this one is of another family$/m],
+      ['layers that are not there', ['a star', '--model', resolve(TINY_SD3), '--skip-layers', '7'], 1, /^error: skipGuidanceLayers: got 7, takes a whole number, from 0 to 2$/m],
+      ['skipped layers beside a picture', ['a star', '--skip-layers', '7', '--image', 'a.png'], 2, /^error: --skip-layers: got --image too, is for pictures of a prompt alone$/m],
+      ['skipped layers beside a ControlNet', ['a star', '--skip-layers', '7', '--controlnet', 'a'], 2, /^error: --skip-layers: got --controlnet too, is for pictures of a prompt alone$/m],
+      ['a share of no skipped layers', ['a star', '--skip-layer-guidance-stop', '1'], 2, /^error: --skip-layer-guidance-stop: takes --skip-layers too$/m],
       ['a ControlNet alone', ['a star', '--controlnet', 'a'], 2, /^error: --controlnet: takes --control-image too$/m],
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
