@@ -4,12 +4,6 @@ import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
-import { openModelFolder } from '../loading/open_model_folder.js';
-import { ControlNetModel } from '../models/controlnet.js';
-import { ControlNetUnionModel } from '../models/controlnet_union.js';
-import type { ControlNets } from '../models/controlnets.js';
-import { SD3ControlNetModel } from '../models/sd3_controlnet.js';
-import type { SD3ControlNets } from '../models/sd3_multi_controlnet.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, type Text2ImagePipeline,
 } from '../pipelines/auto_pipeline.js';
@@ -23,6 +17,7 @@ import type { GenerateCommandOptions } from './generate_command_options.js';
 import { readTask, type GenerateTask } from './generate_task.js';
 import { checkGuidance } from './guidance.js';
 import { leftOut } from './left_out.js';
+import { loadControlNets } from './load_controlnets.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
 import { UsageError } from './usage_error.js';
@@ -73,10 +68,10 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
 
 async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<Text2ImagePipeline> {
   const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType } = options;
-  const { safetyChecker, compile, profile, quiet } = options;
+  const { safetyChecker, compile, profile, quiet, controlMode } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
-  const controlnet = options.controlnet ? await loadControlNet(options.controlnet, options, signal) : undefined;
+  const controlnet = options.controlnet && await loadControlNets(options.controlnet, controlMode !== undefined, { dtype, signal });
   const Steered = controlnet && AutoPipelineForText2Image;
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
   const how = {
@@ -84,17 +79,6 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
     ...leftOut(options),
   };
   return loadPipeline(model, how, { quiet, say, Pipeline });
-}
-
-async function loadControlNet(
-  source: string, { controlMode, dtype }: GenerateCommandOptions, signal: AbortSignal,
-): Promise<ControlNets | SD3ControlNets> {
-  const folder = await openModelFolder(source, { signal });
-  const how = { dtype, signal };
-  if (controlMode !== undefined) return ControlNetUnionModel.fromPretrained(folder, how);
-  const config = await folder.readJson('config.json') as { _class_name?: unknown } | null;
-  const ofSD3 = config?._class_name === SD3ControlNetModel.className;
-  return ofSD3 ? SD3ControlNetModel.fromPretrained(folder, how) : ControlNetModel.fromPretrained(folder, how);
 }
 
 /** Gives the model what it does not have of its own. */

@@ -23,11 +23,13 @@ export interface GenerateCommandOptions {
   image?: string;
   mask?: string;
   strength?: number;
-  controlnet?: string;
-  controlImage?: string;
+  controlnet?: string[];
+  controlImage?: string[];
   canny?: boolean;
-  controlMode?: number;
-  controlnetScale?: number;
+  controlMode?: number[];
+  controlnetScale?: number[];
+  controlGuidanceStart?: number[];
+  controlGuidanceEnd?: number[];
   ipAdapter?: string;
   ipAdapterWeights?: string;
   ipAdapterImage?: string;

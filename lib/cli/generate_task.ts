@@ -1,10 +1,9 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Generator } from '../core/random.js';
-import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
-import type { ControlNetImg2ImgOptions } from '../pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffusion_inpaint.js';
+import { checkControl, readControl, type ControlTask } from './control.js';
 import type { GenerateCommandOptions } from './generate_command_options.js';
 import { readGuidance, type Guidance } from './guidance.js';
 import { UsageError } from './usage_error.js';
@@ -23,7 +22,7 @@ export interface GenerateTask {
   /** What to begin from besides noise, and to be led by. */
   start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>;
   /** What to steer by, if anything. */
-  control?: Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlMode' | 'controlnetConditioningScale'>;
+  control?: ControlTask;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
@@ -52,12 +51,13 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
-  const { controlnet, controlImage, canny, controlMode, controlnetScale } = given;
+  const { controlnet, controlImage, canny, controlMode, controlnetScale, controlGuidanceStart, controlGuidanceEnd } = given;
   const guidance = readGuidance(given);
   checkTogether('--controlnet', '--control-image', {
     '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--control-mode': controlMode,
-    '--controlnet-scale': controlnetScale,
+    '--controlnet-scale': controlnetScale, '--control-guidance-start': controlGuidanceStart, '--control-guidance-end': controlGuidanceEnd,
   });
+  checkControl(given);
   const { ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
   checkTogether('--ip-adapter', '--ip-adapter-image', {
     '--ip-adapter': ipAdapter, '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage,
@@ -81,19 +81,10 @@ function checkTogether(name: string, picture: string, { [name]: given, ...others
 
 /** What to begin from besides noise, to be led by and to steer by. */
 async function readPictures(options: GenerateCommandOptions): Promise<Pick<GenerateTask, 'start' | 'control'>> {
-  const { image, mask, strength, ipAdapterImage, controlImage, canny, controlMode, controlnetScale } = options;
+  const { image, mask, strength, ipAdapterImage, width, height } = options;
   const begin = image ? { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength } : undefined;
   const start = { ...begin, ...ipAdapterImage && { ipAdapterImage: await Image.open(ipAdapterImage) } };
-  if (!controlImage) return { start };
-  const steering = await readControl(controlImage, { ...begin?.image, ...options }, canny);
-  return { start, control: { controlImage: steering, controlMode, controlnetConditioningScale: controlnetScale } };
-}
-
-/** The picture to steer by, or its edges, of the size that they are wanted in: scaled afterwards they would be grey. */
-async function readControl(file: string, size: { width?: number; height?: number }, canny?: boolean): Promise<Image> {
-  const picture = (await Image.open(file)).toRgb();
-  if (!canny) return picture;
-  return cannyEdges(picture.resize(size.width ?? picture.width, size.height ?? picture.height));
+  return { start, control: await readControl(options, { ...begin?.image, ...width && { width }, ...height && { height } }) };
 }
 
 /** '<cat>=cat.safetensors' -> its parts. */
