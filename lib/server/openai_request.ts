@@ -5,28 +5,6 @@ import { readPicture } from '../jobs/read_picture.js';
 import { toNumber, type Fields } from './fields.js';
 import { GUIDANCE_FIELDS, toGuidance } from './guidance_fields.js';
 
-/** What multipart/form-data says. */
-export interface Form {
-  readonly fields: Fields;
-  /** Of several of one name, as in `image[]`, the first. */
-  readonly files: Readonly<Record<string, Buffer | undefined>>;
-}
-
-/** @throws RequestError for what is no form, or breaks off. */
-export async function readForm(body: Buffer, contentType: string): Promise<Form> {
-  const form = await new Response(body as Uint8Array<ArrayBuffer>, { headers: { 'content-type': contentType } }).formData().catch(() => {
-    throw new RequestError('the form: cannot be read; takes multipart/form-data, whole');
-  });
-  const fields = new Map<string, string>();
-  const files = new Map<string, Buffer>();
-  for (const [key, value] of form) {
-    const name = key.replace(/\[\]$/, '');
-    if (typeof value === 'string') fields.set(name, value);
-    else if (!files.has(name)) files.set(name, Buffer.from(await value.arrayBuffer()));
-  }
-  return { fields: Object.fromEntries(fields), files: Object.fromEntries(files) };
-}
-
 /** What OpenAI has, and what other models of it take, which changes nothing here. */
 const IGNORED = [
   'user', 'quality', 'style', 'background', 'moderation', 'output_format', 'output_compression', 'input_fidelity', 'response_format',
