@@ -25,15 +25,24 @@ program.command('generate')
   .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: 7.5)', number)
   .option('--negative-prompt <text>', 'what not to show')
   .option('--pag-scale <x>', 'how strongly to guide by perturbed attention, for clearer shapes; 3 is a start (default: 0, off)', number)
+  .option('--pag-adaptive-scale <x>', 'how much weaker --pag-scale gets with each of 1000 timesteps (default: 0)', number)
   .option('--pag-layers <pattern>', 'where in the UNet, as in up_blocks.1; can be given several times (default: mid)', several)
+  .option('--skip-layers <list>', 'guide away from what Stable Diffusion 3 says without these layers; 7,8,9 is for 3.5 medium', layers)
+  .option('--skip-layer-guidance-scale <x>', 'how strongly (default: 2.8)', number)
+  .option('--skip-layer-guidance-start <x>', 'behind which share of the steps to begin with it, from 0 to 1 (default: 0.01)', number)
+  .option('--skip-layer-guidance-stop <x>', 'before which share of the steps to end it, from 0 to 1 (default: 0.2)', number)
   .option('--image <file>', 'a picture to begin from, instead of noise alone: PNG, JPEG, WebP, ...')
   .option('--mask <file>', 'a picture that is white where --image is to change')
   .option('--strength <x>', 'how much of --image to give up, from 0 to 1 (default: 0.8; with --mask 1)', number)
-  .option('--controlnet <source>', 'a ControlNet, which --control-image steers by: a folder, a file or an id on the hub')
-  .option('--control-image <file>', 'what to steer by, such as edges, white on black')
-  .option('--canny', 'steer by the edges of --control-image, which is any picture then')
-  .option('--control-mode <n>', 'for a ControlNet-Union: the number of what --control-image is, as in 3 for edges', wholeNumber(0))
-  .option('--controlnet-scale <x>', 'how strongly to steer (default: 1, with --image less)', number)
+  .option('--controlnet <source>', 'a ControlNet, which --control-image steers by: a folder, a file or an id on the hub; several steer'
+    + ' together, each by the --control-image of the same place', several)
+  .option('--control-image <file>', 'what to steer by, such as edges, white on black; one for each --controlnet or --control-mode', several)
+  .option('--canny', 'steer by the edges of each --control-image, which is any picture then')
+  .option('--control-mode <n>', 'for a ControlNet-Union: the number of what --control-image is, as in 3 for edges; one for each',
+    each(wholeNumber(0)))
+  .option('--controlnet-scale <x>', 'how strongly to steer, once or for each --control-image (default: 1, with --image less)', each(number))
+  .option('--control-guidance-start <x>', 'after which share of the steps to steer, once or for each (default: 0)', each(number))
+  .option('--control-guidance-end <x>', 'until which share of the steps to steer, once or for each (default: 1)', each(number))
   .option('--ip-adapter <source>', 'an IP-Adapter, by which --ip-adapter-image leads: a file beside its image_encoder, or an id on the hub')
   .option('--ip-adapter-weights <path>', 'which file of a folder or on the hub it is, as in models/ip-adapter_sd15.safetensors')
   .option('--ip-adapter-image <file>', 'a picture that leads besides the prompt')
@@ -202,6 +211,10 @@ function listOfNumbers(text: string): number[] {
   return text.split(',').map(wholeNumber(1));
 }
 
+function layers(text: string): number[] {
+  return text.split(',').map(wholeNumber(0));
+}
+
 function sizes(text: string): Array<{ width: number; height: number }> {
   return text.split(',').map(size => {
     const [, width, height] = /^([1-9]\d*)x([1-9]\d*)$/.exec(size.trim()) ?? [];
@@ -212,6 +225,11 @@ function sizes(text: string): Array<{ width: number; height: number }> {
 
 function several(value: string, before: string[] = []): string[] {
   return [...before, value];
+}
+
+/** What an option says that can be given several times. */
+function each<T>(parse: (text: string) => T): (text: string, before?: T[]) => T[] {
+  return (text, before = []) => [...before, parse(text)];
 }
 
 function rowsAndColumns(text: string): { rows: number; cols: number } {

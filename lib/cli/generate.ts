@@ -4,12 +4,6 @@ import type { Profile } from '../core/profile.js';
 import { Generator } from '../core/random.js';
 import { makeImageGrid } from '../image/grid.js';
 import type { Image } from '../image/image.js';
-import { openModelFolder } from '../loading/open_model_folder.js';
-import { ControlNetModel } from '../models/controlnet.js';
-import { ControlNetUnionModel } from '../models/controlnet_union.js';
-import type { ControlNets } from '../models/controlnets.js';
-import { SD3ControlNetModel } from '../models/sd3_controlnet.js';
-import type { SD3ControlNets } from '../models/sd3_multi_controlnet.js';
 import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, type Text2ImagePipeline,
 } from '../pipelines/auto_pipeline.js';
@@ -19,8 +13,11 @@ import { describeModel } from '../pipelines/describe_model.js';
 import { useDevice } from '../runtime/devices.js';
 import { schedulerClass } from '../schedulers/index.js';
 import type { Scheduler } from '../schedulers/scheduler.js';
-import { readTask, type GenerateCommandOptions, type GenerateTask } from './generate_task.js';
+import type { GenerateCommandOptions } from './generate_command_options.js';
+import { readTask, type GenerateTask } from './generate_task.js';
+import { checkGuidance } from './guidance.js';
 import { leftOut } from './left_out.js';
+import { loadControlNets } from './load_controlnets.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
 import { interruption } from './supervise.js';
 import { textEncodersOf } from './text_encoders.js';
@@ -49,6 +46,7 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
   const started = performance.now();
   const pipe = await load(options, company);
   try {
+    checkGuidance(pipe, task.guidance);
     await equip(pipe, task);
     const loaded = performance.now();
     company.say(`${options.model ?? 'The demo model'} on ${pipe.device}, ${(pipe.numParameters / 1e6).toFixed(1)} million parameters.`);
@@ -71,10 +69,10 @@ export async function generate(prompts: string[], given: GenerateCommandOptions)
 
 async function load(options: GenerateCommandOptions, { say, signal }: Company): Promise<Text2ImagePipeline> {
   const { model = DEMO_MODEL, gpuMemoryFraction, image, mask, dtype, revision, variant, predictionType } = options;
-  const { safetyChecker, compile, profile, quiet } = options;
+  const { safetyChecker, compile, profile, quiet, controlMode } = options;
   const device = await useDevice(options.device, { memoryFraction: gpuMemoryFraction });
   const pays = model === DEMO_MODEL && device === 'cpu' && !profile; // a profile tells no layers of a graph
-  const controlnet = options.controlnet ? await loadControlNet(options.controlnet, options, signal) : undefined;
+  const controlnet = options.controlnet && await loadControlNets(options.controlnet, controlMode !== undefined, { dtype, signal });
   const Steered = controlnet && AutoPipelineForText2Image;
   const Pipeline = mask ? AutoPipelineForInpainting : image ? AutoPipelineForImage2Image : Steered; // of the model's family
   const how = {
@@ -82,17 +80,6 @@ async function load(options: GenerateCommandOptions, { say, signal }: Company): 
     ...textEncodersOf(options), ...leftOut(options),
   };
   return loadPipeline(model, how, { quiet, say, Pipeline });
-}
-
-async function loadControlNet(
-  source: string, { controlMode, dtype }: GenerateCommandOptions, signal: AbortSignal,
-): Promise<ControlNets | SD3ControlNets> {
-  const folder = await openModelFolder(source, { signal });
-  const how = { dtype, signal };
-  if (controlMode !== undefined) return ControlNetUnionModel.fromPretrained(folder, how);
-  const config = await folder.readJson('config.json') as { _class_name?: unknown } | null;
-  const ofSD3 = config?._class_name === SD3ControlNetModel.className;
-  return ofSD3 ? SD3ControlNetModel.fromPretrained(folder, how) : ControlNetModel.fromPretrained(folder, how);
 }
 
 /** Gives the model what it does not have of its own. */
@@ -124,15 +111,15 @@ async function lead(pipe: Text2ImagePipeline, source: string, options: GenerateC
 
 /** Makes and saves the pictures of one of the prompts. */
 async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
-  const { prompts, count, start, options } = task;
-  const { numImages, negativePrompt, steps, guidanceScale, pagScale, pagLayers, height, width, output, quiet } = options;
+  const { prompts, count, start, guidance, options } = task;
+  const { numImages, negativePrompt, steps, guidanceScale, height, width, output, quiet } = options;
   const [prompt, first] = [prompts[index], index * numImages];
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
   const settings = {
-    ...start, ...steeredBy(pipe, task), negativePrompt, numInferenceSteps: steps, guidanceScale, pagScale, pagAppliedLayers: pagLayers,
-    height, width, numImagesPerPrompt: numImages, generator, signal,
+    ...start, ...steeredBy(pipe, task), ...guidance, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width,
+    numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
   const pictures = images.map((image, k): Picture => ({

@@ -1,59 +1,12 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Generator } from '../core/random.js';
-import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
-import type { ControlNetImg2ImgOptions } from '../pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffusion_inpaint.js';
-import type { Device } from '../runtime/devices.js';
-import type { TextEncoderOptions } from './text_encoders.js';
+import { checkControl, readControl, type ControlTask } from './control.js';
+import type { GenerateCommandOptions } from './generate_command_options.js';
+import { readGuidance, type Guidance } from './guidance.js';
 import { UsageError } from './usage_error.js';
-
-export interface GenerateCommandOptions extends TextEncoderOptions {
-  model?: string;
-  revision?: string;
-  variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
-  device: Device | 'auto';
-  gpuMemoryFraction?: number;
-  dtype: 'float32' | 'float16' | 'bfloat16';
-  scheduler?: string;
-  steps?: number;
-  guidanceScale?: number;
-  negativePrompt?: string;
-  pagScale?: number;
-  pagLayers?: string[];
-  image?: string;
-  mask?: string;
-  strength?: number;
-  controlnet?: string;
-  controlImage?: string;
-  canny?: boolean;
-  controlMode?: number;
-  controlnetScale?: number;
-  ipAdapter?: string;
-  ipAdapterWeights?: string;
-  ipAdapterImage?: string;
-  ipAdapterScale?: number;
-  safetyChecker?: boolean;
-  t5?: boolean;
-  lora?: string[];
-  loraScale?: number;
-  /** `token=source` each. */
-  embedding?: string[];
-  /** -1: draw one. */
-  seed: bigint;
-  numImages: number;
-  height?: number;
-  width?: number;
-  output: string;
-  grid?: { rows: number; cols: number };
-  compile?: boolean;
-  /** A file for the trace, or true for the tables alone. */
-  profile?: string | true;
-  json?: boolean;
-  quiet?: boolean;
-}
 
 /** What to make of which prompts: all that can be known before the work. */
 export interface GenerateTask {
@@ -65,10 +18,11 @@ export interface GenerateTask {
   count: number;
   /** That of the first picture. */
   seed: bigint;
+  guidance: Guidance;
   /** What to begin from besides noise, and to be led by. */
   start: Partial<Pick<InpaintOptions, 'image' | 'maskImage' | 'strength' | 'ipAdapterImage'>>;
   /** What to steer by, if anything. */
-  control?: Pick<ControlNetImg2ImgOptions, 'controlImage' | 'controlMode' | 'controlnetConditioningScale'>;
+  control?: ControlTask;
   embeddings: ReadonlyArray<readonly [token: string, source: string]>;
 }
 
@@ -97,12 +51,13 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   }
   if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
   if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
-  if (given.pagLayers && given.pagScale === undefined) throw new UsageError('--pag-layers: takes --pag-scale too');
-  const { controlnet, controlImage, canny, controlMode, controlnetScale } = given;
+  const { controlnet, controlImage, canny, controlMode, controlnetScale, controlGuidanceStart, controlGuidanceEnd } = given;
+  const guidance = readGuidance(given);
   checkTogether('--controlnet', '--control-image', {
     '--controlnet': controlnet, '--control-image': controlImage, '--canny': canny, '--control-mode': controlMode,
-    '--controlnet-scale': controlnetScale,
+    '--controlnet-scale': controlnetScale, '--control-guidance-start': controlGuidanceStart, '--control-guidance-end': controlGuidanceEnd,
   });
+  checkControl(given);
   const { ipAdapter, ipAdapterWeights, ipAdapterImage, ipAdapterScale } = given;
   checkTogether('--ip-adapter', '--ip-adapter-image', {
     '--ip-adapter': ipAdapter, '--ip-adapter-weights': ipAdapterWeights, '--ip-adapter-image': ipAdapterImage,
@@ -111,7 +66,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   await checkOutput('--output', output, 'png');
   if (typeof profile === 'string') await checkOutput('--profile', profile, 'json');
   return {
-    prompts: isGallery ? GALLERY : prompts, options, isGallery, count,
+    prompts: isGallery ? GALLERY : prompts, options, isGallery, count, guidance,
     embeddings: embedding.map(parseEmbedding), ...await readPictures(options),
     seed: seed < 0 ? BigInt(new Generator().seed()) : seed,
   };
@@ -126,19 +81,10 @@ function checkTogether(name: string, picture: string, { [name]: given, ...others
 
 /** What to begin from besides noise, to be led by and to steer by. */
 async function readPictures(options: GenerateCommandOptions): Promise<Pick<GenerateTask, 'start' | 'control'>> {
-  const { image, mask, strength, ipAdapterImage, controlImage, canny, controlMode, controlnetScale } = options;
+  const { image, mask, strength, ipAdapterImage, width, height } = options;
   const begin = image ? { image: await Image.open(image), ...(mask && { maskImage: await Image.open(mask) }), strength } : undefined;
   const start = { ...begin, ...ipAdapterImage && { ipAdapterImage: await Image.open(ipAdapterImage) } };
-  if (!controlImage) return { start };
-  const steering = await readControl(controlImage, { ...begin?.image, ...options }, canny);
-  return { start, control: { controlImage: steering, controlMode, controlnetConditioningScale: controlnetScale } };
-}
-
-/** The picture to steer by, or its edges, of the size that they are wanted in: scaled afterwards they would be grey. */
-async function readControl(file: string, size: { width?: number; height?: number }, canny?: boolean): Promise<Image> {
-  const picture = (await Image.open(file)).toRgb();
-  if (!canny) return picture;
-  return cannyEdges(picture.resize(size.width ?? picture.width, size.height ?? picture.height));
+  return { start, control: await readControl(options, { ...begin?.image, ...width && { width }, ...height && { height } }) };
 }
 
 /** '<cat>=cat.safetensors' -> its parts. */

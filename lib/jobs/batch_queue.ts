@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pickGuidance } from './guidance_request.js';
 import type { Job } from './job.js';
 import type { PictureRequest } from './picture_request.js';
 
@@ -81,5 +82,7 @@ function batchKey(request: PictureRequest): string | undefined {
   if (request.image) return undefined;
   const { model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, promptWeights } = request;
   const negates = request.negativePrompt !== undefined; // some models take none at all for another thing than an empty one
-  return JSON.stringify([model, width, height, steps, guidanceScale, scheduler, schedulerOptions, clipSkip, loras, promptWeights, negates]);
+  return JSON.stringify([
+    model, width, height, steps, guidanceScale, pickGuidance(request), scheduler, schedulerOptions, clipSkip, loras, promptWeights, negates,
+  ]);
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { Generator } from '../core/random.js';
 import type { Image } from '../image/image.js';
+import { checkGuidanceOf, pickGuidance } from './guidance_request.js';
 import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
@@ -55,6 +56,7 @@ export class Painter {
   private async draw(jobs: readonly Job[]): Promise<StoredPicture[][]> {
     const [{ request }] = jobs;
     const model = await this.metrics.time('loading', () => this.pool.get(request.model));
+    checkGuidanceOf(model.description, request);
     const { image, mask } = request;
     const size = { maxPixels: this.limits.maxPixels, resized: mask !== undefined }; // without one, it keeps its size
     const start = {
@@ -69,7 +71,7 @@ export class Painter {
     )));
     const { prompt, ...texts } = await readTexts(pipe, wanted.map(({ job }) => job.request));
     const { images, nsfwContentDetected } = await this.metrics.time('drawing', () => pipe.generate(prompt, {
-      ...texts,
+      ...texts, ...pickGuidance(request),
       ...start as { image: Image; maskImage: Image }, // as far as the task takes them
       ...!request.image || request.mask ? { width, height } : {},
       ...strength !== undefined && { strength },

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { Type, type Static } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { RequestError } from './errors.js';
+import { checkGuidance, GUIDANCE } from './guidance_request.js';
 
 /** What a request may ask for at most. Requests come from strangers, and a picture's time and memory grow with these. */
 export interface ServerLimits {
@@ -72,6 +73,7 @@ export function pictureRequestSchema({ limits, schedulers }: RequestRules) {
     height: Type.Optional(side('height')),
     steps: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.maxSteps, description: "denoising steps; by default the pipeline's" })),
     guidanceScale: Type.Optional(Type.Number({ minimum: 0, maximum: 100, description: 'how closely to follow the prompt' })),
+    ...GUIDANCE,
     scheduler: Type.Optional(Type.Unsafe<string>(scheduler)),
     schedulerOptions: Type.Optional(schedulerOptions),
     clipSkip: Type.Optional(Type.Integer({ minimum: 0, maximum: 10, description: 'layers of the text encoder to leave out' })),
@@ -127,6 +129,7 @@ export function requestChecker(rules: RequestRules): (request: unknown, offer: O
     checkName('model', model, offer.models);
     for (const { name } of checked.loras ?? []) checkName('loras', name, offer.loras);
     checkSize(checked, rules.limits);
+    checkGuidance(checked);
     if ((checked.mask || checked.strength !== undefined) && !checked.image) {
       throw new RequestError(`${checked.mask ? 'mask' : 'strength'}: takes an image too`);
     }

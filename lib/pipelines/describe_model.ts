@@ -1,7 +1,9 @@
 import { schedulerClass, type NamedOptions, type SchedulerClass } from '../schedulers/index.js';
 import { AutoPipelineForImage2Image, AutoPipelineForInpainting } from './auto_pipeline.js';
 import type { GuidedPipeline } from './base/guided_pipeline.js';
+import { UNetPipeline } from './base/unet_pipeline.js';
 import { paintingChannels } from './inputs/inpainting.js';
+import { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 
 /** What pictures are made of: a prompt alone, a picture too, or a part of one. */
 export type Task = 'text' | 'image' | 'mask';
@@ -27,6 +29,10 @@ export interface ModelDescription {
   guidanceScale: number;
   /** Whether it can be told what to avoid. */
   takesNegativePrompt: boolean;
+  /** Whether it can be guided by perturbed attention. */
+  takesPerturbedAttention: boolean;
+  /** Whether pictures of a prompt alone can be guided away from what it says without some layers. */
+  takesSkippedLayers: boolean;
   tasks: Task[];
   /** Those that it takes, its own first. */
   schedulers: SchedulerInfo[];
@@ -46,6 +52,7 @@ export function describeModel(pipe: GuidedPipeline): ModelDescription {
   return {
     numParameters, width: width * vaeScaleFactor, height: height * vaeScaleFactor, sideFactor,
     numInferenceSteps: defaults.numInferenceSteps, guidanceScale: defaults.guidanceScale, takesNegativePrompt,
+    takesPerturbedAttention: pipe instanceof UNetPipeline, takesSkippedLayers: pipe instanceof StableDiffusion3Pipeline,
     tasks: tasks.flatMap(([task, does]) => does ? [task] : []),
     schedulers: names.map(name => ({ name, takes: SCHEDULER_OPTIONS.filter(option => option in schedulerClass(name).defaults) })),
   };

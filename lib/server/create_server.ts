@@ -16,12 +16,16 @@ import { boundBodies, HeldBytes } from './held_bytes.js';
 import { healthRoutes } from './health_routes.js';
 import { huggingFaceRoutes } from './hugging_face_routes.js';
 import { jobRoutes } from './job_routes.js';
+import { linger } from './linger.js';
 import { openaiRoutes } from './openai_routes.js';
 import { dialectSchemas, jobSchema } from './schemas.js';
 import { workerRoutes } from './worker_routes.js';
 
 /** Milliseconds that answers may take to arrive when the server ends; whoever sends or reads more slowly is cut off. */
 const FAREWELL = 5000;
+
+/** How many times as much as a body may have is read and forgotten, of a client that was refused. */
+const LINGERING = 4;
 
 /** Options of `createServer`. */
 export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQueue' | 'limits'>> {
@@ -78,6 +82,7 @@ export async function createServer(options: ServerOptions): Promise<FastifyInsta
     },
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
   });
+  linger(server.server, LINGERING * limits.maxBodyBytes);
   answerErrors(server, describeError);
   server.addHook('onError', async (request, _, error) => {
     if (!isTrouble(error)) return;

@@ -39,7 +39,7 @@ export function boundBodies(server: FastifyInstance, held: HeldBytes, maxBodyByt
     held.check(Math.min(Number(headers['content-length'] ?? 0), maxBodyBytes)); // a larger one is refused for that
     let bytes = 0;
     answer.once('close', () => held.release(bytes));
-    return Readable.from(count(), { objectMode: false });
+    return Readable.from(count(), { objectMode: false }).on('error', () => {}); // nobody listens where the answer was a refusal
 
     async function* count() {
       for await (const chunk of (body as Readable).iterator({ destroyOnReturn: false })) { // the answer takes the same connection

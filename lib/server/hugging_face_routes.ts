@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
 import { finish, readPictures } from './finish.js';
+import { toGuidance } from './guidance_fields.js';
 import { whenGone } from './when_gone.js';
 
 interface TextToImage {
@@ -15,11 +16,11 @@ export function huggingFaceRoutes(server: FastifyInstance, { engine, submit, sch
     const schema = { body: schemas.huggingFace };
     server.post<{ Params: { '*'?: string } }>(path, { schema, attachValidation: true }, async (request, reply) => {
       const { inputs: prompt, parameters } = checkObject(request.body) as TextToImage;
-      const {
-        negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale, width, height, seed, scheduler,
-      } = parameters ?? {};
+      const { width, height, seed, scheduler, ...others } = parameters ?? {};
+      const { negative_prompt: negativePrompt, num_inference_steps: steps, guidance_scale: guidanceScale } = others;
       const model = request.params['*'];
-      const job = await submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler }, whenGone(reply));
+      const wanted = { prompt, model, negativePrompt, steps, guidanceScale, ...toGuidance(others), width, height, seed, scheduler };
+      const job = await submit(wanted, whenGone(reply));
       const [picture] = await readPictures(await finish(job), engine.store);
       return reply.type('image/png').send(picture);
     });

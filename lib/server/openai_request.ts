@@ -3,28 +3,7 @@ import { RequestError } from '../jobs/errors.js';
 import { quote, type ServerLimits } from '../jobs/picture_request.js';
 import { readPicture } from '../jobs/read_picture.js';
 import { toNumber, type Fields } from './fields.js';
-
-/** What multipart/form-data says. */
-export interface Form {
-  readonly fields: Fields;
-  /** Of several of one name, as in `image[]`, the first. */
-  readonly files: Readonly<Record<string, Buffer | undefined>>;
-}
-
-/** @throws RequestError for what is no form, or breaks off. */
-export async function readForm(body: Buffer, contentType: string): Promise<Form> {
-  const form = await new Response(body as Uint8Array<ArrayBuffer>, { headers: { 'content-type': contentType } }).formData().catch(() => {
-    throw new RequestError('the form: cannot be read; takes multipart/form-data, whole');
-  });
-  const fields = new Map<string, string>();
-  const files = new Map<string, Buffer>();
-  for (const [key, value] of form) {
-    const name = key.replace(/\[\]$/, '');
-    if (typeof value === 'string') fields.set(name, value);
-    else if (!files.has(name)) files.set(name, Buffer.from(await value.arrayBuffer()));
-  }
-  return { fields: Object.fromEntries(fields), files: Object.fromEntries(files) };
-}
+import { GUIDANCE_FIELDS, toGuidance } from './guidance_fields.js';
 
 /** What OpenAI has, and what other models of it take, which changes nothing here. */
 const IGNORED = [
@@ -36,11 +15,11 @@ const IGNORED = [
 export function toRequest(fields: Fields): Record<string, unknown> {
   const { prompt, n, size, model, seed, steps, strength, scheduler, loras, partial_images: previews, ...rest } = fields;
   const { negative_prompt: negativePrompt, guidance_scale: guidanceScale, ...others } = rest;
-  const stranger = Object.keys(others).find(name => !IGNORED.includes(name));
+  const stranger = Object.keys(others).find(name => !IGNORED.includes(name) && !GUIDANCE_FIELDS.includes(name));
   if (stranger !== undefined) throw new RequestError(`there is no field ${quote(stranger)}`);
   return {
     prompt, model, ...sides(size), seed: toNumber(seed), steps: toNumber(steps), strength: toNumber(strength),
-    guidanceScale: toNumber(guidanceScale), count: toNumber(n), negativePrompt, scheduler, loras,
+    guidanceScale: toNumber(guidanceScale), ...toGuidance(others), count: toNumber(n), negativePrompt, scheduler, loras,
     ...isStream(fields) && { previews: toNumber(previews) },
   };
 }

@@ -7,7 +7,8 @@ import { describeError } from './describe_error.js';
 import { changes, sendEvents, type ServerEvent } from './events.js';
 import type { Fields } from './fields.js';
 import { finish, readPicture, readPictures } from './finish.js';
-import { isStream, readForm, toMask, toRequest, type Form } from './openai_request.js';
+import { readForm, type Form } from './form.js';
+import { isStream, toMask, toRequest } from './openai_request.js';
 import { whenGone } from './when_gone.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
@@ -61,7 +62,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, admittin
   const edit = { consumes: ['multipart/form-data'], body: schemas.openaiEdit };
   void server.register(async (forms: FastifyInstance) => {
     forms.removeAllContentTypeParsers();
-    forms.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, (request: FastifyRequest, body: Buffer) =>
+    forms.addContentTypeParser('multipart/form-data', { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) =>
       readForm(body, request.headers['content-type']!));
     forms.post<{ Body: Form }>('/v1/images/edits', { ...admitting, schema: edit, attachValidation: true }, async (request, reply) => {
       const { fields, files } = request.body;

@@ -1,4 +1,5 @@
 import { pictureRequestSchema, type RequestRules } from '../jobs/picture_request.js';
+import { guidanceFields } from './guidance_fields.js';
 
 /**
  * What the dialects' requests look like in the OpenAPI document: their names, with the bounds of ours. Requests are checked after they
@@ -14,11 +15,11 @@ export function dialectSchemas(rules: RequestRules) {
     stream: { type: 'boolean', description: 'whether to answer with events' },
     partial_images: { ...ours.previews, description: 'of a stream: how many pictures there are on the way; none by default' },
     seed: ours.seed, steps: ours.steps, guidance_scale: ours.guidanceScale, negative_prompt: ours.negativePrompt,
-    scheduler: ours.scheduler, loras: ours.loras,
+    ...guidanceFields(ours), scheduler: ours.scheduler, loras: ours.loras,
   };
   const parameters = object({
     negative_prompt: ours.negativePrompt, num_inference_steps: ours.steps, guidance_scale: ours.guidanceScale,
-    width: ours.width, height: ours.height, seed: ours.seed, scheduler: ours.scheduler,
+    ...guidanceFields(ours), width: ours.width, height: ours.height, seed: ours.seed, scheduler: ours.scheduler,
   }, []);
   const file = (description: string) => ({ type: 'string', contentMediaType: 'application/octet-stream', description });
   const edit = {

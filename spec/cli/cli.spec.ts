@@ -9,7 +9,11 @@ import { cannyEdges } from '../../lib/image/edges.js';
 import { Image } from '../../lib/image/image.js';
 import { ControlNetModel } from '../../lib/models/controlnet.js';
 import { ControlNetUnionModel } from '../../lib/models/controlnet_union.js';
-import { DiffusionPipeline } from '../../lib/pipelines/index.js';
+import type { ControlNets } from '../../lib/models/controlnets.js';
+import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
+import { SD3ControlNetModel } from '../../lib/models/sd3_controlnet.js';
+import { SD3MultiControlNetModel, type SD3ControlNets } from '../../lib/models/sd3_multi_controlnet.js';
+import { AutoPipelineForText2Image, DiffusionPipeline } from '../../lib/pipelines/index.js';
 import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
@@ -21,7 +25,7 @@ import { DDIMScheduler } from '../../lib/schedulers/index.js';
 import { checkedModel } from '../support/checked_model.js';
 import { DEMO_CONTROLNET, DEMO_IP_ADAPTER, DEMO_MODEL } from '../support/demo_model.js';
 import { temporaryFolder } from '../support/temporary_folder.js';
-import { TINY, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
+import { TINY, TINY_SD3, TINY_UNION, TINY_XL } from '../support/tiny_pipeline.js';
 
 const cli = fileURLToPath(new URL('../../lib/cli.js', import.meta.url));
 
@@ -229,6 +233,40 @@ describe('tfjs-diffusers', () => {
       pipe.dispose();
     });
 
+    it('is steered by several pictures, through several ControlNets or by several modes of one', async () => {
+      const pictures = [0, 1].map(k => new Image(Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => i * (k + 3) % 256), 16, 16));
+      await Promise.all(pictures.map((picture, i) => picture.save(join(folder(), `${i}.png`))));
+      await useDevice('wasm');
+      const golden = (name: string) => resolve('spec/golden/pipelines', name);
+      const controlnets: Record<string, ControlNets | SD3ControlNets> = {
+        [TINY]: new MultiControlNetModel(await Promise.all(['controlnet_0', 'controlnet_1'].map(name => ControlNetModel.fromPretrained(golden(name))))),
+        [TINY_SD3]: new SD3MultiControlNetModel(
+          await Promise.all(['controlnet_sd3_image_0', 'controlnet_sd3_image_1'].map(name => SD3ControlNetModel.fromPretrained(golden(name)))),
+        ),
+        [TINY_XL]: await ControlNetUnionModel.fromPretrained(TINY_UNION),
+      };
+      const nets = (...names: string[]) => names.flatMap(name => ['--controlnet', golden(name)]);
+      const cases: Array<[string, string[], object]> = [
+        [TINY, [...nets('controlnet_0', 'controlnet_1'), '--controlnet-scale', '0.9', '--controlnet-scale', '0.4', '--control-guidance-end', '0.8'],
+          { image: pictures, controlnetConditioningScale: [0.9, 0.4], controlGuidanceEnd: 0.8 }],
+        [TINY, [...nets('controlnet_0', 'controlnet_1'), '--control-guidance-start', '0', '--control-guidance-start', '0.5'],
+          { image: pictures, controlGuidanceStart: [0, 0.5] }],
+        [TINY_SD3, [...nets('controlnet_sd3_image_0', 'controlnet_sd3_image_1'), '--controlnet-scale', '0.7'],
+          { controlImage: pictures, controlnetConditioningScale: 0.7 }],
+        [TINY_XL, ['--controlnet', resolve(TINY_UNION), '--control-mode', '3', '--control-mode', '1', '--controlnet-scale', '1', '--controlnet-scale', '0.5'],
+          { controlImage: pictures, controlMode: [3, 1], controlnetConditioningScale: [1, 0.5] }],
+      ];
+      for (const [model, args, options] of cases) {
+        const common = ['--model', resolve(model), '--steps', '3', '--width', '16', '--height', '16', '--device', 'wasm', '--quiet'];
+        const given = [...args, '--control-image', '0.png', '--control-image', '1.png'];
+        assert.deepEqual(await run(['generate', 'a star', ...common, ...given]), { code: 0, stdout: '', stderr: '' });
+        const pipe = await AutoPipelineForText2Image.fromPretrained(model, { device: 'wasm', controlnet: controlnets[model] });
+        const settings = { numInferenceSteps: 3, width: 16, height: 16, generator: new Generator().manualSeed(0), ...options };
+        assert.deepEqual((await Image.open(join(folder(), 'out.png'))).toRgb().data, (await pipe.generate('a star', settings)).images[0].data);
+      }
+      Object.values(controlnets).forEach(each => each.dispose());
+    });
+
     it('is led by a picture', async () => {
       const style = new Image(Uint8Array.from({ length: 70 * 90 * 3 }, (_, i) => i % 3 === 0 || i < 10_000 ? 220 : 30), 70, 90);
       await style.save(join(folder(), 'style.png'));
@@ -256,6 +294,25 @@ describe('tfjs-diffusers', () => {
       });
       assert.deepEqual(again.data, begun.data);
       [pipe, controlnet].forEach(each => each.dispose());
+    });
+
+    it('guides by perturbed attention, and by layers that are skipped', async () => {
+      await useDevice('wasm');
+      const cases: Array<[string, string[], object]> = [
+        [TINY, ['--pag-scale', '2', '--pag-adaptive-scale', '0.001', '--pag-layers', 'mid', '--pag-layers', 'up_blocks.1'],
+          { pagScale: 2, pagAdaptiveScale: 0.001, pagAppliedLayers: ['mid', 'up_blocks.1'] }],
+        [TINY_SD3, ['--skip-layers', '0,1', '--skip-layer-guidance-scale', '3', '--skip-layer-guidance-start', '0.1', '--skip-layer-guidance-stop', '0.9'],
+          { skipGuidanceLayers: [0, 1], skipLayerGuidanceScale: 3, skipLayerGuidanceStart: 0.1, skipLayerGuidanceStop: 0.9 }],
+      ];
+      for (const [model, args, options] of cases) {
+        const common = ['--model', resolve(model), '--steps', '3', '--device', 'wasm', '--quiet'];
+        assert.deepEqual(await run(['generate', 'a star', ...common, ...args]), { code: 0, stdout: '', stderr: '' });
+        const pipe = await AutoPipelineForText2Image.fromPretrained(model, { device: 'wasm' });
+        const draw = async (more: object) => (await pipe.generate('a star', { numInferenceSteps: 3, generator: new Generator().manualSeed(0), ...more })).images[0].data;
+        assert.deepEqual((await Image.open(join(folder(), 'out.png'))).toRgb().data, await draw(options));
+        assert.notDeepEqual(await draw({}), await draw(options));
+        pipe.dispose();
+      }
     });
 
     it('takes a model of another family, and begins from a picture with it', async () => {
@@ -324,11 +381,24 @@ describe('tfjs-diffusers', () => {
       ['a scale of no LoRA', ['a star', '--lora-scale', '2'], 2, /^error: --lora-scale: takes --lora too$/m],
       ['layers alone', ['a star', '--pag-layers', 'mid'], 2, /^error: --pag-layers: takes --pag-scale too$/m],
       ['layers', ['a star', '--pag-scale', '3', '--pag-layers', 'mild'], 1, /^error: pagAppliedLayers: got 'mild', takes what is found in the path of a self-attention: /m],
+      ['a falling strength alone', ['a star', '--pag-adaptive-scale', '0'], 2, /^error: --pag-adaptive-scale: takes --pag-scale too$/m],
+      ['perturbed attention of another family', ['a star', '--model', resolve(TINY_SD3), '--pag-scale', '3'], 2, /^error: --pag-scale: takes a model with a UNet, and this one has a transformer$/m],
+      ['skipped layers', ['a star', '--skip-layers', '7,'], 2, /'--skip-layers <list>' argument '7,' is invalid\. It takes a whole number, 0 or more\./],
+      ['skipped layers of another family', ['a star', '--skip-layers', '7,8'], 2, /^error: --skip-layers: takes a model of Stable Diffusion 3, and this one is of another family$/m],
+      ['layers that are not there', ['a star', '--model', resolve(TINY_SD3), '--skip-layers', '7'], 1, /^error: skipGuidanceLayers: got 7, takes a whole number, from 0 to 2$/m],
+      ['skipped layers beside a picture', ['a star', '--skip-layers', '7', '--image', 'a.png'], 2, /^error: --skip-layers: got --image too, is for pictures of a prompt alone$/m],
+      ['skipped layers beside a ControlNet', ['a star', '--skip-layers', '7', '--controlnet', 'a'], 2, /^error: --skip-layers: got --controlnet too, is for pictures of a prompt alone$/m],
+      ['a share of no skipped layers', ['a star', '--skip-layer-guidance-stop', '1'], 2, /^error: --skip-layer-guidance-stop: takes --skip-layers too$/m],
       ['a ControlNet alone', ['a star', '--controlnet', 'a'], 2, /^error: --controlnet: takes --control-image too$/m],
       ['a picture that nothing is steered by', ['a star', '--control-image', 'a.png'], 2, /^error: --control-image: takes --controlnet too$/m],
       ['edges of nothing', ['a star', '--canny'], 2, /^error: --canny: takes --controlnet too$/m],
       ['a mode of no ControlNet', ['a star', '--control-mode', '2'], 2, /^error: --control-mode: takes --controlnet too$/m],
       ['a scale of no ControlNet', ['a star', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: takes --controlnet too$/m],
+      ['a window of no ControlNet', ['a star', '--control-guidance-end', '0.5'], 2, /^error: --control-guidance-end: takes --controlnet too$/m],
+      ['one picture for two ControlNets', ['a star', '--controlnet', 'a', '--controlnet', 'b', '--control-image', 'a.png'], 2, /^error: --control-image: got 1, takes 2, one for each --controlnet$/m],
+      ['two pictures for one mode', ['a star', '--controlnet', 'a', '--control-image', 'a.png', '--control-image', 'b.png', '--control-mode', '1'], 2, /^error: --control-mode: got 1, takes 2, one for each --control-image$/m],
+      ['two scales for one ControlNet', ['a star', '--controlnet', 'a', '--control-image', 'a.png', '--controlnet-scale', '1', '--controlnet-scale', '2'], 2, /^error: --controlnet-scale: got 2, takes 1, one for each --control-image$/m],
+      ['ControlNets of two kinds', ['a star', ...['controlnet_0', 'controlnet_sd3_text'].flatMap(name => ['--controlnet', resolve('spec/golden/pipelines', name), '--control-image', resolve('docs/images/batch.png')])], 2, /^error: --controlnet: got ControlNetModel and SD3ControlNetModel, takes several of one kind$/m],
       ['an IP-Adapter alone', ['a star', '--ip-adapter', 'a'], 2, /^error: --ip-adapter: takes --ip-adapter-image too$/m],
       ['a picture that leads nothing', ['a star', '--ip-adapter-image', 'a.png'], 2, /^error: --ip-adapter-image: takes --ip-adapter too$/m],
       ['weights of no IP-Adapter', ['a star', '--ip-adapter-weights', 'a.bin'], 2, /^error: --ip-adapter-weights: takes --ip-adapter too$/m],

@@ -51,9 +51,9 @@ describeOnDevices('StableDiffusion3Pipeline', device => {
     assert.deepEqual([found.defaults.numInferenceSteps, found.defaults.guidanceScale, found.sideFactor], [28, 7, 4]);
     assert.equal(AutoPipelineForImage2Image.fromPipe(found).constructor, StableDiffusion3Img2ImgPipeline);
     assert.equal(AutoPipelineForInpainting.fromPipe(found).constructor, StableDiffusion3InpaintPipeline);
-    const { width, height, sideFactor, takesNegativePrompt, tasks, schedulers } = describeModel(found);
-    assert.deepEqual({ width, height, sideFactor, takesNegativePrompt, tasks, schedulers: schedulers.map(({ name }) => name) }, {
-      width: 16, height: 16, sideFactor: 4, takesNegativePrompt: true, tasks: ['text', 'image', 'mask'], schedulers: ['FlowMatchEulerDiscreteScheduler'],
+    const { width, height, sideFactor, takesNegativePrompt, takesPerturbedAttention, takesSkippedLayers, tasks, schedulers } = describeModel(found);
+    assert.deepEqual({ width, height, sideFactor, takesNegativePrompt, takesPerturbedAttention, takesSkippedLayers, tasks, schedulers: schedulers.map(({ name }) => name) }, {
+      width: 16, height: 16, sideFactor: 4, takesNegativePrompt: true, takesPerturbedAttention: false, takesSkippedLayers: true, tasks: ['text', 'image', 'mask'], schedulers: ['FlowMatchEulerDiscreteScheduler'],
     });
     found.dispose();
   });

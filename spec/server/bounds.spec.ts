@@ -103,6 +103,47 @@ describe('What a server bounds', () => {
     await Promise.all([once(socket, 'close'), server.close()]);
   });
 
+  /** What is heard by a client that reads nothing before it has written all. */
+  async function writeAll({ server }: FastifyInstance, head: string, pieces: number, piece: string): Promise<string> {
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').pause().on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(`POST ${head}\r\nHost: x\r\nContent-Type: application/json\r\n\r\n`);
+    for (let i = 0; i < pieces; i++) await new Promise<void>((done, fail) => socket.write(piece, error => error ? fail(error) : done()));
+    let heard = '';
+    socket.on('data', text => { heard += String(text); }).resume();
+    await until(() => heard.includes('\r\n\r\n'), 'an answer');
+    socket.destroy();
+    return heard;
+  }
+
+  const piece = 'a'.repeat(2 ** 16);
+  const chunk = `10000\r\n${piece}\r\n`;
+
+  it('are answered also where a client writes on, and reads later', async () => {
+    const [server, roomy] = [await start({ maxWaitingBytes: 2 ** 20 }), await start()];
+    const length = `Content-Length: ${300 * piece.length}`;
+    for (const connection of ['close', 'keep-alive']) {
+      const refused = await writeAll(server, `/jobs HTTP/1.1\r\nConnection: ${connection}\r\n${length}`, 300, piece);
+      assert.match(refused, /^HTTP\/1\.1 429 .*\r\nretry-after: /s);
+      const large = await writeAll(roomy, `/jobs HTTP/1.1\r\nConnection: ${connection}\r\nContent-Length: ${600 * piece.length}`, 600, piece);
+      assert.match(large, /^HTTP\/1\.1 413 /);
+    }
+  });
+
+  it('are those of bodies that do not say how long they are, too, after which it goes on', async () => {
+    const server = await start({ maxBodyBytes: 2 ** 23 });
+    for (const connection of ['close', 'keep-alive']) {
+      const heard = await writeAll(server, `/jobs HTTP/1.1\r\nConnection: ${connection}\r\nTransfer-Encoding: chunked`, 200, chunk);
+      assert.match(heard, /^HTTP\/1\.1 413 /);
+    }
+    assert.equal((await server.inject('/healthz')).statusCode, 200);
+  });
+
+  it('are what is read of a client that was answered', async () => {
+    const server = await start({ maxBodyBytes: 2 ** 20 });
+    await assert.rejects(writeAll(server, `/jobs HTTP/1.1\r\nContent-Length: ${2 ** 40}`, 5000, piece), { code: /^(EPIPE|ECONNRESET)$/ });
+  });
+
   it('are requests that wait, and by themselves those with a delay', async () => {
     const server = await start({ maxQueue: 1 });
     const ask = (more: object) => server.inject({ method: 'POST', url: '/jobs', payload: { prompt: 'a star', steps: 1, ...more } });

@@ -29,7 +29,7 @@ const PICTURE = Buffer.from(await new Image(new Uint8Array(192).map((_, i) => i)
 
 const ROUTES: Array<[method: 'POST' | 'GET' | 'DELETE', url: string, body?: Record<string, unknown>]> = [
   ['POST', '/jobs', { prompt: 'a star', steps: 1, seed: 1, width: 16, height: 16, count: 1, guidanceScale: 1, loras: [{ name: 'x', scale: 1 }], image: 'AAAA', strength: 0.5 }],
-  ['POST', '/v1/images/generations', { prompt: 'a star', steps: 1, n: 1, size: '16x16', response_format: 'b64_json', model: 'tiny', seed: 1 }],
+  ['POST', '/v1/images/generations', { prompt: 'a star', steps: 1, n: 1, pag_scale: 1, pag_applied_layers: ['mid'], size: '16x16', response_format: 'b64_json', model: 'tiny', seed: 1 }],
   ['POST', '/', { inputs: 'a star', parameters: { num_inference_steps: 1, width: 16, height: 16, seed: 1, negative_prompt: 'b' } }],
   ['POST', '/models/tiny', { inputs: 'a star', parameters: { num_inference_steps: 1 } }],
   ['POST', '/v1/images/edits', { prompt: 'a star' }],

@@ -103,7 +103,8 @@ describe('The server', () => {
       assert.deepEqual([id, loras], ['shapes', []]);
       const { schedulers: [own, ...others], numParameters, ...rest } = description;
       assert.deepEqual(rest, {
-        width: 64, height: 64, sideFactor: 4, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true, tasks: ['text', 'image', 'mask'],
+        width: 64, height: 64, sideFactor: 4, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true,
+        takesPerturbedAttention: true, takesSkippedLayers: false, tasks: ['text', 'image', 'mask'],
       });
       assert.ok(numParameters > 1e6 && own.takes.includes('timestep_spacing') && others.length > 10);
     });

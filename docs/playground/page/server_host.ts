@@ -16,7 +16,7 @@ const SIZE_STEP = 8;
 /** What is offered of a model that the server has not loaded yet: what is usual. */
 const UNKNOWN: ModelDescription = {
   numParameters: 0, width: 512, height: 512, sideFactor: SIZE_STEP, numInferenceSteps: 50, guidanceScale: 7.5, takesNegativePrompt: true,
-  tasks: ['text', 'image', 'mask'],
+  takesPerturbedAttention: true, takesSkippedLayers: false, tasks: ['text', 'image', 'mask'],
   schedulers: [...new Set(samplers.map(({ scheduler }) => scheduler))].map(name => ({ name, takes: ['use_karras_sigmas', 'timestep_spacing'] })),
 };
 
