@@ -40,6 +40,16 @@ export function checkNumber(name: string, value: number, min = -Infinity, max = 
   return value;
 }
 
+/** What `work` gives; what it says does not fit is said of `name`, as of a file. */
+export function checkedIn<T>(name: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const Kind = [RangeError, TypeError].find(each => error instanceof each);
+    throw Kind ? new Kind(`${name}: ${(error as Error).message}`, { cause: error }) : error;
+  }
+}
+
 /** @throws TypeError for an option that is none of `names`; one that Python writes `so_or_so` is told by the name that it has here. */
 export function checkOptionNames(
   what: string, options: object, names: readonly string[], others: Readonly<Record<string, string>> = {},

@@ -34,7 +34,7 @@ const KEYS: ConfigKeys<AutoencoderTinyConfig> = {
   num_decoder_blocks: whole([3, 3, 3, 1], LAYERS_PER_BLOCK),
   latent_channels: whole(4),
   act_fn: text('relu'),
-  scaling_factor: real(1),
+  scaling_factor: real(1, { positive: true }),
   shift_factor: real(0, { signed: true }),
 };
 

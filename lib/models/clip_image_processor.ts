@@ -29,13 +29,13 @@ export interface CLIPImageProcessorConfig {
 
 const KEYS: ConfigKeys<Omit<CLIPImageProcessorConfig, 'size' | 'crop_size'>> = {
   do_resize: flag(true),
-  resample: whole(3),
+  resample: whole(3, { least: 0 }),
   do_center_crop: flag(true),
   do_rescale: flag(true),
   rescale_factor: real(1 / 255),
   do_normalize: flag(true),
   image_mean: real([0.48145466, 0.4578275, 0.40821073]),
-  image_std: real([0.26862954, 0.26130258, 0.27577711]),
+  image_std: real([0.26862954, 0.26130258, 0.27577711], { positive: true }),
 };
 
 /** What pictures are scaled to. */
@@ -64,7 +64,6 @@ export class CLIPImageProcessor {
     for (const key of ['image_mean', 'image_std'] as const) {
       if (merged[key].length !== 3) throw new RangeError(`${name}: ${key}: got ${show(merged[key])}, takes three numbers`);
     }
-    if (merged.image_std.includes(0)) throw new RangeError(`${name}: image_std: got ${show(merged.image_std)}, takes no 0`);
   }
 
   /** Reads the processor of a folder of diffusers or transformers, or of a model on the hub. */

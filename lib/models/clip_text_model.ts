@@ -34,13 +34,13 @@ const KEYS: ConfigKeys<CLIPTextConfig> = {
   max_position_embeddings: whole(77),
   hidden_act: text('quick_gelu'),
   layer_norm_eps: real(1e-5),
-  projection_dim: whole(768),
-  eos_token_id: whole(49407),
+  projection_dim: whole(768, { least: 0 }), // which many say and do not have
+  eos_token_id: whole(49407, { least: 0 }),
 };
 
 /** What transformers takes where a whole CLIP's `text_config` says nothing, and other than the above: it writes none of its defaults. */
 const NESTED_KEYS: ConfigKeys<CLIPTextConfig> = {
-  ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512),
+  ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512, { least: 0 }),
 };
 
 export type CLIPTextModelOutput = {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { checkInteger } from '../core/checks.js';
 import { widen } from '../core/precision.js';
 import { Linear } from '../layers/linear.js';
 import { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './clip_text_model.js';
@@ -20,6 +21,7 @@ export class CLIPTextModelWithProjection extends CLIPTextModel {
   constructor(config: Partial<CLIPTextConfig> | { text_config: Partial<CLIPTextConfig> } = {}) {
     super(config);
     const { hidden_size, projection_dim } = this.config;
+    checkInteger('text encoder config: projection_dim', projection_dim, 1);
     this.textProjection = this.add('text_projection', new Linear(hidden_size, projection_dim, { bias: false }));
   }
 

@@ -27,28 +27,31 @@ export interface ConfigKey<T> extends KeyOptions {
   readonly value: T;
   /** Of the type that it takes. */
   readonly like: unknown;
-  /** Takes whole numbers, up to this. */
+  /** Takes whole numbers, up to this and from `least` on, which is 1 where it is not said: most are sizes. */
   readonly most?: number;
+  readonly least?: number;
   /** Takes numbers below 0. */
   readonly signed?: boolean;
+  /** Takes numbers above 0 alone, as what something is divided by. */
+  readonly positive?: boolean;
 }
 
 export type ConfigKeys<Config> = { readonly [K in keyof Config]-?: ConfigKey<Config[K]> };
 
-/** A whole number, or a list of them. */
-export function whole<T extends number | number[]>(value: T, options: KeyOptions & { most?: number } = {}): ConfigKey<T> {
+/** A whole number from 1 on, or from `least`, or a list of them. */
+export function whole<T extends number | number[]>(value: T, options: KeyOptions & { most?: number; least?: number } = {}): ConfigKey<T> {
   const { most = MAX_NUMBER, ...others } = options;
   return { value, like: value, most, ...others };
 }
 
-/** Any number from 0 on, or a list of them. */
-export function real<T extends number | number[]>(value: T, options: { signed?: boolean } = {}): ConfigKey<T> {
+/** Any number from 0 on, or above it, or a list of them. */
+export function real<T extends number | number[]>(value: T, options: { signed?: boolean; positive?: boolean } = {}): ConfigKey<T> {
   return { value, like: value, ...options };
 }
 
 /** A list of whole numbers up to `most`, each of which it has once or not: none by default. */
 export function wholes(most: number): ConfigKey<number[]> {
-  return { value: [], like: [0], most, lengths: { least: 0, most: most + 1 } };
+  return { value: [], like: [0], most, least: 0, lengths: { least: 0, most: most + 1 } };
 }
 
 /** A text, or a list of them. */
@@ -85,7 +88,7 @@ export function mergeConfig<Config extends object>(
 }
 
 function check(name: string, value: unknown, key: ConfigKey<unknown>): void {
-  const { like, most, accepts } = key;
+  const { like, most, least = 1, accepts, positive } = key;
   if (accepts) checkOneOf(name, value, accepts);
   if (!(value === null && key.nullable) && !fits(value, key)) {
     throw new TypeError(`${name}: got ${show(value)}, takes a value like ${show(like)}`);
@@ -93,6 +96,14 @@ function check(name: string, value: unknown, key: ConfigKey<unknown>): void {
   const isWhole = (item: unknown) => typeof item !== 'number' || (Number.isInteger(item) && item <= most!);
   if (most !== undefined && ![value].flat(2).every(isWhole)) {
     throw new RangeError(`${name}: got ${show(value)}, takes whole numbers up to ${most}`);
+  }
+  const numbers = [value].flat(2).filter(item => typeof item === 'number');
+  if (most !== undefined && numbers.some(item => item < least)) {
+    const takes = Array.isArray(value) ? 'whole numbers' : 'a whole number';
+    throw new RangeError(`${name}: got ${show(value)}, takes ${takes}, ${least} or more`);
+  }
+  if (positive && numbers.includes(0)) {
+    throw new RangeError(`${name}: got ${show(value)}, takes ${Array.isArray(value) ? 'numbers' : 'a number'} above 0`);
   }
 }
 

@@ -1,6 +1,6 @@
 import { ensureBackend } from '../core/backend.js';
 import type { Block } from '../core/block.js';
-import { checkOneOf, checkOptionNames } from '../core/checks.js';
+import { checkedIn, checkOneOf, checkOptionNames } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import type { WeightFile } from '../files/byte_source.js';
 import { isModelFolder, ModelFileError, type ModelFolder, type ModelSource } from '../files/model_folder.js';
@@ -43,8 +43,12 @@ export async function loadModel<M extends Block>(
   options = { ...options, subfolder };
   if (folder.prefetch) await folder.prefetch(await modelFiles(folder, options));
   const stated = given ?? await configIn(folder, subfolder, Class);
-  const config = Class.completeConfig ? Class.completeConfig(stated, await withWeightFiles(folder, options, weightSizes)) : stated;
-  const model = new Class(config as never);
+  const sizes = Class.completeConfig && await withWeightFiles(folder, options, weightSizes);
+  const make = () => {
+    const config = sizes ? Class.completeConfig!(stated, sizes) : stated;
+    return { config, model: new Class(config as never) };
+  };
+  const { model, config } = given ? make() : checkedIn(`${folder.name}/${subfolder ? `${subfolder}/` : ''}config.json`, make);
   await withWeightFiles(folder, options, async files => {
     await ensureBackend();
     await loadWeights(model, files, options);

@@ -1,4 +1,4 @@
-import { checkInteger, show } from '../core/checks.js';
+import { show } from '../core/checks.js';
 import { flag, LAYERS, mergeConfig, optional, text, whole, wholes, type ConfigKey, type ConfigKeys } from './config.js';
 
 /** What the networks of Stable Diffusion 3 are made by. The defaults are diffusers'. */
@@ -82,7 +82,7 @@ const CONTROLNET_KEYS: ConfigKeys<SD3ControlNetConfig> = {
   ...PATH_KEYS,
   joint_attention_dim: whole(4096, { nullable: true }) as ConfigKey<number | null>,
   pos_embed_max_size: whole(96, { ...PLACES, nullable: true }) as ConfigKey<number | null>,
-  extra_conditioning_channels: whole(0),
+  extra_conditioning_channels: whole(0, { least: 0 }),
   pos_embed_type: text('sincos', { nullable: true, accepts: [null, 'sincos'] }) as ConfigKey<string | null>,
   use_pos_embed: flag(true),
   force_zeros_for_pooled_projection: flag(true),
@@ -99,11 +99,6 @@ export function completeSD3ControlNetConfig(given: Partial<SD3ControlNetConfig>)
 
 /** @throws RangeError for a config that contradicts itself. */
 function checkPathConfig<C extends SD3PathConfig>(name: string, config: C): C {
-  const sizes = [
-    'patch_size', 'in_channels', 'num_layers', 'attention_head_dim', 'num_attention_heads', 'joint_attention_dim', 'pooled_projection_dim',
-    'out_channels', 'pos_embed_max_size',
-  ] as const;
-  for (const key of sizes) if (config[key] !== null) checkInteger(`${name}: ${key}`, config[key], 1);
   const dim = config.num_attention_heads * config.attention_head_dim;
   if (config.joint_attention_dim !== null && config.caption_projection_dim !== dim) {
     throw new RangeError(`${name}: caption_projection_dim: got ${show(config.caption_projection_dim)}, takes ${dim}, ` +

@@ -1,4 +1,5 @@
 import { checkInteger, checkOneOf, show } from '../core/checks.js';
+import { checkLimits } from './config_limits.js';
 import type { SchedulerRules } from './types.js';
 
 /** Makes whole configs of given ones, as ConfigMixin of diffusers does. */
@@ -25,6 +26,7 @@ export function completeConfig({ className: name, defaults, choices, synonyms }:
     if (Object.hasOwn(defaults, key)) checkOneOf(`${name} ${key}`, config[key], accepted);
   }
   for (const [key, value] of Object.entries(defaults)) checkKind(`${name} ${key}`, config[key], value);
+  checkLimits(name, config);
   checkInteger(`${name} num_train_timesteps`, config.num_train_timesteps as number, 1, 100_000);
   const respacings = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'].filter(key => config[key]);
   if (respacings.length > 1) throw new RangeError(`${name}: got ${respacings.join(' and ')}, takes one of them`);
@@ -59,6 +61,7 @@ export function adoptConfig(target: SchedulerRules, config: object, overrides: o
     const reason = relatives.length > 1 ? 'which no scheduler here takes' : 'which it does not take';
     console.warn(`${target.className}: ignores { ${list} } of the config, ${reason}: see scheduler_config.json`);
   }
+  checkLimits(target.className, Object.fromEntries(given)); // what a later one takes too: some act from there
   const isOption = ([key]: [string, unknown]) => Object.hasOwn(target.defaults, key);
   return {
     options: { ...Object.fromEntries(given.filter(isOption)), ...overrides },

@@ -83,7 +83,7 @@ describe('Text encoders in files of their own', () => {
 
   it('draw the same pictures, from files, by convert, and without T5', async () => {
     const draw = async (file: string, options: object) => {
-      const pipe = await StableDiffusion3Pipeline.fromPretrained(file, { device: 'cpu', ...options });
+      const pipe = await StableDiffusion3Pipeline.fromPretrained(file, { device: 'wasm', ...options });
       pipe.setProgressBarConfig({ disable: true });
       const { images: latents } = await pipe.generate('a road', {
         numInferenceSteps: 1, generator: seeded(1), height: 16, width: 16, maxSequenceLength: 8, outputType: 'latent',
@@ -126,7 +126,7 @@ describe('Text encoders in files of their own', () => {
     assert.notEqual((await digestsOf(await alone.open('model.safetensors')))['text_projection.weight'], found);
   });
 
-  const load = (options: object) => StableDiffusion3Pipeline.fromSingleFile(place('sd3'), { device: 'cpu', ...options });
+  const load = (options: object) => StableDiffusion3Pipeline.fromSingleFile(place('sd3'), { device: 'wasm', ...options });
 
   it('are asked for by one line, where they are missing or others', async () => {
     await assert.rejects(load({}), /sd3\.safetensors: has no text encoder \(.*\); give it or its file as the option textEncoder; it has no textEncoder2, nor textEncoder3 \(null goes without\) either$/);

@@ -1,4 +1,4 @@
-import { show } from '../../core/checks.js';
+import { checkedIn, show } from '../../core/checks.js';
 import { isObject } from '../../core/json.js';
 import { ModelFileError, type ModelFolder } from '../../files/model_folder.js';
 import { isOfTransformers, modelFiles, type WeightFilesOptions } from '../../loading/weight_files.js';
@@ -97,7 +97,7 @@ export function scheduler(subfolder = 'scheduler'): Component<Scheduler> {
     async load({ folder, className }) {
       const config = await folder.readJson(path);
       if (!isObject(config)) throw new ModelFileError(`${folder.name}/${path}: got ${show(config)}, takes an object`);
-      return schedulerClass(className).fromConfig(config);
+      return checkedIn(`${folder.name}/${path}`, () => schedulerClass(className).fromConfig(config));
     },
     entries: value => entry(subfolder, value && (value.constructor as unknown as SchedulerClass).className),
     parts: ({ config }) => [jsonFile(path, Object.fromEntries(Object.entries(config).filter(isWritten)))],
