@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { toIds } from '../../lib/pipelines/inputs/encode_prompt.js';
 import { CLIPTokenizer } from '../../lib/tokenizer/clip_tokenizer.js';
 import { readClipMerges } from '../../lib/checkpoints/clip_merges.js';
 import { clipVocabulary } from '../../lib/checkpoints/clip_vocabulary.js';
@@ -74,6 +75,31 @@ describe('CLIPTokenizer', () => {
     assert.equal(tokenizer.truncatedText('word '.repeat(75)), '');
     assert.equal(tokenizer.truncatedText(`${'word '.repeat(75)} a red FOX`), 'a red fox');
     assert.equal(tokenizer.truncatedText('a cat and a dog', 5), 'a dog');
+  });
+
+  it('is asked once for the ids of a text that is too long, and of what is cut', () => {
+    const tokenizer = CLIPTokenizer.fromFiles({ vocab, merges });
+    const text = `${'word '.repeat(75)} a red FOX`;
+    const asked: string[] = [];
+    const counted = new Proxy(tokenizer, {
+      get: (target, name: keyof CLIPTokenizer) => {
+        const value = target[name];
+        return typeof value !== 'function' ? value : (...args: unknown[]) => {
+          asked.push(name);
+          return (value as (...args: unknown[]) => unknown).apply(target, args);
+        };
+      },
+    });
+    const { warn } = console;
+    const warned: string[] = [];
+    console.warn = line => { warned.push(String(line)); };
+    try {
+      assert.deepEqual(toIds(counted, [text]), tokenizer.encode([text]));
+    } finally {
+      console.warn = warn;
+    }
+    assert.match(warned.join(), /it does not see 'a red fox'$/);
+    assert.deepEqual(asked, ['encode', 'decode']);
   });
 
   const refuses: Array<[string, () => unknown, RegExp]> = [
