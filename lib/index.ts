@@ -112,7 +112,7 @@ export { T2IAdapter } from './models/t2i_adapter.js';
 export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
-export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
+export { IPAdapters, type IPAdapterScaleOfPath } from './models/ip_adapters.js';
 export type { SD3ControlNetConfig, SD3PathConfig, SD3Transformer2DConfig } from './models/sd3_config.js';
 export { SD3ControlNetModel, type SD3ControlConditions, type SD3ControlNetOutput } from './models/sd3_controlnet.js';
 export { SD3MultiControlNetModel, type SD3ControlNets, type SD3MultiControlConditions } from './models/sd3_multi_controlnet.js';

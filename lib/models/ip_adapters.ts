@@ -6,7 +6,7 @@ import { imageProjection, type ImageProjectionConfig, type ImageTokens } from '.
 import type { IPAdapterAttention } from '../layers/ip_adapter_attention.js';
 
 /** How strongly an adapter acts on the attention at a path: one number, or one for each picture, where these have masks. */
-export type IPAdapterScale = (path: string, adapter: number) => number | readonly number[];
+export type IPAdapterScaleOfPath = (path: string, adapter: number) => number | readonly number[];
 
 /**
  * IP-Adapters for a UNet (arXiv:2308.06721): what makes tokens of pictures, and the keys and values by which its attentions attend to them.
@@ -48,7 +48,7 @@ export class IPAdapters extends Block {
   }
 
   /** @returns whether other attentions are left out now than were before: those on which an adapter acts not at all. */
-  setScales(scaleOf: IPAdapterScale): boolean {
+  setScales(scaleOf: IPAdapterScaleOfPath): boolean {
     const before = this.scales;
     this.scales = [];
     this.counts = this.projections.map(() => 1);

@@ -15,7 +15,7 @@ import { checkTokenMerging, type TokenMergingOptions } from '../layers/token_mer
 import type { ControlNetOutput } from './controlnet_output.js';
 import type { DeepCache } from './deep_cache.js';
 import { downsampleMasks } from './ip_adapter_masks.js';
-import { IPAdapters, type IPAdapterScale } from './ip_adapters.js';
+import { IPAdapters, type IPAdapterScaleOfPath } from './ip_adapters.js';
 import { KUpBlock2D } from './k_blocks.js';
 import { UpBlock2D, type BlockConditions, type DownBlock2D } from './unet_2d_blocks.js';
 import { blurs, completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
@@ -250,7 +250,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /** How strongly the IP-Adapters act. Where one acts not at all, nothing is computed for it. */
-  setIpAdapterScales(scaleOf: IPAdapterScale): void {
+  setIpAdapterScales(scaleOf: IPAdapterScaleOfPath): void {
     if (this.adapters?.setScales(scaleOf)) this.graphs?.clear();
   }
 

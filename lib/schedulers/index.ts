@@ -54,7 +54,7 @@ export type { SigmaSchedulerConfig } from './sigma_scheduler.js';
 export type { UniPCMultistepConfig } from './unipc_multistep.js';
 export { schedulerClass, schedulerClasses } from './registry.js';
 export { Scheduler, type SchedulerClass } from './scheduler.js';
-export type { Steps, TimestepsOptions, TimestepsOptions as StepsOptions } from './steps.js';
+export type { Steps, TimestepsOptions } from './steps.js';
 export type { PredictionType, SchedulerConfig, StepOptions, StepOutput } from './types.js';
 export {
   DDIMInverseScheduler, DDIMParallelScheduler, DDIMScheduler, DDPMParallelScheduler, DDPMScheduler, DEISMultistepScheduler,
