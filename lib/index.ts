@@ -149,6 +149,7 @@ export {
 export type { Gpu } from './runtime/native/cuda/nvidia.js';
 
 export { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from './files/model_folder.js';
+export { HubError } from './hub/hub_error.js';
 export type { HubOptions } from './hub/hub_settings.js';
 export { FetchFolder, type FetchFolderOptions } from './files/fetch_folder.js';
 export { FileListFolder } from './files/file_list_folder.js';
