@@ -34,6 +34,7 @@ import { countingUp, reporting, sizeOfWeights, writeWeights, type ShardOptions }
 import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
 
+/** Options of `convertModel`. */
 export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
   /**
    * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks

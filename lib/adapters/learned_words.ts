@@ -8,7 +8,9 @@ import { fitsEncoder, type LearnedWord } from './textual_inversion.js';
 
 /** What reads prompts, and can learn words. */
 export interface PromptEncoder {
+  /** Text to ids. */
   readonly tokenizer: CLIPTokenizer;
+  /** Ids to hidden states. */
   readonly textEncoder: CLIPTextModel;
 }
 

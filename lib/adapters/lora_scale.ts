@@ -11,8 +11,11 @@ export type SideScale = BlockScale | Record<string, BlockScale>;
 
 /** How strongly a LoRA acts on the UNet, by its blocks; 1 where nothing is said. */
 export interface BlockScales {
+  /** Of the blocks on the way down, `block_0` being the outermost. */
   down?: SideScale;
+  /** Of the middle block. */
   mid?: BlockScale;
+  /** Of the blocks on the way up, `block_0` being the innermost. */
   up?: SideScale;
 }
 

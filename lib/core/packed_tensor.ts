@@ -4,6 +4,7 @@ import type { FloatDtype } from './float16.js';
 
 /** How values lie in words of 32 bits: two halves, four int8, eight whole numbers of 0 to 15, the first in the lowest bits. */
 export type PackedFormat = HalfFormat | 'int8' | 'uint4';
+/** Floating-point numbers of 16 bits. */
 export type HalfFormat = Exclude<FloatDtype, 'float32'>;
 
 /** What makes values of whole numbers: `scale * number + minimum`, of their column and of their group of rows. */

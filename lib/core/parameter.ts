@@ -17,7 +17,9 @@ export type ParameterLayout = 'linear' | 'pointwise' | 'conv' | 'plain';
 
 /** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
 export interface ParameterSpec {
+  /** As it is used here. */
   readonly shape: readonly number[];
+  /** How a checkpoint has it. */
   readonly layout: ParameterLayout;
 }
 

@@ -7,6 +7,7 @@ import { Philox } from './random/philox.js';
 
 const DEFAULT_SEED = 67280421310721n; // torch's
 
+/** Options of a `Generator`. */
 export interface GeneratorOptions {
   /** `legacy`: float16 and bfloat16 noise on the CPU as torch made it before 2.15, for pictures of then; see docs/porting.md. */
   halfNoise?: 'rounded' | 'legacy';
@@ -14,9 +15,13 @@ export interface GeneratorOptions {
 
 /** Where a generator is in its stream: what `structuredClone` and messages between threads take. */
 export interface GeneratorState {
+  /** Whose random numbers of torch they are. */
   readonly device: 'cpu' | 'cuda';
+  /** As in GeneratorOptions. */
   readonly halfNoise: 'rounded' | 'legacy';
+  /** The seed, as an unsigned number of 64 bits. */
   readonly seed: bigint;
+  /** On `cpu` the state of MT19937, on `cuda` the offset into Philox's stream. */
   readonly stream: Mt19937State | number;
 }
 

@@ -6,6 +6,7 @@ import { ProgressSum } from './progress_sum.js';
 
 const cacheName = 'tfjs-diffusers';
 
+/** Options of a `FetchFolder`. */
 export interface FetchFolderOptions {
   /** What errors call the folder; its address by default. */
   name?: string;
@@ -18,6 +19,7 @@ export interface FetchFolderOptions {
   headers?: Record<string, string>;
   /** Called while files are fetched. */
   progressCallback?: (progress: DownloadProgress) => void;
+  /** Ends fetching. */
   signal?: AbortSignal;
 }
 

@@ -13,7 +13,9 @@ export function modulatedNorm(x: tf.Tensor, { scale, shift }: Modulation): tf.Te
 
 /** What an embedding says of each sample's features: `[batch, 1, dim]`. */
 export type Modulation = {
+  /** Normalized features are multiplied by 1 + scale. */
   scale: tf.Tensor;
+  /** Added to them then. */
   shift: tf.Tensor;
 };
 

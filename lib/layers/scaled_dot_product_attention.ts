@@ -11,7 +11,9 @@ export function defaultScoreBytes(): number {
   return kernels().scoreBytes ?? SCORE_BYTES;
 }
 
+/** Options of `scaledDotProductAttention`. */
 export interface AttentionOptions {
+  /** How many heads the features are divided into. */
   heads: number;
   /** Added to the scores: `[queries, keys]`, e.g. a causal mask, or for each head, `[heads, queries, keys]`. */
   mask?: tf.Tensor;

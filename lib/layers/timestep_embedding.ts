@@ -3,6 +3,7 @@ import { Block } from '../core/block.js';
 import { silu, type Activation } from './activations.js';
 import { Linear } from './linear.js';
 
+/** Options of `getTimestepEmbedding`. */
 export interface SinusoidOptions {
   /** Cosines first. */
   flipSinToCos: boolean;
@@ -47,6 +48,7 @@ function sinusoids(positions: readonly number[], dim: number, exponent: (i: numb
   return tf.tensor2d(values, [positions.length, dim]);
 }
 
+/** Options of `TimestepEmbedding`. */
 export interface TimestepEmbeddingOptions {
   /** Between the projections; SiLU by default. */
   activation?: Activation;

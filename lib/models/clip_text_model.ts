@@ -43,6 +43,7 @@ const NESTED_KEYS: ConfigKeys<CLIPTextConfig> = {
   ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512),
 };
 
+/** What the text encoder computes. */
 export type CLIPTextModelOutput = {
   /** After the final norm: `[batch, tokens, hidden_size]`. */
   lastHiddenState: tf.Tensor;

@@ -3,6 +3,7 @@ import { widen } from '../core/precision.js';
 import { Linear } from '../layers/linear.js';
 import { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './clip_text_model.js';
 
+/** What the text encoder computes. */
 export type CLIPTextModelWithProjectionOutput = CLIPTextModelOutput & {
   /** Each text as a whole: `[batch, projection_dim]`. */
   textEmbeds: tf.Tensor;

@@ -9,6 +9,7 @@ import { CLIPEncoderLayer } from './clip_encoder_layer.js';
 import { completeVisionConfig, type CLIPVisionConfig } from './clip_vision_config.js';
 import { Model } from './model.js';
 
+/** What the image encoder computes. */
 export type CLIPVisionModelOutput = {
   /** Each picture as a whole, near texts that say what it shows: `[batch, projection_dim]`. */
   imageEmbeds: tf.Tensor;

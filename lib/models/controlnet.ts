@@ -17,8 +17,11 @@ export interface ControlConditions {
 
 /** What `fromUnet` takes. */
 export interface FromUnetOptions {
+  /** Channels of the picture to steer by; 3 by default. */
   conditioningChannels?: number;
+  /** The order of these channels; 'rgb' by default. */
   controlnetConditioningChannelOrder?: 'rgb' | 'bgr';
+  /** Channels of the convolutions that read the picture, from the outermost on; `[16, 32, 96, 256]` by default. */
   conditioningEmbeddingOutChannels?: readonly number[];
   /** Whether its weights are the UNet's, where it has the same layers; true by default. */
   loadWeightsFromUnet?: boolean;

@@ -4,5 +4,6 @@ import type * as tf from '@tensorflow/tfjs';
 export type ControlNetOutput = {
   /** `[batch, height, width, channels]` each, as the UNet's; height and width are 1 where the config pools. */
   downBlockResSamples: tf.Tensor[];
+  /** For the state of the middle block, `[batch, height, width, channels]`. */
   midBlockResSample: tf.Tensor;
 };

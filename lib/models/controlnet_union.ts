@@ -10,8 +10,9 @@ import type { UNetConditions, UNetInputs } from './unet_down_path.js';
 
 /** What a ControlNet-Union is told besides what a UNet is. */
 export interface ControlUnionConditions {
-  /** The pictures to steer by, each as of ControlConditions, and the mode that each is of: a number below the config's num_control_type. */
+  /** The pictures to steer by, each as in ControlConditions. */
   controlnetCond: readonly tf.Tensor[];
+  /** The mode of each picture: a number below the config's num_control_type. */
   controlTypeIdx: readonly number[];
   /** How strongly: 1 by default; one number for all pictures, or a list. Several pictures are scaled before they are joined. */
   conditioningScale?: number | readonly number[];

@@ -10,6 +10,7 @@ import type { UNetConditions } from './unet_down_path.js';
 
 /** What each of several ControlNets is told, in their order. */
 export interface MultiControlConditions extends Pick<ControlConditions, 'guessMode'> {
+  /** The picture for each, within [0, 1]: `[batch, height, width, conditioning_channels]`. */
   controlnetCond: readonly tf.Tensor[];
   /** How strongly each steers: 1 by default; one that is 0 does not run. */
   conditioningScale?: readonly number[];

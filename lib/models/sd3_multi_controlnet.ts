@@ -12,6 +12,7 @@ export type SD3ControlNets = SD3ControlNetModel | SD3MultiControlNetModel;
 
 /** What each of several ControlNets of Stable Diffusion 3 is told, in their order. */
 export interface SD3MultiControlConditions extends Omit<SD3ControlConditions, 'controlnetCond' | 'conditioningScale'> {
+  /** The picture for each, as in SD3ControlConditions. */
   controlnetCond: readonly tf.Tensor[];
   /** How strongly each steers: 1 by default; one that is 0 does not run. */
   conditioningScale?: readonly number[];

@@ -38,16 +38,19 @@ import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_d
 
 /** A pipeline of any family that makes pictures of a prompt. */
 export interface Text2ImagePipeline extends GuidedPipeline {
+  /** Makes images of prompts. */
   generate<T extends OutputType = 'image'>(prompt?: string | string[], options?: GenerateOptions<T>): Promise<GenerateOutput<T>>;
 }
 
 /** A pipeline of any family that begins from a picture. */
 export interface Image2ImagePipeline extends GuidedPipeline {
+  /** Makes images of a picture and prompts. */
   generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: Img2ImgOptions<T>): Promise<GenerateOutput<T>>;
 }
 
 /** A pipeline of any family that makes a part of a picture anew. */
 export interface InpaintingPipeline extends GuidedPipeline {
+  /** Makes images of a picture, a mask and prompts. */
   generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: InpaintOptions<T>): Promise<GenerateOutput<T>>;
 }
 

@@ -15,17 +15,21 @@ export interface SchedulerInfo {
 
 /** What whoever offers a model to others has to know of it. */
 export interface ModelDescription {
+  /** How many numbers its networks hold. */
   numParameters: number;
-  /** Pixels that it was trained on. */
+  /** Width of the pictures that it was trained on, in pixels. */
   width: number;
+  /** Their height. */
   height: number;
   /** Sizes have to be multiples of it. */
   sideFactor: number;
-  /** What is taken where nothing is said. */
+  /** How many denoising steps it takes by default. */
   numInferenceSteps: number;
+  /** How closely it follows the prompt by default. */
   guidanceScale: number;
   /** Whether it can be told what to avoid. */
   takesNegativePrompt: boolean;
+  /** What it can do. */
   tasks: Task[];
   /** Those that it takes, its own first. */
   schedulers: SchedulerInfo[];

@@ -1,6 +1,8 @@
 /** A piece of a prompt, and how much attention it gets. */
 export interface WeightedText {
+  /** The text without brackets. */
   text: string;
+  /** 1 is usual; more is more attention, less is less. */
   weight: number;
 }
 

@@ -30,8 +30,11 @@ export interface DeviceOptions {
   allowTf32?: boolean;
 }
 
+/** Whether a device can be used, and why. */
 export interface DeviceStatus {
+  /** Its name. */
   readonly device: Device;
+  /** Whether it can be used. */
   readonly available: boolean;
   /** What it is, or what is missing and how to get it. */
   readonly detail: string;
@@ -39,14 +42,17 @@ export interface DeviceStatus {
   readonly onlyByName?: boolean;
 }
 
+/** What `describeDevices` gives. */
 export interface DeviceReport {
   /** Best first. */
   readonly devices: readonly DeviceStatus[];
   /** What 'auto' takes. */
   readonly auto: Device;
+  /** Versions of what computes, by name. */
   readonly versions: Readonly<Record<string, string>>;
-  /** In Node: how many threads native ops use, and where native builds are kept. */
+  /** In Node: how many threads native ops use. */
   readonly threads?: number;
+  /** In Node: where native builds are kept. */
   readonly cacheFolder?: string;
   /** In Node: the machine's NVIDIA GPUs, by nvidia-smi. */
   readonly gpus?: readonly Gpu[];

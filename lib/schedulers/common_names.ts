@@ -13,7 +13,9 @@ export interface NamedOptions {
 
 /** A scheduler's class, and options for its `fromConfig`. */
 export interface NamedScheduler {
+  /** The name of the class, as in `DPMSolverMultistepScheduler`. */
   scheduler: string;
+  /** For its `fromConfig`. */
   schedulerOptions: NamedOptions;
 }
 

@@ -18,6 +18,7 @@ export type CLIPTokenizerFiles = (
   addedTokens?: unknown;
 };
 
+/** Options of a tokenizer's `encode`. */
 export interface EncodeOptions {
   /** Ids per text at most, and with `padding` exactly; `modelMaxLength` by default. */
   maxLength?: number;

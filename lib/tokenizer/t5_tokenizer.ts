@@ -12,6 +12,7 @@ import { checkUnigramVocab, Unigram } from './unigram.js';
 
 /** What a T5 tokenizer is written down in: contents are those of the parsed files. */
 export interface T5TokenizerFiles {
+  /** What tokenizer.json says. */
   tokenizerJson: unknown;
   /** What special_tokens_map.json says, which counts before the config. */
   specialTokensMap?: unknown;

@@ -51,6 +51,7 @@ export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, Exclu
   safetyChecker?: boolean;
   /** Null for Stable Diffusion 3 without T5. */
   textEncoder3?: null;
+  /** Null together with `textEncoder3`. */
   tokenizer3?: null;
   /** The class, as in 'StableDiffusionImg2ImgPipeline'; by default the one that the model names. */
   pipeline?: string;

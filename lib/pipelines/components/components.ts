@@ -30,7 +30,9 @@ import {
 
 /** What reads pictures for IP-Adapters. */
 export interface ImageComponents {
+  /** Encodes the pictures. */
   imageEncoder?: CLIPVisionModelWithProjection;
+  /** Resizes and normalizes pictures for `imageEncoder`. */
   featureExtractor?: CLIPImageProcessor;
 }
 
@@ -41,12 +43,17 @@ const images: Family<ImageComponents>['components'] = {
 
 /** What Stable Diffusion 1.x and 2.x are made of. */
 export interface StableDiffusionComponents extends ImageComponents {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
+  /** Prompts to hidden states. */
   textEncoder: CLIPTextModel;
+  /** The tokenizer of `textEncoder`. */
   tokenizer: CLIPTokenizer;
+  /** The network that denoises. */
   unet: UNet2DConditionModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
-  /** What pictures are checked by before they are given, if anything does; `fromPretrained` loads the folder's for `true`. */
+  /** Checks the finished pictures, if there is one. `fromPretrained` loads the folder's for `safetyChecker: true`. */
   safetyChecker?: StableDiffusionSafetyChecker;
 }
 
@@ -72,8 +79,9 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
   },
 };
 
-/** The same, steered. */
+/** The same, steered by ControlNets. */
 export interface ControlNetComponents extends StableDiffusionComponents {
+  /** One ControlNet or several. */
   controlnet: ControlNets;
 }
 
@@ -85,6 +93,7 @@ export const controlledStableDiffusion: Family<ControlNetComponents> = {
 
 /** The same, steered by T2I-Adapters. */
 export interface AdapterComponents extends StableDiffusionComponents {
+  /** One T2I-Adapter or several. */
   adapter: Adapters;
 }
 
@@ -114,13 +123,19 @@ export const upscalingStableDiffusion: Family<UpscaleComponents> = {
 
 /** What Stable Diffusion XL is made of. */
 export interface StableDiffusionXLComponents extends ImageComponents {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
-  /** The first text encoder, and its tokenizer: a refiner has only the second. */
+  /** The first text encoder; a refiner has only the second. */
   textEncoder?: CLIPTextModel;
+  /** The tokenizer of `textEncoder`. */
   tokenizer?: CLIPTokenizer;
+  /** The second text encoder, which also gives one vector for each text. */
   textEncoder2: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder2`. */
   tokenizer2: CLIPTokenizer;
+  /** The network that denoises. */
   unet: UNet2DConditionModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
   /** Whether what to avoid is zeros, and no empty text, where nothing is said of it; true by default. */
   forceZerosForEmptyPrompt?: boolean;
@@ -176,15 +191,23 @@ export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
 
 /** What Stable Diffusion 3 is made of. */
 export interface StableDiffusion3Components {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
+  /** The first text encoder, which also gives one vector for each text. */
   textEncoder: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder`. */
   tokenizer: CLIPTokenizer;
+  /** The second text encoder, which also gives one vector for each text. */
   textEncoder2: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder2`. */
   tokenizer2: CLIPTokenizer;
-  /** T5, and its tokenizer, without which it is not loaded; `fromPretrained` leaves it out for null. */
+  /** T5; `fromPretrained` leaves it out for `textEncoder3: null`, and where it has no tokenizer. */
   textEncoder3?: T5EncoderModel;
+  /** The tokenizer of `textEncoder3`. */
   tokenizer3?: T5Tokenizer;
+  /** The network that denoises. */
   transformer: SD3Transformer2DModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
 }
 
@@ -207,8 +230,9 @@ export const stableDiffusion3: Family<StableDiffusion3Components> = {
   },
 };
 
-/** The same, steered. */
+/** The same, steered by ControlNets. */
 export interface SD3ControlNetComponents extends StableDiffusion3Components {
+  /** One ControlNet or several. */
   controlnet: SD3ControlNets;
 }
 

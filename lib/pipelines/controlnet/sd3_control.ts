@@ -17,8 +17,8 @@ export interface SD3ControlOptions extends ControlStrength {
   /** What to steer by, such as edges, depths or poses, scaled to `height` and `width`. */
   controlImage: ControlImages;
   /**
-   * Each text as a whole as the ControlNets are told it, `[prompts, pooled_projection_dim]`, for what to avoid too; by default what the
-   * transformer is told. No ControlNet takes it whose config says `force_zeros_for_pooled_projection`.
+   * The vector for each prompt that the ControlNets are told, `[prompts, pooled_projection_dim]`, used for negative prompts too; by default
+   * the one that the transformer is told. A ControlNet whose config says `force_zeros_for_pooled_projection` does not take it.
    */
   controlnetPooledProjections?: tf.Tensor;
 }

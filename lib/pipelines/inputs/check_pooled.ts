@@ -3,9 +3,9 @@ import { checkShape } from '../../core/checks.js';
 
 /** Each text as a whole, beside its tokens, where these are given: `[prompts, features]`. */
 export interface PooledOptions {
-  /** With `promptEmbeds`: each prompt as a whole. */
+  /** With `promptEmbeds`: each prompt as one vector, `[prompts, features]`. */
   pooledPromptEmbeds?: tf.Tensor;
-  /** With `negativePromptEmbeds`, the same of what to avoid. */
+  /** With `negativePromptEmbeds`: each negative prompt as one vector, `[prompts, features]`. */
   negativePooledPromptEmbeds?: tf.Tensor;
 }
 

@@ -8,26 +8,31 @@ import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_opti
 import type { PerturbedAttentionOptions } from './perturbed_attention.js';
 import type { AnyGuidedPipeline } from '../components/registry.js';
 
+/** What `generate` gives: pictures, a tensor of their colours, or latents; see `outputType` of GuidedOptions. */
 export type OutputType = 'image' | 'tensor' | 'latent';
 
-/** What all pipelines take that make pictures of prompts; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
+/** The options that all pipelines take; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
 export interface GuidedOptions<T extends OutputType = 'image'> {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
-  /** 50 by default. */
+  /** How many denoising steps. By default the pipeline's own number, `pipe.defaults.numInferenceSteps`: 50 for most. */
   numInferenceSteps?: number;
-  /** Instead of their number: the steps themselves, in falling order, for schedulers that take such a list. */
+  /** The timesteps themselves instead of their number, in falling order; for schedulers that take such a list. */
   timesteps?: readonly number[];
-  /** The same by their noise levels; for EulerDiscreteScheduler with the last at the end, as in `[14.6, 3.2, 0.9, 0]`. */
+  /** The noise levels of the steps instead of their number; for EulerDiscreteScheduler with the final one, as in `[14.6, 3.2, 0.9, 0]`. */
   sigmas?: readonly number[];
-  /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
+  /**
+   * How closely to follow the prompt; 1 or less: without guidance, at half the work. By default the pipeline's own number,
+   * `pipe.defaults.guidanceScale`: 7.5 for most.
+   */
   guidanceScale?: number;
-  /** After which share of the steps to go on without guidance of any kind, at half the work: 1 (never) by default. */
+  /** The share of the steps, from 0 to 1, after which nothing guides any more, at half the work; 1 (it guides to the end) by default. */
   guidanceStop?: number;
-  /** Pixels; by default what the model was trained on. */
+  /** Height of the pictures in pixels; by default what the model was trained on. */
   height?: number;
+  /** Width of the pictures in pixels; by default what the model was trained on. */
   width?: number;
-  /** 1 by default; the images of one prompt come side by side. */
+  /** How many images to make of each prompt, 1 by default; those of one prompt follow each other. */
   numImagesPerPrompt?: number;
   /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
   generator?: Generator | Generator[];
@@ -58,8 +63,9 @@ export interface GuidedOptions<T extends OutputType = 'image'> {
   whenBusy?: 'throw' | 'wait';
 }
 
-/** So many times as strong as they are set act the LoRAs for one picture; 1 by default. */
+/** What `crossAttentionKwargs` and `jointAttentionKwargs` hold. */
 export interface LoraKwargs {
+  /** Multiplies the strength of all active LoRAs for this call; 1 by default. */
   scale?: number;
 }
 
@@ -67,8 +73,11 @@ export interface LoraKwargs {
 export interface GenerateOptions<T extends OutputType = 'image'> extends GuidedOptions<T>, ImagePromptOptions, PerturbedAttentionOptions {
   /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
   guidanceRescale?: number;
+  /** `{ scale }` multiplies the strength of all active LoRAs for this call. */
   crossAttentionKwargs?: LoraKwargs;
-  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
+  /**
+   * DDIM: how much noise each step adds. TCD: how much randomness each step has. From 0 (default) to 1; other schedulers ignore it.
+   */
   eta?: number;
 }
 
@@ -95,14 +104,19 @@ export function img2ImgOptions(options: readonly string[]): string[] {
   return [...withoutSize(options).filter(option => option !== 'latents'), 'image', 'strength'];
 }
 
+/**
+ * Called after each step with its index, its timestep and the latents, which are lent for the call. Latents that it returns take the place
+ * of the step's.
+ */
 export type StepCallback = (
   pipe: AnyGuidedPipeline, step: number, timestep: number, state: { latents: tf.Tensor },
 ) => { latents?: tf.Tensor } | void | Promise<{ latents?: tf.Tensor } | void>;
 
 /** What `generate` gives: images, or a tensor that is then the caller's. */
 export interface GenerateOutput<T extends OutputType = 'image'> {
+  /** One for each image of each prompt: those of the first prompt, then those of the second. */
   images: T extends 'image' ? Image[] : tf.Tensor4D;
-  /** Whether each of them may not be safe for work, and is black: where there is a safetyChecker. */
+  /** For each image whether the safetyChecker found it not safe for work, and made it black; absent without a safetyChecker. */
   nsfwContentDetected?: boolean[];
 }
 

@@ -1,5 +1,6 @@
+/** How a pipeline shows its progress. */
 export interface ProgressBarConfig {
-  /** Nothing at all. Default: a bar where stderr is a terminal, a line every few seconds where it is none. */
+  /** Whether to show nothing at all. By default there is a bar if stderr is a terminal, and else a line every few seconds. */
   disable?: boolean;
   /** What stands before the bar. */
   desc?: string;

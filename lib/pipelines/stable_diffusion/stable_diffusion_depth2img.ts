@@ -8,8 +8,8 @@ import { prepareImg2Img, type Img2ImgOptions } from './stable_diffusion_img2img.
 /** Options of `generate`: those of image to image, and how near things are. */
 export interface Depth2ImgOptions<T extends OutputType = 'image'> extends Img2ImgOptions<T> {
   /**
-   * How near things are, the brighter the nearer, of any size and range: pictures, or a tensor `[maps, height, width, 1]`. Fewer maps than
-   * pictures are to be made are taken in turn.
+   * How near things are, the brighter the nearer, of any size and range: pictures, or a tensor `[maps, height, width, 1]`. Maps that
+   * are fewer than the pictures to make are taken in turn.
    */
   depthMap: ImageInput;
 }

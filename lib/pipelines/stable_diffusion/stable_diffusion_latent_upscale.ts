@@ -27,13 +27,14 @@ const MISSING = [
 export interface LatentUpscaleOptions<T extends OutputType = 'image'>
   extends Omit<GenerateOptions<T>, 'height' | 'width' | typeof MISSING[number]> {
   /**
-   * What to enlarge; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
-   * Besides, latents as another pipeline gives them: a tensor `[images, height, width, latent_channels]`.
+   * The pictures to enlarge; their size is rounded down to a multiple of vaeScaleFactor. Pictures that are fewer than those
+   * to make are taken in turn. They can also be latents as another pipeline gives them: a tensor
+   * `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** With `promptEmbeds`, which are not normalized: each prompt as a whole, `[prompts, features]`. */
+  /** With `promptEmbeds`, which are not normalized: each prompt as one vector, `[prompts, features]`. */
   pooledPromptEmbeds?: tf.Tensor;
-  /** With `negativePromptEmbeds`, the same of what to avoid. */
+  /** With `negativePromptEmbeds`: each negative prompt as one vector, `[prompts, features]`. */
   negativePooledPromptEmbeds?: tf.Tensor;
 }
 

@@ -18,7 +18,8 @@ import { StableDiffusionPipeline } from './stable_diffusion.js';
  */
 export interface UpscaleOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, 'height' | 'width'> {
   /**
-   * What to enlarge; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
+   * The pictures to enlarge; their size is rounded down to a multiple of vaeScaleFactor. Pictures that are fewer than those
+   * to make are taken in turn.
    */
   image: ImageInput;
   /** How much noise to put onto the picture before, from 0 to `maxNoiseLevel`: the more, the freer the details. 20 by default. */

@@ -9,11 +9,11 @@ import { StableDiffusion3Pipeline } from './stable_diffusion_3.js';
 /** Options of `generate`: those of text to image without skipped layers, and a picture. `numInferenceSteps` is 50 by default. */
 export interface SD3Img2ImgOptions<T extends OutputType = 'image'> extends Omit<SD3Options<T>, 'latents'> {
   /**
-   * What to begin from, scaled to `height` and `width`. Fewer pictures than are to be made are taken in turn.
-   * Besides, latents as the transformer knows them: a tensor `[images, height, width, latent_channels]`.
+   * The pictures to begin from, scaled to `height` and `width`. If they are fewer than the pictures to make, they are taken in turn.
+   * They can also be latents, scaled as the transformer takes them: a tensor `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** How much of the picture to give up, from 0 to 1 (all of it); so large a share of the steps is taken. 0.6 by default. */
+  /** How much of the picture to give up, from 0 to 1 (all of it); that share of the steps is taken. 0.6 by default. */
   strength?: number;
 }
 
