@@ -3,13 +3,13 @@ import { isObject } from '../core/json.js';
 import type { LoraNetwork } from './lora_weights.js';
 import type { ScaleOfPath } from './network_adapters.js';
 
-/** Of one block: as a whole, or attention by attention. */
+/** The scale of one block: one number, or one for each of its attentions. */
 export type BlockScale = number | readonly number[];
 
-/** Of the blocks on one way through the UNet: of each of them, or by name (`block_0`). */
+/** The scale of the blocks on the way down or up: the same for each, or by name (`block_0`). */
 export type SideScale = BlockScale | Record<string, BlockScale>;
 
-/** How strongly a LoRA acts on the UNet, by its blocks; 1 where nothing is said. */
+/** How strongly a LoRA acts on the UNet, by its blocks; 1 for blocks that are left out. */
 export interface BlockScales {
   /** Of the blocks on the way down, `block_0` being the outermost. */
   down?: SideScale;
@@ -20,8 +20,8 @@ export interface BlockScales {
 }
 
 /**
- * How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is
- * said.
+ * How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 for networks and
+ * blocks that are left out.
  */
 export type LoraScale = number | {
   unet?: number | BlockScales; transformer?: number;

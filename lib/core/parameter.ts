@@ -23,7 +23,7 @@ export interface ParameterSpec {
   readonly layout: ParameterLayout;
 }
 
-/** Makes the value that is used of the one that is stored, in a tidy: what an adapter does. */
+/** Makes the value that is used from the one that is stored, in a tidy; adapters are such changes. */
 export type ParameterChange = (base: tf.Tensor) => tf.Tensor;
 
 export type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;

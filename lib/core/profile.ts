@@ -10,7 +10,7 @@ export interface ProfileSlice {
   readonly start: number;
   /** How long it took, with the calls within. */
   readonly duration: number;
-  /** Of the duration, what no timed call within took. */
+  /** The duration without that of the timed calls within. */
   readonly self: number;
   /** In how many timed calls it lies. */
   readonly depth: number;

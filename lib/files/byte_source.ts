@@ -12,7 +12,7 @@ export interface FilePlace {
 export interface ByteSource {
   /** How many bytes there are. */
   readonly size: number;
-  /** Where the same bytes can be mapped, if they lie in a local file, one behind the other. */
+  /** The place from which these bytes can be mapped, if they are contiguous in a local file. */
   locate?(offset: number, length: number): FilePlace | undefined;
   /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
   read(offset: number, length: number): Promise<Uint8Array>;

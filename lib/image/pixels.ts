@@ -1,4 +1,4 @@
-/** RGB bytes and their size, and what of their file counts when they are scaled. */
+/** RGB bytes and their size, and properties of their file that matter when they are scaled. */
 export interface Pixels {
   /** Red, green and blue of each pixel, row by row: `height * width * 3` bytes. */
   readonly data: Uint8Array;
@@ -6,7 +6,7 @@ export interface Pixels {
   readonly width: number;
   /** Rows. */
   readonly height: number;
-  /** How opaque each pixel is, a byte a pixel, where the file says. */
+  /** How opaque each pixel is, one byte for each, if the file says it. */
   readonly alpha?: Uint8Array;
   /** Whether the file has a palette, or black and white alone. */
   readonly indexed?: boolean;

@@ -19,7 +19,7 @@ export interface AttentionOptions {
   mask?: tf.Tensor;
   /** What scores are multiplied by; 1 / sqrt(headSize) by default. */
   scale?: number;
-  /** At most so many heads at once. */
+  /** The largest number of heads that are computed at once. */
   maxHeads?: number;
   /** The scores of one chunk never exceed this, unless one query's alone do. */
   maxScoreBytes?: number;

@@ -7,7 +7,7 @@ import { Linear } from './linear.js';
 export interface SinusoidOptions {
   /** Cosines first. */
   flipSinToCos: boolean;
-  /** Makes the slowest frequency 1/10000 (1) or a step faster (0). */
+  /** 1 makes the slowest frequency 1/10000, 0 makes it one step faster. */
   downscaleFreqShift: number;
 }
 
@@ -23,7 +23,8 @@ export function getTimestepEmbedding(timesteps: readonly number[], dim: number, 
 }
 
 /**
- * What a model distilled with guidance knows of it: sines and cosines of 1000 (scale - 1), at frequencies from 1 to 1/10000.
+ * The guidance scale as an input of a model that was distilled with guidance: sines and cosines of 1000 (scale - 1), at frequencies from 1
+ * to 1/10000.
  * - guidanceScales: numbers; out: `[guidanceScales, dim]`, float32.
  * Equals get_guidance_scale_embedding of diffusers' pipelines, in float32 as torch computes it (arXiv:2310.04378).
  */

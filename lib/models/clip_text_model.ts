@@ -21,7 +21,7 @@ export interface CLIPTextConfig {
   layer_norm_eps: number;
   /** Of CLIPTextModelWithProjection: features of its embedding of a text. */
   projection_dim: number;
-  /** The token at whose first place a text is seen as a whole; 2, as old configs have it, for the token with the highest id. */
+  /** The end token, at whose first place the pooled output is taken; 2, which old configs have, means the token with the highest id. */
   eos_token_id: number;
 }
 
@@ -99,7 +99,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   };
 
   /**
-   * Each text as a whole, not projected: of `lastHiddenState` where the text ends, at the first of its end tokens.
+   * One vector for each text, not projected: the row of `lastHiddenState` at the first of the text's end tokens.
    * @param inputIds as `forward` was given.
    * @returns `[batch, hidden_size]`; the caller disposes it.
    */
@@ -125,7 +125,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
     return { ...super.fileConfig, vocab_size: this.tokens };
   }
 
-  /** How many tokens it knows, learned ones among them: their ids are below. */
+  /** How many tokens it knows, learned ones included; their ids are smaller than this. */
   get tokens(): number {
     return this.tokenEmbedding.count;
   }

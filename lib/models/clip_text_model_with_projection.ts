@@ -5,12 +5,12 @@ import { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './
 
 /** What the text encoder computes. */
 export type CLIPTextModelWithProjectionOutput = CLIPTextModelOutput & {
-  /** Each text as a whole: `[batch, projection_dim]`. */
+  /** One vector for each text: `[batch, projection_dim]`. */
   textEmbeds: tf.Tensor;
 };
 
 /**
- * CLIP's text encoder with what makes one vector of a text.
+ * CLIP's text encoder with a projection, which gives one vector for each text.
  * - Weights: CLIPTextModel's, and `text_projection.weight`.
  * Equals transformers' CLIPTextModelWithProjection.
  */

@@ -108,10 +108,13 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** Options of `fromPretrained`, for whatever family it finds. */
+/** Options of `fromPretrained` for any family. */
 export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
 
-/** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
+/**
+ * Components of any family. With `controlnet` the pipeline is one that this ControlNet steers, with `controlnet: undefined` one without a
+ * ControlNet.
+ */
 export type AutoComponents =
   | StableDiffusionComponents | StableDiffusionXLComponents | StableDiffusion3Components
   | ControlNetComponents | XLControlNetComponents | SD3ControlNetComponents;
@@ -128,13 +131,14 @@ export const AutoPipelineForInpainting = autoPipeline<InpaintingPipeline>('AutoP
 /** Makes pipelines for one task, of any family. */
 export interface AutoPipeline<P extends GuidedPipeline> {
   /**
-   * Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one; with `controlnet` as one that it steers.
+   * Loads a model as DiffusionPipeline.fromPretrained does, but makes the pipeline for this task, whatever task the model names; with
+   * `controlnet` the pipeline is one that this ControlNet steers.
    * @throws RangeError if its family has none for it.
    */
   fromPretrained<Q extends P = P>(source: ModelSource, options?: AutoPipelineOptions): Promise<Q>;
   /**
-   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own. What a ControlNet
-   * steers stays so, but for `controlnet: undefined`.
+   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own. A pipeline with a
+   * ControlNet keeps it, unless `controlnet: undefined` is given.
    * @throws RangeError if its family has none for this task.
    */
   fromPipe<Q extends P = P>(pipe: DiffusionPipeline, components?: Partial<AutoComponents>): Q;

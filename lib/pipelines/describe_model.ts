@@ -13,7 +13,7 @@ export interface SchedulerInfo {
   takes: Array<Exclude<keyof NamedOptions, 'solver_type' | 'solver_order'>>;
 }
 
-/** What whoever offers a model to others has to know of it. */
+/** What a program that offers a model to users has to know of it. */
 export interface ModelDescription {
   /** How many numbers its networks hold. */
   numParameters: number;
@@ -21,17 +21,17 @@ export interface ModelDescription {
   width: number;
   /** Their height. */
   height: number;
-  /** Sizes have to be multiples of it. */
+  /** Width and height must be multiples of it, in pixels. */
   sideFactor: number;
   /** How many denoising steps it takes by default. */
   numInferenceSteps: number;
   /** How closely it follows the prompt by default. */
   guidanceScale: number;
-  /** Whether it can be told what to avoid. */
+  /** Whether it takes a negative prompt. */
   takesNegativePrompt: boolean;
   /** What it can do. */
   tasks: Task[];
-  /** Those that it takes, its own first. */
+  /** The schedulers that it takes, its own first. */
   schedulers: SchedulerInfo[];
 }
 

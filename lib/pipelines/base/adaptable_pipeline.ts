@@ -17,7 +17,7 @@ import type { Waiting } from '../components/share_networks.js';
 export interface LoadLoraOptions extends HubOptions {
   /** The file in the folder; `pytorch_lora_weights.safetensors` or peft's `adapter_model.safetensors` by default. */
   weightName?: string;
-  /** What to call it; `default_0`, `default_1`, ... by default. */
+  /** The name of the adapter; `default_0`, `default_1`, ... by default. */
   adapterName?: string;
   /** How strongly it acts, 1 by default. */
   adapterScale?: LoraScale;
@@ -25,7 +25,7 @@ export interface LoadLoraOptions extends HubOptions {
 
 /** Options of `loadTextualInversion`. */
 export interface LoadTextualInversionOptions extends HubOptions {
-  /** What stands for it in prompts, as in '<cat>'; by default what the file calls it. A tensor alone is called nothing. */
+  /** The word that stands for it in prompts, such as '<cat>'; by default the file's own name for it. A file with only a tensor has none. */
   token?: string;
   /** The file in the folder; `learned_embeds.safetensors` by default. */
   weightName?: string;

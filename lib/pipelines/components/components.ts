@@ -28,7 +28,7 @@ import {
   count, flag, imageProcessor, network, oneOrSeveral, scheduler, t5Tokenizer, tokenizer, upcast, type Family,
 } from './component.js';
 
-/** What reads pictures for IP-Adapters. */
+/** The components that read pictures for IP-Adapters. */
 export interface ImageComponents {
   /** Encodes the pictures. */
   imageEncoder?: CLIPVisionModelWithProjection;
@@ -41,7 +41,7 @@ const images: Family<ImageComponents>['components'] = {
   featureExtractor: imageProcessor(['imageEncoder', 'safetyChecker']),
 };
 
-/** What Stable Diffusion 1.x and 2.x are made of. */
+/** The components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends ImageComponents {
   /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
@@ -105,9 +105,9 @@ export const adaptedStableDiffusion: Family<AdapterComponents> = {
 
 /** The same, to enlarge pictures. */
 export interface UpscaleComponents extends StableDiffusionComponents {
-  /** How noise is put onto the small picture. */
+  /** Adds noise to the small picture. */
   lowResScheduler: Scheduler;
-  /** How much of it the UNet was trained on; 350 by default. */
+  /** The largest noise level that the UNet was trained with; 350 by default. */
   maxNoiseLevel?: number;
 }
 
@@ -121,7 +121,7 @@ export const upscalingStableDiffusion: Family<UpscaleComponents> = {
   },
 };
 
-/** What Stable Diffusion XL is made of. */
+/** The components of Stable Diffusion XL. */
 export interface StableDiffusionXLComponents extends ImageComponents {
   /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
@@ -137,7 +137,7 @@ export interface StableDiffusionXLComponents extends ImageComponents {
   unet: UNet2DConditionModel;
   /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
-  /** Whether what to avoid is zeros, and no empty text, where nothing is said of it; true by default. */
+  /** Whether zeros, and not an empty text, stand for a negative prompt that is not given; true by default. */
   forceZerosForEmptyPrompt?: boolean;
   /** Whether the UNet is told an aesthetic score instead of a target size, as a refiner is; false by default. */
   requiresAestheticsScore?: boolean;
@@ -179,7 +179,7 @@ export const adaptedStableDiffusionXL: Family<XLAdapterComponents> = {
   components: { ...stableDiffusionXL.components, adapter },
 };
 
-/** The same, for a UNet that sees a picture to change. */
+/** The same, for InstructPix2Pix. */
 export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents {
   /** Whether the UNet sees the picture's latents scaled, as CosXL Edit's does; false by default. */
   isCosxlEdit?: boolean;
@@ -189,7 +189,7 @@ export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
   components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit', false) },
 };
 
-/** What Stable Diffusion 3 is made of. */
+/** The components of Stable Diffusion 3. */
 export interface StableDiffusion3Components {
   /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;

@@ -23,7 +23,7 @@ export interface SD3ControlOptions extends ControlStrength {
   controlnetPooledProjections?: tf.Tensor;
 }
 
-/** The same where a ControlNet sees a picture without a part of it. */
+/** The same for a ControlNet that sees a picture without the part to make anew. */
 export interface SD3MaskedControlOptions extends SD3ControlOptions {
   /** The picture that is to be made anew in part, scaled to `height` and `width`; for several ControlNets a list, one for each. */
   controlImage: ControlImages;

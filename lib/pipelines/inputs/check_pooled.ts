@@ -1,7 +1,7 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkShape } from '../../core/checks.js';
 
-/** Each text as a whole, beside its tokens, where these are given: `[prompts, features]`. */
+/** One vector for each text, to be given together with `promptEmbeds`. */
 export interface PooledOptions {
   /** With `promptEmbeds`: each prompt as one vector, `[prompts, features]`. */
   pooledPromptEmbeds?: tf.Tensor;

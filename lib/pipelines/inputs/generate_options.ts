@@ -34,31 +34,31 @@ export interface GuidedOptions<T extends OutputType = 'image'> {
   width?: number;
   /** How many images to make of each prompt, 1 by default; those of one prompt follow each other. */
   numImagesPerPrompt?: number;
-  /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
+  /** The source of the noise: one generator for all images, or one for each. By default the noise is different each time. */
   generator?: Generator | Generator[];
   /** Noise to begin with, instead of drawing it: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
   latents?: tf.Tensor;
   /** Instead of a prompt: `[prompts, tokens, features]`. */
   promptEmbeds?: tf.Tensor;
-  /** Instead of a negative prompt, shaped like the prompt's. */
+  /** Instead of a negative prompt; shaped like `promptEmbeds`. */
   negativePromptEmbeds?: tf.Tensor;
   /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
   clipSkip?: number;
   /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
   outputType?: T;
-  /** After each step. The latents are lent for the call; those returned instead are taken over. */
+  /** Called after each step. The latents are lent for the call; latents that it returns are taken over. */
   callbackOnStepEnd?: StepCallback;
   /**
-   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device:
-   * for finding where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline.
-   * Named as torch's set_detect_anomaly.
+   * Whether to throw a NotANumberError as soon as the encoded text, the latents after a step, or the picture hold NaN. Each check waits for
+   * the device, so use it only to find the cause of a black picture. Without it there is a warning for a picture of NaN, once for each
+   * pipeline. Named as torch's set_detect_anomaly.
    */
   detectAnomaly?: boolean;
   /** Ends the work within one step; `generate` then rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after
-   * what came before, as in a server. `signal` ends the waiting. Work that waits for itself, begun and awaited in a callback, never ends.
+   * What to do if this pipeline is at work already, or its networks are being changed: `throw` (default), or `wait` until earlier calls are
+   * done, as in a server. `signal` ends the waiting. A call with `wait` that is awaited in a callback of another call never ends.
    */
   whenBusy?: 'throw' | 'wait';
 }
@@ -71,7 +71,7 @@ export interface LoraKwargs {
 
 /** Options of `generate` where a UNet denoises. */
 export interface GenerateOptions<T extends OutputType = 'image'> extends GuidedOptions<T>, ImagePromptOptions, PerturbedAttentionOptions {
-  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
+  /** How far to correct overexposure by guidance, from 0 (default) to 1 (arXiv:2305.08891). */
   guidanceRescale?: number;
   /** `{ scale }` multiplies the strength of all active LoRAs for this call. */
   crossAttentionKwargs?: LoraKwargs;

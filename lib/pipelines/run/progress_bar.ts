@@ -4,7 +4,10 @@ export interface ProgressBarConfig {
   disable?: boolean;
   /** What stands before the bar. */
   desc?: string;
-  /** Called with true when the GPU is prepared for a kind of picture, before the first one of it, and with false when that is done. */
+  /**
+   * Called with true when the GPU begins to be prepared for a kind of picture, before the first such picture, and with false when that is
+   * done.
+   */
   onPreparing?: (preparing: boolean) => void;
 }
 
