@@ -2,20 +2,9 @@
 export * as tf from '@tensorflow/tfjs';
 
 export {
-  DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
-  StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
-  StableDiffusionXLControlNetUnionPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,
-  StableDiffusionXLControlNetUnionInpaintPipeline,
-  StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
-  LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
-  StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
-  StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
-  StableDiffusion3ControlNetPipeline, StableDiffusion3ControlNetInpaintingPipeline,
-  StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
-  StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
-  AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
 } from './pipelines/index.js';
+export * from './pipelines/classes.js';
 export type {
   AdapterComponents, ControlNetComponents, ImageComponents, SD3ControlNetComponents, StableDiffusion3Components,
   StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents,
