@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { supervise } from './cli/supervise.js';
+import { FLOAT_DTYPES } from './core/float16.js';
 import { packageVersion } from './core/package.js';
 
 /** Each command's code is loaded when it runs, so that --help and --version answer at once. */
@@ -19,7 +20,7 @@ program.command('generate')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']).default('auto'))
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(FLOAT_DTYPES).default('float32'))
   .option('--scheduler <class>', 'as in DPMSolverMultistepScheduler (default: the model\'s own)')
   .option('--steps <n>', 'denoising steps (default: the pipeline\'s own, 50 for most, 28 for Stable Diffusion 3)', wholeNumber(1))
   .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: the pipeline\'s own, 7.5 for'
@@ -65,7 +66,7 @@ program.command('convert')
   .argument('<target>', 'the new folder')
   .addOption(new Option('--dtype <dtype>',
     'number type of the weights (default: as in the source); int8, int4: of the UNet alone, or of the transformer and T5')
-    .choices(['float32', 'float16', 'bfloat16', 'int8', 'int4']))
+    .choices([...FLOAT_DTYPES, 'int8', 'int4']))
   .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--safety-checker', 'take the model\'s safety checker along')
@@ -79,7 +80,7 @@ program.command('compile')
   .description('make and keep machine code of a model\'s networks for a CUDA GPU, so that pictures of these sizes begin fast later')
   .option('--model <source>', 'as --model of generate')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(FLOAT_DTYPES).default('float32'))
   .option('--sizes <sizes>', 'widths and heights in pixels, as in 512x512,768x512 (default: what the model was trained on)', sizes)
   .option('--batch <n>', 'pictures at once, as in 1,4', listOfNumbers, [1])
   .option('--no-guidance', 'for pictures without guidance')
@@ -133,7 +134,7 @@ function ofDrawing(command: Command): Command {
     .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
     .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
     .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']))
-    .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(['float32', 'float16', 'bfloat16']))
+    .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(FLOAT_DTYPES))
     .option('--safety-checker', 'look at each picture with the safety checker of its model: what it detects is black, and said')
     .addOption(noT5())
     .option('--max-batch <n>', 'pictures that are drawn at once, where requests can go together (default: 1)', wholeNumber(1))

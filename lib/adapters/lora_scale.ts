@@ -1,4 +1,4 @@
-import { show } from '../core/checks.js';
+import { checkNumber, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import type { LoraNetwork } from './lora_weights.js';
 import type { ScaleOfPath } from './network_adapters.js';
@@ -53,14 +53,8 @@ export function scalesOfNetworks(
   };
 }
 
-/** @throws RangeError unless it is a number. */
-export function checkScale(name: string, scale: unknown): number {
-  if (typeof scale !== 'number' || !Number.isFinite(scale)) throw new RangeError(`${name}: got ${show(scale)}, takes a number`);
-  return scale;
-}
-
 function always(name: string, scale: unknown): ScaleOfPath {
-  const checked = checkScale(name, scale);
+  const checked = checkNumber(name, scale as number);
   return () => checked;
 }
 
@@ -106,7 +100,7 @@ function perAttention(name: string, scale: unknown, count: number): number[] {
   if (count > 0 && list.length !== 1 && list.length !== count) {
     throw new RangeError(`${name}: got a list of ${list.length}, takes a number, or a list of ${count}`);
   }
-  return Array.from({ length: count }, (_, i) => checkScale(name, list[list.length === 1 ? 0 : i]));
+  return Array.from({ length: count }, (_, i) => checkNumber(name, list[list.length === 1 ? 0 : i] as number));
 }
 
 function checkKeys(name: string, value: object, accepted: readonly string[]): void {

@@ -1,5 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { PredictionType } from '../checkpoints/ldm_config.js';
+import type { FloatDtype } from '../core/float16.js';
 import { Generator } from '../core/random.js';
 import { cannyEdges } from '../image/edges.js';
 import { Image } from '../image/image.js';
@@ -12,10 +14,10 @@ export interface GenerateCommandOptions {
   model?: string;
   revision?: string;
   variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
+  predictionType?: PredictionType;
   device: Device | 'auto';
   gpuMemoryFraction?: number;
-  dtype: 'float32' | 'float16' | 'bfloat16';
+  dtype: FloatDtype;
   scheduler?: string;
   steps?: number;
   guidanceScale?: number;

@@ -1,9 +1,9 @@
 import { learnBundledWords, learnWord, splitBundledWords, type PromptEncoder } from '../../adapters/learned_words.js';
-import { checkScale, scalesOfNetworks, type LoraScale } from '../../adapters/lora_scale.js';
+import { scalesOfNetworks, type LoraScale } from '../../adapters/lora_scale.js';
 import { parseLora, type LoraNetwork } from '../../adapters/lora_weights.js';
 import { networkAdapters, type NetworkAdapters } from '../../adapters/network_adapters.js';
 import { parseTextualInversion } from '../../adapters/textual_inversion.js';
-import { show } from '../../core/checks.js';
+import { checkNumber, show } from '../../core/checks.js';
 import { runningAhead } from '../../core/run_ahead.js';
 import type { ModelFolder, ModelSource } from '../../files/model_folder.js';
 import type { HubOptions } from '../../hub/hub_settings.js';
@@ -135,7 +135,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
   async fuseLora({ loraScale = 1 }: { loraScale?: number } = {}): Promise<void> {
-    checkScale('loraScale', loraScale);
+    checkNumber('loraScale', loraScale);
     await this.forAdapters(network => network.fuse(loraScale));
   }
 

@@ -1,7 +1,7 @@
 import { loadIpAdapters } from '../../adapters/ip_adapter_files.js';
-import { checkScale, scaleByBlock, type BlockScales } from '../../adapters/lora_scale.js';
+import { scaleByBlock, type BlockScales } from '../../adapters/lora_scale.js';
 import { readCheckpoint } from '../../checkpoints/checkpoint.js';
-import { show } from '../../core/checks.js';
+import { checkNumber, show } from '../../core/checks.js';
 import { isObject } from '../../core/json.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import type { HubOptions } from '../../hub/hub_settings.js';
@@ -90,7 +90,7 @@ export abstract class ImagePromptPipeline extends UNetPipeline implements ImageR
     const scales = list.map(one => {
       if (isObject(one)) return scaleByBlock('scale', one as BlockScales, textAttentions.keys(), 0);
       if (Array.isArray(one) && one.length === 0) throw new RangeError('scale: got an empty list, takes a number for each picture');
-      const checked = Array.isArray(one) ? one.map(each => checkScale('scale', each)) : checkScale('scale', one);
+      const checked = Array.isArray(one) ? one.map(each => checkNumber('scale', each)) : checkNumber('scale', one as number);
       return () => checked;
     });
     await this.exclusively(async () => this.unet.setIpAdapterScales((path, adapter) => scales[adapter](path)));

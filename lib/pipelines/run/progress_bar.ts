@@ -16,6 +16,9 @@ export interface ProgressBar {
   stop(): void;
 }
 
+/** How every bar looks. With `linewrap` the terminal stays as it is; otherwise it would stay changed when the process is ended. */
+export const BAR_LOOK = { barCompleteChar: '\u2588', barIncompleteChar: ' ', linewrap: true };
+
 /** Between two lines, in milliseconds. */
 const PATIENCE = 5000;
 
@@ -27,10 +30,8 @@ export async function startProgressBar(total: number, { disable = false, desc = 
   const { SingleBar } = (await import('cli-progress')).default;
   const bar = new SingleBar({
     format: `${desc ? `${desc} ` : ''}{percentage}% |{bar}| {value}/{total} [{duration_formatted} < {eta_formatted}]`,
-    barCompleteChar: '\u2588',
-    barIncompleteChar: ' ',
+    ...BAR_LOOK,
     barsize: 30,
-    linewrap: true, // the terminal stays as it is, or it would not be itself again when the process is ended
   });
   bar.start(total, 0);
   return bar;
