@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
-import { finish, readPictures } from './finish.js';
+import { fetchPictures, finish } from './finish.js';
 import { whenGone } from './when_gone.js';
 
 interface TextToImage {
@@ -20,7 +20,7 @@ export function huggingFaceRoutes(server: FastifyInstance, { engine, submit, sch
       } = parameters ?? {};
       const model = request.params['*'];
       const job = await submit({ prompt, model, negativePrompt, steps, guidanceScale, width, height, seed, scheduler }, whenGone(reply));
-      const [picture] = await readPictures(await finish(job), engine.store);
+      const [picture] = await fetchPictures(await finish(job), engine.store);
       return reply.type('image/png').send(picture);
     });
   }

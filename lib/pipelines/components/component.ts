@@ -6,7 +6,7 @@ import type { LoadModelOptions } from '../../models/load_model.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
 import type { Model } from '../../models/model.js';
 import { jsonFile, modelPart, textFile, type FolderPart, type SaveOptions } from '../../models/save_model.js';
-import { nameOf, SeveralModels, subfoldersOf } from '../../models/several_models.js';
+import { numberedName, SeveralModels, subfoldersOf } from '../../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
 import type { Scheduler, SchedulerClass } from '../../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
@@ -78,7 +78,7 @@ export function oneOrSeveral<M>(
     },
     parts: (value, options) => {
       const members = value instanceof SeveralModels ? value.members as ReadonlyArray<Model<object>> : [value as unknown as Model<object>];
-      return members.map((model, i) => modelPart(model, nameOf(subfolder, i), options));
+      return members.map((model, i) => modelPart(model, numberedName(subfolder, i), options));
     },
   };
 }

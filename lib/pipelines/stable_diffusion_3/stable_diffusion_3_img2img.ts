@@ -38,7 +38,7 @@ export class StableDiffusion3Img2ImgPipeline extends StableDiffusion3Pipeline {
     const { latentShape } = request;
     const pictures = fittingPictures(this.vae, image, latentShape);
     checkTurns('image', pictures.count, latentShape[0]);
-    const timesteps = timestepsFrom(strength, request.numInferenceSteps);
+    const timesteps = timestepsByStrength(strength, request.numInferenceSteps);
     return this.run<T>(request, scheduler => startFromPictures(pictures, request, scheduler, timesteps(scheduler)));
   }
 }
@@ -48,7 +48,7 @@ export class StableDiffusion3Img2ImgPipeline extends StableDiffusion3Pipeline {
  * those of its other generations round to fewer.
  * @throws RangeError unless `strength` is from 0 to 1 and leaves a step.
  */
-export function timestepsFrom(strength: number, steps: number): (scheduler: Scheduler) => number[] {
+export function timestepsByStrength(strength: number, steps: number): (scheduler: Scheduler) => number[] {
   if (!(strength >= 0 && strength <= 1)) throw new RangeError(`strength: got ${show(strength)}, takes a number from 0 to 1`);
   const left = steps - Math.trunc(Math.max(steps - Math.min(steps * strength, steps), 0));
   if (left < 1) throw new RangeError(`strength: got ${strength}, which leaves none of ${steps} steps, takes a number above 0`);
