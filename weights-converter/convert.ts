@@ -37,8 +37,8 @@ import { verifyNetwork, type Network } from './verify.js';
 /** Options of `convertModel`. */
 export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions {
   /**
-   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks
-   * of SD3's transformer and of T5 are in so many bits, and all else is float16.
+   * The type of the written weights; by default each keeps its own. With int8 and int4 this applies to the matrices and kernels of UNets,
+   * ControlNets, the blocks of SD3's transformer and of T5, and all else is float16.
    */
   dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
@@ -47,7 +47,7 @@ export interface ConvertOptions extends Omit<OpenOptions, 'config'>, Omit<Weight
   t5?: boolean;
   /** Whether to read all weights again and compare every name, shape and value. */
   verify?: boolean;
-  /** Called after every weight: bytes of the source that were written or verified. */
+  /** Called after every weight, with the number of bytes of the source that were written or verified. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
 

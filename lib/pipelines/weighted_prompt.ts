@@ -72,13 +72,11 @@ const BREAK = /\s*\bBREAK\b\s*/;
 
 /**
  * Prompts of any length with weights in them, as in 'a (red:1.3) star, [clouds]': see parsePromptWeights. Use it so:
+ *  const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star'); const { images } = await pipe.generate(undefined, embeds);
  *
- *     const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star');
- *     const { images } = await pipe.generate(undefined, embeds);
- *
- * What does not fit into the text encoder at once is encoded in chunks, side by side; the word `BREAK` begins a new one. Weights multiply
- * the hidden states, which are then scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of
- * diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
+ * A prompt that does not fit into the text encoder at once is encoded in chunks, which are concatenated; the word `BREAK` begins a new
+ * chunk. Weights multiply the hidden states, which are then scaled so that their mean is as before, each prompt by itself, as the community
+ * pipeline lpw_stable_diffusion of diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
  *
  * For SDXL, both text encoders read the weighted prompt, and the pooled embedding is the second encoder's of the first chunk. For Stable
  * Diffusion 3, CLIP's two encoders read it, and T5 reads the text without its weights. For a pipeline whose family the compiler does not

@@ -22,7 +22,7 @@ const MISSING = [
 
 /**
  * Options of `generate`: those of the text-to-image pipeline as far as they apply, but the size is twice the picture's. `numInferenceSteps`
- * is 75 by default, `guidanceScale` 9; with 0 no prompt is read.
+ * is 75 by default, `guidanceScale` 9; with 0 the prompt is not used.
  */
 export interface LatentUpscaleOptions<T extends OutputType = 'image'>
   extends Omit<GenerateOptions<T>, 'height' | 'width' | typeof MISSING[number]> {
@@ -53,8 +53,8 @@ interface LatentUpscaleRequest extends GenerateRequest {
 const NOISE_FEATURES = 128;
 
 /**
- * Doubles a picture's size, or latents' before they are one, along a prompt: a UNet of k-diffusion's blocks sees the latents behind those
- * that it denoises.
+ * Doubles the size of a picture, or of latents before they are decoded, as a prompt says: a UNet of k-diffusion's blocks sees the small
+ * latents in further channels.
  * Equals diffusers' StableDiffusionLatentUpscalePipeline.
  */
 export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipeline {
