@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { supervise } from './cli/supervise.js';
+import { FLOAT_DTYPES } from './core/float16.js';
 import { packageVersion } from './core/package.js';
 
 /** Each command's code is loaded when it runs, so that --help and --version answer at once. */
@@ -19,10 +20,11 @@ program.command('generate')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .addOption(new Option('--device <device>', 'what to run on').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']).default('auto'))
   .option('--gpu-memory-fraction <x>', 'the most of the GPU\'s memory to take, above 0 and at most 1 (default: what there is)', number)
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(FLOAT_DTYPES).default('float32'))
   .option('--scheduler <class>', 'as in DPMSolverMultistepScheduler (default: the model\'s own)')
-  .option('--steps <n>', 'denoising steps (default: 50)', wholeNumber(1))
-  .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: 7.5)', number)
+  .option('--steps <n>', 'denoising steps (default: the pipeline\'s own, 50 for most, 28 for Stable Diffusion 3)', wholeNumber(1))
+  .option('--guidance-scale <x>', 'how closely to follow the prompt; 1 or less: without guidance (default: the pipeline\'s own, 7.5 for'
+    + ' most, 5 for Stable Diffusion XL, 7 for 3)', number)
   .option('--negative-prompt <text>', 'what not to show')
   .option('--pag-scale <x>', 'how strongly to guide by perturbed attention, for clearer shapes; 3 is a start (default: 0, off)', number)
   .option('--pag-adaptive-scale <x>', 'how much weaker --pag-scale gets with each of 1000 timesteps (default: 0)', number)
@@ -33,7 +35,7 @@ program.command('generate')
   .option('--skip-layer-guidance-stop <x>', 'before which share of the steps to end it, from 0 to 1 (default: 0.2)', number)
   .option('--image <file>', 'a picture to begin from, instead of noise alone: PNG, JPEG, WebP, ...')
   .option('--mask <file>', 'a picture that is white where --image is to change')
-  .option('--strength <x>', 'how much of --image to give up, from 0 to 1 (default: 0.8; with --mask 1)', number)
+  .option('--strength <x>', 'how much of --image to give up, from 0 to 1 (default: the pipeline\'s, 0.8 for most, with --mask 1)', number)
   .option('--controlnet <source>', 'a ControlNet, which --control-image steers by: a folder, a file or an id on the hub; several steer'
     + ' together, each by the --control-image of the same place', several)
   .option('--control-image <file>', 'what to steer by, such as edges, white on black; one for each --controlnet or --control-mode', several)
@@ -74,7 +76,7 @@ program.command('convert')
   .argument('<target>', 'the new folder')
   .addOption(new Option('--dtype <dtype>',
     'number type of the weights (default: as in the source); int8, int4: of the UNet alone, or of the transformer and T5')
-    .choices(['float32', 'float16', 'bfloat16', 'int8', 'int4']))
+    .choices([...FLOAT_DTYPES, 'int8', 'int4']))
   .option('--max-shard-size <size>', 'as in 2GB: larger weights are split into several files')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
   .option('--safety-checker', 'take the model\'s safety checker along')
@@ -89,7 +91,7 @@ program.command('compile')
   .description('make and keep machine code of a model\'s networks for a CUDA GPU, so that pictures of these sizes begin fast later')
   .option('--model <source>', 'as --model of generate')
   .addOption(revision()).addOption(variant()).addOption(predictionType())
-  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(['float32', 'float16', 'bfloat16']).default('float32'))
+  .addOption(new Option('--dtype <dtype>', 'number type of the weights').choices(FLOAT_DTYPES).default('float32'))
   .option('--sizes <sizes>', 'widths and heights in pixels, as in 512x512,768x512 (default: what the model was trained on)', sizes)
   .option('--batch <n>', 'pictures at once, as in 1,4', listOfNumbers, [1])
   .option('--no-guidance', 'for pictures without guidance')
@@ -143,7 +145,7 @@ function ofDrawing(command: Command): Command {
     .option('--model <source>', 'as --model of generate, or name=source; can be given several times (default: the demo model)', several)
     .option('--lora <source>', 'a LoRA that requests may name, or name=source; can be given several times', several)
     .addOption(new Option('--device <device>', 'what to run on (default: auto)').choices(['auto', 'cuda', 'webgpu', 'cpu', 'wasm']))
-    .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(['float32', 'float16', 'bfloat16']))
+    .addOption(new Option('--dtype <dtype>', 'number type of the weights (default: float32)').choices(FLOAT_DTYPES))
     .option('--safety-checker', 'look at each picture with the safety checker of its model: what it detects is black, and said')
     .addOption(noT5())
     .option('--max-batch <n>', 'pictures that are drawn at once, where requests can go together (default: 1)', wholeNumber(1))

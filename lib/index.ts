@@ -2,20 +2,9 @@
 export * as tf from '@tensorflow/tfjs';
 
 export {
-  DiffusionPipeline, StableDiffusionPipeline, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline,
-  StableDiffusionControlNetPipeline, StableDiffusionControlNetImg2ImgPipeline, StableDiffusionControlNetInpaintPipeline,
-  StableDiffusionXLControlNetPipeline, StableDiffusionXLControlNetImg2ImgPipeline, StableDiffusionXLControlNetInpaintPipeline,
-  StableDiffusionXLControlNetUnionPipeline, StableDiffusionXLControlNetUnionImg2ImgPipeline,
-  StableDiffusionXLControlNetUnionInpaintPipeline,
-  StableDiffusionAdapterPipeline, StableDiffusionXLAdapterPipeline,
-  LatentConsistencyModelPipeline, LatentConsistencyModelImg2ImgPipeline,
-  StableDiffusionXLPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline,
-  StableDiffusion3Pipeline, StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline,
-  StableDiffusion3ControlNetPipeline, StableDiffusion3ControlNetInpaintingPipeline,
-  StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline, StableDiffusionDepth2ImgPipeline,
-  StableDiffusionUpscalePipeline, StableDiffusionLatentUpscalePipeline,
-  AutoPipelineForText2Image, AutoPipelineForImage2Image, AutoPipelineForInpainting,
+  AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline,
 } from './pipelines/index.js';
+export * from './pipelines/classes.js';
 export type {
   AdapterComponents, ControlNetComponents, ImageComponents, SD3ControlNetComponents, StableDiffusion3Components,
   StableDiffusionComponents, StableDiffusionXLComponents, UpscaleComponents, XLAdapterComponents, XLControlNetComponents,
@@ -112,7 +101,7 @@ export { T2IAdapter } from './models/t2i_adapter.js';
 export type { T2IAdapterConfig } from './models/t2i_adapter_config.js';
 export { MultiAdapter, type Adapters } from './models/multi_adapter.js';
 export type { StateSize } from './models/unet_levels.js';
-export { IPAdapters, type IPAdapterScale } from './models/ip_adapters.js';
+export { IPAdapters, type IPAdapterScaleOfPath } from './models/ip_adapters.js';
 export type { SD3ControlNetConfig, SD3PathConfig, SD3Transformer2DConfig } from './models/sd3_config.js';
 export {
   SD3ControlNetModel, type FromTransformerOptions, type SD3ControlConditions, type SD3ControlNetOutput,
@@ -152,6 +141,7 @@ export {
 export type { Gpu } from './runtime/native/cuda/nvidia.js';
 
 export { ModelFileError, type DownloadProgress, type ModelFolder, type ModelSource } from './files/model_folder.js';
+export { HubError } from './hub/hub_error.js';
 export type { HubOptions } from './hub/hub_settings.js';
 export { FetchFolder, type FetchFolderOptions } from './files/fetch_folder.js';
 export { FileListFolder } from './files/file_list_folder.js';

@@ -35,12 +35,12 @@ import { countingUp, reporting, sizeOfWeights, writeWeights, type ShardOptions }
 import { encodeWeight, encodings, type ConvertDtype, type EncodedWeight, type Encoding } from './encode.js';
 import { verifyNetwork, type Network } from './verify.js';
 
-/** Text encoders may come from files of their own, in place of the source's. */
+/** Options of `convertModel`. Text encoders may come from files of their own, in place of the source's. */
 export interface ConvertOptions
   extends Omit<OpenOptions, 'config'>, Omit<WeightFilesOptions, 'subfolder'>, ShardOptions, TextEncoderSources {
   /**
-   * What the weights become; each keeps its own by default. With int8 and int4 the matrices and kernels of UNets, ControlNets, the blocks
-   * of SD3's transformer and of T5 are in so many bits, and all else is float16.
+   * The type of the written weights; by default each keeps its own. With int8 and int4 this applies to the matrices and kernels of UNets,
+   * ControlNets, the blocks of SD3's transformer and of T5, and all else is float16.
    */
   dtype?: ConvertDtype;
   /** Whether to take the safety checker along, of a pipeline that has one: 1.2 GB for Stable Diffusion 1.5. */
@@ -49,7 +49,7 @@ export interface ConvertOptions
   t5?: boolean;
   /** Whether to read all weights again and compare every name, shape and value. */
   verify?: boolean;
-  /** Called after every weight: bytes of the source that were written or verified. */
+  /** Called after every weight, with the number of bytes of the source that were written or verified. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
 }
 

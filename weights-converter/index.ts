@@ -5,7 +5,8 @@ export type { ConvertOptions } from './convert.js';
 export { PickleError } from '../lib/checkpoints/pickle_objects.js';
 
 /**
- * Makes our folder of a model: weights as tfjs has them, ready to be mapped, beside the same configs. Needs Node.
+ * Writes a model as a folder that loads fastest here: the same configs, and weights in TensorFlow.js' layout, which can be mapped. Needs
+ * Node.
  * @param source whatever `fromPretrained` takes: a folder of a pipeline or of a single network, a single-file checkpoint, a hub id.
  * @param out a folder that is new or empty; nothing is there until all of it is.
  * @throws ModelFileError, WeightsError or SafetensorsError if the source is not complete, before anything is written.

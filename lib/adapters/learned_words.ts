@@ -6,9 +6,11 @@ import type { CLIPTextModel } from '../models/clip_text_model.js';
 import type { CLIPTokenizer } from '../tokenizer/clip_tokenizer.js';
 import { fitsEncoder, type LearnedWord } from './textual_inversion.js';
 
-/** What reads prompts, and can learn words. */
+/** A tokenizer and a text encoder, which read prompts and can learn words. */
 export interface PromptEncoder {
+  /** Text to ids. */
   readonly tokenizer: CLIPTokenizer;
+  /** Ids to hidden states. */
   readonly textEncoder: CLIPTextModel;
 }
 

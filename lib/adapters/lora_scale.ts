@@ -1,24 +1,27 @@
-import { show } from '../core/checks.js';
+import { checkNumber, show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
 import type { LoraNetwork } from './lora_weights.js';
 import type { ScaleOfPath } from './network_adapters.js';
 
-/** Of one block: as a whole, or attention by attention. */
+/** The scale of one block: one number, or one for each of its attentions. */
 export type BlockScale = number | readonly number[];
 
-/** Of the blocks on one way through the UNet: of each of them, or by name (`block_0`). */
+/** The scale of the blocks on the way down or up: the same for each, or by name (`block_0`). */
 export type SideScale = BlockScale | Record<string, BlockScale>;
 
-/** How strongly a LoRA acts on the UNet, by its blocks; 1 where nothing is said. */
+/** How strongly a LoRA acts on the UNet, by its blocks; 1 for blocks that are left out. */
 export interface BlockScales {
+  /** Of the blocks on the way down, `block_0` being the outermost. */
   down?: SideScale;
+  /** Of the middle block. */
   mid?: BlockScale;
+  /** Of the blocks on the way up, `block_0` being the innermost. */
   up?: SideScale;
 }
 
 /**
- * How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 where nothing is
- * said.
+ * How strongly a LoRA acts: 1 as it was trained, 0 not at all. By network and block as in diffusers' `set_adapters`; 1 for networks and
+ * blocks that are left out.
  */
 export type LoraScale = number | {
   unet?: number | BlockScales; transformer?: number;
@@ -50,14 +53,8 @@ export function scalesOfNetworks(
   };
 }
 
-/** @throws RangeError unless it is a number. */
-export function checkScale(name: string, scale: unknown): number {
-  if (typeof scale !== 'number' || !Number.isFinite(scale)) throw new RangeError(`${name}: got ${show(scale)}, takes a number`);
-  return scale;
-}
-
 function always(name: string, scale: unknown): ScaleOfPath {
-  const checked = checkScale(name, scale);
+  const checked = checkNumber(name, scale as number);
   return () => checked;
 }
 
@@ -103,7 +100,7 @@ function perAttention(name: string, scale: unknown, count: number): number[] {
   if (count > 0 && list.length !== 1 && list.length !== count) {
     throw new RangeError(`${name}: got a list of ${list.length}, takes a number, or a list of ${count}`);
   }
-  return Array.from({ length: count }, (_, i) => checkScale(name, list[list.length === 1 ? 0 : i]));
+  return Array.from({ length: count }, (_, i) => checkNumber(name, list[list.length === 1 ? 0 : i] as number));
 }
 
 function checkKeys(name: string, value: object, accepted: readonly string[]): void {

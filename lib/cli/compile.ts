@@ -1,3 +1,5 @@
+import type { PredictionType } from '../checkpoints/ldm_config.js';
+import type { FloatDtype } from '../core/float16.js';
 import { useDevice } from '../runtime/devices.js';
 import { leftOut } from './left_out.js';
 import { DEMO_MODEL, loadPipeline } from './load_pipeline.js';
@@ -6,8 +8,8 @@ export interface CompileCommandOptions {
   model?: string;
   revision?: string;
   variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
-  dtype: 'float32' | 'float16' | 'bfloat16';
+  predictionType?: PredictionType;
+  dtype: FloatDtype;
   sizes?: Array<{ width?: number; height?: number }>;
   batch: number[];
   guidance: boolean;

@@ -1,16 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PredictionType } from '../checkpoints/ldm_config.js';
+import type { FloatDtype } from '../core/float16.js';
 import { DownloadBar } from './download_bar.js';
 import { parseSize } from './parse_size.js';
 import { interruption } from './supervise.js';
 import { textEncodersOf, type TextEncoderOptions } from './text_encoders.js';
 
 export interface ConvertCommandOptions extends TextEncoderOptions {
-  dtype?: 'float32' | 'float16' | 'bfloat16' | 'int8' | 'int4';
+  dtype?: FloatDtype | 'int8' | 'int4';
   maxShardSize?: string;
   revision?: string;
   variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
+  predictionType?: PredictionType;
   safetyChecker?: boolean;
   t5?: boolean;
   verify?: boolean;

@@ -1,6 +1,7 @@
 import { SingleBar } from 'cli-progress';
 import { formatBytes } from '../core/format.js';
 import type { DownloadProgress } from '../files/model_folder.js';
+import { BAR_LOOK } from '../pipelines/run/progress_bar.js';
 
 /** Shows how far all downloads together are: a bar on stderr in a terminal, else a line when they begin. */
 export class DownloadBar {
@@ -29,10 +30,7 @@ export class DownloadBar {
   }
 
   private begin(loaded: number, total: number, text: string): void {
-    this.bar = new SingleBar({
-      format: 'Downloading {percentage}% |{bar}| {text}', barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20,
-      linewrap: true, // the terminal stays as it is, whatever ends the process
-    });
+    this.bar = new SingleBar({ ...BAR_LOOK, format: 'Downloading {percentage}% |{bar}| {text}', barsize: 20 });
     this.bar.start(total, loaded, { text });
   }
 }

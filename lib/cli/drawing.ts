@@ -1,3 +1,4 @@
+import type { FloatDtype } from '../core/float16.js';
 import type { ServerLimits } from '../jobs/picture_request.js';
 import type { Device } from '../runtime/devices.js';
 import { leftOut } from './left_out.js';
@@ -12,7 +13,7 @@ export interface DrawCommandOptions extends StoreCommandOptions {
   model?: string[];
   lora?: string[];
   device?: Device | 'auto';
-  dtype?: 'float32' | 'float16' | 'bfloat16';
+  dtype?: FloatDtype;
   safetyChecker?: boolean;
   t5?: boolean;
   maxBatch?: number;

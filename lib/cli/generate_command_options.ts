@@ -1,3 +1,5 @@
+import type { PredictionType } from '../checkpoints/ldm_config.js';
+import type { FloatDtype } from '../core/float16.js';
 import type { Device } from '../runtime/devices.js';
 import type { TextEncoderOptions } from './text_encoders.js';
 
@@ -6,10 +8,10 @@ export interface GenerateCommandOptions extends TextEncoderOptions {
   model?: string;
   revision?: string;
   variant?: string;
-  predictionType?: 'epsilon' | 'v_prediction';
+  predictionType?: PredictionType;
   device: Device | 'auto';
   gpuMemoryFraction?: number;
-  dtype: 'float32' | 'float16' | 'bfloat16';
+  dtype: FloatDtype;
   scheduler?: string;
   steps?: number;
   guidanceScale?: number;

@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress';
+import { BAR_LOOK } from '../pipelines/run/progress_bar.js';
 
 const PATIENCE_MS = 1000;
 
@@ -16,10 +17,7 @@ export class LoadingBar {
     this.begun = Math.min(this.begun, performance.now());
     const shows = !this.disable && process.stderr.isTTY && performance.now() - this.begun > PATIENCE_MS;
     if (shows && !this.bar && loaded < total) {
-      this.bar = new SingleBar({
-        format: `Loading ${component} {percentage}% |{bar}|`, barCompleteChar: '\u2588', barIncompleteChar: ' ', barsize: 20,
-        clearOnComplete: true, linewrap: true, // the terminal stays as it is, whatever ends the process
-      });
+      this.bar = new SingleBar({ ...BAR_LOOK, format: `Loading ${component} {percentage}% |{bar}|`, barsize: 20, clearOnComplete: true });
       this.bar.start(total, loaded);
     }
     this.bar?.update(loaded);

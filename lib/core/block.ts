@@ -14,9 +14,9 @@ type Initializer = Parameters<tf.layers.Layer['addWeight']>[3];
  * A `tf.layers.Layer` with named children, so that a parameter's path (`down_blocks.0.resnets.0.conv1.weight`) is its key in a checkpoint.
  *
  * Parameters are declared by the constructor and allocated once: by `setParameter` (loading), or at first use with a fresh initial value. A
- * value may be stored otherwise than it is used (`storeParameter`), and changed without being touched (`changeParameter`).
- * A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for composing with other
- * tf.layers.
+ * value may be stored in another form than the one that is used (`storeParameter`), and have a change on top of it, which leaves it as it
+ * is (`changeParameter`). A layer states what it computes in `compute`, once and typed. Layers call each other's `forward`; `apply` is for
+ * composing with other tf.layers.
  * The only file that touches the internals of tf.layers.
  */
 export abstract class Block extends tf.layers.Layer {
@@ -31,7 +31,7 @@ export abstract class Block extends tf.layers.Layer {
     return this.disposed;
   }
 
-  /** The computation itself. What it makes on the way is freed for it; it is called by `forward` alone. */
+  /** The computation itself. Tensors that it makes on the way are freed for it; only `forward` calls it. */
   abstract compute(...inputs: unknown[]): tf.TensorContainer;
 
   /** Runs the layer: takes and gives what its `compute` does. Callers dispose what it returns; it leaves no other tensor behind. */
@@ -146,15 +146,15 @@ export abstract class Block extends tf.layers.Layer {
     parameter.set(value, stored);
   }
 
-  /** Gives the parameter at `path` a value that is stored otherwise than it is used, and comes to the device when it is. */
+  /** Gives the parameter at `path` a value that is stored in another form, and that comes to the device when it is used. */
   storeParameter(path: string, stored: StoredValue): void {
     this.valuesChange();
     this.findParameter(path).store(stored);
   }
 
   /**
-   * Puts a change on top of the parameter at `path`, in the place of an earlier one, or takes it off. What the parameter was stays stored.
-   * A layer without a bias has one of zeros for as long as that is changed.
+   * Puts a change on top of the parameter at `path`, in the place of an earlier one, or takes it off. The unchanged value stays stored. A
+   * layer without a bias has one of zeros for as long as that is changed.
    */
   changeParameter(path: string, change?: ParameterChange): void {
     this.valuesChange();
@@ -191,13 +191,13 @@ export abstract class Block extends tf.layers.Layer {
     for (const [, parameter] of this.namedParameters()) parameter.release();
   }
 
-  /** As `release`, of all values: what is nowhere else is copied to host memory before. */
+  /** As `release`, but for all values: one that is stored nowhere else is copied to host memory before. */
   async offload(): Promise<void> {
     for (const [, parameter] of this.namedParameters()) await parameter.secure();
     this.release();
   }
 
-  /** Brings the values to the current backend and frees them on the one where they are; as `dtype`, where that is a matter of storing. */
+  /** Brings the values to the current backend and frees them on the former one; backends that store halves in another form take `dtype`. */
   async move(dtype: FloatDtype = 'float32'): Promise<void> {
     this.valuesChange();
     for (const [, parameter] of this.namedParameters()) await parameter.move(dtype);
@@ -208,7 +208,9 @@ export abstract class Block extends tf.layers.Layer {
     return this.releasing;
   }
 
-  /** Whether a layer has its values for as long as it runs and no longer: then hardly more than one layer's are there at a time. */
+  /**
+   * Whether each layer has its values on the device only while it runs, so that hardly more than one layer's values are there at a time.
+   */
   releaseAfterUse(release: boolean): void {
     for (const block of this.descendants()) block.releasing = release;
   }

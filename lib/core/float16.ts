@@ -1,6 +1,8 @@
 /** Conversion between float32 and the smaller floats, which JavaScript engines have no arrays for (or only the newest). */
 
+/** The types of floating-point numbers that weights are used in. */
 export const FLOAT_DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+/** One of FLOAT_DTYPES. */
 export type FloatDtype = typeof FLOAT_DTYPES[number];
 
 let halfValues: Float32Array | undefined;

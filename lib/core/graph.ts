@@ -7,8 +7,9 @@ export type GraphBody = (...inputs: tf.Tensor[]) => tf.Tensor[];
 /** Tensors that a body uses and that may come and go, by name. */
 export type Weights = Readonly<Record<string, tf.Tensor>>;
 
+/** Options of `Model.compile`. */
 export interface GraphOptions {
-  /** Whether XLA makes machine code of a graph, on another thread, while it runs as it is. By default on GPUs. */
+  /** Whether XLA makes machine code of a graph, on another thread, while the graph already runs without it. By default on GPUs. */
   xla?: boolean;
 }
 

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { BackendAbility } from './backend_ability.js';
 import type { Operand } from './packed_tensor.js';
 
-/** What is added to a result, of as many elements: made when that is written, for it takes memory. */
+/** A tensor that is added to a result, with as many elements; it is made only when the result is written, because it takes memory. */
 export type Addend = () => tf.Tensor;
 
 export interface GroupNormOptions {

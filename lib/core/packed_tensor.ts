@@ -4,21 +4,22 @@ import type { FloatDtype } from './float16.js';
 
 /** How values lie in words of 32 bits: two halves, four int8, eight whole numbers of 0 to 15, the first in the lowest bits. */
 export type PackedFormat = HalfFormat | 'int8' | 'uint4';
+/** Floating-point numbers of 16 bits. */
 export type HalfFormat = Exclude<FloatDtype, 'float32'>;
 
-/** What makes values of whole numbers: `scale * number + minimum`, of their column and of their group of rows. */
+/** Scales and minimums that turn whole numbers into values: `scale * number + minimum`, one pair for each column and group of rows. */
 export interface PackedGroups {
-  /** How many rows have a scale together. */
+  /** How many rows share a scale. */
   readonly size: number;
   /** float32 `[ceil(rows / size), columns]`; or as many float16, two in a word of int32. */
   readonly scales: tf.Tensor;
-  /** As the scales. Without them int8 begin at 0, and 0 to 15 stand for -8 to 7. */
+  /** Shaped as the scales. Without them int8 have the minimum 0, and numbers of 4 bits, 0 to 15, stand for -8 to 7. */
   readonly minimums?: tf.Tensor;
 }
 
 /**
- * Values that stay packed on the device, where kernels take them so and widen them on their way: less memory, and less to read of it. They
- * are a matrix `[rows, columns]`, columns fastest, of which columns are the last axis and rows all others.
+ * Values that stay packed on the device, for kernels that widen them while they read them: it takes less memory, and less memory is read.
+ * They are a matrix `[rows, columns]`, columns fastest, of which columns are the last axis and rows all others.
  */
 export class PackedTensor {
   /**
@@ -59,7 +60,7 @@ export class PackedTensor {
   }
 }
 
-/** What kernels take: a tensor, or one that lies packed. */
+/** What kernels take: a tensor, or a packed one. */
 export type Operand = tf.Tensor | PackedTensor;
 
 /** What a backend has whose kernels take packed tensors. */

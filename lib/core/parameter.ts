@@ -17,11 +17,13 @@ export type ParameterLayout = 'linear' | 'pointwise' | 'conv' | 'plain';
 
 /** A declared parameter: `shape` is ours, whatever the checkpoint's layout. */
 export interface ParameterSpec {
+  /** As it is used here. */
   readonly shape: readonly number[];
+  /** How a checkpoint has it. */
   readonly layout: ParameterLayout;
 }
 
-/** Makes the value that is used of the one that is stored, in a tidy: what an adapter does. */
+/** Makes the value that is used from the one that is stored, in a tidy; adapters are such changes. */
 export type ParameterChange = (base: tf.Tensor) => tf.Tensor;
 
 export type LayerVariable = ReturnType<tf.layers.Layer['addWeight']>;

@@ -6,10 +6,11 @@ export interface ProfileSlice {
   readonly path: string;
   /** Its class, as in `Conv2d`. */
   readonly kind: string;
-  /** Since profiling began. */
+  /** When it began, since profiling began. */
   readonly start: number;
+  /** How long it took, with the calls within. */
   readonly duration: number;
-  /** Of the duration, what no timed call within took. */
+  /** The duration without that of the timed calls within. */
   readonly self: number;
   /** In how many timed calls it lies. */
   readonly depth: number;
@@ -17,16 +18,21 @@ export interface ProfileSlice {
 
 /** A moment that has a name. */
 export interface ProfileMark {
+  /** What happened then, as in `step 1 done, timestep 981`. */
   readonly name: string;
+  /** Milliseconds since profiling began. */
   readonly at: number;
 }
 
 /** One line of a profile's tables. */
 export interface ProfileRow {
+  /** A network or a class of layers. */
   readonly name: string;
+  /** How often it was called. */
   readonly calls: number;
+  /** How long all calls took together. */
   readonly milliseconds: number;
-  /** Of the whole time, from 0 to 1. */
+  /** Its share of the whole time, from 0 to 1. */
   readonly share: number;
 }
 

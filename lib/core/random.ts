@@ -7,6 +7,7 @@ import { Philox } from './random/philox.js';
 
 const DEFAULT_SEED = 67280421310721n; // torch's
 
+/** Options of a `Generator`. */
 export interface GeneratorOptions {
   /** `legacy`: float16 and bfloat16 noise on the CPU as torch made it before 2.15, for pictures of then; see docs/porting.md. */
   halfNoise?: 'rounded' | 'legacy';
@@ -14,9 +15,13 @@ export interface GeneratorOptions {
 
 /** Where a generator is in its stream: what `structuredClone` and messages between threads take. */
 export interface GeneratorState {
+  /** Whose random numbers of torch they are. */
   readonly device: 'cpu' | 'cuda';
+  /** As in GeneratorOptions. */
   readonly halfNoise: 'rounded' | 'legacy';
+  /** The seed, as an unsigned number of 64 bits. */
   readonly seed: bigint;
+  /** On `cpu` the state of MT19937, on `cuda` the offset into Philox's stream. */
   readonly stream: Mt19937State | number;
 }
 
@@ -29,7 +34,7 @@ export class Generator {
   private stream: Mt19937 | Philox;
   private readonly halfNoise: 'rounded' | 'legacy';
 
-  /** @throws RangeError for a device other than `cpu` (MT19937) and `cuda` (Philox), or noise that there is none of. */
+  /** @throws RangeError for a device other than `cpu` (MT19937) and `cuda` (Philox), or an unknown `halfNoise`. */
   constructor(readonly device: 'cpu' | 'cuda' = 'cpu', { halfNoise = 'rounded' }: GeneratorOptions = {}) {
     checkOneOf('Generator device', device, ['cpu', 'cuda']);
     this.halfNoise = checkOneOf('Generator halfNoise', halfNoise, ['rounded', 'legacy']);
@@ -108,8 +113,8 @@ let defaultGenerator: Generator | undefined;
 /**
  * Normal noise, drawn in torch's order and laid out channels-last.
  * - `shape`: `[batch, height, width, channels]`, drawn as `[batch, channels, height, width]`; any other rank is drawn as it stands.
- * - `generator`: one for all samples, or one per sample, each drawing a batch of 1; without it the noise cannot be foretold.
- * - `dtype`: what torch would draw; the tensor is float32 whatever it is.
+ * - `generator`: one for all samples, or one per sample, each drawing a batch of 1; without it the noise is different each time.
+ * - `dtype`: the type that torch would draw; the tensor here is always float32.
  *
  * Equals randn_tensor of diffusers.
  * @throws RangeError if a list of generators does not have one entry, or one per sample.

@@ -1,18 +1,22 @@
 /** A place in a file of this machine. */
 export interface FilePlace {
+  /** The path of the file. */
   readonly path: string;
-  /** Of the whole file. */
+  /** Bytes of the whole file. */
   readonly size: number;
+  /** The first byte of the place. */
   readonly offset: number;
 }
 
 /** Bytes that are fetched as they are needed: a file, a download, a buffer. */
 export interface ByteSource {
+  /** How many bytes there are. */
   readonly size: number;
-  /** Where the same bytes can be mapped, if they lie in a local file, one behind the other. */
+  /** The place from which these bytes can be mapped, if they are contiguous in a local file. */
   locate?(offset: number, length: number): FilePlace | undefined;
   /** Exactly `length` bytes from `offset` on; rejects if the source ends before. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Frees what it holds; nothing is read afterwards. */
   close(): Promise<void>;
 }
 

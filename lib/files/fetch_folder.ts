@@ -6,24 +6,26 @@ import { ProgressSum } from './progress_sum.js';
 
 const cacheName = 'tfjs-diffusers';
 
+/** Options of a `FetchFolder`. */
 export interface FetchFolderOptions {
   /** What errors call the folder; its address by default. */
   name?: string;
   /**
-   * Its files and their sizes, where they are known: sizes are then checked, and files that are not listed never asked for. By default the
-   * folder's own files.json says them, and where it has none the server is asked for each.
+   * Its files and their sizes, if you know them: sizes are then checked, and files that are not listed are never asked for. By default the
+   * folder's own files.json lists them; without one the server is asked for each file.
    */
   files?: ReadonlyMap<string, number | undefined>;
   /** Sent with each request. */
   headers?: Record<string, string>;
   /** Called while files are fetched. */
   progressCallback?: (progress: DownloadProgress) => void;
+  /** Ends fetching. */
   signal?: AbortSignal;
 }
 
 /**
- * A model on the web. What was fetched stays in the browser's Cache Storage, by address, and is not asked for again, also offline:
- * content that changes needs an address that changes.
+ * A model on the web. What was fetched stays in the browser's Cache Storage, by address, and is not asked for again, also offline: if the
+ * content changes, the address has to change too.
  */
 export class FetchFolder extends BlobFolder {
   private readonly base: string;
@@ -31,7 +33,8 @@ export class FetchFolder extends BlobFolder {
   private readonly present = new Map<string, Promise<boolean>>();
 
   /**
-   * @param url the folder's address, absolute or relative to the page; in a worker, as all that it fetches, relative to its script.
+   * @param url the folder's address, absolute or relative to the page; in a worker relative to the worker's script, like everything that a
+   *   worker fetches.
    * @throws ModelFileError for a relative address where there is nothing that it could be relative to.
    */
   constructor(url: string, private readonly options: FetchFolderOptions = {}) {

@@ -41,13 +41,17 @@ export async function readText(name: string, source: ByteSource): Promise<string
 
 /** How far the fetching of all of a model's files is. */
 export interface DownloadProgress {
+  /** Tells it from the progress of reading weights. */
   stage: 'download';
-  /** Bytes that are here, those of an earlier download included, and that will be. */
+  /** Bytes that are here, those of an earlier download included. */
   loaded: number;
+  /** Bytes of all files together. */
   total: number;
+  /** Files that are here as a whole. */
   filesLoaded: number;
+  /** How many files there are to fetch. */
   files: number;
-  /** On average, since this download began. */
+  /** Bytes per second, on average since this download began. */
   bytesPerSecond: number;
 }
 

@@ -1,7 +1,7 @@
 import { listFiles, modelInfo } from '@huggingface/hub';
 import { show } from '../core/checks.js';
 import { isObject } from '../core/json.js';
-import { ModelFileError } from '../files/model_folder.js';
+import { HubError } from './hub_error.js';
 import { isCommit } from './hub_id.js';
 
 /** A file of a model on the hub. */
@@ -16,26 +16,6 @@ export interface HubFile {
 export interface HubListing {
   readonly commit: string;
   readonly files: ReadonlyMap<string, HubFile>;
-}
-
-/** What the hub refuses or does not have, and a hub that does not answer. */
-export class HubError extends ModelFileError {
-  override name = 'HubError';
-  /** Whether trying again may help. */
-  readonly transient: boolean;
-  /** The status of the hub's answer, and its word for what is wrong, if it gave any. */
-  readonly status?: number;
-  readonly code?: string | null;
-  /** Milliseconds that the hub asks to wait. */
-  readonly retryAfter?: number;
-
-  constructor(message: string, options: Partial<Pick<HubError, 'transient' | 'status' | 'code' | 'retryAfter' | 'cause'>> = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.transient = options.transient ?? false;
-    this.status = options.status;
-    this.code = options.code;
-    this.retryAfter = options.retryAfter;
-  }
 }
 
 export interface HubClientOptions {

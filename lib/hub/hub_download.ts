@@ -3,7 +3,8 @@ import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { sizeOf } from './hub_cache.js';
-import { HubError, type HubClient, type HubFile } from './hub_client.js';
+import type { HubClient, HubFile } from './hub_client.js';
+import { HubError } from './hub_error.js';
 
 /** Which file of which model a blob is, for the hub and for messages. */
 export interface HubPath {

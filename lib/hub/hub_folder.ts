@@ -6,8 +6,9 @@ import { LocalFolder } from '../files/local_folder.js';
 import { checkRelativePath, ModelFileError, type DownloadProgress, type ModelFolder } from '../files/model_folder.js';
 import { ProgressSum } from '../files/progress_sum.js';
 import { HubCache, sizeOf } from './hub_cache.js';
-import { HubClient, HubError, type HubFile, type HubListing } from './hub_client.js';
+import { HubClient, type HubFile, type HubListing } from './hub_client.js';
 import { Download } from './hub_download.js';
+import { HubError } from './hub_error.js';
 import { readHubSettings, type HubSettings, type HubOptions } from './hub_settings.js';
 
 const parallelDownloads = 4;

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { show } from '../core/checks.js';
 import type { DownloadProgress } from '../files/model_folder.js';
 
-/** How and from where a model on a hub is loaded; the names are diffusers'. What is not said comes from the environment. */
+/** How and from where a model on a hub is loaded; the names are diffusers'. Options that are left out come from the environment. */
 export interface HubOptions {
   /** A branch, tag or commit; 'main' by default. */
   revision?: string;

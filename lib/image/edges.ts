@@ -5,24 +5,30 @@ import { Image } from './image.js';
 
 /** Options of `cannyEdges`. */
 export interface CannyOptions {
-  /** How steep an edge is at least, 100 by default. From black to white in one pixel is 1020, in each direction. */
+  /**
+   * The least steepness of an edge along all of its way, 100 by default. A change from black to white in one pixel is 1020, in each
+   * direction.
+   */
   lowThreshold?: number;
-  /** How steep it is somewhere along its way, 200 by default. */
+  /** The steepness that an edge must reach somewhere along its way, 200 by default. */
   highThreshold?: number;
 }
 
 /** Options of `scribble`. */
 export interface ScribbleOptions extends CannyOptions {
-  /** What is smaller than about so many pixels is left out; a 256th of the shorter side by default. */
+  /** Details smaller than about this many pixels are left out; a 256th of the shorter side by default. */
   smoothing?: number;
-  /** Pixels; a 42nd of the shorter side by default, as wide as the lines that ControlNets for scribbles are trained on. */
+  /**
+   * Width of the lines in pixels; a 42nd of the shorter side by default, as wide as the lines that ControlNets for scribbles are trained
+   * on.
+   */
   lineWidth?: number;
 }
 
 /**
- * The edges of a picture, white on black and one pixel wide: what most ControlNets for edges are trained on. Of the colours that one counts
- * at each pixel which changes most. Equals OpenCV's Canny(image, lowThreshold, highThreshold) (Canny, 1986; gradients by Sobel's filter,
- * their size the sum of both directions).
+ * The edges of a picture, white on black and one pixel wide: what most ControlNets for edges are trained on. At each pixel, the colour
+ * counts that changes most. Equals OpenCV's Canny(image, lowThreshold, highThreshold) (Canny, 1986; gradients by Sobel's filter, their size
+ * the sum of both directions).
  * @throws TypeError for what is no Image, RangeError for thresholds below 0 or a low one above the high one.
  */
 export function cannyEdges(image: Image, options: CannyOptions = {}): Image {
@@ -32,8 +38,9 @@ export function cannyEdges(image: Image, options: CannyOptions = {}): Image {
 }
 
 /**
- * A picture as if somebody had drawn its edges with a thick pen, white on black, for ControlNets for scribbles. No network such as HED
- * draws, which would know what an object is: the picture is blurred, and its `cannyEdges`, by default from 50 to 100, become lines.
+ * A picture as if somebody had drawn its edges with a thick pen, white on black, for ControlNets for scribbles. It is not drawn by a
+ * network such as HED, which knows what an object is: the picture is blurred, and its `cannyEdges`, by default from 50 to 100, become
+ * lines.
  * @throws as cannyEdges; RangeError for a negative `smoothing` or a `lineWidth` below 1.
  */
 export function scribble(image: Image, options: ScribbleOptions = {}): Image {

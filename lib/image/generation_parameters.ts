@@ -1,16 +1,22 @@
 /** How a picture was generated. */
 export interface GenerationParameters {
+  /** The text that says what to show. */
   prompt: string;
+  /** The text that says what not to show. */
   negativePrompt?: string;
+  /** How many denoising steps. */
   numInferenceSteps: number;
   /** What other tools call the scheduler as a sampler ('DPM++ 2M'), or its class. */
   scheduler: string;
   /** What they call the way its steps are spaced ('Karras'). */
   schedule?: string;
+  /** How closely it follows the prompt. */
   guidanceScale: number;
   /** Where the noise came from, if it came from a seed. */
   seed?: number | bigint;
+  /** In pixels. */
   width: number;
+  /** In pixels. */
   height: number;
   /** How many of the text encoder's last layers were left out. */
   clipSkip?: number;

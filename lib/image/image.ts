@@ -11,9 +11,9 @@ import { readChunks } from './png_chunks.js';
 import { addTexts, readOrientation } from './png_text.js';
 import { resizePixels, type ResizeFilter } from './resize.js';
 
-/** How pictures of strangers are read. */
+/** Options for reading pictures that may come from strangers. */
 export interface ReadOptions {
-  /** Width times height of what is unpacked at most. */
+  /** The largest width times height that is unpacked; 100 million by default. */
   readonly maxPixels?: number;
 }
 
@@ -37,7 +37,7 @@ export class Image {
     }
   }
 
-  /** Of pixels as files have them: what `pixels` gives. */
+  /** Makes a picture of what `pixels` gives. */
   static of({ data, width, height, alpha, indexed = false }: Pixels, text?: Readonly<Record<string, string>>): Image {
     const image = new Image(data, width, height, text);
     image.#alpha = alpha;
@@ -45,13 +45,16 @@ export class Image {
     return image;
   }
 
-  /** All that there is to a picture, without its texts: what structuredClone and messages between threads take. */
+  /** The whole picture except its texts, in a form that structuredClone and messages between threads take. */
   get pixels(): Pixels {
     const { data, width, height } = this;
     return { data, width, height, alpha: this.#alpha, indexed: this.#indexed };
   }
 
-  /** How opaque each pixel is, a byte a pixel, where a file says; for `resize`, and in no file that is written. */
+  /**
+   * How opaque each pixel is, one byte for each, if the file that it was read from says it. `resize` uses it; files that are written do not
+   * have it.
+   */
   get alpha(): Uint8Array | undefined {
     return this.#alpha;
   }

@@ -1,9 +1,12 @@
-/** RGB bytes and their size, and what of their file counts when they are scaled. */
+/** RGB bytes and their size, and properties of their file that matter when they are scaled. */
 export interface Pixels {
+  /** Red, green and blue of each pixel, row by row: `height * width * 3` bytes. */
   readonly data: Uint8Array;
+  /** Pixels in a row. */
   readonly width: number;
+  /** Rows. */
   readonly height: number;
-  /** How opaque each pixel is, a byte a pixel, where the file says. */
+  /** How opaque each pixel is, one byte for each, if the file says it. */
   readonly alpha?: Uint8Array;
   /** Whether the file has a palette, or black and white alone. */
   readonly indexed?: boolean;
@@ -22,9 +25,13 @@ export function splitAlpha(rgba: ArrayLike<number>): { data: Uint8Array; alpha: 
 
 /** A part of a picture, in pixels from its upper left corner. */
 export interface Box {
+  /** The first column. */
   readonly left: number;
+  /** The first row. */
   readonly top: number;
+  /** How many columns. */
   readonly width: number;
+  /** How many rows. */
   readonly height: number;
 }
 

@@ -12,6 +12,7 @@ import { MemoryStore } from './stores/memory_store.js';
 import type { PictureStore } from './stores/picture_store.js';
 import { WaitingRoom } from './waiting_room.js';
 
+/** Options of an `EmbeddedEngine`. */
 export interface EmbeddedEngineOptions extends ModelPoolOptions {
   /** Requests that wait, at most, and as many again with a delay. */
   readonly maxQueue: number;

@@ -8,9 +8,11 @@ import type { PictureStore } from './stores/picture_store.js';
 export interface Engine {
   /** Where pictures are. */
   readonly store: PictureStore;
+  /** Counts and times, as Prometheus takes them. */
   readonly metrics: Metrics;
-  /** Names that requests can give, of what there is at this moment. */
+  /** Names of models that requests can give at this moment. */
   readonly models: readonly string[];
+  /** Names of LoRAs that requests can give at this moment. */
   readonly loras: readonly string[];
   /** What can be asked of a model; undefined where that is not known, for nobody has loaded it yet. */
   describe(model: string): ModelDescription | undefined;
@@ -22,6 +24,7 @@ export interface Engine {
   admit(): Promise<void>;
   /** Takes a request that was checked; nothing that it took is lost. @throws QueueFullError if too many wait. */
   submit(request: AcceptedRequest): Promise<Job>;
+  /** The job of that id; undefined if there is none, or none any more. */
   find(id: string): Promise<Job | undefined>;
   /** How many are before a job that waits; 0 for the next one, undefined for one that does not wait. */
   placeOf(job: Job): Promise<number | undefined>;

@@ -6,10 +6,10 @@ import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
 import { DEFAULT_LIMITS, pictureBytes, type ServerLimits } from './picture_request.js';
-import { readPicture } from './read_picture.js';
+import { decodePicture } from './read_picture.js';
 import { pictureName, previewName } from './stores/picture_names.js';
 import type { PictureStore } from './stores/picture_store.js';
-import { describePicture, readTexts } from './texts.js';
+import { describePicture, textsOf } from './texts.js';
 import { traceSince, traced } from './tracing.js';
 
 /** A picture to make: the job that wants it, and which of its pictures it is. */
@@ -60,8 +60,8 @@ export class Painter {
     const { image, mask } = request;
     const size = { maxPixels: this.limits.maxPixels, resized: mask !== undefined }; // without one, it keeps its size
     const start = {
-      ...image && { image: await readPicture('image', pictureBytes(image), size) },
-      ...mask && { maskImage: await readPicture('mask', pictureBytes(mask), size) },
+      ...image && { image: await decodePicture('image', pictureBytes(image), size) },
+      ...mask && { maskImage: await decodePicture('mask', pictureBytes(mask), size) },
     };
     const pipe = await model.pipelineFor(request);
     const { width, height, guidanceScale, clipSkip, strength, paddingMaskCrop } = request;
@@ -69,7 +69,7 @@ export class Painter {
     const wanted = jobs.flatMap(job => Array.from({ length: job.request.count }, (_, index): Wanted => (
       { job, index, seed: job.request.seed + index }
     )));
-    const { prompt, ...texts } = await readTexts(pipe, wanted.map(({ job }) => job.request));
+    const { prompt, ...texts } = await textsOf(pipe, wanted.map(({ job }) => job.request));
     const { images, nsfwContentDetected } = await this.metrics.time('drawing', () => pipe.generate(prompt, {
       ...texts, ...pickGuidance(request),
       ...start as { image: Image; maskImage: Image }, // as far as the task takes them

@@ -10,7 +10,7 @@ const SHRINKING = 4;
  * @param resized whether what is drawn has another size than the picture.
  * @throws RequestError
  */
-export async function readPicture(
+export async function decodePicture(
   field: string, bytes: Uint8Array, { maxPixels, resized = false }: { maxPixels: number; resized?: boolean },
 ): Promise<Image> {
   try {

@@ -13,7 +13,7 @@ export interface Texts {
 }
 
 /** The texts of a batch, a request for each picture. @throws RangeError for weighted prompts of which one needs more room than others. */
-export async function readTexts(pipe: Drawing, requests: readonly PictureRequest[]): Promise<Texts> {
+export async function textsOf(pipe: Drawing, requests: readonly PictureRequest[]): Promise<Texts> {
   if (requests[0].promptWeights) return encodeWeighted(pipe, requests);
   const prompt = requests.map(request => request.prompt);
   if (requests[0].negativePrompt === undefined) return { prompt };

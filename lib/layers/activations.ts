@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { checkOneOf } from '../core/checks.js';
 import { GELU_TANH, kernels } from '../core/kernels.js';
 
+/** An activation function, element by element; it does not free its input. */
 export type Activation = (x: tf.Tensor) => tf.Tensor;
 
 /** x * sigmoid(x). Equals torch.nn.SiLU. */

@@ -11,13 +11,15 @@ export function modulatedNorm(x: tf.Tensor, { scale, shift }: Modulation): tf.Te
   return tf.tidy(() => layerNorm(x, tf.add(scale, 1), shift, { epsilon: EPSILON }));
 }
 
-/** What an embedding says of each sample's features: `[batch, 1, dim]`. */
+/** Scale and shift for each sample's features, computed from an embedding: `[batch, 1, dim]` each. */
 export type Modulation = {
+  /** Normalized features are multiplied by 1 + scale. */
   scale: tf.Tensor;
+  /** Added to them then. */
   shift: tf.Tensor;
 };
 
-/** How strongly what a layer gives is added, for each sample's features: `[batch, 1, dim]`. */
+/** The factor with which a layer's output is added, for each sample's features: `[batch, 1, dim]`. */
 export type Gate = tf.Tensor;
 
 /** x + gate * y; frees `y`. */
@@ -32,20 +34,20 @@ function modulations(linear: Linear, embedding: tf.Tensor, parts: number): tf.Te
   return tf.tidy(() => tf.split(tf.expandDims(linear.forward(embedding), 1), parts, -1));
 }
 
-/** What a block is told by AdaLayerNormZero. */
+/** What AdaLayerNormZero computes for a block. */
 export type ZeroModulations = {
   /** The input, normalized. */
   normalized: tf.Tensor;
-  /** Of what attention makes of it. */
+  /** For attention's output. */
   gate: Gate;
-  /** The same of a second attention, where there is one. */
+  /** The same for a second attention, if there is one. */
   second?: { normalized: tf.Tensor; gate: Gate };
-  /** Of the feed-forward's input, and of what that makes of it. */
+  /** For the feed-forward's input, and for its output. */
   feedForward: Modulation & { gate: Gate };
 };
 
 /**
- * Layer normalization as an embedding says, which says as well how the rest of a block goes.
+ * Layer normalization with scale and shift from an embedding, which also gives the gates and modulations for the rest of a block.
  * - In: `[batch, tokens, dim]`, and the embedding `[batch, dim]`, to which SiLU was applied already: the same for all blocks.
  * - Weights below `linear`.
  * Equals diffusers' AdaLayerNormZero, or with `dual` SD35AdaLayerNormZeroX, but for the SiLU (arXiv:2212.09748).
@@ -72,7 +74,7 @@ export class AdaLayerNormZero extends Block {
 }
 
 /**
- * Layer normalization as an embedding says.
+ * Layer normalization with scale and shift from an embedding.
  * - In: `[batch, tokens, dim]`, and the embedding `[batch, dim]`, to which SiLU was applied already; out: as x.
  * - Weights below `linear`.
  * Equals diffusers' AdaLayerNormContinuous without affine parameters, but for the SiLU.

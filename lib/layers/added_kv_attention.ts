@@ -5,7 +5,7 @@ import { Linear } from './linear.js';
 import { MultiHeadAttention } from './multi_head_attention.js';
 
 export interface AddedKVAttentionConfig {
-  /** Of the image. */
+  /** Channels of the image. */
   channels: number;
   heads: number;
   groups: number;
@@ -13,7 +13,7 @@ export interface AddedKVAttentionConfig {
   crossAttentionDim: number;
   /** Whether the image attends to the text alone, and not to itself. */
   onlyCrossAttention?: boolean;
-  /** How the text is normalized before, if it is. */
+  /** How the text is normalized before attention, if it is. */
   crossAttentionNorm?: 'layer_norm' | 'group_norm' | null;
 }
 

@@ -25,17 +25,20 @@ export interface AttentionConfig {
   qkNorm?: boolean;
 }
 
-/** What attentions of a UNet are told besides the text. */
+/** Further inputs of all attentions of a UNet, besides the text. */
 export interface AttentionConditions {
-  /** Pictures to attend to besides, where there are IP-Adapters. */
+  /** Pictures to attend to as well, if there are IP-Adapters. */
   readonly images?: ScaledImagePrompts;
-  /** In which self-attentions the last samples do not attend, and how many do not (perturbed-attention guidance, arXiv:2403.17377). */
+  /**
+   * The self-attentions that are switched off for the last samples, and for how many of them (perturbed-attention guidance,
+   * arXiv:2403.17377).
+   */
   readonly perturbed?: { readonly attentions: ReadonlySet<Attention>; readonly samples: number };
 }
 
-/** What one attention is told besides its context. */
+/** Further inputs of one attention, besides its context. */
 export interface AttentionInputs extends Pick<AttentionConditions, 'images'> {
-  /** How many of the last samples do not attend: each of their tokens keeps its own value. Of self-attention alone. */
+  /** For how many of the last samples attention is switched off: each of their tokens keeps its own value. For self-attention only. */
   readonly perturbed?: number;
   /** Added to the result. */
   readonly addend?: Addend;
@@ -77,13 +80,15 @@ export class Attention extends MultiHeadAttention {
     this.toOut = this.add('to_out.0', new Linear(innerDim, queryDim, { bias: outBias }));
   }
 
-  /** Keys and values of so many IP-Adapters that fit here, without weights. */
+  /** Makes the keys and values for this many IP-Adapters that fit this attention, without weights. */
   newIpAdapters(adapters: number): IPAdapterAttention {
     const { queryDim, contextDim = queryDim, heads } = this.dims;
     return new IPAdapterAttention({ queryDim, contextDim, heads }, adapters);
   }
 
-  /** Attends by these to pictures as well, in the place of others, which are disposed; or no longer. */
+  /**
+   * Makes it attend to pictures as well, by these IP-Adapters; earlier ones are disposed. With undefined it attends to pictures no longer.
+   */
   setIpAdapters(adapters?: IPAdapterAttention): void {
     if (this.ipAdapters) this.drop('processor');
     this.ipAdapters = adapters && this.add('processor', adapters);

@@ -26,7 +26,7 @@ export interface BasicTransformerBlockConfig {
  */
 export class BasicTransformerBlock extends Block {
   static className = 'BasicTransformerBlock';
-  /** Which layers see tokens merged, where any do. */
+  /** Which layers see merged tokens, if any do. */
   merging: Required<TokenMergingOptions> | null = null;
   private readonly norm1: LayerNorm;
   /** To the image, unless onlyCrossAttention. */

@@ -6,7 +6,7 @@ import { getTimestepEmbedding, TimestepEmbedding } from './timestep_embedding.js
 const FREQUENCIES = 256;
 
 /**
- * What a network is told of time and of a text as a whole.
+ * One embedding of the timestep and of the text as one vector.
  * - In: sines and cosines `[1 or batch, 256]` as `sinusoid` gives them, the text `[batch, pooledDim]`; out: `[batch, dim]`.
  * - Weights below `timestep_embedder`, `text_embedder`.
  * Equals diffusers' CombinedTimestepTextProjEmbeddings.
@@ -22,7 +22,7 @@ export class CombinedTimestepTextProjEmbeddings extends Block {
     this.textEmbedder = this.add('text_embedder', new TimestepEmbedding(pooledDim, dim));
   }
 
-  /** `[timesteps, 256]`: not in a graph, which would have these timesteps for ever. */
+  /** `[timesteps, 256]`. Call it outside of a graph, which would otherwise keep these timesteps for ever. */
   static sinusoid(timesteps: readonly number[]): tf.Tensor {
     return getTimestepEmbedding(timesteps, FREQUENCIES, { flipSinToCos: true, downscaleFreqShift: 0 });
   }

@@ -6,9 +6,11 @@ import { unpacked } from '../core/packed_tensor.js';
 /** Zeros added around an image: top, bottom, left, right. */
 export type Padding = readonly [number, number, number, number];
 
+/** Options of `Conv2d`. */
 export interface Conv2dOptions {
-  /** Height and width of the kernel. */
+  /** Height and width of the kernel; 3 by default. */
   kernelSize?: number;
+  /** Pixels from one place of the kernel to the next; 1 by default. */
   stride?: number;
   /** Default: (kernelSize - 1) / 2 on every side, rounded down. */
   padding?: Padding;

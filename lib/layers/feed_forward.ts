@@ -8,6 +8,7 @@ import { Linear } from './linear.js';
 /** What the first projection gives at once, in bytes of float32: more takes no less time. One guided picture of 512x512 takes 80 MiB. */
 const MAX_BYTES = 128 * 2 ** 20;
 
+/** Options of `FeedForward`. */
 export interface FeedForwardOptions {
   /** Between the projections, where that is no gated GELU. */
   activation?: Activation;

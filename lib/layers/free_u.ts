@@ -2,15 +2,18 @@ import * as tf from '@tensorflow/tfjs';
 import { show } from '../core/checks.js';
 import { narrow, widen } from '../core/precision.js';
 
-/** How the first two blocks of a UNet's way up weigh what they join, in the words of diffusers (FreeU, arXiv:2309.11497). */
+/**
+ * The weights that the first two blocks of a UNet's way up give to the two states that they join, named as in diffusers (FreeU,
+ * arXiv:2309.11497).
+ */
 export interface FreeUOptions {
-  /** What the slow waves of the states of the way down are multiplied by, in the first block, against too smooth pictures. */
+  /** Factor for the low frequencies of the way down's states in the first block; it prevents pictures that are too smooth. */
   s1: number;
-  /** In the second. */
+  /** The same factor in the second block. */
   s2: number;
-  /** What half of the channels of the state from below is multiplied by, in the first block. */
+  /** Factor for half of the channels of the state that comes up, in the first block. */
   b1: number;
-  /** In the second. */
+  /** The same factor in the second block. */
   b2: number;
 }
 

@@ -9,17 +9,17 @@ import { Linear } from './linear.js';
 /** Features of one head of an IPAdapterPlusImageProjection. */
 export const PLUS_HEAD_SIZE = 64;
 
-/** Of what kind an image projection is, and its sizes. */
+/** The kind of an image projection, and its sizes. */
 export type ImageProjectionConfig =
   | { kind: 'base'; imageEmbedDim: number; crossAttentionDim: number; tokens: number }
   | { kind: 'full'; imageEmbedDim: number; crossAttentionDim: number }
   | { kind: 'plus'; embedDim: number; hiddenDim: number; outputDim: number; heads: number; tokens: number; layers: number };
 
-/** What makes tokens, to which a UNet attends, of what an image encoder says of a picture. */
+/** Turns an image encoder's output for a picture into tokens that a UNet attends to. */
 export abstract class ImageTokens extends Block {
-  /** Whether it reads the encoder's states, square by square, and not what it says of a picture as a whole. */
+  /** Whether it reads the encoder's states, one for each square of the picture, instead of one embedding for the whole picture. */
   abstract readonly readsStates: boolean;
-  /** Features of what it reads. */
+  /** Features of its input. */
   abstract readonly inFeatures: number;
 
   /** `[pictures, inFeatures]`, or of states `[pictures, states, inFeatures]`, to `[pictures, tokens, features]`. */
@@ -27,7 +27,7 @@ export abstract class ImageTokens extends Block {
 }
 
 /**
- * A few tokens of the picture as a whole.
+ * A few tokens for the whole picture, from its embedding.
  * - In: `[pictures, imageEmbedDim]`; out: `[pictures, tokens, crossAttentionDim]`.
  * - Weights below `image_embeds`, `norm`.
  * Equals diffusers' ImageProjection, of IP-Adapter (arXiv:2308.06721).
@@ -50,7 +50,7 @@ export class ImageProjection extends ImageTokens {
 }
 
 /**
- * A token of each of the encoder's states.
+ * One token from each of the encoder's states.
  * - In: `[pictures, states, inFeatures]`; out: `[pictures, states, features]`.
  * - Weights below `ff`, `norm`.
  * Equals diffusers' IPAdapterFullImageProjection, of IP-Adapter Full Face.

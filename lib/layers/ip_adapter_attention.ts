@@ -3,22 +3,19 @@ import { narrow } from '../core/precision.js';
 import { Linear } from './linear.js';
 import { MultiHeadAttention } from './multi_head_attention.js';
 
-/** Pictures that a UNet attends to besides the text, as each of its attentions is told them. */
+/** Pictures that a UNet attends to besides the text, in the form that its attentions take. */
 export type ImagePrompts = {
   /** The tokens of each adapter's pictures: `[batch, pictures, tokens, features]`. */
   states: tf.Tensor[];
-  /**
-   * Where each adapter's pictures count: for each picture as many numbers as there are queries, `[pictures, queries]`, by that number.
-   * An adapter without masks counts everywhere.
-   */
+  /** Masks of each adapter's pictures, by the number of queries: `[pictures, queries]`. An adapter without masks acts everywhere. */
   masks?: Array<Record<number, tf.Tensor> | undefined>;
 };
 
-/** The same, with how strongly the adapters act, of all attentions in a row. */
+/** The same, with the strengths of the adapters at all attentions, in a row. */
 export type ScaledImagePrompts = ImagePrompts & { scales: tf.Tensor };
 
 /**
- * What an attention to the text has besides, to attend to pictures: keys and values of its own for each adapter.
+ * The part of an attention to the text that attends to pictures: keys and values of its own for each adapter.
  * - Query `[batch, queries, queryDim]`; out: what each adapter adds to what the text gives, of that shape.
  * - Weights below `to_k_ip.N`, `to_v_ip.N`.
  * Equals what diffusers' IPAdapterAttnProcessor2_0 adds.
@@ -38,8 +35,8 @@ export class IPAdapterAttention extends MultiHeadAttention {
   }
 
   /**
-   * How strongly each adapter acts: one number for it, or one for each of its pictures where these have masks. What acts not at all is left
-   * out; else the numbers come with the pictures, from `first` on.
+   * How strongly each adapter acts: one number for it, or one for each of its pictures where these have masks. An adapter with strength 0
+   * is left out; otherwise the numbers come with the pictures, from `first` on.
    */
   setScales(scales: ReadonlyArray<readonly number[]>, first: number): void {
     this.scales = scales;

@@ -7,7 +7,7 @@ export interface JointAttentionConfig {
   /** Features of both streams. */
   dim: number;
   heads: number;
-  /** Whether the text is attended to alone, and nothing is made of it. */
+  /** Whether the text has only keys and values, and no output. */
   contextPreOnly?: boolean;
   /** Whether queries and keys are normalized, each head's. */
   qkNorm?: boolean;
@@ -51,7 +51,7 @@ export class JointAttention extends MultiHeadAttention {
     if (!contextPreOnly) this.toAddOut = linear('to_add_out');
   }
 
-  /** @param goesOn whether something is made of the text: else it has no queries. */
+  /** @param goesOn whether an output for the text is wanted; otherwise the text has no queries. */
   compute(image: tf.Tensor, text: tf.Tensor, goesOn = true): { image: tf.Tensor; text?: tf.Tensor } {
     const { toAddOut } = this;
     const both = (project: (x: tf.Tensor, stream: Stream) => tf.Tensor) =>

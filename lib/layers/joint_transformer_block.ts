@@ -9,11 +9,11 @@ import { JointAttention } from './joint_attention.js';
 export interface JointTransformerBlockConfig {
   dim: number;
   heads: number;
-  /** Whether nothing is made of the text, as in the last block of all. */
+  /** Whether there is no output for the text, as in the last block. */
   contextPreOnly?: boolean;
   /** Whether queries and keys are normalized. */
   qkNorm?: boolean;
-  /** Whether the image attends to itself besides. */
+  /** Whether the image has a second attention, to itself alone. */
   dualAttention?: boolean;
 }
 
@@ -21,7 +21,7 @@ export interface JointTransformerBlockConfig {
 export type JointStates = {
   /** `[batch, patches, dim]` */
   image: tf.Tensor;
-  /** `[batch, tokens, dim]`; none behind a block that makes nothing of it. */
+  /** `[batch, tokens, dim]`; undefined after a block that has no output for the text. */
   text?: tf.Tensor;
 };
 
@@ -64,7 +64,7 @@ export class JointTransformerBlock extends Block {
     if (!contextPreOnly) this.ffContext = this.add('ff_context', new FeedForward(dim, { activation: geluTanh }));
   }
 
-  /** @param goesOn whether the text is wanted, where the block makes something of it. */
+  /** @param goesOn whether the output for the text is wanted, if the block has one. */
   compute({ image, text }: Required<JointStates>, embedding: tf.Tensor, goesOn = true): JointStates {
     const { normalized, gate, second, feedForward } = this.norm1.forward(image, embedding);
     const told = this.tellText(text, embedding);
@@ -89,7 +89,7 @@ export class JointTransformerBlock extends Block {
 }
 
 /**
- * The same of an image alone: attention to itself, and feed-forward.
+ * The same for an image alone: attention to itself, and feed-forward.
  * - In and out: `[batch, patches, dim]`; embedding `[batch, dim]` to which SiLU was applied already.
  * - Weights below `norm1`, `attn`, `ff`.
  * Equals diffusers' SD3SingleTransformerBlock.

@@ -4,7 +4,7 @@ import { checkInteger } from '../core/checks.js';
 import type { RMSNorm } from './rms_norm.js';
 import { defaultScoreBytes, scaledDotProductAttention } from './scaled_dot_product_attention.js';
 
-/** How many heads are attended to at once: half, one, a number, or (null) as many as is fastest. */
+/** How many heads are computed at once: half ('auto'), one ('max'), a number, or (null) as many as is fastest. */
 export type AttentionSlice = 'auto' | 'max' | number | null;
 
 /** Attention of several heads, which can be taken in smaller chunks. */

@@ -12,7 +12,7 @@ export interface PatchEmbedConfig {
 }
 
 /**
- * Patches of an image as tokens, with an embedding of where each lies: the centre of a square of them.
+ * Patches of an image as tokens, each with an embedding of its place, taken from the centre of a square table of embeddings.
  * - In: `[batch, height, width, inChannels]`, multiples of patchSize; out: `[batch, patches, dim]`, row by row.
  * - Weights below `proj`, and with maxSize `pos_embed`: `[1, maxSize * maxSize, dim]`.
  * Equals diffusers' PatchEmbed with pos_embed_max_size, or without embeddings.

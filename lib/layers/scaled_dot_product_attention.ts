@@ -11,13 +11,15 @@ export function defaultScoreBytes(): number {
   return kernels().scoreBytes ?? SCORE_BYTES;
 }
 
+/** Options of `scaledDotProductAttention`. */
 export interface AttentionOptions {
+  /** How many heads the features are divided into. */
   heads: number;
   /** Added to the scores: `[queries, keys]`, e.g. a causal mask, or for each head, `[heads, queries, keys]`. */
   mask?: tf.Tensor;
   /** What scores are multiplied by; 1 / sqrt(headSize) by default. */
   scale?: number;
-  /** At most so many heads at once. */
+  /** The largest number of heads that are computed at once. */
   maxHeads?: number;
   /** The scores of one chunk never exceed this, unless one query's alone do. */
   maxScoreBytes?: number;

@@ -3,10 +3,11 @@ import { Block } from '../core/block.js';
 import { silu, type Activation } from './activations.js';
 import { Linear } from './linear.js';
 
+/** Options of `getTimestepEmbedding`. */
 export interface SinusoidOptions {
   /** Cosines first. */
   flipSinToCos: boolean;
-  /** Makes the slowest frequency 1/10000 (1) or a step faster (0). */
+  /** 1 makes the slowest frequency 1/10000, 0 makes it one step faster. */
   downscaleFreqShift: number;
 }
 
@@ -22,7 +23,8 @@ export function getTimestepEmbedding(timesteps: readonly number[], dim: number, 
 }
 
 /**
- * What a model distilled with guidance knows of it: sines and cosines of 1000 (scale - 1), at frequencies from 1 to 1/10000.
+ * The guidance scale as an input of a model that was distilled with guidance: sines and cosines of 1000 (scale - 1), at frequencies from 1
+ * to 1/10000.
  * - guidanceScales: numbers; out: `[guidanceScales, dim]`, float32.
  * Equals get_guidance_scale_embedding of diffusers' pipelines, in float32 as torch computes it (arXiv:2310.04378).
  */
@@ -47,6 +49,7 @@ function sinusoids(positions: readonly number[], dim: number, exponent: (i: numb
   return tf.tensor2d(values, [positions.length, dim]);
 }
 
+/** Options of `TimestepEmbedding`. */
 export interface TimestepEmbeddingOptions {
   /** Between the projections; SiLU by default. */
   activation?: Activation;

@@ -6,13 +6,15 @@ import { narrow, widen } from '../core/precision.js';
 export interface TokenMergingOptions {
   /** The share of tokens to merge into others: 0.5 by default, 0.75 at most. */
   ratio?: number;
-  /** Merge where the latents are at most so many times smaller: 1 (default), 2, 4 or 8. */
+  /**
+   * The levels of the UNet to merge in: those whose states are at most this many times smaller than the latents. 1 (default), 2, 4 or 8.
+   */
   maxDownsample?: number;
-  /** Whether for attention of the image to itself, which pays most; true by default. */
+  /** Whether to merge for attention of the image to itself, which saves the most time; true by default. */
   mergeAttn?: boolean;
-  /** Whether for attention to the text; false by default. */
+  /** Whether to merge for attention to the text; false by default. */
   mergeCrossattn?: boolean;
-  /** Whether for the feed-forward layers, which shows most; false by default. */
+  /** Whether to merge for the feed-forward layers, which changes the picture most; false by default. */
   mergeMlp?: boolean;
 }
 

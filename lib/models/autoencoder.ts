@@ -3,7 +3,7 @@ import type { Generator } from '../core/random.js';
 import type { AutoencoderKL, DiagonalGaussianDistribution } from './autoencoder_kl.js';
 import type { AutoencoderTiny } from './autoencoder_tiny.js';
 
-/** What a pipeline's VAE can be. */
+/** The autoencoders that a pipeline can have as its VAE. */
 export type Autoencoder = AutoencoderKL | AutoencoderTiny;
 
 /**

@@ -22,9 +22,11 @@ export interface AutoencoderKLConfig {
   norm_num_groups: number;
   /** Height and width of the images that the model was trained on. */
   sample_size: number;
-  /** What latents are multiplied by, for the UNet to see a deviation of 1. */
+  /** Latents are multiplied by it, so that their standard deviation is 1 for the UNet. */
   scaling_factor: number;
-  /** What is taken off latents before they are multiplied; or their mean and deviation by channel, where there are both. */
+  /**
+   * Subtracted from latents before they are multiplied. `latents_mean` and `latents_std`, by channel, are used instead if there are both.
+   */
   shift_factor: number | null;
   latents_mean: number[] | null;
   latents_std: number[] | null;
@@ -157,7 +159,10 @@ export class DiagonalGaussianDistribution {
   /** Logarithm of the variance, within [-30, 20]; as `mean`. */
   readonly logvar: tf.Tensor;
 
-  /** Takes `moments` over: `[batch, height, width, 2 * latent_channels]`, means then log-variances. `dtype`: what `sample` draws. */
+  /**
+   * Takes over `moments`: `[batch, height, width, 2 * latent_channels]`, means and then log-variances. `dtype` is the type that `sample`
+   * draws.
+   */
   constructor(moments: tf.Tensor, private readonly dtype?: FloatDtype) {
     [this.mean, this.logvar] = tf.tidy(() => {
       const [mean, logvar] = tf.split(moments, 2, -1);
@@ -166,7 +171,7 @@ export class DiagonalGaussianDistribution {
     moments.dispose();
   }
 
-  /** Draws latents: one of each distribution, or with a list of n times as many generators, n of each, the distributions in turn. */
+  /** Draws latents: one from each distribution; with a list of n times as many generators, n from each, the distributions in turn. */
   sample(generator?: Generator | Generator[]): tf.Tensor {
     return tf.tidy(() => {
       const deviation = tf.exp(tf.mul(this.logvar, 0.5));

@@ -19,9 +19,9 @@ export interface AutoencoderTinyConfig {
   num_decoder_blocks: number[];
   latent_channels: number;
   act_fn: string;
-  /** What latents are multiplied by for the UNet: 1, for this autoencoder learned the UNet's own. */
+  /** Latents are multiplied by it for the UNet: 1, because this autoencoder was trained on the UNet's own latents. */
   scaling_factor: number;
-  /** What is taken off latents before: for pipelines that use it. */
+  /** Subtracted from latents before they are multiplied, by pipelines that use it. */
   shift_factor: number;
 }
 
@@ -71,7 +71,7 @@ export class AutoencoderTiny extends PiecewiseAutoencoder<AutoencoderTinyConfig>
   }
 
   /**
-   * The latents of an image: no distribution.
+   * The latents of an image; it gives no distribution.
    * @param x `[batch, height, width, in_channels]` in [-1, 1].
    * @returns `[batch, height / scaleFactor, width / scaleFactor, latent_channels]`; the caller disposes them.
    */

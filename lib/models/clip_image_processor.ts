@@ -12,17 +12,17 @@ import { flag, mergeConfig, real, whole, type ConfigKeys } from './config.js';
 /** What `preprocessor_config.json` says. The defaults are transformers'. */
 export interface CLIPImageProcessorConfig {
   do_resize: boolean;
-  /** What a picture is scaled to: the shorter side, or both. A number is the shorter side. */
+  /** The size in pixels that a picture is scaled to: of the shorter side, or of both. A number is that of the shorter side. */
   size: number | { shortest_edge: number } | { height: number; width: number };
   /** Pillow's number of the filter: 3, bicubic, or 1, Lanczos'. */
   resample: number;
   do_center_crop: boolean;
-  /** What is cut from the middle; a number is both. */
+  /** The size in pixels of the part that is cut from the middle; a number is both sides. */
   crop_size: number | { height: number; width: number };
   do_rescale: boolean;
   rescale_factor: number;
   do_normalize: boolean;
-  /** Of red, green and blue. */
+  /** Mean of red, green and blue, from 0 to 1, which is subtracted; then values are divided by `image_std`. */
   image_mean: number[];
   image_std: number[];
 }
@@ -45,11 +45,12 @@ const MAX_SIDE = 4096;
 const FILTERS: Record<number, ResizeFilter> = { 1: 'lanczos', 3: 'bicubic' };
 
 /**
- * Makes of pictures what CLIP's image encoder sees: scaled, cut from the middle, and with the mean and deviation that it learned on.
+ * Prepares pictures for CLIP's image encoder: scales them, cuts out the middle, and normalizes by the mean and deviation that the encoder
+ * was trained with.
  * Equals transformers' CLIPImageProcessor by Pillow; that by torchvision rounds one value of some hundreds otherwise.
  */
 export class CLIPImageProcessor {
-  /** What it is loaded from. */
+  /** The files that it is loaded from. */
   static readonly fileNames = ['preprocessor_config.json'] as const;
   /** What `preprocessor_config.json` says, defaults filled in. */
   readonly config: Readonly<CLIPImageProcessorConfig>;
@@ -79,7 +80,7 @@ export class CLIPImageProcessor {
   }
 
   /**
-   * What the image encoder sees of pictures of any sizes: `[images, height, width, 3]`, of the size that is cut from them.
+   * The image encoder's input for pictures of any sizes: `[images, height, width, 3]`, of the size that is cut from them.
    * @throws RangeError for a picture that is smaller than what is to be cut from it, or far longer than wide.
    */
   preprocess(images: Image | readonly Image[]): tf.Tensor {

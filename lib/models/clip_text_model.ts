@@ -21,7 +21,7 @@ export interface CLIPTextConfig {
   layer_norm_eps: number;
   /** Of CLIPTextModelWithProjection: features of its embedding of a text. */
   projection_dim: number;
-  /** The token at whose first place a text is seen as a whole; 2, as old configs have it, for the token with the highest id. */
+  /** The end token, at whose first place the pooled output is taken; 2, which old configs have, means the token with the highest id. */
   eos_token_id: number;
 }
 
@@ -43,6 +43,7 @@ const NESTED_KEYS: ConfigKeys<CLIPTextConfig> = {
   ...KEYS, hidden_size: whole(512), intermediate_size: whole(2048), num_attention_heads: whole(8), projection_dim: whole(512, { least: 0 }),
 };
 
+/** What the text encoder computes. */
 export type CLIPTextModelOutput = {
   /** After the final norm: `[batch, tokens, hidden_size]`. */
   lastHiddenState: tf.Tensor;
@@ -98,7 +99,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
   };
 
   /**
-   * Each text as a whole, not projected: of `lastHiddenState` where the text ends, at the first of its end tokens.
+   * One vector for each text, not projected: the row of `lastHiddenState` at the first of the text's end tokens.
    * @param inputIds as `forward` was given.
    * @returns `[batch, hidden_size]`; the caller disposes it.
    */
@@ -124,7 +125,7 @@ export class CLIPTextModel extends Model<CLIPTextConfig> {
     return { ...super.fileConfig, vocab_size: this.tokens };
   }
 
-  /** How many tokens it knows, learned ones among them: their ids are below. */
+  /** How many tokens it knows, learned ones included; their ids are smaller than this. */
   get tokens(): number {
     return this.tokenEmbedding.count;
   }

@@ -4,13 +4,14 @@ import { widen } from '../core/precision.js';
 import { Linear } from '../layers/linear.js';
 import { CLIPTextModel, type CLIPTextConfig, type CLIPTextModelOutput } from './clip_text_model.js';
 
+/** What the text encoder computes. */
 export type CLIPTextModelWithProjectionOutput = CLIPTextModelOutput & {
-  /** Each text as a whole: `[batch, projection_dim]`. */
+  /** One vector for each text: `[batch, projection_dim]`. */
   textEmbeds: tf.Tensor;
 };
 
 /**
- * CLIP's text encoder with what makes one vector of a text.
+ * CLIP's text encoder with a projection, which gives one vector for each text.
  * - Weights: CLIPTextModel's, and `text_projection.weight`.
  * Equals transformers' CLIPTextModelWithProjection.
  */

@@ -12,7 +12,7 @@ export interface CLIPVisionConfig {
   num_channels: number;
   /** Height and width of the pictures that it sees. */
   image_size: number;
-  /** Height and width of the squares that they are cut into; what is left at the lower and right edge is not seen. */
+  /** Height and width of the squares that they are cut into; a remainder at the lower and right edge is not seen. */
   patch_size: number;
   hidden_act: string;
   layer_norm_eps: number;

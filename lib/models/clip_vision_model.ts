@@ -9,12 +9,13 @@ import { CLIPEncoderLayer } from './clip_encoder_layer.js';
 import { completeVisionConfig, type CLIPVisionConfig } from './clip_vision_config.js';
 import { Model } from './model.js';
 
+/** What the image encoder computes. */
 export type CLIPVisionModelOutput = {
-  /** Each picture as a whole, near texts that say what it shows: `[batch, projection_dim]`. */
+  /** One vector for each picture, near those of texts that say what it shows: `[batch, projection_dim]`. */
   imageEmbeds: tf.Tensor;
-  /** Of the last layer: `[batch, 1 + patches, hidden_size]`, the picture as a whole first. */
+  /** The output of the last layer: `[batch, 1 + patches, hidden_size]`, first the class token, which stands for the whole picture. */
   lastHiddenState: tf.Tensor;
-  /** What the first layer sees, then the output of each: `num_hidden_layers + 1` tensors. */
+  /** The input of the first layer, then the output of each: `num_hidden_layers + 1` tensors. */
   hiddenStates: tf.Tensor[];
 };
 

@@ -5,9 +5,12 @@ import type { ControlNetOutput } from './controlnet_output.js';
 import type { UNet2DConditionModel } from './unet_2d_condition_model.js';
 import type { UNetConditions, UNetInputs } from './unet_down_path.js';
 
-/** What a ControlNet is told besides what a UNet is. */
+/** The inputs of a ControlNet besides those of a UNet. */
 export interface ControlConditions {
-  /** The picture to steer by, within [0, 1]: `[batch, height, width, conditioning_channels]`, of the picture that is made. */
+  /**
+   * The picture to steer by, within [0, 1]: `[batch, height, width, conditioning_channels]`, with the size in pixels of the picture that is
+   * made.
+   */
   controlnetCond: tf.Tensor;
   /** How strongly: 1 by default. */
   conditioningScale?: number;
@@ -17,8 +20,11 @@ export interface ControlConditions {
 
 /** What `fromUnet` takes. */
 export interface FromUnetOptions {
+  /** Channels of the picture to steer by; 3 by default. */
   conditioningChannels?: number;
+  /** The order of these channels; 'rgb' by default. */
   controlnetConditioningChannelOrder?: 'rgb' | 'bgr';
+  /** Channels of the convolutions that read the picture, from the outermost on; `[16, 32, 96, 256]` by default. */
   conditioningEmbeddingOutChannels?: readonly number[];
   /** Whether its weights are the UNet's, where it has the same layers; true by default. */
   loadWeightsFromUnet?: boolean;
@@ -28,7 +34,7 @@ export interface FromUnetOptions {
 const ZERO = /^(controlnet_down_blocks\.|controlnet_mid_block\.|controlnet_cond_embedding\.conv_out\.)/;
 
 /**
- * Goes the UNet's way down beside it, with a picture to steer by on top of the latents, and gives what to add to the UNet's states.
+ * Repeats the UNet's way down with a picture to steer by added to the latents, and gives tensors to add to the UNet's states.
  * - Weights below `controlnet_cond_embedding`, `controlnet_down_blocks.N`, `controlnet_mid_block`, and those of the way down.
  * Equals diffusers' ControlNetModel (arXiv:2302.05543).
  */
@@ -39,7 +45,7 @@ export class ControlNetModel extends ControlPath {
     super(completeControlNetConfig(config));
   }
 
-  /** One for a UNet, that changes nothing yet: to be trained, or to load weights into. */
+  /** Makes a ControlNet for a UNet that changes nothing yet: to be trained, or to load weights into. */
   static fromUnet(unet: UNet2DConditionModel, options: FromUnetOptions = {}): ControlNetModel {
     const { conditioningEmbeddingOutChannels: embedding, loadWeightsFromUnet = true } = options;
     const own = {
@@ -57,7 +63,7 @@ export class ControlNetModel extends ControlPath {
   }
 
   /**
-   * What to add to the states of a UNet that is told the same.
+   * The tensors to add to the states of a UNet that gets the same inputs.
    * @param sample as the UNet's.
    * @param timestep as the UNet's.
    * @param conditions as the UNet's, and see ControlConditions.

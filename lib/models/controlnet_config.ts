@@ -3,12 +3,12 @@ import { blurs, checkDownConfig, DOWN_KEYS, FOREIGN, type UNetDownConfig } from 
 
 /** What `controlnet/config.json` says. The defaults are diffusers'. */
 export interface ControlNetConfig extends UNetDownConfig {
-  /** Of the picture to steer by. */
+  /** Channels of the picture to steer by. */
   conditioning_channels: number;
   controlnet_conditioning_channel_order: string;
-  /** Of the states that the picture goes through; each but the first halves it. */
+  /** Channels of the convolutions that read the picture; each but the first halves height and width. */
   conditioning_embedding_out_channels: number[];
-  /** Whether each state is reduced to its mean, as for what steers by a picture as a whole. */
+  /** Whether each output is reduced to its mean over height and width, for ControlNets that steer by the picture as a whole. */
   global_pool_conditions: boolean;
 }
 

@@ -8,12 +8,13 @@ import type { ControlNetOutput } from './controlnet_output.js';
 import { completeControlNetUnionConfig, type ControlNetUnionConfig } from './controlnet_union_config.js';
 import type { UNetConditions, UNetInputs } from './unet_down_path.js';
 
-/** What a ControlNet-Union is told besides what a UNet is. */
+/** The inputs of a ControlNet-Union besides those of a UNet. */
 export interface ControlUnionConditions {
-  /** The pictures to steer by, each as of ControlConditions, and the mode that each is of: a number below the config's num_control_type. */
+  /** The pictures to steer by, each as in ControlConditions. */
   controlnetCond: readonly tf.Tensor[];
+  /** The mode of each picture: a number below the config's num_control_type. */
   controlTypeIdx: readonly number[];
-  /** How strongly: 1 by default; one number for all pictures, or a list. Several pictures are scaled before they are joined. */
+  /** How strongly to steer: one number for all pictures, or a list; 1 by default. Several pictures are scaled before they are joined. */
   conditioningScale?: number | readonly number[];
   /** Whether outer states are steered less than inner ones, so that no prompt is needed. */
   guessMode?: boolean;
@@ -46,12 +47,13 @@ export class ControlNetUnionModel extends ControlPath<ControlNetUnionConfig> {
   }
 
   /**
-   * What to add to the states of a UNet that is told the same. As in diffusers, pictures of a batch that differ influence each other.
+   * The tensors to add to the states of a UNet that gets the same inputs. As in diffusers, pictures of a batch that differ influence each
+   * other.
    * @param sample as the UNet's.
    * @param timestep as the UNet's.
    * @param conditions as the UNet's, and see ControlUnionConditions.
    * @returns tensors that the caller disposes.
-   * @throws RangeError for a mode that there is not, or lists of different lengths.
+   * @throws RangeError for a mode that does not exist, or lists of different lengths.
    */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions & ControlUnionConditions,

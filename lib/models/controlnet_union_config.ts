@@ -6,7 +6,10 @@ import { completeConfig, CONTROLNET_KEYS, type ControlNetConfig } from './contro
 export interface ControlNetUnionConfig extends ControlNetConfig {
   /** How many modes it has. */
   num_control_type: number;
-  /** Of what it makes of each picture as a whole: features, heads that attend, and layers. Features are as many as of the first block. */
+  /**
+   * Features of its transformer over the pictures' means: as many as the channels of the first block. Its heads and layers are the next
+   * two.
+   */
   num_trans_channel: number;
   num_trans_head: number;
   num_trans_layer: number;

@@ -3,5 +3,5 @@ import type { ControlNetUnionModel } from './controlnet_union.js';
 import type { MultiControlNetModel } from './multi_controlnet.js';
 import type { MultiControlNetUnionModel } from './multi_controlnet_union.js';
 
-/** What steers a UNet: one ControlNet, or several together. Of Stable Diffusion XL also ControlNet-Unions, in pipelines of their own. */
+/** One ControlNet for a UNet, or several together; for Stable Diffusion XL also ControlNet-Unions, in pipelines of their own. */
 export type ControlNets = ControlNetModel | MultiControlNetModel | ControlNetUnionModel | MultiControlNetUnionModel;

@@ -3,11 +3,11 @@ import { checkInteger } from '../core/checks.js';
 
 /** How to reuse the UNet's deep features, in the words of DeepCache's own helper. */
 export interface DeepCacheOptions {
-  /** Every how many timesteps to run all of the UNet; 3 by default. */
+  /** All of the UNet runs at one timestep of this many; 3 by default. */
   cacheInterval?: number;
   /**
-   * Which skip connection the steps between still run through, counted from the outside: 0 (default) leaves the first and the last layers
-   * alone to run, larger numbers more.
+   * The skip connection through which the timesteps between still run, counted from the outside: with 0 (default) only the first and the
+   * last layers run, with larger numbers more of them.
    */
   cacheBranchId?: number;
 }
@@ -37,7 +37,10 @@ export class DeepCache {
     this.branchId = cacheBranchId;
   }
 
-  /** What `compute` gives at a full timestep, or gave at the last one. Another batch needs its own. The cache owns it. */
+  /**
+   * The result of `compute` at a full timestep, and at other timesteps that of the last full one. Another batch needs its own. The cache
+   * owns it.
+   */
   features(timestep: number, batch: number, compute: () => tf.Tensor): tf.Tensor {
     if (this.timesteps.indexOf(timestep) % this.interval !== 0 && this.kept?.shape[0] === batch) return this.kept;
     this.dispose();

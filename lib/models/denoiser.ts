@@ -1,4 +1,4 @@
 import type { Model } from './model.js';
 
-/** What denoises latents: a UNet or a transformer. */
+/** A network that denoises latents: a UNet or a transformer. */
 export type Denoiser = Model<{ readonly in_channels: number }>;

@@ -6,10 +6,11 @@ import { imageProjection, type ImageProjectionConfig, type ImageTokens } from '.
 import type { IPAdapterAttention } from '../layers/ip_adapter_attention.js';
 
 /** How strongly an adapter acts on the attention at a path: one number, or one for each picture, where these have masks. */
-export type IPAdapterScale = (path: string, adapter: number) => number | readonly number[];
+export type IPAdapterScaleOfPath = (path: string, adapter: number) => number | readonly number[];
 
 /**
- * IP-Adapters for a UNet (arXiv:2308.06721): what makes tokens of pictures, and the keys and values by which its attentions attend to them.
+ * IP-Adapters for a UNet (arXiv:2308.06721): the projections that make tokens of pictures, and the keys and values by which the UNet's
+ * attentions attend to them.
  * - Weights below `encoder_hid_proj.image_projection_layers.N` and, below each attention to the text, `processor`.
  * Equals diffusers' MultiIPAdapterImageProjection, and what IPAdapterAttnProcessor2_0 has.
  */
@@ -33,9 +34,9 @@ export class IPAdapters extends Block {
   }
 
   /**
-   * @param embeds of each adapter what the image encoder says of its pictures: `[batch, pictures, features]`, or its states,
-   *   `[batch, pictures, states, features]`.
-   * @returns of each `[batch, pictures, tokens, cross_attention_dim]`.
+   * @param embeds for each adapter the image encoder's embeddings of its pictures: `[batch, pictures, features]`, or its states, `[batch,
+   *   pictures, states, features]`.
+   * @returns for each adapter `[batch, pictures, tokens, cross_attention_dim]`.
    */
   compute(embeds: readonly tf.Tensor[]): tf.Tensor[] {
     return this.projections.map((projection, i) => {
@@ -47,8 +48,8 @@ export class IPAdapters extends Block {
     });
   }
 
-  /** @returns whether other attentions are left out now than were before: those on which an adapter acts not at all. */
-  setScales(scaleOf: IPAdapterScale): boolean {
+  /** @returns whether the set of attentions with strength 0, which are left out, has changed. */
+  setScales(scaleOf: IPAdapterScaleOfPath): boolean {
     const before = this.scales;
     this.scales = [];
     this.counts = this.projections.map(() => 1);
@@ -66,7 +67,7 @@ export class IPAdapters extends Block {
     return tf.tensor1d(this.scales);
   }
 
-  /** For how many pictures of an adapter there are scales: 1 for whatever number. */
+  /** For how many pictures of an adapter there are scales; 1 means one scale for any number of pictures. */
   scaleCount(adapter: number): number {
     return this.counts[adapter];
   }

@@ -12,8 +12,8 @@ import { loadWeights, weightSizes, type LoadWeightsOptions } from '../weights/lo
 /** What `fromPretrained` of a network takes. */
 export type LoadModelOptions = LoadWeightsOptions & WeightFilesOptions & Omit<OpenOptions, 'config'> & {
   /**
-   * In place of the model's own, which a file of this network alone does not have: the config, or the folder or hub id of a model that is
-   * built so, in which `subfolder` is looked for.
+   * The config, for a file of this network alone, which has none; or the folder or hub id of a model with the same architecture, in which
+   * `subfolder` is looked for.
    */
   config?: ModelSource | object;
 };

@@ -51,7 +51,7 @@ export abstract class Model<Config> extends Block {
     await saveFolder(folder, [modelPart(this, '', options)], options);
   }
 
-  /** What its `config.json` says: what that said which it was loaded from, and all that it is made by. */
+  /** The content of its `config.json`: that of the file that it was loaded from, and all that the network is made by. */
   get fileConfig(): Readonly<Record<string, unknown>> {
     const className = this.getClassName();
     const { loadedFrom, modelType, config } = this;
@@ -76,9 +76,9 @@ export abstract class Model<Config> extends Block {
   }
 
   /**
-   * Runs the network as one graph from now on, where the backend has graphs (the native one): recorded at the first call of each shape, it
-   * gives the same and spends no time between ops. With false, op by op again.
-   * All weights are on the device then, as numbers of `dtype`: those that are stored in fewer bits too.
+   * Runs the network as one graph from now on, where the backend has graphs (the native one): it is recorded at the first call of each
+   * shape, gives the same result and spends no time between ops. With false, it runs op by op again. All weights are then on the device in
+   * the type of `dtype`, also those that are stored in fewer bits.
    */
   compile(options: GraphOptions | false = {}): void {
     checkCompile(options !== false, this.releasesAfterUse);
@@ -87,7 +87,7 @@ export abstract class Model<Config> extends Block {
     this.graphs = options ? new GraphCache(options, () => this.stateDict()) : undefined;
   }
 
-  /** When recorded graphs run as fast as they can: on GPUs XLA makes machine code of them meanwhile, which takes a minute or more. */
+  /** Resolves when recorded graphs run as fast as they can: on GPUs XLA makes machine code of them, which takes a minute or more. */
   async compiled(): Promise<void> {
     await this.graphs?.compiled();
   }
@@ -134,7 +134,7 @@ export abstract class Model<Config> extends Block {
     return super.dispose();
   }
 
-  /** What the weights were loaded as. */
+  /** The type that the weights were loaded as. */
   get weightDtype(): WeightDtype {
     return this.loadedAs;
   }
@@ -144,13 +144,16 @@ export abstract class Model<Config> extends Block {
     return [...this.parameterSpecs().values()].reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
   }
 
-  /** Bytes that the weights take in memory, or would if all were there: a graph has those in fewer bits as numbers of their type. */
+  /**
+   * Bytes that the weights take in memory, or would take if all were there. With `compile`, weights stored in fewer bits count in their
+   * full type.
+   */
   get numBytes(): number {
     const width = this.weightDtype === 'float32' ? 4 : 2;
     return this.graphs && canCompile() ? width * this.numParameters : this.bytesOfValues(width);
   }
 
-  /** Attends to fewer heads at once, for less memory; null for as many as is fastest. See Attention.setSlice. */
+  /** Computes fewer heads of attention at once, for less memory; null for as many as is fastest. See Attention.setSlice. */
   setAttentionSlice(slice: AttentionSlice): void {
     this.graphs?.clear();
     setAttentionSlice(this, slice);

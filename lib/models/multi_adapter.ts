@@ -6,11 +6,11 @@ import type { Model } from './model.js';
 import { loadSeveral, SeveralModels } from './several_models.js';
 import { T2IAdapter } from './t2i_adapter.js';
 
-/** What steers a UNet from the side: one T2I-Adapter, or several together. */
+/** One T2I-Adapter, or several together. */
 export type Adapters = T2IAdapter | MultiAdapter;
 
 /**
- * Several T2I-Adapters that steer together: what they give is added up.
+ * Several T2I-Adapters that steer together: their outputs are added up.
  * Equals diffusers' MultiAdapter.
  */
 export class MultiAdapter extends SeveralModels<T2IAdapter> {
@@ -44,9 +44,9 @@ export class MultiAdapter extends SeveralModels<T2IAdapter> {
   }
 
   /**
-   * What to add to the states of a UNet: all that the adapters give, weighted.
+   * The tensors to add to the states of a UNet: the weighted sum of the adapters' outputs.
    * @param pictures one batch for each adapter.
-   * @param weights by default each counts the same, and all of them 1; one that is 0 does not run.
+   * @param weights by default all are equal and their sum is 1; an adapter with 0 does not run.
    * @returns as T2IAdapter's; the caller disposes them.
    */
   compute(pictures: readonly tf.Tensor[], weights: readonly number[] = this.adapters.map(() => 1 / this.adapters.length)): tf.Tensor[] {

@@ -8,15 +8,16 @@ import { SeveralControlNets } from './several_controlnets.js';
 import { loadSeveral } from './several_models.js';
 import type { UNetConditions } from './unet_down_path.js';
 
-/** What each of several ControlNets is told, in their order. */
+/** The inputs of several ControlNets, in their order. */
 export interface MultiControlConditions extends Pick<ControlConditions, 'guessMode'> {
+  /** The picture for each, within [0, 1]: `[batch, height, width, conditioning_channels]`. */
   controlnetCond: readonly tf.Tensor[];
-  /** How strongly each steers: 1 by default; one that is 0 does not run. */
+  /** How strongly each steers: 1 by default; a ControlNet with 0 does not run. */
   conditioningScale?: readonly number[];
 }
 
 /**
- * Several ControlNets that steer together: what they give is added up.
+ * Several ControlNets that steer together: their outputs are added up.
  * Equals diffusers' MultiControlNetModel.
  */
 export class MultiControlNetModel extends SeveralControlNets<ControlNetModel> {
@@ -34,7 +35,7 @@ export class MultiControlNetModel extends SeveralControlNets<ControlNetModel> {
     return new this(await loadSeveral(ControlNetModel, 'controlnet', source, options) as never);
   }
 
-  /** What to add to the states of a UNet that is told the same; undefined if none of them runs. */
+  /** The tensors to add to the states of a UNet that gets the same inputs; undefined if none of the ControlNets runs. */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions & MultiControlConditions,
   ): ControlNetOutput | undefined {

@@ -9,14 +9,14 @@ import { SeveralControlNets } from './several_controlnets.js';
 import { loadSeveral } from './several_models.js';
 import type { UNetConditions } from './unet_down_path.js';
 
-/** What each of several ControlNet-Unions is told, in their order: one picture each. */
+/** The inputs of several ControlNet-Unions, in their order: one picture each. */
 export interface MultiControlUnionConditions extends MultiControlConditions {
   /** The mode that each picture is of. */
   controlTypeIdx: readonly number[];
 }
 
 /**
- * Several ControlNet-Unions that steer together, each by one picture: what they give is added up.
+ * Several ControlNet-Unions that steer together, each by one picture: their outputs are added up.
  * Equals diffusers' MultiControlNetUnionModel as its pipelines call it.
  */
 export class MultiControlNetUnionModel extends SeveralControlNets<ControlNetUnionModel> {
@@ -29,7 +29,7 @@ export class MultiControlNetUnionModel extends SeveralControlNets<ControlNetUnio
     return new this(await loadSeveral(ControlNetUnionModel, 'controlnet', source, options) as never);
   }
 
-  /** What to add to the states of a UNet that is told the same; undefined if none of them runs. */
+  /** The tensors to add to the states of a UNet that gets the same inputs; undefined if none of the ControlNets runs. */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[], conditions: UNetConditions & MultiControlUnionConditions,
   ): ControlNetOutput | undefined {

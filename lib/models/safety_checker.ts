@@ -15,6 +15,7 @@ export interface SafetyCheckerConfig {
   vision_config: CLIPVisionConfig;
 }
 
+/** What the safety checker computes. */
 export type SafetyCheckerOutput = {
   /** How near pictures are to each of the concepts: cosines, `[batch, 17]`. */
   concepts: tf.Tensor;

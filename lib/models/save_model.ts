@@ -15,7 +15,7 @@ import {
 
 /** How a network or a pipeline is saved. */
 export interface SaveOptions extends ShardOptions, WritingProgress {
-  /** What the weights become; by default what each network was loaded as. Those in fewer bits become floats too. */
+  /** The type of the written weights; by default the one that each network was loaded as. Weights in fewer bits become floats too. */
   dtype?: FloatDtype;
 }
 

@@ -13,15 +13,15 @@ export interface SD3PathConfig {
   num_attention_heads: number;
   /** Features of the text that is attended to. */
   joint_attention_dim: number | null;
-  /** Features of the text within: those of the image, heads times their size. */
+  /** Features of the text within the blocks: the same as of the image, `num_attention_heads * attention_head_dim`. */
   caption_projection_dim: number;
-  /** Features of the text as a whole. */
+  /** Features of the text as one vector. */
   pooled_projection_dim: number;
   /** As many as in_channels if null. */
   out_channels: number | null;
   /** How many patches there are embeddings for in height and in width; null only where there are none. */
   pos_embed_max_size: number | null;
-  /** The numbers of the layers in which the image attends to itself besides. */
+  /** The numbers of the layers in which the image has a second attention, to itself alone. */
   dual_attention_layers: number[];
   /** How queries and keys are normalized, if they are. */
   qk_norm: string | null;
@@ -37,15 +37,15 @@ export interface SD3Transformer2DConfig extends SD3PathConfig {
 
 /** What an SD3 `controlnet/config.json` says. The defaults are diffusers'. */
 export interface SD3ControlNetConfig extends SD3PathConfig {
-  /** Null where it is not told of the text, and its blocks are of the image alone. */
+  /** Null if it does not take the text, and its blocks are for the image alone. */
   joint_attention_dim: number | null;
-  /** How many channels more than latents what it steers by has, as where that has a mask behind it. */
+  /** How many channels the picture to steer by has beyond those of latents, such as one for a mask. */
   extra_conditioning_channels: number;
-  /** How patches are told where they lie, if they are. */
+  /** How the places of patches are embedded, if they are. */
   pos_embed_type: string | null;
   /** Whether it makes patches of latents itself, and does not take the transformer's. */
   use_pos_embed: boolean;
-  /** Whether pipelines are to tell it zeros in the place of the text as a whole. */
+  /** Whether pipelines give it zeros in the place of the text's vector. */
   force_zeros_for_pooled_projection: boolean;
 }
 

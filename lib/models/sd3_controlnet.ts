@@ -7,7 +7,7 @@ import { completeSD3ControlNetConfig, type SD3ControlNetConfig } from './sd3_con
 import type { SD3Transformer2DModel } from './sd3_transformer_2d_model.js';
 import { SD3Path, type SD3Conditions, type SD3Inputs } from './sd3_path.js';
 
-/** What a ControlNet of Stable Diffusion 3 is told. */
+/** The inputs of a ControlNet of Stable Diffusion 3. */
 export interface SD3ControlConditions extends Omit<SD3Conditions, 'encoderHiddenStates'> {
   /** The text: `[batch, tokens, joint_attention_dim]`, unless joint_attention_dim is null. */
   encoderHiddenStates?: tf.Tensor;
@@ -17,9 +17,9 @@ export interface SD3ControlConditions extends Omit<SD3Conditions, 'encoderHidden
   conditioningScale?: number;
 }
 
-/** What a ControlNet gives. */
+/** The output of a ControlNet of Stable Diffusion 3. */
 export type SD3ControlNetOutput = {
-  /** What the transformer adds behind its blocks: `[batch, patches, dim]`, each behind as many. */
+  /** The tensors that the transformer adds after its blocks: `[batch, patches, dim]`. Each is added after the same number of blocks. */
   controlnetBlockSamples: tf.Tensor[];
 };
 
@@ -40,8 +40,8 @@ const ZERO = /^(controlnet_blocks|pos_embed_input)\./;
 type Inputs = SD3Inputs & { text?: tf.Tensor; picture: tf.Tensor; scale: tf.Tensor };
 
 /**
- * Goes some blocks of Stable Diffusion 3's transformer beside it, with a picture to steer by on top of the patches, and gives what to add
- * behind its blocks.
+ * Repeats some blocks of Stable Diffusion 3's transformer with a picture to steer by added to the patches, and gives tensors to add after
+ * the transformer's blocks.
  * - Weights below `pos_embed`, `time_text_embed`, `context_embedder`, `transformer_blocks.N`, `controlnet_blocks.N`, `pos_embed_input`.
  * Equals diffusers' SD3ControlNetModel.
  * @throws TypeError, RangeError for a config of another architecture, or one that contradicts itself.
@@ -49,7 +49,7 @@ type Inputs = SD3Inputs & { text?: tf.Tensor; picture: tf.Tensor; scale: tf.Tens
 export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
   static className = 'SD3ControlNetModel';
 
-  /** With `extra_conditioning_channels`, which alimama's config leaves out, by the weight of what it steers by. */
+  /** Fills in `extra_conditioning_channels`, which alimama's config leaves out, from the shape of the weights. */
   static completeConfig(config: Partial<SD3ControlNetConfig>, sizes: ReadonlyMap<string, number>): Partial<SD3ControlNetConfig> {
     const size = sizes.get('pos_embed_input.proj.weight');
     if (size === undefined || config.extra_conditioning_channels !== undefined) return config;
@@ -102,7 +102,7 @@ export class SD3ControlNetModel extends SD3Path<SD3ControlNetConfig> {
   }
 
   /**
-   * What to add behind the blocks of a transformer that is told the same.
+   * The tensors to add after the blocks of a transformer that gets the same inputs.
    * @param sample as the transformer's; without use_pos_embed what `embedPatches` of the transformer gives.
    * @param timestep as the transformer's.
    * @param conditions see SD3ControlConditions.

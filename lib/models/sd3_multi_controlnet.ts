@@ -7,13 +7,14 @@ import { SD3ControlNetModel, type SD3ControlConditions, type SD3ControlNetOutput
 import { SeveralControlNets } from './several_controlnets.js';
 import { loadSeveral } from './several_models.js';
 
-/** What steers a transformer of Stable Diffusion 3: one ControlNet, or several together. */
+/** One ControlNet for Stable Diffusion 3, or several together. */
 export type SD3ControlNets = SD3ControlNetModel | SD3MultiControlNetModel;
 
-/** What each of several ControlNets of Stable Diffusion 3 is told, in their order. */
+/** The inputs of several ControlNets of Stable Diffusion 3, in their order. */
 export interface SD3MultiControlConditions extends Omit<SD3ControlConditions, 'controlnetCond' | 'conditioningScale'> {
+  /** The picture for each, as in SD3ControlConditions. */
   controlnetCond: readonly tf.Tensor[];
-  /** How strongly each steers: 1 by default; one that is 0 does not run. */
+  /** How strongly each steers: 1 by default; a ControlNet with 0 does not run. */
   conditioningScale?: readonly number[];
 }
 
@@ -23,7 +24,7 @@ const COMMON = [
 ] as const;
 
 /**
- * Several ControlNets of Stable Diffusion 3 that steer together: what they give is added up.
+ * Several ControlNets of Stable Diffusion 3 that steer together: their outputs are added up.
  * Equals diffusers' SD3MultiControlNetModel.
  */
 export class SD3MultiControlNetModel extends SeveralControlNets<SD3ControlNetModel> {
@@ -46,7 +47,7 @@ export class SD3MultiControlNetModel extends SeveralControlNets<SD3ControlNetMod
     return new this(await loadSeveral(SD3ControlNetModel, 'controlnet', source, options) as never);
   }
 
-  /** What to add behind the blocks of a transformer that is told the same; undefined if none of them runs. */
+  /** The tensors to add after the blocks of a transformer that gets the same inputs; undefined if none of the ControlNets runs. */
   compute(
     sample: tf.Tensor, timestep: number | readonly number[], conditions: SD3MultiControlConditions,
   ): SD3ControlNetOutput | undefined {

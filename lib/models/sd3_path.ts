@@ -7,11 +7,11 @@ import type { JointTransformerBlockConfig } from '../layers/joint_transformer_bl
 import { Model } from './model.js';
 import type { SD3PathConfig } from './sd3_config.js';
 
-/** What a network of Stable Diffusion 3 is told. */
+/** The inputs of a network of Stable Diffusion 3 besides latents and timestep. */
 export interface SD3Conditions {
   /** The text: `[batch, tokens, joint_attention_dim]`. */
   encoderHiddenStates: tf.Tensor;
-  /** The text as a whole: `[batch, pooled_projection_dim]`. */
+  /** The text as one vector: `[batch, pooled_projection_dim]`. */
   pooledProjections: tf.Tensor;
 }
 

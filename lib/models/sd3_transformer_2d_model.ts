@@ -8,9 +8,9 @@ import { PatchEmbed, unpatchify } from '../layers/patch_embed.js';
 import { completeSD3Config, type SD3Transformer2DConfig } from './sd3_config.js';
 import { SD3Path, type SD3Conditions, type SD3Inputs } from './sd3_path.js';
 
-/** What others change of a prediction. */
+/** Inputs that change a prediction. */
 export interface SD3Additions {
-  /** What ControlNets add behind blocks, each behind as many: `[batch, patches, dim]`. */
+  /** The tensors that ControlNets add after blocks: `[batch, patches, dim]`. Each is added after the same number of blocks. */
   controlnetBlockSamples?: readonly tf.Tensor[];
   /** The numbers of blocks that are left out, as for skip layer guidance. */
   skipLayers?: readonly number[];
@@ -70,7 +70,7 @@ export class SD3Transformer2DModel extends SD3Path<SD3Transformer2DConfig> {
   }
 
   /**
-   * The latents as the tokens that the blocks see first: for a ControlNet that takes these.
+   * The latents as tokens, which are the input of the first block: for ControlNets that take tokens.
    * @param sample as `forward`'s.
    * @returns `[batch, patches, dim]`; the caller disposes it.
    */

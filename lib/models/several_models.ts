@@ -23,7 +23,7 @@ export abstract class SeveralModels<M extends Model<unknown>> extends Model<obje
   /** Writes each as a folder: `folder`, `folder_1`, `folder_2`, ... side by side, as diffusers does; see Model.savePretrained. */
   override async savePretrained(folder: string | URL, options: SaveOptions = {}): Promise<void> {
     for (const [i, model] of this.members.entries()) {
-      const beside = nameOf(folder instanceof URL ? folder.href : folder, i);
+      const beside = numberedName(folder instanceof URL ? folder.href : folder, i);
       await model.savePretrained(folder instanceof URL ? new URL(beside) : beside, options);
     }
   }
@@ -62,14 +62,14 @@ export abstract class SeveralModels<M extends Model<unknown>> extends Model<obje
 type OneOfSeveral<M> = (new (config: never) => M) & { readonly className: string } & Pick<typeof Model, 'fromPretrained'>;
 
 /** Where diffusers saves the network of that number: in `first`, `first_1`, `first_2`, ... */
-export function nameOf(first: string, i: number): string {
+export function numberedName(first: string, i: number): string {
   return i === 0 ? first : `${first}_${i}`;
 }
 
 /** The names of all that are there. */
 export async function subfoldersOf(folder: ModelFolder, first: string): Promise<string[]> {
   const subfolders = [first];
-  const next = () => nameOf(first, subfolders.length);
+  const next = () => numberedName(first, subfolders.length);
   while (await folder.has(`${next()}/config.json`)) subfolders.push(next());
   return subfolders;
 }

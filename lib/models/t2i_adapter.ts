@@ -15,7 +15,8 @@ interface Stage {
 }
 
 /**
- * Sees a picture to steer by, and gives what to add to a UNet's states: the same at each step, so that it runs once for a picture.
+ * Reads a picture to steer by, and gives tensors to add to a UNet's states. They are the same at each step, so it runs once for each
+ * picture.
  * - Weights below `adapter.conv_in` (but of a light one) and `adapter.body.N`.
  * Equals diffusers' T2IAdapter (arXiv:2302.08453) of every `adapter_type`.
  * @throws RangeError for a config of another architecture, or one that contradicts itself.
@@ -36,7 +37,7 @@ export class T2IAdapter extends Model<T2IAdapterConfig> {
     this.body = this.addList('adapter.body', this.stages.length, i => new AdapterBlock({ ...this.stages[i], resnets, light }));
   }
 
-  /** Of what a picture's height and width are multiples. */
+  /** A picture's height and width must be multiples of it. */
   get downscaleFactor(): number {
     return this.config.downscale_factor;
   }
@@ -47,14 +48,14 @@ export class T2IAdapter extends Model<T2IAdapterConfig> {
     return adapter_type === 'full_adapter_xl' ? 2 * downscale_factor : this.states.at(-1)!.scale;
   }
 
-  /** The states that it gives, against the picture. */
+  /** The sizes of its outputs, relative to the picture. */
   get states(): StateSize[] {
     let scale = this.downscaleFactor;
     return this.stages.map(({ outChannels: channels, halves }) => ({ channels, scale: scale *= halves ? 2 : 1 }));
   }
 
   /**
-   * What to add to the states of a UNet, `downIntrablockAdditionalResiduals`.
+   * The tensors to add to the states of a UNet, `downIntrablockAdditionalResiduals`.
    * @param picture within [0, 1]: `[batch, height, width, in_channels]`, height and width multiples of the downscale_factor.
    * @returns `[batch, height / scale, width / scale, channels]` of each of `states`, rounded up; the caller disposes them.
    */

@@ -3,11 +3,11 @@ import { LAYERS_PER_BLOCK, mergeConfig, text, whole, type ConfigKeys } from './c
 
 /** What a T2I-Adapter's `config.json` says. The defaults are diffusers'. */
 export interface T2IAdapterConfig {
-  /** Of the picture to steer by: 3 for colours, 1 for grey. */
+  /** Channels of the picture to steer by: 3 for colours, 1 for grey. */
   in_channels: number;
-  /** Of its states; a light adapter has one state more, of as many channels as the last. */
+  /** Channels of its states; a light adapter has one more state, with as many channels as the last. */
   channels: number[];
-  /** Of each state. */
+  /** Resnet blocks for each state. */
   num_res_blocks: number;
   /** How much smaller the first state is than the picture. */
   downscale_factor: number;

@@ -44,7 +44,7 @@ export class T5EncoderModel extends Model<T5Config> {
     return widen(this.finalLayerNorm.forward(follow(widen(embedded), blocks)));
   };
 
-  /** How many tokens it knows: their ids are below. */
+  /** How many tokens it knows; their ids are smaller than this. */
   get tokens(): number {
     return this.shared.count;
   }

@@ -18,13 +18,16 @@ export interface UNet2DConditionConfig {
   layers_per_block: number | number[];
   downsample_padding: number;
   mid_block_scale_factor: number;
-  /** Null in a UNet of blocks that blur, which has no norm at its end. */
+  /** Null in a UNet of K blocks, which has no norm at its end. */
   norm_num_groups: number | null;
   norm_eps: number;
   cross_attention_dim: number | number[];
-  /** Of a whole, a block, or each layer of a block; the middle has as many as the first layer of the last block. */
+  /**
+   * Transformer layers: for all blocks, for each block, or for each layer of a block. The middle has as many as the first layer of the last
+   * block.
+   */
   transformer_layers_per_block: number | Array<number | number[]>;
-  /** The same of the way up, from the middle on; as on the way down if null. */
+  /** The same for the way up, from the middle on; null means as on the way down. */
   reverse_transformer_layers_per_block: Array<number | number[]> | null;
   /** Whether the projections around its transformers are linear layers in torch, and not convolutions: how checkpoints store them. */
   use_linear_projection: boolean;
@@ -34,26 +37,26 @@ export interface UNet2DConditionConfig {
   /** The number of heads: diffusers keeps the misnomer that its checkpoints have. In SimpleCrossAttn and K blocks, features of a head. */
   attention_head_dim: number | number[];
   act_fn: string;
-  /** What is added to the time embedding for a class: of its number, or of a vector of its own. */
+  /** The embedding of the class that is added to the time embedding: from its number, or from a vector. */
   class_embed_type: string | null;
   num_class_embeds: number | null;
-  /** Features of what is projected for a class, or of all that is told besides where there is an addition_embed_type. */
+  /** Features of the class vector that is projected; with an addition_embed_type, those of all further conditions together. */
   projection_class_embeddings_input_dim: number | null;
   class_embeddings_concat: boolean;
-  /** What is added to the time embedding besides: `text_time`, as SDXL has it, of the text as a whole and of some numbers. */
+  /** A further embedding that is added to the time embedding: `text_time`, which SDXL has, is of the pooled text and of some numbers. */
   addition_embed_type: string | null;
   /** Features of each of those numbers. */
   addition_time_embed_dim: number | null;
   resnet_time_scale_shift: string;
-  /** Of Resnet and SimpleCrossAttn blocks alone, as the next, and cross_attention_norm. */
+  /** For Resnet and SimpleCrossAttn blocks only, like the next key and cross_attention_norm. */
   resnet_skip_time_act: boolean;
   resnet_out_scale_factor: number;
   mid_block_only_cross_attention: boolean | null;
   cross_attention_norm: string | null;
-  /** Features of a condition that is added to the timestep, as of the guidance that an LCM is distilled with. */
+  /** Features of a condition that is added to the timestep, such as the guidance scale of an LCM. */
   time_cond_proj_dim: number | null;
   time_embedding_dim: number | null;
-  /** Whether the time is told by sines at even steps of frequency, or at frequencies that were drawn (`fourier`). */
+  /** How the timestep is embedded: by sines at regular frequencies (`positional`), or at random ones (`fourier`). */
   time_embedding_type: string;
   /** An activation behind the time embedding. */
   timestep_post_act: string | null;

@@ -15,26 +15,26 @@ import { checkTokenMerging, type TokenMergingOptions } from '../layers/token_mer
 import type { ControlNetOutput } from './controlnet_output.js';
 import type { DeepCache } from './deep_cache.js';
 import { downsampleMasks } from './ip_adapter_masks.js';
-import { IPAdapters, type IPAdapterScale } from './ip_adapters.js';
+import { IPAdapters, type IPAdapterScaleOfPath } from './ip_adapters.js';
 import { KUpBlock2D } from './k_blocks.js';
 import { UpBlock2D, type BlockConditions, type DownBlock2D } from './unet_2d_blocks.js';
 import { blurs, completeUNetConfig, type UNet2DConditionConfig } from './unet_2d_condition_config.js';
 import { UNetDownPath, type UNetConditions, type UNetInputs } from './unet_down_path.js';
 import { upBlocks, type LevelBlock } from './unet_levels.js';
 
-/** What others add to the states on the way down. */
+/** Tensors to add to the states on the way down. */
 export interface UNetAdditions {
-  /** What ControlNets add to the states that the way up joins, and to the middle's. */
+  /** What ControlNets add to the states that the way up joins, and to the middle's state. */
   control?: ControlNetOutput;
   /** What T2I-Adapters add within each block, and to the middle's state: see T2IAdapter. One for all samples or one for each. */
   downIntrablockAdditionalResiduals?: readonly tf.Tensor[];
 }
 
-/** Self-attentions in which the last samples of a batch do not attend, for perturbed-attention guidance (arXiv:2403.17377). */
+/** Self-attentions that are switched off for the last samples of a batch, for perturbed-attention guidance (arXiv:2403.17377). */
 export interface PerturbedAttention {
-  /** Their paths, of those in `selfAttentions`. */
+  /** The paths of the self-attentions, which `selfAttentions` lists. */
   readonly layers: readonly string[];
-  /** How many samples; those before them attend as ever. */
+  /** For how many samples; the samples before them attend as usual. */
   readonly samples: number;
 }
 
@@ -57,7 +57,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   private readonly convOut: Conv2d;
   /** Attentions of transformers from the picture to itself, by their paths. */
   readonly selfAttentions: ReadonlyMap<string, Attention>;
-  /** What lets it attend to pictures, if anything does. */
+  /** The IP-Adapters by which it attends to pictures, if it has some. */
   private adapters?: IPAdapters;
 
   constructor(config: Partial<UNet2DConditionConfig> = {}) {
@@ -88,7 +88,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
   }
 
   /**
-   * What the scheduler's prediction type says (noise, velocity or sample), for noisy latents.
+   * Predicts for noisy latents what the scheduler's prediction type says: the noise, the velocity or the sample.
    * @param sample `[batch, height, width, in_channels]`, any height and width, but where resnets double them.
    * @param timestep one for all samples, or one for each.
    * @param conditions see UNetConditions and UNetAdditions; `deepCache`: what to take from earlier timesteps; `imagePrompts`: pictures to
@@ -182,12 +182,15 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     return widen(this.convOut.forward(this.convNormOut?.forward(x, this.activation) ?? x));
   }
 
-  /** How many states of the way down the way up joins. */
+  /** How many states of the way down are joined by the way up. */
   get skipConnections(): number {
     return this.upBlocks.reduce((sum, { joins }) => sum + joins, 0);
   }
 
-  /** Lets the first two blocks of the way up weigh what they join, or not (null), where they are of the usual kinds. See FreeUOptions. */
+  /**
+   * Sets the weights that the first two blocks of the way up give to the states that they join, if the blocks are of the usual kinds; null
+   * for none. See FreeUOptions.
+   */
   setFreeU(options: FreeUOptions | null): void {
     const scales = options ? checkFreeU(options) : [];
     this.graphs?.clear();
@@ -197,7 +200,7 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     });
   }
 
-  /** Attends to fewer tokens, of which the most alike are merged, or to all of them (null). See TokenMergingOptions. */
+  /** Merges the tokens that are most alike, so that it attends to fewer of them; null for all of them. See TokenMergingOptions. */
   setTokenMerging(options: TokenMergingOptions | null): void {
     const merging = options && checkTokenMerging(options);
     this.graphs?.clear();
@@ -212,12 +215,12 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     set(this.midBlock, deepest);
   }
 
-  /** Whether attentions to the text see tokens merged. */
+  /** Whether attentions to the text see merged tokens. */
   get mergesCrossAttention(): boolean {
     return this.transformers().some(([, { merging }]) => merging?.mergeCrossattn === true);
   }
 
-  /** What lets it attend to pictures, if anything does. */
+  /** The IP-Adapters by which it attends to pictures, if it has some. */
   get ipAdapters(): IPAdapters | undefined {
     return this.adapters;
   }
@@ -238,7 +241,9 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     return new IPAdapters(attentions, configs);
   }
 
-  /** Attends by these to pictures as well, in the place of earlier ones, which are disposed; or no longer. */
+  /**
+   * Makes it attend to pictures as well, by these IP-Adapters; earlier ones are disposed. With undefined it attends to pictures no longer.
+   */
   setIpAdapters(adapters?: IPAdapters): void {
     this.graphs?.clear();
     const { adapters: old } = this;
@@ -249,8 +254,8 @@ export class UNet2DConditionModel extends UNetDownPath<UNet2DConditionConfig> {
     if (this.attentionSlice !== null) this.setAttentionSlice(this.attentionSlice);
   }
 
-  /** How strongly the IP-Adapters act. Where one acts not at all, nothing is computed for it. */
-  setIpAdapterScales(scaleOf: IPAdapterScale): void {
+  /** Sets how strongly the IP-Adapters act. Where an adapter has strength 0, nothing is computed for it. */
+  setIpAdapterScales(scaleOf: IPAdapterScaleOfPath): void {
     if (this.adapters?.setScales(scaleOf)) this.graphs?.clear();
   }
 

@@ -12,9 +12,9 @@ import { addResidual, DownBlock2D, MidBlock2D, type BlockConditions, type UNetBl
 import { blurs, type UNetDownConfig } from './unet_2d_condition_config.js';
 import { downLevels, middleBlock, type StateSize, type UNetLevel } from './unet_levels.js';
 
-/** What a prediction is led by. */
+/** The conditions of a prediction. */
 export interface UNetConditions {
-  /** The text: `[batch, tokens, features]`, of encoder_hid_dim features or, where that is null, cross_attention_dim. */
+  /** The text: `[batch, tokens, features]`, with encoder_hid_dim features or, if that is null, cross_attention_dim. */
   encoderHiddenStates: tf.Tensor;
   /**
    * The class of each sample, where the config has class embeddings: numbers, or for `identity` and projections vectors `[batch or 1,
@@ -23,15 +23,18 @@ export interface UNetConditions {
   classLabels?: readonly number[] | tf.Tensor;
   /** What is added to the timestep, where the config has a time_cond_proj_dim: `[batch or 1, time_cond_proj_dim]`. */
   timestepCond?: tf.Tensor;
-  /** What else is told, where the config has an addition_embed_type. */
+  /** Further conditions, if the config has an addition_embed_type. */
   addedCondKwargs?: AddedConditions;
 }
 
-/** What SDXL is told besides the text, token by token, and the time. Named as diffusers' `added_cond_kwargs`. */
+/** SDXL's conditions besides the tokens of the text and the timestep. Named as diffusers' `added_cond_kwargs`. */
 export interface AddedConditions {
-  /** Each text as a whole: `[batch or 1, features]`. */
+  /** One vector for each text: `[batch or 1, features]`. */
   textEmbeds: tf.Tensor;
-  /** Numbers, a row for all samples or one for each: of SDXL the original height and width, the crop's top and left, the target size. */
+  /**
+   * Rows of numbers, one for all samples or one for each: for SDXL the original height and width, the crop's top and left, and the target
+   * height and width.
+   */
   timeIds: ReadonlyArray<readonly number[]>;
 }
 

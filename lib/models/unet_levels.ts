@@ -59,6 +59,7 @@ export interface UNetLevel {
 
 /** A state on the way down, of a UNet or beside it. */
 export interface StateSize {
+  /** How many channels it has. */
   readonly channels: number;
   /** How many times smaller its height and width are than what the way begins with. */
   readonly scale: number;

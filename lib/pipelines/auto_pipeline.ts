@@ -39,16 +39,19 @@ import { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_d
 
 /** A pipeline of any family that makes pictures of a prompt. */
 export interface Text2ImagePipeline extends GuidedPipeline {
+  /** Makes images of prompts. */
   generate<T extends OutputType = 'image'>(prompt?: string | string[], options?: GenerateOptions<T>): Promise<GenerateOutput<T>>;
 }
 
 /** A pipeline of any family that begins from a picture. */
 export interface Image2ImagePipeline extends GuidedPipeline {
+  /** Makes images of a picture and prompts. */
   generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: Img2ImgOptions<T>): Promise<GenerateOutput<T>>;
 }
 
 /** A pipeline of any family that makes a part of a picture anew. */
 export interface InpaintingPipeline extends GuidedPipeline {
+  /** Makes images of a picture, a mask and prompts. */
   generate<T extends OutputType = 'image'>(prompt: string | string[] | undefined, options: InpaintOptions<T>): Promise<GenerateOutput<T>>;
 }
 
@@ -106,10 +109,13 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** Options of `fromPretrained`, for whatever family it finds. */
+/** Options of `fromPretrained` for any family. */
 export type AutoPipelineOptions = FromPretrainedOptions<AutoComponents>;
 
-/** Components of whatever family. With `controlnet` a pipeline is one that this steers, with `controlnet: undefined` one that none does. */
+/**
+ * Components of any family. With `controlnet` the pipeline is one that this ControlNet steers, with `controlnet: undefined` one without a
+ * ControlNet.
+ */
 export type AutoComponents =
   | StableDiffusionComponents | StableDiffusionXLComponents | StableDiffusion3Components
   | ControlNetComponents | XLControlNetComponents | SD3ControlNetComponents;
@@ -126,13 +132,14 @@ export const AutoPipelineForInpainting = autoPipeline<InpaintingPipeline>('AutoP
 /** Makes pipelines for one task, of any family. */
 export interface AutoPipeline<P extends GuidedPipeline> {
   /**
-   * Loads a model as DiffusionPipeline.fromPretrained does, whatever task it names, for this one; with `controlnet` as one that it steers.
+   * Loads a model as DiffusionPipeline.fromPretrained does, but makes the pipeline for this task, whatever task the model names; with
+   * `controlnet` the pipeline is one that this ControlNet steers.
    * @throws RangeError if its family has none for it.
    */
   fromPretrained<Q extends P = P>(source: ModelSource, options?: AutoPipelineOptions): Promise<Q>;
   /**
-   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own. What a ControlNet
-   * steers stays so, but for `controlnet: undefined`.
+   * Makes a pipeline of another one's components, which both then share; those that are given take the place of its own. A pipeline with a
+   * ControlNet keeps it, unless `controlnet: undefined` is given.
    * @throws RangeError if its family has none for this task.
    */
   fromPipe<Q extends P = P>(pipe: DiffusionPipeline, components?: Partial<AutoComponents>): Q;

@@ -16,25 +16,29 @@ export interface SchedulerInfo {
   takes: Array<Exclude<keyof NamedOptions, 'solver_type' | 'solver_order'>>;
 }
 
-/** What whoever offers a model to others has to know of it. */
+/** What a program that offers a model to users has to know of it. */
 export interface ModelDescription {
+  /** How many numbers its networks hold. */
   numParameters: number;
-  /** Pixels that it was trained on. */
+  /** Width of the pictures that it was trained on, in pixels. */
   width: number;
+  /** Their height. */
   height: number;
-  /** Sizes have to be multiples of it. */
+  /** Width and height must be multiples of it, in pixels. */
   sideFactor: number;
-  /** What is taken where nothing is said. */
+  /** How many denoising steps it takes by default. */
   numInferenceSteps: number;
+  /** How closely it follows the prompt by default. */
   guidanceScale: number;
-  /** Whether it can be told what to avoid. */
+  /** Whether it takes a negative prompt. */
   takesNegativePrompt: boolean;
   /** Whether it can be guided by perturbed attention. */
   takesPerturbedAttention: boolean;
   /** Whether pictures of a prompt alone can be guided away from what it says without some layers. */
   takesSkippedLayers: boolean;
+  /** What it can do. */
   tasks: Task[];
-  /** Those that it takes, its own first. */
+  /** The schedulers that it takes, its own first. */
   schedulers: SchedulerInfo[];
 }
 

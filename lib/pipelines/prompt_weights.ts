@@ -1,6 +1,8 @@
 /** A piece of a prompt, and how much attention it gets. */
 export interface WeightedText {
+  /** The text without brackets. */
   text: string;
+  /** 1 is usual; more is more attention, less is less. */
   weight: number;
 }
 
@@ -10,10 +12,10 @@ const EMPHASIS = 1.1;
 const TOKEN = /\\([\\()[\]]?)|([([])|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([)\]])|[^\\()[\]:]+|:/g;
 
 /**
- * Reads the weights in a prompt, as widely written: `(word:1.3)` is 1.3 times as important, `(word)` 1.1 times, `[word]` 1.1 times less.
- * Brackets may be nested. One that is never closed lasts to the end; one that was never opened is text. `\(` is a bracket itself and `\\` a
- * backslash; before anything else a backslash is dropped, `\:D` is `:D`, as by AUTOMATIC1111's web UI and the community pipeline
- * lpw_stable_diffusion of diffusers.
+ * Reads the weights in a prompt, as widely written: `(word:1.3)` is 1.3 times as important, `(word)` 1.1 times, `[word]` 1 / 1.1 times.
+ * Brackets may be nested. A bracket that is never closed lasts to the end; a closing bracket that was never opened is text. `\(` is a
+ * bracket itself and `\\` a backslash; before anything else a backslash is dropped, `\:D` is `:D`, as by AUTOMATIC1111's web UI and the
+ * community pipeline lpw_stable_diffusion of diffusers.
  */
 export function parsePromptWeights(prompt: string): WeightedText[] {
   const pieces: WeightedText[] = [];

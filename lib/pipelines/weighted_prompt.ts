@@ -10,6 +10,7 @@ import { checkSequenceLength, joinEncoders } from './stable_diffusion_3/join_enc
 import type { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
 import type { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
 
+/** Options of `encodeWeightedPrompt`. */
 export interface WeightedPromptOptions {
   /** What not to show: one text for all prompts, or one for each. Empty by default. */
   negativePrompt?: string | string[];
@@ -17,17 +18,19 @@ export interface WeightedPromptOptions {
   clipSkip?: number;
 }
 
-/** Options for SDXL. Where nothing is said of what to avoid, that is zeros, or for some models an empty text. */
+/** Options of `encodeWeightedPrompt` for SDXL. Without a negative prompt zeros stand for it, or for some models an empty text. */
 export interface XLWeightedPromptOptions extends WeightedPromptOptions {
-  /** What the second text encoder reads, as many texts as of the first; the same by default. */
+  /** The prompt for the second text encoder, as many texts as for the first; the same by default. */
   prompt2?: string | string[];
+  /** The negative prompt for the second text encoder; the same as for the first by default. */
   negativePrompt2?: string | string[];
 }
 
-/** Options for Stable Diffusion 3. */
+/** Options of `encodeWeightedPrompt` for Stable Diffusion 3. */
 export interface SD3WeightedPromptOptions extends XLWeightedPromptOptions {
-  /** What T5 reads, as many texts as of the first; the same by default. */
+  /** The prompt for T5, as many texts as for the first text encoder; the same by default. */
   prompt3?: string | string[];
+  /** The negative prompt for T5; the same as for the first text encoder by default. */
   negativePrompt3?: string | string[];
   /** How many tokens T5 reads of a prompt; 256 by default. */
   maxSequenceLength?: number;
@@ -35,13 +38,17 @@ export interface SD3WeightedPromptOptions extends XLWeightedPromptOptions {
 
 /** What `generate` takes for a prompt and a negative prompt: `[prompts, tokens, features]` each. They are the caller's. */
 export interface WeightedPromptEmbeds {
+  /** Of the prompts: `[prompts, tokens, features]`. */
   promptEmbeds: tf.Tensor;
+  /** Of the negative prompts, with the same shape. */
   negativePromptEmbeds: tf.Tensor;
 }
 
-/** The same of SDXL and Stable Diffusion 3, with each text as a whole: `[prompts, features]`. */
+/** The same for SDXL and Stable Diffusion 3, which take each text as one vector besides. */
 export interface XLWeightedPromptEmbeds extends WeightedPromptEmbeds {
+  /** Each prompt as one vector: `[prompts, features]`. */
   pooledPromptEmbeds: tf.Tensor;
+  /** Each negative prompt as one vector: `[prompts, features]`. */
   negativePooledPromptEmbeds: tf.Tensor;
 }
 
@@ -65,17 +72,15 @@ const BREAK = /\s*\bBREAK\b\s*/;
 
 /**
  * Prompts of any length with weights in them, as in 'a (red:1.3) star, [clouds]': see parsePromptWeights. Use it so:
+ *  const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star'); const { images } = await pipe.generate(undefined, embeds);
  *
- *     const embeds = encodeWeightedPrompt(pipe, 'a (red:1.3) star');
- *     const { images } = await pipe.generate(undefined, embeds);
+ * A prompt that does not fit into the text encoder at once is encoded in chunks, which are concatenated; the word `BREAK` begins a new
+ * chunk. Weights multiply the hidden states, which are then scaled so that their mean is as before, each prompt by itself, as the community
+ * pipeline lpw_stable_diffusion of diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
  *
- * What does not fit into the text encoder at once is encoded in chunks, side by side; the word `BREAK` begins a new one. Weights multiply
- * the hidden states, which are then scaled to their mean before, each prompt by itself, as the community pipeline lpw_stable_diffusion of
- * diffusers does. A prompt that fits and has no weights becomes what `generate` makes of it.
- *
- * Of SDXL, both text encoders read the prompt so, and what stands for it as a whole is the second one's of the first chunk. Of Stable
- * Diffusion 3, CLIP's two do, and T5 reads the text without its weights. Of a pipeline whose family is not known before, as an AutoPipeline
- * makes, it gives what that one's `generate` takes.
+ * For SDXL, both text encoders read the weighted prompt, and the pooled embedding is the second encoder's of the first chunk. For Stable
+ * Diffusion 3, CLIP's two encoders read it, and T5 reads the text without its weights. For a pipeline whose family the compiler does not
+ * know, as an AutoPipeline makes, the result is what the `generate` of that pipeline takes.
  * @throws RangeError for a list of negative prompts of another length, a prompt of more than 32 chunks, or a maxSequenceLength that
  * `generate` does not take.
  */

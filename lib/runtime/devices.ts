@@ -25,28 +25,35 @@ export interface DeviceOptions {
   memoryFraction?: number;
   /**
    * `cuda`: whether products and convolutions of float32 may round their inputs to 10 bits (TF32), which newer GPUs are faster with.
-   * Default: false. As torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 together. What is compiled already stays.
+   * Default: false. As torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 together. Networks that are compiled
+   * already keep what they have.
    */
   allowTf32?: boolean;
 }
 
+/** Whether a device can be used, and why. */
 export interface DeviceStatus {
+  /** Its name. */
   readonly device: Device;
+  /** Whether it can be used. */
   readonly available: boolean;
-  /** What it is, or what is missing and how to get it. */
+  /** The hardware, or what is missing and how to get it. */
   readonly detail: string;
   /** Whether `auto` leaves it out, though it works. */
   readonly onlyByName?: boolean;
 }
 
+/** What `describeDevices` gives. */
 export interface DeviceReport {
   /** Best first. */
   readonly devices: readonly DeviceStatus[];
-  /** What 'auto' takes. */
+  /** The device that 'auto' takes. */
   readonly auto: Device;
+  /** Versions of the libraries that compute, by name. */
   readonly versions: Readonly<Record<string, string>>;
-  /** In Node: how many threads native ops use, and where native builds are kept. */
+  /** In Node: how many threads native ops use. */
   readonly threads?: number;
+  /** In Node: where native builds are kept. */
   readonly cacheFolder?: string;
   /** In Node: the machine's NVIDIA GPUs, by nvidia-smi. */
   readonly gpus?: readonly Gpu[];
@@ -71,9 +78,9 @@ const importNative = () => import('./native/native.js'); // only ever in Node: a
 const importWebGpu = () => import('./webgpu/load.js');
 
 /**
- * Makes `device` the one that every later op runs on. Tensors made on another one move when they are first used.
- * `auto` takes the best that works, and says on the console if that is not the best present.
- * @throws RangeError for a name that is no device, or a fraction that is none.
+ * Makes `device` the one that every later op runs on. Tensors made on another one move when they are first used. `auto` takes the best that
+ * works, and says on the console if that is not the best present.
+ * @throws RangeError for a name that is no device, or an invalid `memoryFraction`.
  * @throws DeviceError naming what is missing and how to get it.
  */
 export async function useDevice(device: Device | 'auto', options: DeviceOptions = {}): Promise<Device> {

@@ -1,6 +1,6 @@
 /** What schedulers are called elsewhere: samplers, and the schedules that they are combined with. This file loads no scheduler. */
 
-/** What a name says of a scheduler besides its class, in the words of its config. */
+/** Options of a scheduler that a name stands for, with the keys of its config. */
 export interface NamedOptions {
   use_karras_sigmas?: boolean;
   use_exponential_sigmas?: boolean;
@@ -13,7 +13,9 @@ export interface NamedOptions {
 
 /** A scheduler's class, and options for its `fromConfig`. */
 export interface NamedScheduler {
+  /** The name of the class, as in `DPMSolverMultistepScheduler`. */
   scheduler: string;
+  /** For its `fromConfig`. */
   schedulerOptions: NamedOptions;
 }
 

@@ -8,7 +8,7 @@ import { weightedQuotient, weightedSum } from './weighted_sum.js';
 export interface DDIMConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
-  /** The last step ends without noise, or else with that of training step 0. */
+  /** Whether the last step ends without noise, or else with that of training step 0. */
   set_alpha_to_one: boolean;
 }
 

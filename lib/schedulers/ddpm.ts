@@ -6,7 +6,7 @@ import { roundHalfToEven, spacedTimesteps, type SpacingConfig } from './timestep
 import type { BetaSchedulerConfig, StepOptions, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
-export const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
+const varianceTypes = ['fixed_small', 'fixed_small_log', 'fixed_large', 'fixed_large_log', 'learned', 'learned_range'] as const;
 
 export interface DDPMConfig extends BetaSchedulerConfig, SpacingConfig, ThresholdingConfig, ClippingConfig {
   /** Which variance the added noise has; `learned` ones are predicted by the model, in as many channels again. */

@@ -19,7 +19,7 @@ export interface EDMConfig {
   sigma_data: number;
   /** How the sigmas between are spaced: evenly in their rho-th root, or in their logarithm. */
   sigma_schedule: 'karras' | 'exponential';
-  /** How much more of them are near the end, where they are spaced as by Karras et al. */
+  /** The exponent of the spacing by Karras et al.: larger values put more of the sigmas near the end. */
   rho: number;
   /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';

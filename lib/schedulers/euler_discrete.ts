@@ -11,7 +11,7 @@ export interface EulerDiscreteConfig extends SigmaSchedulerConfig {
   rescale_betas_zero_snr: boolean;
   /** How noise levels between training steps are found. */
   interpolation_type: 'linear' | 'log_linear';
-  /** Whether the model is told training steps, or logarithms of noise levels (`continuous`). */
+  /** Whether the model takes training steps (`discrete`), or logarithms of noise levels (`continuous`). */
   timestep_type: 'discrete' | 'continuous';
   /** Whether the last step ends at no noise (`zero`) or at the least of training (`sigma_min`). */
   final_sigmas_type: 'zero' | 'sigma_min';

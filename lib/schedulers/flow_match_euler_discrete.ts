@@ -12,9 +12,12 @@ import { weightedSum } from './weighted_sum.js';
 export interface FlowMatchEulerDiscreteConfig {
   /** Steps that the model was trained with. */
   num_train_timesteps: number;
-  /** Above 1: more of the steps where there is much noise. */
+  /** Above 1, more of the steps are where there is much noise. */
   shift: number;
-  /** Shifts by `mu` of `setTimesteps` instead, which pipelines take from the size of the picture, between these. */
+  /**
+   * Whether to shift by the `mu` of `setTimesteps` instead, which pipelines compute from the size of the picture, between `base_shift` and
+   * `max_shift`.
+   */
   use_dynamic_shifting: boolean;
   /** The shift of the smallest pictures, where it depends on their size. */
   base_shift: number;
@@ -26,9 +29,9 @@ export interface FlowMatchEulerDiscreteConfig {
   max_image_seq_len: number;
   /** The curve of the shift. */
   time_shift_type: 'exponential' | 'linear';
-  /** For models whose sigmas are shares of the original, not of the noise. */
+  /** Whether sigmas are shares of the original, not of the noise. */
   invert_sigmas: boolean;
-  /** Sigmas are stretched to end here. */
+  /** The sigma at the last step, to which all are stretched; null for none. */
   shift_terminal: number | null;
   /** Whether noise levels are spaced as by Karras et al. (arXiv:2206.00364): more of them near the end. */
   use_karras_sigmas: boolean;
@@ -36,7 +39,7 @@ export interface FlowMatchEulerDiscreteConfig {
   use_exponential_sigmas: boolean;
   /** Whether noise levels are spaced by the beta distribution (arXiv:2407.12173). */
   use_beta_sigmas: boolean;
-  /** Takes the noise of each step anew. */
+  /** Whether new noise is drawn at each step. */
   stochastic_sampling: boolean;
 }
 

@@ -15,9 +15,9 @@ const { fround } = Math;
 const PI = fround(Math.PI);
 
 /**
- * Pseudo linear multistep of order 4 (arXiv:2202.09778), for models that are told the time as an angle between signal and noise, from 1
- * to 0, and predict velocities.
- * Equals IPNDMScheduler of diffusers, and adds noise besides, which that cannot.
+ * Pseudo linear multistep of order 4 (arXiv:2202.09778), for models that take the timestep as an angle between signal and noise, from 1 to
+ * 0, and predict velocities.
+ * Equals IPNDMScheduler of diffusers, and has `addNoise`, which that lacks.
  * @throws RangeError for `trained_betas` that are not two or more numbers from 0 to 1.
  */
 export class IPNDMScheduler extends Scheduler<IPNDMConfig> {

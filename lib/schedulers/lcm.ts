@@ -6,8 +6,8 @@ import { weightedSum } from './weighted_sum.js';
 const DATA_VARIANCE = 0.25;
 
 /**
- * Latent consistency models (arXiv:2310.04378): predicts the end at once, adds noise again, a few times over.
- * Takes lists of timesteps; `predOriginalSample` is diffusers' `denoised`.
+ * Latent consistency models (arXiv:2310.04378): predicts the clean sample at each step, and adds noise again for the next. Takes lists of
+ * timesteps; `predOriginalSample` is diffusers' `denoised`.
  * Equals LCMScheduler of diffusers.
  */
 export class LCMScheduler extends DistilledScheduler {

@@ -6,9 +6,9 @@ import type { BetaSchedulerConfig, StepOutput } from './types.js';
 import { weightedSum } from './weighted_sum.js';
 
 export interface PNDMConfig extends BetaSchedulerConfig, SpacingConfig {
-  /** Goes without the Runge-Kutta steps to begin with, which call the model nine times more. */
+  /** Whether to leave out the Runge-Kutta steps at the beginning, which call the model nine times more. */
   skip_prk_steps: boolean;
-  /** The last step ends without noise, or else with that of training step 0. */
+  /** Whether the last step ends without noise, or else with that of training step 0. */
   set_alpha_to_one: boolean;
 }
 

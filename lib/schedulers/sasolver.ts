@@ -7,13 +7,16 @@ import { solveVandermonde } from './vandermonde.js';
 import { weightedSum, type Term } from './weighted_sum.js';
 
 export interface SASolverConfig extends SolverConfig {
-  /** From 1 to 4: how many outputs of the model the step and its correction are made of. */
+  /** How many predictions the predictor combines, from 1 to 4. */
   predictor_order: number;
   /** How many predictions the corrector combines. */
   corrector_order: number;
-  /** How stochastic a step from a timestep is, 0 being not at all; by default 1 from 200 to 800, and 0 elsewhere. No file holds one. */
+  /**
+   * A function of the timestep: how stochastic a step is, 0 being not at all. By default 1 from 200 to 800, and 0 elsewhere. It is not
+   * saved in files.
+   */
   tau_func: ((timestep: number) => number) | null;
-  /** What is interpolated: the predicted original or the noise. */
+  /** Whether the predicted original or the noise is interpolated. */
   algorithm_type: 'data_prediction' | 'noise_prediction';
   /** How the steps are spread over the training steps: `leading`, `linspace` or `trailing`. */
   timestep_spacing: TimestepSpacing;

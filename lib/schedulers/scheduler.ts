@@ -9,7 +9,7 @@ import { respaces, type RespacingConfig } from './sigmas.js';
 import { countSteps, customList, type StepLists, type Steps, type TimestepsOptions } from './steps.js';
 import type { SchedulerConfig, SchedulerRules, StepOptions, StepOutput } from './types.js';
 
-/** What every scheduler class has besides its instances. */
+/** The static side of every scheduler class. */
 export interface SchedulerClass<S extends Scheduler = Scheduler> extends SchedulerRules {
   new (options?: object): S;
   fromConfig(config: object, overrides?: object): S;
@@ -34,7 +34,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
 
   /** Model calls per step. */
   readonly order: number = 1;
-  /** When to call the model, in falling order; the training steps until `setTimesteps`. */
+  /** The timesteps at which to call the model, in falling order; before `setTimesteps` those of training. */
   timesteps: number[];
   /** Which lists `setTimesteps` takes besides a number. */
   protected readonly takes: StepLists = [];
@@ -62,7 +62,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return new target(options).keeping(rest);
   }
 
-  /** The whole config, with what other schedulers' configs had besides. `_use_default_values` names the keys that nobody set. */
+  /** The whole config, with further keys of other schedulers' configs. `_use_default_values` names the keys that nobody set. */
   get config(): Readonly<C> {
     return this.wholeConfig;
   }
@@ -72,12 +72,12 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return relativesOf(this.schedulerClass) as SchedulerClass[];
   }
 
-  /** What unit noise is multiplied by to begin with. */
+  /** The factor for unit noise at the beginning of a run. */
   get initNoiseSigma(): number {
     return 1;
   }
 
-  /** How many steps `setTimesteps` makes of these. @throws RangeError as it does. */
+  /** How many steps `setTimesteps` would make of its argument. @throws RangeError as it does. */
   countSteps(steps: Steps): number {
     if (customList(steps, 'timesteps') && respaces(this.respacing)) {
       throw new RangeError(`${this.name}: got a list of timesteps, takes none where the config spaces the sigmas`);
@@ -86,7 +86,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
   }
 
   /**
-   * Begins a run of so many steps.
+   * Begins a run with these steps.
    * @throws RangeError for a number below 1 or above num_train_timesteps, or a list that this scheduler does not take.
    */
   setTimesteps(steps: Steps, options: TimestepsOptions = {}): void {
@@ -97,7 +97,7 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     this.plan(steps, options);
   }
 
-  /** Another of the same class and config but for `changes`, which has no run yet: for a run beside this scheduler's own. */
+  /** A scheduler of the same class and config, except for `changes`, for a run beside this scheduler's own. */
   clone(changes: object = {}): this {
     const entries = Object.entries({ ...this.config, ...changes });
     const isOwn = ([key]: [string, unknown]) => Object.hasOwn(this.schedulerClass.defaults, key);
@@ -105,19 +105,19 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
     return copy.keeping(Object.fromEntries(entries.filter(entry => !isOwn(entry))));
   }
 
-  /** Says where in `timesteps` a run begins that does not begin at the first, as from an image. */
+  /** Sets the index in `timesteps` at which a run begins that does not begin at the first, such as one from an image. */
   setBeginIndex(index: number): void {
     this.beginIndex = checkInteger(`${this.name} beginIndex`, index, 0, this.timesteps.length - 1);
   }
 
-  /** `sample` as the model wants to see it at `timestep`. */
+  /** `sample` scaled as the model's input at `timestep`. */
   scaleModelInput(sample: tf.Tensor, timestep: number): tf.Tensor;
   scaleModelInput(sample: tf.Tensor): tf.Tensor {
     return timed(this, () => sample.clone(), 'scaleModelInput');
   }
 
   /**
-   * Goes on from `sample` at `timestep` to the next, with what the model made of `scaleModelInput(sample, timestep)`.
+   * Goes on from `sample` at `timestep` to the next timestep, with the model's output for `scaleModelInput(sample, timestep)`.
    * @throws Error before setTimesteps, RangeError for a timestep or shape that does not fit.
    */
   step(modelOutput: tf.Tensor, timestep: number, sample: tf.Tensor, options: StepOptions = {}): StepOutput {
@@ -133,10 +133,10 @@ export abstract class Scheduler<C extends SchedulerConfig = SchedulerConfig> {
    */
   abstract addNoise(original: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor;
 
-  /** What a model with v_prediction should predict at `timestep` for a sample with this noise (arXiv:2202.00512). */
+  /** The velocity that a model with v_prediction should predict at `timestep` for a sample with this noise (arXiv:2202.00512). */
   abstract getVelocity(sample: tf.Tensor, noise: tf.Tensor, timestep: number | number[]): tf.Tensor;
 
-  /** Frees what the scheduler remembers of a run. It can be used again after setTimesteps. */
+  /** Frees the tensors that the scheduler keeps during a run. It can be used again after setTimesteps. */
   dispose(): void {
     this.histories.forEach(history => history.clear());
     this.numInferenceSteps = 0;

@@ -3,7 +3,7 @@ import { checkInteger, show } from '../core/checks.js';
 /** How to choose the timesteps: their number, or a list of them or of sigmas where the scheduler takes such lists. */
 export type Steps = number | { timesteps: readonly number[] } | { sigmas: readonly number[] };
 
-/** What some schedulers can be told besides the steps. */
+/** Further options of `setTimesteps`, for some schedulers. */
 export interface TimestepsOptions {
   /** LCM and TCD: the steps that the model was distilled for. */
   originalInferenceSteps?: number;

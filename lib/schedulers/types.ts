@@ -6,6 +6,7 @@ import type { NoiseScheduleConfig } from './noise_schedule.js';
 
 /** What a model predicts of a sample `alpha * original + sigma * noise`. */
 export const predictionTypes = ['epsilon', 'sample', 'v_prediction'] as const;
+/** What a model predicts: one of these, or the flow, which flow-matching models predict. */
 export type PredictionType = typeof predictionTypes[number] | 'flow_prediction';
 
 /** What a scheduler class says of its config: all keys with their defaults, accepted values, and values of relatives that mean the same. */
@@ -43,14 +44,17 @@ export interface StepOptions {
   dtype?: FloatDtype;
   /** Noise to add instead of drawing it: DDIM, DPMSolverMultistep. */
   varianceNoise?: tf.Tensor;
-  /** DDIM: from 0 (default, deterministic) to 1; TCD: 0.3 by default. */
+  /** DDIM: how much noise each step adds, from 0 (default) to 1. TCD: how much randomness each step has, from 0 to 1; 0.3 by default. */
   eta?: number;
   /** DDIM: derives the noise anew from the clipped original. */
   useClippedModelOutput?: boolean;
-  /** Euler: how much noise to add before a step (arXiv:2206.00364), and between which sigmas. */
+  /** Euler: how much noise to add before a step (arXiv:2206.00364); 0 by default. */
   sChurn?: number;
+  /** Euler: the least sigma at which noise is added; 0 by default. */
   sTmin?: number;
+  /** Euler: the largest sigma at which noise is added; infinite by default. */
   sTmax?: number;
+  /** Euler: what that noise is multiplied by; 1 by default. */
   sNoise?: number;
   /** LMS: how many derivatives to combine, 4 by default. */
   order?: number;

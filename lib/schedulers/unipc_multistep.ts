@@ -21,13 +21,13 @@ export interface UniPCMultistepConfig extends SolverConfig {
   final_sigmas_type: 'zero' | 'sigma_min';
   /** Whether the last training step is brought to no signal at all (arXiv:2305.08891), for models that were trained so. */
   rescale_betas_zero_snr: boolean;
-  /** Integrates the predicted original instead of the noise. */
+  /** Whether to integrate the predicted original instead of the noise. */
   predict_x0: boolean;
-  /** Steps after which not to correct. */
+  /** Indices of the steps after which there is no correction. */
   disable_corrector: readonly number[];
   /** Always null: the solver is its own predictor. */
   solver_p: null;
-  /** Flow sigmas are stretched to end here. */
+  /** The sigma at the last step, to which flow sigmas are stretched; null for none. */
   shift_terminal: number | null;
 }
 

@@ -34,6 +34,7 @@ export interface ServerOptions extends Partial<Omit<EmbeddedEngineOptions, 'maxQ
    * none.
    */
   engine?: Engine;
+  /** What a request may ask for. */
   limits?: Partial<ServerLimits>;
   /** Keys of which each request has to bring one, as `Authorization: Bearer ...`; by default none is asked for. */
   apiKeys?: readonly string[];

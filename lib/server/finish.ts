@@ -14,12 +14,12 @@ export async function finish(job: Job): Promise<Job> {
 }
 
 /** PNG files of a job that is done. @throws RequestError if they are there no longer. */
-export function readPictures(job: Job, store: PictureStore): Promise<Buffer[]> {
-  return Promise.all(job.pictures.map(({ name }) => readPicture(name, store)));
+export function fetchPictures(job: Job, store: PictureStore): Promise<Buffer[]> {
+  return Promise.all(job.pictures.map(({ name }) => fetchPicture(name, store)));
 }
 
 /** @throws RequestError if it is not there, or no longer. */
-export async function readPicture(name: string, store: PictureStore): Promise<Buffer> {
+export async function fetchPicture(name: string, store: PictureStore): Promise<Buffer> {
   const bytes = await store.read(name);
   if (!bytes) throw new RequestError('the picture is no longer there', 410);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

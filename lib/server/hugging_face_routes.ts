@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { checkObject } from '../jobs/picture_request.js';
 import type { ServerContext } from './context.js';
-import { finish, readPictures } from './finish.js';
+import { fetchPictures, finish } from './finish.js';
 import { toGuidance } from './guidance_fields.js';
 import { whenGone } from './when_gone.js';
 
@@ -21,7 +21,7 @@ export function huggingFaceRoutes(server: FastifyInstance, { engine, submit, sch
       const model = request.params['*'];
       const wanted = { prompt, model, negativePrompt, steps, guidanceScale, ...toGuidance(others), width, height, seed, scheduler };
       const job = await submit(wanted, whenGone(reply));
-      const [picture] = await readPictures(await finish(job), engine.store);
+      const [picture] = await fetchPictures(await finish(job), engine.store);
       return reply.type('image/png').send(picture);
     });
   }

@@ -3,7 +3,7 @@ import { RequestError, tellable } from '../jobs/errors.js';
 import type { Job } from '../jobs/job.js';
 import type { ServerContext } from './context.js';
 import { changes, sendEvents } from './events.js';
-import { readPicture } from './finish.js';
+import { fetchPicture } from './finish.js';
 import { whenGone } from './when_gone.js';
 
 interface ById { Params: { id: string } }
@@ -25,7 +25,7 @@ export function jobRoutes(server: FastifyInstance, { engine, held, submit }: Ser
   const png = async (id: string, namesOf: (job: Job) => ReadonlyArray<string>, index: string) => {
     const name = namesOf(await find(id)).at(/^\d{1,3}$/.test(index) ? Number(index) : Infinity);
     if (name === undefined) throw new RequestError('there is no such picture', 404);
-    return readPicture(name, engine.store);
+    return fetchPicture(name, engine.store);
   };
 
   const job = { $ref: 'Job#' };

@@ -1,7 +1,7 @@
 import { Image } from '../image/image.js';
 import { RequestError } from '../jobs/errors.js';
 import { quote, type ServerLimits } from '../jobs/picture_request.js';
-import { readPicture } from '../jobs/read_picture.js';
+import { decodePicture } from '../jobs/read_picture.js';
 import { toNumber, type Fields } from './fields.js';
 import { GUIDANCE_FIELDS, toGuidance } from './guidance_fields.js';
 
@@ -37,8 +37,8 @@ function sides(size: unknown): { width?: number; height?: number } {
 }
 
 /** OpenAI's masks are transparent where the picture is to change; one without transparency is taken as white there. */
-export async function toMask(bytes: Buffer, { maxPixels }: ServerLimits): Promise<string> {
-  const mask = await readPicture('mask', bytes, { maxPixels, resized: true });
+export async function maskOfTransparency(bytes: Buffer, { maxPixels }: ServerLimits): Promise<string> {
+  const mask = await decodePicture('mask', bytes, { maxPixels, resized: true });
   if (!mask.alpha) return bytes.toString('base64');
   const data = new Uint8Array(mask.data.length);
   mask.alpha.forEach((opaque, i) => data.fill(opaque < 128 ? 255 : 0, 3 * i, 3 * i + 3));

@@ -6,9 +6,9 @@ import type { ServerContext } from './context.js';
 import { describeError } from './describe_error.js';
 import { changes, sendEvents, type ServerEvent } from './events.js';
 import type { Fields } from './fields.js';
-import { finish, readPicture, readPictures } from './finish.js';
+import { fetchPicture, fetchPictures, finish } from './finish.js';
 import { readForm, type Form } from './form.js';
-import { isStream, toMask, toRequest } from './openai_request.js';
+import { isStream, maskOfTransparency, toRequest } from './openai_request.js';
 import { whenGone } from './when_gone.js';
 
 /** OpenAI's images API, with this server's options as extra fields: https://platform.openai.com/docs/api-reference/images */
@@ -22,7 +22,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, admittin
     if (isStream(fields)) return sendEvents(reply, stream(job, kind, gone), gone);
     await finish(job);
     const asUrl = fields.response_format === 'url';
-    const texts = asUrl ? [] : (await readPictures(job, engine.store)).map(picture => picture.toString('base64'));
+    const texts = asUrl ? [] : (await fetchPictures(job, engine.store)).map(picture => picture.toString('base64'));
     const data = job.pictures.map((picture, i) => (
       { ...asUrl ? { url: `${protocol}://${host}/jobs/${job.id}/pictures/${i}` } : { b64_json: texts[i] }, ...tell(picture) }
     ));
@@ -33,7 +33,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, admittin
     const event = (type: string, more: object) => ({ event: `${kind}.${type}`, data: {
       type: `${kind}.${type}`, created_at: secondsOf(job), output_format: 'png', background: 'opaque', quality: 'auto', ...more,
     } });
-    const base64 = async (name: string) => (await readPicture(name, engine.store)).toString('base64');
+    const base64 = async (name: string) => (await fetchPicture(name, engine.store)).toString('base64');
     let told = 0;
     for await (const { previews, pictures } of changes(job, signal)) {
       for (; told < previews.length; told++) {
@@ -67,7 +67,7 @@ export function openaiRoutes(server: FastifyInstance, { engine, limits, admittin
     forms.post<{ Body: Form }>('/v1/images/edits', { ...admitting, schema: edit, attachValidation: true }, async (request, reply) => {
       const { fields, files } = request.body;
       if (!files.image) throw new RequestError('image: got none, takes a picture');
-      const mask = files.mask && await toMask(files.mask, limits);
+      const mask = files.mask && await maskOfTransparency(files.mask, limits);
       const wanted = { ...toRequest(fields), image: files.image.toString('base64'), ...mask && { mask } };
       return answer(wanted, fields, 'image_edit', request, reply);
     });

@@ -7,7 +7,7 @@ import { AddedTokenSplitter, type AddedToken } from './added_tokens.js';
 import { isId, MAX_ID, readAddedTokens } from './read_added_tokens.js';
 import { checkObject, openTokenizerFolder } from './tokenizer_folder.js';
 
-/** The vocabulary: either pair of files, or the one that holds both. Contents are those of the parsed files. */
+/** The vocabulary: vocab.json and merges.txt, or tokenizer.json, which holds both. Contents are those of the parsed files. */
 export type CLIPTokenizerFiles = (
   | { vocab: unknown; /** The text of merges.txt. */ merges: string }
   | { tokenizerJson: unknown }
@@ -18,6 +18,7 @@ export type CLIPTokenizerFiles = (
   addedTokens?: unknown;
 };
 
+/** Options of a tokenizer's `encode`. */
 export interface EncodeOptions {
   /** Ids per text at most, and with `padding` exactly; `modelMaxLength` by default. */
   maxLength?: number;
@@ -42,7 +43,7 @@ interface Vocabulary {
  * Equals transformers' CLIPTokenizer (arXiv:2103.00020).
  */
 export class CLIPTokenizer {
-  /** Where it may be written down. */
+  /** The files that it may be read from. */
   static readonly fileNames: readonly string[] = [
     'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json', 'vocab.json', 'merges.txt',
   ];

@@ -10,8 +10,9 @@ import { withSentinels } from './t5_sentinels.js';
 import { checkObject, openTokenizerFolder } from './tokenizer_folder.js';
 import { checkUnigramVocab, Unigram } from './unigram.js';
 
-/** What a T5 tokenizer is written down in: contents are those of the parsed files. */
+/** The files of a T5 tokenizer; contents are those of the parsed files. */
 export interface T5TokenizerFiles {
+  /** What tokenizer.json says. */
   tokenizerJson: unknown;
   /** What special_tokens_map.json says, which counts before the config. */
   specialTokensMap?: unknown;
@@ -31,12 +32,12 @@ const CLEANED: ReadonlyArray<readonly [string, string]> = [
 ];
 
 /**
- * T5's tokenizer: texts, normalized, cut into the likeliest of 32,100 pieces of words, an end token behind them.
+ * T5's tokenizer: normalizes a text, cuts it into the likeliest of 32,100 pieces of words, and appends an end token.
  * Equals transformers' T5Tokenizer (arXiv:1910.10683), which takes the vocabulary, the normalization and added tokens from a
  * tokenizer.json, and goes its own steps between.
  */
 export class T5Tokenizer {
-  /** Where it may be written down. */
+  /** The files that it may be read from. */
   static readonly fileNames: readonly string[] = [
     'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.json',
   ];
@@ -140,7 +141,7 @@ export class T5Tokenizer {
     return this.decode(this.textIds(text).slice(maxLength - 1));
   }
 
-  /** The text of the ids, special tokens among it. */
+  /** The text of the ids, including special tokens. */
   decode(ids: readonly number[]): string {
     const tokens = ids.map(id => this.contents.get(id) ?? this.model.vocab[id]?.[0]).filter(token => token !== undefined);
     const text = tokens.map((token, i) => token.replaceAll(SPACE, i === 0 ? '' : ' ')).join('');

@@ -28,7 +28,7 @@ const UNUSED = new RegExp([
 /** What is the same as another parameter, of which files hold both or either. */
 const TIED: Readonly<Record<string, string>> = { 'encoder.embed_tokens.weight': 'shared.weight' };
 
-/** Weights that are not the model's. */
+/** Weights that do not fit the network: missing, unexpected, or of another shape. */
 export class WeightsError extends Error {
   override name = 'WeightsError';
 }

@@ -13,8 +13,8 @@ import { readQuantized, widened } from './read_quantized.js';
 import { decodeTensor, elementSizes } from './safetensors.js';
 
 /**
- * What parameters become. Where a backend has no half types, they are halves in host memory, and float32 while their layer runs, or halves
- * on the device that its kernels widen.
+ * The type of parameters in memory. On a backend without half types, halves are in host memory and become float32 while their layer runs,
+ * or are on the device and its kernels widen them.
  */
 export type WeightDtype = FloatDtype;
 export const WEIGHT_DTYPES = FLOAT_DTYPES;

@@ -19,9 +19,9 @@ type Methods<P> = {
 };
 
 /**
- * A pipeline that is at work in a thread of its own, so that this one answers meanwhile. It has the methods of the pipeline's class, with
- * the same options and results: pictures, generators (which go on from where the worker left them), tensors, signals and callbacks come
- * along as copies.
+ * A pipeline that works in a thread of its own, so that the calling thread stays responsive. It has the methods of the pipeline's class,
+ * with the same options and results: pictures, generators (which go on from where the worker left them), tensors, signals and callbacks
+ * come along as copies.
  */
 export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   /**
@@ -47,7 +47,7 @@ export type WorkerPipeline<P = UsualPipeline> = Omit<Methods<P>, 'dispose'> & {
   dispose(): Promise<void>;
 };
 
-/** Options of `createWorkerPipeline`: those of `fromPretrained`, of components the scheduler alone, and the class. */
+/** Options of `createWorkerPipeline`: those of `fromPretrained`, except that the only component is the scheduler, and the class. */
 export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, Exclude<keyof StableDiffusionComponents, 'scheduler'>> {
   /** Whether the model's own safety checker is loaded. */
   safetyChecker?: boolean;
@@ -63,8 +63,8 @@ export interface WorkerPipelineOptions extends Omit<FromPretrainedOptions, Exclu
 }
 
 /**
- * Loads a pipeline in a worker thread (Node): pictures are made beside what the program does besides, such as answering requests. A signal
- * ends the work within a step, as without a worker; `dispose` at once.
+ * Loads a pipeline in a worker thread (Node): the program can do other work meanwhile, such as answering requests. A signal ends the work
+ * within a step, as without a worker; `dispose` at once.
  * @throws what `fromPretrained` does.
  */
 export async function createWorkerPipeline<P = UsualPipeline>(

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { HubClient, HubError } from '../../lib/hub/hub_client.js';
+import { HubClient } from '../../lib/hub/hub_client.js';
+import { HubError } from '../../lib/hub/hub_error.js';
 import { isHubId } from '../../lib/hub/hub_id.js';
 import { HubServer, refuse, sendJson, TOKEN } from '../support/hub_server.js';
 

@@ -28,7 +28,7 @@ export function isJobId(id: unknown): id is string {
 }
 
 /** Whether a store gave something this name: what others put beside it is not the store's to remove. */
-export function isStoreName(name: string): boolean {
+function isStoreName(name: string): boolean {
   return A_NAME.test(name);
 }
 

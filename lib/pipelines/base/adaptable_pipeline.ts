@@ -1,9 +1,9 @@
 import { learnBundledWords, learnWord, splitBundledWords, type PromptEncoder } from '../../adapters/learned_words.js';
-import { checkScale, scalesOfNetworks, type LoraScale } from '../../adapters/lora_scale.js';
+import { scalesOfNetworks, type LoraScale } from '../../adapters/lora_scale.js';
 import { parseLora, type LoraNetwork } from '../../adapters/lora_weights.js';
 import { networkAdapters, type NetworkAdapters } from '../../adapters/network_adapters.js';
 import { parseTextualInversion } from '../../adapters/textual_inversion.js';
-import { show } from '../../core/checks.js';
+import { checkNumber, show } from '../../core/checks.js';
 import { runningAhead } from '../../core/run_ahead.js';
 import type { ModelFolder, ModelSource } from '../../files/model_folder.js';
 import type { HubOptions } from '../../hub/hub_settings.js';
@@ -17,7 +17,7 @@ import type { Waiting } from '../components/share_networks.js';
 export interface LoadLoraOptions extends HubOptions {
   /** The file in the folder; `pytorch_lora_weights.safetensors` or peft's `adapter_model.safetensors` by default. */
   weightName?: string;
-  /** What to call it; `default_0`, `default_1`, ... by default. */
+  /** The name of the adapter; `default_0`, `default_1`, ... by default. */
   adapterName?: string;
   /** How strongly it acts, 1 by default. */
   adapterScale?: LoraScale;
@@ -25,7 +25,7 @@ export interface LoadLoraOptions extends HubOptions {
 
 /** Options of `loadTextualInversion`. */
 export interface LoadTextualInversionOptions extends HubOptions {
-  /** What stands for it in prompts, as in '<cat>'; by default what the file calls it. A tensor alone is called nothing. */
+  /** The word that stands for it in prompts, such as '<cat>'; by default the file's own name for it. A file with only a tensor has none. */
   token?: string;
   /** The file in the folder; `learned_embeds.safetensors` by default. */
   weightName?: string;
@@ -136,7 +136,7 @@ export abstract class AdaptablePipeline extends LatentDiffusionPipeline {
 
   /** Makes the LoRAs a part of the weights, `loraScale` times as strong, so that they stay when unloaded. */
   async fuseLora({ loraScale = 1 }: { loraScale?: number } = {}): Promise<void> {
-    checkScale('loraScale', loraScale);
+    checkNumber('loraScale', loraScale);
     await this.forAdapters(network => network.fuse(loraScale));
   }
 

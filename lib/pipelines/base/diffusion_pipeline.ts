@@ -21,9 +21,9 @@ import { shareNetworks, type NetworkUse, type Waiting } from '../components/shar
 
 /** What all pipelines share: loading, devices, memory, the loop. */
 export abstract class DiffusionPipeline {
-  /** What the pipeline is made of, by name. */
+  /** The pipeline's parts, by name. */
   abstract readonly components: object;
-  /** Set during `generate` (by a callback), skips the steps that are left. */
+  /** Set it to true during `generate` (in a callback) to skip the steps that are left. */
   interrupt = false;
   protected progressBarConfig: ProgressBarConfig = {};
   private runsOn?: Device;
@@ -39,8 +39,8 @@ export abstract class DiffusionPipeline {
 
   /**
    * Loads a pipeline: a folder in diffusers' layout with torch's weights or our own, a single-file checkpoint, or a model on the hub.
-   * `DiffusionPipeline.fromPretrained` makes the class that the folder names, that of another class this class. Components that are passed
-   * in are taken instead of the folder's.
+   * `DiffusionPipeline.fromPretrained` makes the class that the folder names; `fromPretrained` of another class makes that class.
+   * Components that are passed in are taken instead of the folder's.
    * @throws ModelFileError for a missing or unreadable file, RangeError for an unknown class, WeightsError for weights that do not fit.
    */
   static fromPretrained<P extends DiffusionPipeline>(
@@ -61,7 +61,7 @@ export abstract class DiffusionPipeline {
   /**
    * As `fromPretrained`, under the name that diffusers has for single files.
    * @param file a `.safetensors`, `.gguf` or `.ckpt` file of Stable Diffusion 1.x, 2.x, XL or 3, or the address of one on the hub;
-   *   `predictionType` says what the file does not tell.
+   *   `predictionType` says what the model predicts, which the file does not contain.
    */
   static fromSingleFile<P extends DiffusionPipeline>(
     this: PipelineClass<P>, file: string | URL, options?: FromPretrainedOptions<P['components']>,
@@ -72,8 +72,8 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * A pipeline of this class, of another one's components: both then share the networks. Components that are passed in are taken instead.
-   * `AutoPipelineForImage2Image.fromPipe` and its like find the class.
+   * Makes a pipeline of this class from another one's components: both then share the networks. Components that are passed in are taken
+   * instead. `AutoPipelineForImage2Image.fromPipe` and its like find the class.
    */
   static fromPipe<P extends DiffusionPipeline>(
     this: PipelineClass<P>, pipe: DiffusionPipeline, components: Partial<P['components']> = {},
@@ -94,8 +94,8 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * Makes the pipeline run on `device` and moves the weights there; what they took elsewhere is free. With enableModelCpuOffload, networks
-   * go on taking turns there.
+   * Makes the pipeline run on `device` and moves the weights there; the memory that they took elsewhere is freed. With
+   * enableModelCpuOffload, networks go on taking turns there.
    * @throws Error with enableSequentialCpuOffload, as in diffusers.
    */
   async to(device: Device | 'auto'): Promise<this> {
@@ -110,12 +110,12 @@ export abstract class DiffusionPipeline {
     return this;
   }
 
-  /** What the pipeline runs on. One made of components runs where its first picture is made. */
+  /** The device that the pipeline runs on. A pipeline made of components runs on the device where its first picture is made. */
   get device(): Device | undefined {
     return this.runsOn;
   }
 
-  /** How many numbers the networks learned. */
+  /** How many parameters the networks have. */
   get numParameters(): number {
     return this.networks.reduce((sum, network) => sum + network.numParameters, 0);
   }
@@ -127,7 +127,8 @@ export abstract class DiffusionPipeline {
 
   /**
    * Keeps the weights of a network on the device only while that network runs: text encoder, UNet, autoencoder, in turn. For less memory at
-   * hardly any cost. Where they are meanwhile: on cpu in the files that they came from, else in host memory. Changes no result.
+   * hardly any cost. Until then they are in the files that they came from (device cpu) or in host memory (other devices). Changes no
+   * result.
    */
   enableModelCpuOffload(): void {
     this.setOffload('model');
@@ -142,7 +143,7 @@ export abstract class DiffusionPipeline {
     this.setOffload('sequential');
   }
 
-  /** Takes enableModelCpuOffload and enableSequentialCpuOffload back: weights stay on the device once they are used. */
+  /** Undoes enableModelCpuOffload and enableSequentialCpuOffload: weights stay on the device once they are used. */
   removeAllHooks(): void {
     this.setOffload(undefined);
   }
@@ -176,7 +177,7 @@ export abstract class DiffusionPipeline {
   }
 
   /**
-   * Runs `work` and tells where its time went: `const { result, profile } = await pipe.profile(() => pipe.generate('a red circle'))`.
+   * Runs `work` and measures where its time goes: `const { result, profile } = await pipe.profile(() => pipe.generate('a red circle'))`.
    * Networks that run as graphs (`compile`) are timed as a whole.
    */
   profile<T>(work: () => T | Promise<T>): Promise<{ result: T; profile: Profile }> {

@@ -39,26 +39,29 @@ export interface Predictor {
   readonly dispose?: () => void;
 }
 
-/** A pipeline that is led by prompts, towards one and away from another: all of `generate` but for options, texts and beginnings. */
+/**
+ * A pipeline that is guided by prompts and negative prompts. It has all of `generate` except for checking options, encoding texts and the
+ * start.
+ */
 export abstract class GuidedPipeline extends AdaptablePipeline {
   abstract scheduler: Scheduler;
   /** Whether the result is what the last step predicts without noise, whatever noise it adds again. */
   protected readonly endsWithOriginal: boolean = false;
-  /** How many steps the run takes that began last: fewer than were asked for from a picture on, more with some schedulers. */
+  /** How many steps the latest run takes: fewer than were asked for if it begins from a picture, more with some schedulers. */
   numTimesteps = 0;
 
-  /** What `generate` takes where its options say nothing. */
+  /** The defaults of `numInferenceSteps` and `guidanceScale` in `generate`. */
   abstract get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number };
 
-  /** Height and width of the latents where `generate` is told no size. */
+  /** Height and width of the latents if `generate` gets no `height` and `width`. */
   abstract get defaultSampleSize(): number | [number, number] | null;
 
-  /** What height and width are multiples of, in pixels. */
+  /** Height and width must be multiples of it, in pixels. */
   get sideFactor(): number {
     return this.vaeScaleFactor;
   }
 
-  /** Whether it can be told what to avoid. */
+  /** Whether `generate` takes a negative prompt. */
   get takesNegativePrompt(): boolean {
     return true;
   }

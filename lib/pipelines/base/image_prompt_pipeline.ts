@@ -1,7 +1,7 @@
 import { loadIpAdapters } from '../../adapters/ip_adapter_files.js';
-import { checkScale, scaleByBlock, type BlockScales } from '../../adapters/lora_scale.js';
+import { scaleByBlock, type BlockScales } from '../../adapters/lora_scale.js';
 import { readCheckpoint } from '../../checkpoints/checkpoint.js';
-import { show } from '../../core/checks.js';
+import { checkNumber, show } from '../../core/checks.js';
 import { isObject } from '../../core/json.js';
 import type { ModelSource } from '../../files/model_folder.js';
 import type { HubOptions } from '../../hub/hub_settings.js';
@@ -13,36 +13,37 @@ import type { GenerateRequest } from '../inputs/generate_options.js';
 import type { EncodedTexts } from './guided_pipeline.js';
 import { UNetPipeline } from './unet_pipeline.js';
 
-/** Options of `loadIpAdapter`. Of several IP-Adapters, `subfolder` and `weightName` are one for all, or lists. */
+/** Options of `loadIpAdapter`. For several IP-Adapters, `subfolder` and `weightName` are one for all, or lists. */
 export interface LoadIpAdapterOptions extends HubOptions {
   /** Where in the folder the file is, as in 'models'; the folder itself by default. */
   subfolder?: string | readonly string[];
   /** The file, as in 'ip-adapter_sd15.bin'. */
   weightName?: string | readonly string[];
   /**
-   * Where the image encoder is, which is loaded unless the pipeline has one: 'image_encoder' by default, in `subfolder`, or with a slash
-   * in it a path in the folder, as in 'models/image_encoder'. With null none is loaded, for `ipAdapterImageEmbeds` alone.
+   * The folder of the image encoder, which is loaded unless the pipeline has one: a name in `subfolder`, 'image_encoder' by default; or,
+   * with a slash in it, a path in the whole folder, as in 'models/image_encoder'. With null none is loaded, and only `ipAdapterImageEmbeds`
+   * can be used.
    */
   imageEncoderFolder?: string | null;
 }
 
 /**
- * How strongly an IP-Adapter acts: 1 by default, 0 not at all. By blocks, as in `{ up: { block_0: [0, 1, 0] } }`, where it acts not at all
- * on those of which nothing is said; or a list, of one number for each of several pictures with masks.
+ * How strongly an IP-Adapter acts: 1 by default, 0 not at all. By blocks, as in `{ up: { block_0: [0, 1, 0] } }`, where blocks that are
+ * left out have 0; or a list with one number for each of several pictures with masks.
  */
 export type IpAdapterScale = number | readonly number[] | BlockScales;
 
 /** Encoders that came with an IP-Adapter, and go with it, from all pipelines that share them. */
 const cameAlong = new WeakSet<CLIPVisionModelWithProjection>();
 
-/** A pipeline that can be led by pictures as well, through IP-Adapters (arXiv:2308.06721). */
+/** A pipeline that can take pictures as prompts, through IP-Adapters (arXiv:2308.06721). */
 export abstract class ImagePromptPipeline extends UNetPipeline implements ImageReader {
   imageEncoder?: CLIPVisionModelWithProjection;
   featureExtractor?: CLIPImageProcessor;
 
   /**
-   * Lets pictures lead: loads an IP-Adapter, a Plus or a Full Face one, or several that act together, in the place of earlier ones.
-   * `generate` then takes `ipAdapterImage`. The UNet has it, in all pipelines that share it.
+   * Loads an IP-Adapter, a Plus or a Full Face one, or several that act together, in the place of earlier ones. `generate` then takes
+   * `ipAdapterImage`. The adapter belongs to the UNet, so all pipelines that share the UNet have it.
    * @param source the file, its folder or a model on the hub, as in 'h94/IP-Adapter'; or a list of such.
    * @throws WeightsError for a file of another kind, or for another UNet; nothing is changed then.
    */
@@ -77,7 +78,7 @@ export abstract class ImagePromptPipeline extends UNetPipeline implements ImageR
   }
 
   /**
-   * How strongly the IP-Adapters act: of all, or a list with one for each.
+   * Sets how strongly the IP-Adapters act: one scale for all, or a list with one for each.
    * @throws RangeError for what is no number, a block that does not exist, or a list of another length.
    */
   async setIpAdapterScale(scale: number | BlockScales | readonly IpAdapterScale[]): Promise<void> {
@@ -89,7 +90,7 @@ export abstract class ImagePromptPipeline extends UNetPipeline implements ImageR
     const scales = list.map(one => {
       if (isObject(one)) return scaleByBlock('scale', one as BlockScales, textAttentions.keys(), 0);
       if (Array.isArray(one) && one.length === 0) throw new RangeError('scale: got an empty list, takes a number for each picture');
-      const checked = Array.isArray(one) ? one.map(each => checkScale('scale', each)) : checkScale('scale', one);
+      const checked = Array.isArray(one) ? one.map(each => checkNumber('scale', each)) : checkNumber('scale', one as number);
       return () => checked;
     });
     await this.exclusively(async () => this.unet.setIpAdapterScales((path, adapter) => scales[adapter](path)));
@@ -103,7 +104,7 @@ export abstract class ImagePromptPipeline extends UNetPipeline implements ImageR
     return { ...texts, imagePrompts: encodeImagePrompts(this, imagePrompts, guided, latentShape, this.vaeScaleFactor) };
   }
 
-  /** Removes the IP-Adapters, and the image encoder: the UNet is then what it was, in all pipelines that share it. */
+  /** Removes the IP-Adapters, and the image encoder: the UNet is then as before, in all pipelines that share it. */
   async unloadIpAdapter(): Promise<void> {
     await this.exclusively(async () => {
       this.unet.setIpAdapters();

@@ -6,42 +6,42 @@ import type { LoadModelOptions } from '../../models/load_model.js';
 import { CLIPImageProcessor } from '../../models/clip_image_processor.js';
 import { Model } from '../../models/model.js';
 import { jsonFile, modelPart, textFile, type FolderPart, type SaveOptions } from '../../models/save_model.js';
-import { nameOf, SeveralModels, subfoldersOf } from '../../models/several_models.js';
+import { numberedName, SeveralModels, subfoldersOf } from '../../models/several_models.js';
 import { schedulerClass, schedulerClasses } from '../../schedulers/index.js';
 import type { Scheduler, SchedulerClass } from '../../schedulers/scheduler.js';
 import { CLIPTokenizer } from '../../tokenizer/clip_tokenizer.js';
 import { T5Tokenizer } from '../../tokenizer/t5_tokenizer.js';
 
-/** Where a component is, of which class, and how it is wanted. */
+/** Where a component is, its class, and how to load it. */
 export interface ComponentPlace {
   readonly folder: ModelFolder;
-  /** Of the component in that folder. */
+  /** The folder of the component in it. */
   readonly subfolder: string;
   /** The class that model_index.json names. */
   readonly className: string;
   readonly options: Pick<LoadModelOptions, 'dtype' | 'offload' | 'onProgress'> & Omit<WeightFilesOptions, 'subfolder'>;
 }
 
-/** One of the things that a pipeline is made of, and how it is loaded. */
+/** One part of a pipeline, and how it is loaded. */
 export interface Component<T> {
-  /** What model_index.json calls it, and the folder that it lies in. */
+  /** Its name in model_index.json, which is also that of its folder. */
   readonly subfolder: string;
-  /** The names of the classes that it can be of; undefined for what is in model_index.json itself. */
+  /** The names of the classes that it can have; undefined for a value that is in model_index.json itself. */
   classNames?(): readonly string[];
   /** Whether a value can be it; undefined where its pipelines look themselves. */
   isOne?(value: unknown): boolean;
   /** All files that `load` reads, as far as they exist. */
   files(place: ComponentPlace): Promise<readonly string[]> | readonly string[];
   load(place: ComponentPlace): Promise<T>;
-  /** What model_index.json says of it, by key; `value` is undefined where a pipeline is without it. */
+  /** Its entries in model_index.json, by key; `value` is undefined if the pipeline does not have it. */
   entries(value?: T): Record<string, unknown>;
-  /** What is to be written of it. @throws WeightsError for a network that cannot be. */
+  /** The parts of a folder that `savePretrained` writes for it. @throws WeightsError for a network that cannot be written. */
   parts(value: T, options: SaveOptions): readonly FolderPart[];
-  /** Whether a pipeline can be without it. */
+  /** Whether a pipeline can do without it. */
   readonly optional?: boolean;
-  /** Whether it is not loaded unless the option of its name is true. */
+  /** Whether it is loaded only if the option of its name is true. */
   readonly onlyIfAsked?: boolean;
-  /** The names of components without all of which this one is of no use, and not loaded. */
+  /** The names of components that need this one: if the pipeline has none of them, it is not loaded. */
   readonly serves?: readonly string[];
 }
 
@@ -82,7 +82,7 @@ export function oneOrSeveral<M>(
     },
     parts: (value, options) => {
       const members = value instanceof SeveralModels ? value.members as ReadonlyArray<Model<object>> : [value as unknown as Model<object>];
-      return members.map((model, i) => modelPart(model, nameOf(subfolder, i), options));
+      return members.map((model, i) => modelPart(model, numberedName(subfolder, i), options));
     },
   };
 }
@@ -202,9 +202,9 @@ export function upcast<T>(vae: Component<T>): Component<T> {
   };
 }
 
-/** A family of pipelines: what they are made of, in the order in which it is loaded. */
+/** A family of pipelines: its components, in the order in which they are loaded. */
 export interface Family<C extends object> {
   readonly components: { readonly [Name in keyof C]-?: Component<C[Name]> };
-  /** Takes what the folder has besides; `given` are the components that are not the folder's. */
+  /** Takes further files of the folder into account; `given` are the components that were passed in. */
   takeExtras?(components: C, folder: ModelFolder, given: Partial<C>): Promise<void>;
 }

@@ -28,9 +28,11 @@ import {
   count, flag, imageProcessor, network, oneOrSeveral, scheduler, t5Tokenizer, tokenizer, upcast, type Family,
 } from './component.js';
 
-/** What reads pictures for IP-Adapters. */
+/** The components that read pictures for IP-Adapters. */
 export interface ImageComponents {
+  /** Encodes the pictures. */
   imageEncoder?: CLIPVisionModelWithProjection;
+  /** Resizes and normalizes pictures for `imageEncoder`. */
   featureExtractor?: CLIPImageProcessor;
 }
 
@@ -39,14 +41,19 @@ const images: Family<ImageComponents>['components'] = {
   featureExtractor: imageProcessor(['imageEncoder', 'safetyChecker']),
 };
 
-/** What Stable Diffusion 1.x and 2.x are made of. */
+/** The components of Stable Diffusion 1.x and 2.x. */
 export interface StableDiffusionComponents extends ImageComponents {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
+  /** Prompts to hidden states. */
   textEncoder: CLIPTextModel;
+  /** The tokenizer of `textEncoder`. */
   tokenizer: CLIPTokenizer;
+  /** The network that denoises. */
   unet: UNet2DConditionModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
-  /** What pictures are checked by before they are given, if anything does; `fromPretrained` loads the folder's for `true`. */
+  /** Checks the finished pictures, if there is one. `fromPretrained` loads the folder's for `safetyChecker: true`. */
   safetyChecker?: StableDiffusionSafetyChecker;
 }
 
@@ -72,8 +79,9 @@ export const stableDiffusion: Family<StableDiffusionComponents> = {
   },
 };
 
-/** The same, steered. */
+/** The same, steered by ControlNets. */
 export interface ControlNetComponents extends StableDiffusionComponents {
+  /** One ControlNet or several. */
   controlnet: ControlNets;
 }
 
@@ -85,6 +93,7 @@ export const controlledStableDiffusion: Family<ControlNetComponents> = {
 
 /** The same, steered by T2I-Adapters. */
 export interface AdapterComponents extends StableDiffusionComponents {
+  /** One T2I-Adapter or several. */
   adapter: Adapters;
 }
 
@@ -96,9 +105,9 @@ export const adaptedStableDiffusion: Family<AdapterComponents> = {
 
 /** The same, to enlarge pictures. */
 export interface UpscaleComponents extends StableDiffusionComponents {
-  /** How noise is put onto the small picture. */
+  /** Adds noise to the small picture. */
   lowResScheduler: Scheduler;
-  /** How much of it the UNet was trained on; 350 by default. */
+  /** The largest noise level that the UNet was trained with; 350 by default. */
   maxNoiseLevel?: number;
 }
 
@@ -112,17 +121,23 @@ export const upscalingStableDiffusion: Family<UpscaleComponents> = {
   },
 };
 
-/** What Stable Diffusion XL is made of. */
+/** The components of Stable Diffusion XL. */
 export interface StableDiffusionXLComponents extends ImageComponents {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
-  /** The first text encoder, and its tokenizer: a refiner has only the second. */
+  /** The first text encoder; a refiner has only the second. */
   textEncoder?: CLIPTextModel;
+  /** The tokenizer of `textEncoder`. */
   tokenizer?: CLIPTokenizer;
+  /** The second text encoder, which also gives one vector for each text. */
   textEncoder2: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder2`. */
   tokenizer2: CLIPTokenizer;
+  /** The network that denoises. */
   unet: UNet2DConditionModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
-  /** Whether what to avoid is zeros, and no empty text, where nothing is said of it; true by default. */
+  /** Whether zeros, and not an empty text, stand for a negative prompt that is not given; true by default. */
   forceZerosForEmptyPrompt?: boolean;
   /** Whether the UNet is told an aesthetic score instead of a target size, as a refiner is; false by default. */
   requiresAestheticsScore?: boolean;
@@ -164,7 +179,7 @@ export const adaptedStableDiffusionXL: Family<XLAdapterComponents> = {
   components: { ...stableDiffusionXL.components, adapter },
 };
 
-/** The same, for a UNet that sees a picture to change. */
+/** The same, for InstructPix2Pix. */
 export interface XLInstructPix2PixComponents extends StableDiffusionXLComponents {
   /** Whether the UNet sees the picture's latents scaled, as CosXL Edit's does; false by default. */
   isCosxlEdit?: boolean;
@@ -174,17 +189,25 @@ export const editingStableDiffusionXL: Family<XLInstructPix2PixComponents> = {
   components: { ...stableDiffusionXL.components, isCosxlEdit: flag('is_cosxl_edit', false) },
 };
 
-/** What Stable Diffusion 3 is made of. */
+/** The components of Stable Diffusion 3. */
 export interface StableDiffusion3Components {
+  /** Pictures to latents, and latents to pictures. */
   vae: Autoencoder;
+  /** The first text encoder, which also gives one vector for each text. */
   textEncoder: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder`. */
   tokenizer: CLIPTokenizer;
+  /** The second text encoder, which also gives one vector for each text. */
   textEncoder2: CLIPTextModelWithProjection;
+  /** The tokenizer of `textEncoder2`. */
   tokenizer2: CLIPTokenizer;
-  /** T5, and its tokenizer, without which it is not loaded; `fromPretrained` leaves it out for null. */
+  /** T5; `fromPretrained` leaves it out for `textEncoder3: null`, and where it has no tokenizer. */
   textEncoder3?: T5EncoderModel;
+  /** The tokenizer of `textEncoder3`. */
   tokenizer3?: T5Tokenizer;
+  /** The network that denoises. */
   transformer: SD3Transformer2DModel;
+  /** Says which steps to take, and takes them. */
   scheduler: Scheduler;
 }
 
@@ -207,8 +230,9 @@ export const stableDiffusion3: Family<StableDiffusion3Components> = {
   },
 };
 
-/** The same, steered. */
+/** The same, steered by ControlNets. */
 export interface SD3ControlNetComponents extends StableDiffusion3Components {
+  /** One ControlNet or several. */
   controlnet: SD3ControlNets;
 }
 

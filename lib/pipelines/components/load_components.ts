@@ -18,7 +18,7 @@ export type LoadingProgress = DownloadProgress | { stage: 'load'; component: str
 /** Where and how to load a pipeline. */
 export interface LoadPipelineOptions
   extends Pick<LoadModelOptions, 'dtype' | 'variant' | 'useSafetensors'>, Omit<OpenOptions, 'progressCallback' | 'config'> {
-  /** What to run on; the best there is by default. */
+  /** The device to run on; by default the best one of the machine. */
   device?: Device | 'auto';
   /**
    * As enableModelCpuOffload or enableSequentialCpuOffload, and from the start: no weight is put on the device before it is used. For
@@ -45,8 +45,8 @@ const OF_DIFFUSERS = {
 };
 
 /**
- * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's, or null to go without one that can be
- * missing. Its safety checker is loaded for `safetyChecker: true` alone. Text encoders may be given by their files as well.
+ * Options of `fromPretrained`: where and how to load, and components to take instead of the folder's, or null to leave out one that is
+ * optional. The folder's safety checker is loaded only for `safetyChecker: true`. Text encoders may be given by their files as well.
  */
 export type FromPretrainedOptions<C extends object = StableDiffusionComponents> = LoadPipelineOptions & {
   [Name in keyof C]?: C[Name] | (Name extends keyof TextEncoderSources ? ModelSource : never)

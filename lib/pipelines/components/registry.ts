@@ -2,7 +2,7 @@ import { show } from '../../core/checks.js';
 import type { ModelFolder } from '../../files/model_folder.js';
 import type { Component } from './component.js';
 
-/** A class of pipelines, with the family that it is of. */
+/** A class of pipelines, with its family. */
 export interface PipelineClass<P extends object = object> {
   new (components: never): P;
   readonly family: {

@@ -15,12 +15,12 @@ import { PictureControl, type ControlImages, type ControlStrength } from './pict
 /** How ControlNets steer. */
 export interface ControlOptions extends ControlStrength {
   /**
-   * What the picture shows, as the number that a ControlNetUnionModel has for it: a ControlNetUnionModel needs it, and no other takes it. A
-   * list for several pictures that one steers by together, or for several ControlNets. xinsir's has 0 for openpose, 1 for depth, 2 for hed,
-   * pidi, scribble and ted, 3 for canny, lineart and mlsd, 4 for normals, 5 for segments; ProMax also 6 for tile and 7 for repaint.
+   * The kind of picture, as a number of the ControlNetUnionModel, which needs it; other ControlNets do not take it. A list for several
+   * pictures that steer together, or for several ControlNets. xinsir's has 0 for openpose, 1 for depth, 2 for hed, pidi, scribble and ted,
+   * 3 for canny, lineart and mlsd, 4 for normals, 5 for segments; ProMax also 6 for tile and 7 for repaint.
    */
   controlMode?: number | number[];
-  /** Whether they find by themselves what the picture shows, so that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
+  /** Whether ControlNets steer so strongly by what the picture shows that no prompt is needed; a guidanceScale of 3 to 5 suits it. */
   guessMode?: boolean;
 }
 

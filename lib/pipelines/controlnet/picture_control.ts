@@ -5,15 +5,19 @@ import type { GenerateRequest } from '../inputs/generate_options.js';
 import { checkImages, inTurn, wholeSide, type ImageInput } from '../inputs/image_input.js';
 import { checkCounts, inputOfEach, numberOfEach, type Steering, type SteeringNetworks } from '../inputs/steering.js';
 
-/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets or modes a list of such, one for each. */
+/** Pictures to steer by: one for all images or one for each prompt; for several ControlNets or modes a list with an entry for each. */
 export type ControlImages = ImageInput | ImageInput[];
 
 /** How strongly ControlNets steer, and when. */
 export interface ControlStrength {
-  /** How strongly: 1 by default; for several ControlNets or modes one number for all, or a list. */
+  /**
+   * How strongly; for several ControlNets or modes one number for all, or a list. 1 by default; 0.8 for image to image, 0.5 for inpainting
+   * with Stable Diffusion 1.x and 2.x.
+   */
   controlnetConditioningScale?: number | number[];
-  /** After and until which share of the steps they steer: 0 and 1 by default, or a list for several ControlNets or modes. */
+  /** The share of the steps, from 0 to 1, after which they steer: 0 by default; for several ControlNets or modes one number or a list. */
   controlGuidanceStart?: number | number[];
+  /** The share of the steps, from 0 to 1, until which they steer: 1 by default; for several ControlNets or modes one number or a list. */
   controlGuidanceEnd?: number | number[];
 }
 

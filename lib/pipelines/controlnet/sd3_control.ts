@@ -17,13 +17,13 @@ export interface SD3ControlOptions extends ControlStrength {
   /** What to steer by, such as edges, depths or poses, scaled to `height` and `width`. */
   controlImage: ControlImages;
   /**
-   * Each text as a whole as the ControlNets are told it, `[prompts, pooled_projection_dim]`, for what to avoid too; by default what the
-   * transformer is told. No ControlNet takes it whose config says `force_zeros_for_pooled_projection`.
+   * The vector for each prompt that the ControlNets are told, `[prompts, pooled_projection_dim]`, used for negative prompts too; by default
+   * the one that the transformer is told. A ControlNet whose config says `force_zeros_for_pooled_projection` does not take it.
    */
   controlnetPooledProjections?: tf.Tensor;
 }
 
-/** The same where a ControlNet sees a picture without a part of it. */
+/** The same for a ControlNet that sees a picture without the part to make anew. */
 export interface SD3MaskedControlOptions extends SD3ControlOptions {
   /** The picture that is to be made anew in part, scaled to `height` and `width`; for several ControlNets a list, one for each. */
   controlImage: ControlImages;

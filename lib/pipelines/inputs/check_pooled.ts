@@ -1,11 +1,11 @@
 import type * as tf from '@tensorflow/tfjs';
 import { checkTensor } from '../../core/check_tensor.js';
 
-/** Each text as a whole, beside its tokens, where these are given: `[prompts, features]`. */
+/** One vector for each text, to be given together with `promptEmbeds`. */
 export interface PooledOptions {
-  /** With `promptEmbeds`: each prompt as a whole. */
+  /** With `promptEmbeds`: each prompt as one vector, `[prompts, features]`. */
   pooledPromptEmbeds?: tf.Tensor;
-  /** With `negativePromptEmbeds`, the same of what to avoid. */
+  /** With `negativePromptEmbeds`: each negative prompt as one vector, `[prompts, features]`. */
   negativePooledPromptEmbeds?: tf.Tensor;
 }
 

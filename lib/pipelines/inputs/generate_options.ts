@@ -8,67 +8,76 @@ import type { ImagePromptOptions, ImagePromptRequest } from './image_prompt_opti
 import type { PerturbedAttentionOptions } from './perturbed_attention.js';
 import type { AnyGuidedPipeline } from '../components/registry.js';
 
+/** What `generate` gives: pictures, a tensor of their colours, or latents; see `outputType` of GuidedOptions. */
 export type OutputType = 'image' | 'tensor' | 'latent';
 
-/** What all pipelines take that make pictures of prompts; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
+/** The options that all pipelines take; the defaults are diffusers'. Tensors that are passed in stay the caller's. */
 export interface GuidedOptions<T extends OutputType = 'image'> {
   /** What not to show: one text for all prompts, or one for each. */
   negativePrompt?: string | string[];
-  /** 50 by default. */
+  /** How many denoising steps. By default the pipeline's own number, `pipe.defaults.numInferenceSteps`: 50 for most. */
   numInferenceSteps?: number;
-  /** Instead of their number: the steps themselves, in falling order, for schedulers that take such a list. */
+  /** The timesteps themselves instead of their number, in falling order; for schedulers that take such a list. */
   timesteps?: readonly number[];
-  /** The same by their noise levels; for EulerDiscreteScheduler with the last at the end, as in `[14.6, 3.2, 0.9, 0]`. */
+  /** The noise levels of the steps instead of their number; for EulerDiscreteScheduler with the final one, as in `[14.6, 3.2, 0.9, 0]`. */
   sigmas?: readonly number[];
-  /** How closely to follow the prompt, 7.5 by default; 1 or less: without guidance, at half the work. */
+  /**
+   * How closely to follow the prompt; 1 or less: without guidance, at half the work. By default the pipeline's own number,
+   * `pipe.defaults.guidanceScale`: 7.5 for most.
+   */
   guidanceScale?: number;
-  /** After which share of the steps to go on without guidance of any kind, at half the work: 1 (never) by default. */
+  /** The share of the steps, from 0 to 1, after which nothing guides any more, at half the work; 1 (it guides to the end) by default. */
   guidanceStop?: number;
-  /** Pixels; by default what the model was trained on. */
+  /** Height of the pictures in pixels; by default what the model was trained on. */
   height?: number;
+  /** Width of the pictures in pixels; by default what the model was trained on. */
   width?: number;
-  /** 1 by default; the images of one prompt come side by side. */
+  /** How many images to make of each prompt, 1 by default; those of one prompt follow each other. */
   numImagesPerPrompt?: number;
-  /** Where the noise comes from: one for all images, or one for each. By default a new one each time. */
+  /** The source of the noise: one generator for all images, or one for each. By default the noise is different each time. */
   generator?: Generator | Generator[];
   /** Noise to begin with, instead of drawing it: `[images, height / vaeScaleFactor, width / vaeScaleFactor, channels]`. */
   latents?: tf.Tensor;
   /** Instead of a prompt: `[prompts, tokens, features]`. */
   promptEmbeds?: tf.Tensor;
-  /** Instead of a negative prompt, shaped like the prompt's. */
+  /** Instead of a negative prompt; shaped like `promptEmbeds`. */
   negativePromptEmbeds?: tf.Tensor;
   /** How many of the text encoder's last layers to leave out for the prompt; 0 by default. */
   clipSkip?: number;
   /** `image` (default): RGB; `tensor`: `[images, height, width, 3]` within [0, 1]; `latent`: what the VAE would decode, scaled. */
   outputType?: T;
-  /** After each step. The latents are lent for the call; those returned instead are taken over. */
+  /** Called after each step. The latents are lent for the call; latents that it returns are taken over. */
   callbackOnStepEnd?: StepCallback;
   /**
-   * Throws a NotANumberError as soon as the encoded text, latents after a step, or the picture hold NaN. Each look waits for the device:
-   * for finding where a black picture comes from. Otherwise a picture of NaN is warned of, once for each pipeline.
-   * Named as torch's set_detect_anomaly.
+   * Whether to throw a NotANumberError as soon as the encoded text, the latents after a step, or the picture hold NaN. Each check waits for
+   * the device, so use it only to find the cause of a black picture. Without it there is a warning for a picture of NaN, once for each
+   * pipeline. Named as torch's set_detect_anomaly.
    */
   detectAnomaly?: boolean;
   /** Ends the work within one step; `generate` then rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
-   * What to do while this pipeline is at work already, or its networks are being changed: `throw` by default; `wait` takes a turn after
-   * what came before, as in a server. `signal` ends the waiting. Work that waits for itself, begun and awaited in a callback, never ends.
+   * What to do if this pipeline is at work already, or its networks are being changed: `throw` (default), or `wait` until earlier calls are
+   * done, as in a server. `signal` ends the waiting. A call with `wait` that is awaited in a callback of another call never ends.
    */
   whenBusy?: 'throw' | 'wait';
 }
 
-/** So many times as strong as they are set act the LoRAs for one picture; 1 by default. */
+/** What `crossAttentionKwargs` and `jointAttentionKwargs` hold. */
 export interface LoraKwargs {
+  /** Multiplies the strength of all active LoRAs for this call; 1 by default. */
   scale?: number;
 }
 
 /** Options of `generate` where a UNet denoises. */
 export interface GenerateOptions<T extends OutputType = 'image'> extends GuidedOptions<T>, ImagePromptOptions, PerturbedAttentionOptions {
-  /** From 0 (default) to 1: how far guidance is kept from overexposing (arXiv:2305.08891). */
+  /** How far to correct overexposure by guidance, from 0 (default) to 1 (arXiv:2305.08891). */
   guidanceRescale?: number;
+  /** `{ scale }` multiplies the strength of all active LoRAs for this call. */
   crossAttentionKwargs?: LoraKwargs;
-  /** Noise that DDIM adds, from 0 (default) to 1; the other schedulers ignore it. */
+  /**
+   * DDIM: how much noise each step adds. TCD: how much randomness each step has. From 0 (default) to 1; other schedulers ignore it.
+   */
   eta?: number;
 }
 
@@ -96,8 +105,9 @@ export function img2ImgOptions(options: readonly string[]): string[] {
 }
 
 /**
- * Called behind each step, with its place among the steps, from 0, and its timestep. It may set `pipe.interrupt`, and return other latents.
- * Where the pipeline runs in a worker, `pipe` is the one that createWorkerPipeline gave, whose methods give promises.
+ * Called after each step with its index, its timestep and the latents, which are lent for the call. Latents that it returns take the place
+ * of the step's. `pipe.interrupt = true` ends the run with that step. Where the pipeline runs in a worker, `pipe` is the one that
+ * createWorkerPipeline gave, whose methods give promises.
  */
 export type StepCallback = (
   pipe: AnyGuidedPipeline, step: number, timestep: number, state: StepState,
@@ -113,8 +123,9 @@ export interface StepState {
 
 /** What `generate` gives: images, or a tensor that is then the caller's. */
 export interface GenerateOutput<T extends OutputType = 'image'> {
+  /** One for each image of each prompt: those of the first prompt, then those of the second. */
   images: T extends 'image' ? Image[] : tf.Tensor4D;
-  /** Whether each of them may not be safe for work, and is black: where there is a safetyChecker. */
+  /** For each image whether the safetyChecker found it not safe for work, and made it black; absent without a safetyChecker. */
   nsfwContentDetected?: boolean[];
 }
 

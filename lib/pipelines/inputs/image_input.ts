@@ -10,7 +10,9 @@ import type { Scheduler } from '../../schedulers/scheduler.js';
 import type { DenoisingStart } from '../run/denoise.js';
 import type { GenerateRequest } from './generate_options.js';
 
-/** Pictures to begin from: of any size, the first deciding; or a tensor `[images, height, width, 3]` within [0, 1], not taken over. */
+/**
+ * One or more pictures; all are resized to the first one's size. Or a tensor `[images, height, width, 3]` within [0, 1], which stays yours.
+ */
 export type ImageInput = Image | Image[] | tf.Tensor;
 
 /** How many pictures there are, and how large the first is. */

@@ -1,21 +1,21 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Image } from '../../image/image.js';
 
-/** A picture as IP-Adapters take it, several that count together, or what the featureExtractor makes of such, as a tensor. */
+/** A picture for an IP-Adapter, several pictures that count together, or a tensor that the featureExtractor made of them. */
 export type ImagePrompt = Image | readonly Image[] | tf.Tensor;
 
-/** Pictures that lead besides the text, where IP-Adapters are loaded. */
+/** Options for pictures as prompts, if IP-Adapters are loaded. */
 export interface ImagePromptOptions {
-  /** What to make a picture like: one for each IP-Adapter, or several that count together, `[[one, other]]`. */
+  /** The picture prompts: one for each IP-Adapter, or several that count together, `[[one, other]]`. */
   ipAdapterImage?: Image | tf.Tensor | readonly ImagePrompt[];
   /**
-   * Instead of pictures, for each IP-Adapter what the image encoder says of them: `[1, pictures, features]`, or of Plus and Full Face
-   * `[1, pictures, states, features]`; with guidance `[2, ...]`, what to avoid first.
+   * Instead of pictures, the image encoder's embeddings for each IP-Adapter: `[1, pictures, features]`, or for Plus and Full Face `[1,
+   * pictures, states, features]`; with guidance `[2, ...]`, the negative ones first.
    */
   ipAdapterImageEmbeds?: readonly tf.Tensor[];
   /**
-   * Where the pictures count, for each IP-Adapter as many masks as pictures, white where they do; scaled to the picture that is made. A
-   * tensor is `[pictures, height, width, 1]` within [0, 1].
+   * Masks for each IP-Adapter, as many as pictures, white where the picture acts; they are scaled to the picture that is made. A tensor is
+   * `[pictures, height, width, 1]` within [0, 1].
    */
   ipAdapterMasks?: ReadonlyArray<Image | Image[] | tf.Tensor | undefined>;
 }

@@ -11,7 +11,7 @@ import { repeatEach } from './encode_prompt.js';
 import { checkImages, toMask, type ImageInput } from './image_input.js';
 import type { ImagePrompt, ImagePromptOptions, ImagePromptRequest } from './image_prompt_options.js';
 
-/** What of a pipeline reads pictures. */
+/** The components of a pipeline that read pictures. */
 export interface ImageReader {
   readonly unet: UNet2DConditionModel;
   readonly imageEncoder?: CLIPVisionModelWithProjection;

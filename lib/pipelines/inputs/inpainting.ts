@@ -16,20 +16,23 @@ import { cropRegion } from './mask_crop.js';
 
 /** A picture with the part of it that is to be made anew. */
 export interface Painting {
-  /** What to change, scaled to `height` and `width`. Fewer pictures than are to be made are taken in turn. */
+  /** The pictures to change, scaled to `height` and `width`. If they are fewer than the pictures to make, they are taken in turn. */
   image: ImageInput;
   /** White where to change it, black where it stays; pictures, or a tensor `[masks, height, width, 1]` within [0, 1]. */
   maskImage: ImageInput;
-  /** How much of what is under the mask to give up, from 0 to 1 (all of it, the default); so large a share of the steps is taken. */
+  /**
+   * How much of what is under the mask to give up, from 0 to 1 (all of it); that share of the steps is taken. By default 1, for Stable
+   * Diffusion XL 0.9999, and for Stable Diffusion 3 0.6.
+   */
   strength?: number;
   /**
-   * Works on the part that the mask changes alone, with so many pixels around it, as large as `height` and `width` allow, and puts it back
-   * into the picture, which keeps its size. Takes one `Image` and one mask of its size.
+   * Pixels: crops the picture to the part under the mask with this margin around it, works on that part at `height` and `width`, and puts
+   * it back into the picture, which keeps its size. Takes one `Image` and one mask of its size.
    */
   paddingMaskCrop?: number;
   /**
-   * What the UNet sees around the mask, instead of the picture without what is under the mask: latents as it knows them, or for Stable
-   * Diffusion 3 as the VAE gives them, `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels
+   * What the UNet sees around the mask, instead of the picture without what is under the mask: latents scaled as the UNet takes them, or
+   * for Stable Diffusion 3 as the VAE gives them, `[images, height / vaeScaleFactor, width / vaeScaleFactor, latent_channels]`, or pixels
    * `[images, height, width, 3]` within [-1, 1] to encode.
    */
   maskedImageLatents?: tf.Tensor;

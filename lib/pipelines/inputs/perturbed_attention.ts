@@ -3,15 +3,18 @@ import { compileRegex, RegexError } from '../../core/python_regex.js';
 import type { UNet2DConditionModel } from '../../models/unet_2d_condition_model.js';
 import type { PerturbedAttentionGuidance } from '../run/guidance.js';
 
-/** How to guide by perturbed attention (PAG, arXiv:2403.17377): away from what the UNet predicts where parts of it do not attend. */
+/**
+ * How to guide by perturbed attention (PAG, arXiv:2403.17377): away from what the UNet predicts while some of its self-attentions are
+ * switched off.
+ */
 export interface PerturbedAttentionOptions {
-  /** How strongly: 0 (default) not at all, without the work of it; 3 is a start. */
+  /** How strongly. 0, the default, is off and costs nothing; 3 is a good start. */
   pagScale?: number;
-  /** How much weaker it is with each of 1000 timesteps that is over, until it is 0: 0 by default. */
+  /** Subtracted from `pagScale` for each timestep (of 1000) already passed, down to 0; 0 by default. */
   pagAdaptiveScale?: number;
   /**
-   * In which self-attentions of the UNet, by parts of their paths, which may be regular expressions of Python: 'mid' by default; as in
-   * 'down_blocks.1', 'up_blocks.(1|2).attentions.0' or a list of such.
+   * Which self-attentions of the UNet are switched off: a part of their paths, or a regular expression as in Python, such as
+   * 'down_blocks.1' or 'up_blocks.(1|2).attentions.0', or a list of these; 'mid' by default.
    */
   pagAppliedLayers?: string | string[];
 }

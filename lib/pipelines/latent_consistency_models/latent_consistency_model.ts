@@ -12,7 +12,7 @@ const MISSING = ['negativePrompt', 'negativePromptEmbeds', 'guidanceStop', 'guid
 
 /** Options of `generate`: those of StableDiffusionPipeline as far as they apply; 4 steps and a `guidanceScale` of 8.5 by default. */
 export interface LatentConsistencyModelOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, typeof MISSING[number]> {
-  /** The steps that the model was distilled for, of which some are taken; by default what the scheduler's config says. */
+  /** The number of steps that the model was distilled for, of which some are taken; by default that of the scheduler's config. */
   originalInferenceSteps?: number;
 }
 

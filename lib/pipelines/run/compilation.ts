@@ -2,7 +2,7 @@ import type { GraphOptions } from '../../core/graph.js';
 import type { Model } from '../../models/model.js';
 import type { ProgressBarConfig } from './progress_bar.js';
 
-/** How `compile` is done. */
+/** Options of a pipeline's `compile`. */
 export interface CompileOptions extends GraphOptions {
   /** Whether a picture waits after the first step until XLA has made machine code of its networks, or goes on with graphs as they are. */
   wait?: boolean;

@@ -7,22 +7,24 @@ import { startProgressBar, type ProgressBarConfig } from './progress_bar.js';
 /** The steps to take. */
 export interface DenoisingSteps {
   timesteps: readonly number[];
-  /** How many there are with those that are left to another model, if any are: what steers for a share of the steps counts these. */
+  /**
+   * Number of steps including those that `denoisingEnd` leaves to another model. Shares such as `controlGuidanceEnd` are of this number.
+   */
   wholeSteps?: number;
-  /** The timestep whose noise it begins with, where that is none of these: no step may be left. */
+  /** The timestep whose noise the latents have at the start, if it is none of `timesteps`, which may be empty. */
   firstTimestep?: number;
 }
 
-/** What a model says of latents, as the scheduler scales them, at a timestep, which is one of a run. */
+/** What a model predicts for latents, scaled by the scheduler, at a timestep; `index` is its place among those of the run. */
 export type Predict = (input: tf.Tensor, timestep: number, index: number) => tf.Tensor;
 
-/** Where denoising begins, and what it is led by besides the text. */
+/** Where denoising begins, and what conditions it besides the text. */
 export interface DenoisingStart extends DenoisingSteps {
   /** Noisy latents, as strong as the first timestep has them. */
   latents: tf.Tensor;
-  /** What the model sees behind the latents, in more channels. */
+  /** Extra channels, concatenated after the latents'. */
   condition?: tf.Tensor;
-  /** Makes of what the model says what the scheduler takes, where the model was trained otherwise. */
+  /** Turns the model's prediction into the one that the scheduler takes, for a model that was trained to predict something else. */
   precondition?: (predict: Predict) => Predict;
   /** Latents that stay where `mask` is 0, and the noise that they have until the end. */
   known?: { original: tf.Tensor; noise: tf.Tensor; mask: tf.Tensor };

@@ -2,7 +2,7 @@ import { checkInteger } from '../../core/checks.js';
 import { isOutOfMemory, OutOfMemoryError } from './out_of_memory.js';
 
 /**
- * Calls `work` with a batch size, and with half of it again and again as long as memory does not suffice.
+ * Calls `work` with a batch size, and halves it until the memory suffices.
  * Equals accelerate's find_executable_batch_size.
  * @throws OutOfMemoryError if not even a batch of 1 fits; any other error of `work` as it is.
  */

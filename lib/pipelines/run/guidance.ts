@@ -1,14 +1,14 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** How what a UNet predicts of each image several times, for what to avoid and then for what is wanted, becomes one prediction. */
+/** Combines a UNet's several predictions for one image (negative prompts first, then the prompt) into one. */
 export interface Guidance {
-  /** How often it predicts. */
+  /** How many predictions there are for each image. */
   readonly times: number;
-  /** How many of these predictions, the first, are for what to avoid. */
+  /** How many of them, at the beginning, are for negative prompts. */
   readonly avoided: number;
   /** Paths of the self-attentions that the last prediction goes without, if it does. */
   readonly perturbedLayers?: readonly string[];
-  /** What it sees of the images once, `[batch, ...]`, to what it sees each time, `[times * batch, ...]`. */
+  /** Repeats the input for each prediction: `[batch, ...]` to `[times * batch, ...]`. */
   readonly spread: (sample: tf.Tensor) => tf.Tensor;
   /** `[times * batch, height, width, channels]`, predicted at a timestep, to `[batch, height, width, channels]`. In a tidy. */
   readonly combine: (predictions: tf.Tensor, timestep: number) => tf.Tensor;

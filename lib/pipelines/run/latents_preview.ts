@@ -15,7 +15,7 @@ export class LatentsPreview {
   private tensors?: { readonly weights: tf.Tensor2D; readonly bias: tf.Tensor1D };
 
   /**
-   * What `fit` found, as in another thread.
+   * Makes a preview of what `fit` found, for instance in another thread.
    * @param coefficients `[channels + 1][3]`, the constants last, to colours within [0, 1].
    * @param scaleFactor how many pixels of a picture stand along each side of a latent.
    */

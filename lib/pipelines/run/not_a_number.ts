@@ -2,7 +2,9 @@ import * as tf from '@tensorflow/tfjs';
 import type { Autoencoder } from '../../models/autoencoder.js';
 import type { Model } from '../../models/model.js';
 
-/** Something of a generation holds NaN, of which no picture can come. The message says what, since when, and what would help. */
+/**
+ * A value during `generate` is NaN, so that the picture would be black. The message says which value, from when on, and what would help.
+ */
 export class NotANumberError extends Error {
   override name = 'NotANumberError';
 }

@@ -1,9 +1,13 @@
+/** How a pipeline shows its progress. */
 export interface ProgressBarConfig {
-  /** Nothing at all. Default: a bar where stderr is a terminal, a line every few seconds where it is none. */
+  /** Whether to show nothing at all. By default there is a bar if stderr is a terminal, and else a line every few seconds. */
   disable?: boolean;
   /** What stands before the bar. */
   desc?: string;
-  /** Called with true when the GPU is prepared for a kind of picture, before the first one of it, and with false when that is done. */
+  /**
+   * Called with true when the GPU begins to be prepared for a kind of picture, before the first such picture, and with false when that is
+   * done.
+   */
   onPreparing?: (preparing: boolean) => void;
 }
 
@@ -11,6 +15,9 @@ export interface ProgressBar {
   update(done: number): void;
   stop(): void;
 }
+
+/** How every bar looks. With `linewrap` the terminal stays as it is; otherwise it would stay changed when the process is ended. */
+export const BAR_LOOK = { barCompleteChar: '\u2588', barIncompleteChar: ' ', linewrap: true };
 
 /** Between two lines, in milliseconds. */
 const PATIENCE = 5000;
@@ -23,10 +30,8 @@ export async function startProgressBar(total: number, { disable = false, desc = 
   const { SingleBar } = (await import('cli-progress')).default;
   const bar = new SingleBar({
     format: `${desc ? `${desc} ` : ''}{percentage}% |{bar}| {value}/{total} [{duration_formatted} < {eta_formatted}]`,
-    barCompleteChar: '\u2588',
-    barIncompleteChar: ' ',
+    ...BAR_LOOK,
     barsize: 30,
-    linewrap: true, // the terminal stays as it is, or it would not be itself again when the process is ended
   });
   bar.start(total, 0);
   return bar;

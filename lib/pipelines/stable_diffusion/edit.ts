@@ -12,11 +12,11 @@ import { checkTurns, inTurn, type ImageInput, type StartingPictures } from '../i
 /** A picture that a text says how to change. */
 export interface Edit {
   /**
-   * What to change. Fewer pictures than are to be made are taken in turn. Besides, latents as the VAE has them, not scaled: a tensor
-   * `[images, height, width, latent_channels]`.
+   * The pictures to change. Pictures that are fewer than those to make are taken in turn. They can also be latents as the VAE gives them,
+   * not scaled: a tensor `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** How closely to keep to the picture, 1.5 by default; below 1: without any guidance, as with a `guidanceScale` of 1. */
+  /** How closely to keep to the picture, 1.5 by default; below 1 there is no guidance at all, as with a `guidanceScale` of 1. */
   imageGuidanceScale?: number;
 }
 

@@ -67,12 +67,15 @@ export class StableDiffusionPipeline extends ImagePromptPipeline implements Stab
     warnOfSampleSize(this.unet.config);
   }
 
-  /** Height and width of the latents where `generate` is told no size: the UNet's `sample_size`, or 64 where an old config is wrong. */
+  /**
+   * Height and width of the latents if `generate` gets no `height` and `width`: the UNet's `sample_size`, or 64 where an old config is
+   * wrong.
+   */
   get defaultSampleSize(): UNet2DConditionConfig['sample_size'] {
     return trainedSampleSize(this.unet.config);
   }
 
-  /** What `generate` takes where its options say nothing. */
+  /** The defaults of `numInferenceSteps` and `guidanceScale` in `generate`. */
   get defaults(): { readonly numInferenceSteps: number; readonly guidanceScale: number } {
     return { numInferenceSteps: 50, guidanceScale: 7.5 };
   }
@@ -81,7 +84,7 @@ export class StableDiffusionPipeline extends ImagePromptPipeline implements Stab
     return [this];
   }
 
-  /** What the pipeline is made of; another pipeline can be made of the same. */
+  /** The pipeline's parts; another pipeline can be made of the same ones. */
   get components(): StableDiffusionComponents {
     const { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor, safetyChecker } = this;
     return { vae, textEncoder, tokenizer, unet, scheduler, imageEncoder, featureExtractor, safetyChecker };

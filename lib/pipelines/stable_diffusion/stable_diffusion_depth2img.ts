@@ -5,11 +5,11 @@ import { checkTurns, type ImageInput } from '../inputs/image_input.js';
 import { StableDiffusionPipeline } from './stable_diffusion.js';
 import { prepareImg2Img, type Img2ImgOptions } from './stable_diffusion_img2img.js';
 
-/** Options of `generate`: those of image to image, and how near things are. */
+/** Options of `generate`: those of image to image, and a depth map. */
 export interface Depth2ImgOptions<T extends OutputType = 'image'> extends Img2ImgOptions<T> {
   /**
-   * How near things are, the brighter the nearer, of any size and range: pictures, or a tensor `[maps, height, width, 1]`. Fewer maps than
-   * pictures are to be made are taken in turn.
+   * The depth maps, of any size and range; brighter is nearer. Pictures, or a tensor `[maps, height, width, 1]`. Maps that are fewer than
+   * the pictures to make are taken in turn.
    */
   depthMap: ImageInput;
 }
@@ -17,7 +17,8 @@ export interface Depth2ImgOptions<T extends OutputType = 'image'> extends Img2Im
 const DEPTH2IMG_OPTIONS = [...img2ImgOptions(OPTIONS), 'depthMap'];
 
 /**
- * Image to image that keeps to depths, which its UNet sees behind the latents. The depths are given: the pipeline has no estimator of them.
+ * Image to image that keeps to a depth map, which its UNet sees in a channel after the latents. You give the depth map: the pipeline has no
+ * estimator for it.
  * Equals diffusers' StableDiffusionDepth2ImgPipeline with a depth_map.
  */
 export class StableDiffusionDepth2ImgPipeline extends StableDiffusionPipeline {

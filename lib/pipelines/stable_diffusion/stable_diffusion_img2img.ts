@@ -11,11 +11,15 @@ import { StableDiffusionPipeline } from './stable_diffusion.js';
 /** Options of `generate`: those of the text-to-image pipeline, but the size is the picture's, and the noise comes on top of it. */
 export interface Img2ImgOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, 'height' | 'width' | 'latents'> {
   /**
-   * What to begin from; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
-   * Besides, latents as the UNet knows them: a tensor `[images, height, width, latent_channels]`.
+   * The pictures to begin from; their size is rounded down to a multiple of vaeScaleFactor. Pictures that are fewer than
+   * those to make are taken in turn. They can also be latents, scaled as the UNet takes them: a tensor
+   * `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** How much of the picture to give up, from 0 to 1 (all of it); so large a share of the steps is taken. 0.8 by default. */
+  /**
+   * How much of the picture to give up, from 0 to 1 (all of it); that share of the steps is taken. 0.8 by default; for
+   * StableDiffusionXLImg2ImgPipeline 0.3.
+   */
   strength?: number;
 }
 

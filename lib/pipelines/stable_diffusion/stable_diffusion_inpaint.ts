@@ -13,8 +13,8 @@ export interface InpaintOptions<T extends OutputType = 'image'> extends Generate
 export const INPAINT_OPTIONS = [...OPTIONS, ...PAINTING_OPTIONS];
 
 /**
- * Inpainting: makes a part of a picture anew, along a prompt. With a UNet that was trained for it (it sees the mask and the rest of the
- * picture in 5 more channels) as with any other (after each step, the rest is put back).
+ * Inpainting: makes a part of a picture anew, as a prompt says. It takes UNets that were trained for inpainting (they see the mask and the
+ * rest of the picture in 5 more channels) and any other (the rest is put back after each step).
  * Equals diffusers' StableDiffusionInpaintPipeline.
  */
 export class StableDiffusionInpaintPipeline extends StableDiffusionPipeline {

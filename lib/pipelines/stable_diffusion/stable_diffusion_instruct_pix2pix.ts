@@ -16,7 +16,7 @@ export interface InstructPix2PixOptions<T extends OutputType = 'image'>
 const INSTRUCT_PIX2PIX_OPTIONS = editOptions(withoutSize(OPTIONS));
 
 /**
- * Changes a picture as a text says (InstructPix2Pix, arXiv:2211.09800): its UNet sees the picture's latents behind those that it denoises.
+ * Changes a picture as a text says (InstructPix2Pix, arXiv:2211.09800): its UNet sees the picture's latents in further channels.
  * Equals diffusers' StableDiffusionInstructPix2PixPipeline.
  */
 export class StableDiffusionInstructPix2PixPipeline extends StableDiffusionPipeline {

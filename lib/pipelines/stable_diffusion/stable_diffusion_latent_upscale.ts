@@ -23,13 +23,14 @@ const MISSING = [
 
 /**
  * Options of `generate`: those of the text-to-image pipeline as far as they apply, but the size is twice the picture's. `numInferenceSteps`
- * is 75 by default, `guidanceScale` 9; with 0 no prompt is read. `promptEmbeds` are not normalized.
+ * is 75 by default, `guidanceScale` 9; with 0 the prompt is not used. `promptEmbeds` are not normalized.
  */
 export interface LatentUpscaleOptions<T extends OutputType = 'image'>
   extends Omit<GenerateOptions<T>, 'height' | 'width' | typeof MISSING[number]>, PooledOptions {
   /**
-   * What to enlarge; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
-   * Besides, latents as another pipeline gives them: a tensor `[images, height, width, latent_channels]`.
+   * The pictures to enlarge; their size is rounded down to a multiple of vaeScaleFactor. Pictures that are fewer than those
+   * to make are taken in turn. They can also be latents as another pipeline gives them: a tensor
+   * `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
 }
@@ -46,8 +47,8 @@ interface LatentUpscaleRequest extends GenerateRequest, PooledOptions {}
 const NOISE_FEATURES = 128;
 
 /**
- * Doubles a picture's size, or latents' before they are one, along a prompt: a UNet of k-diffusion's blocks sees the latents behind those
- * that it denoises.
+ * Doubles the size of a picture, or of latents before they are decoded, as a prompt says: a UNet of k-diffusion's blocks sees the small
+ * latents in further channels.
  * Equals diffusers' StableDiffusionLatentUpscalePipeline.
  */
 export class StableDiffusionLatentUpscalePipeline extends StableDiffusionPipeline {

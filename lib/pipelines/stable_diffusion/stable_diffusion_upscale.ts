@@ -18,10 +18,14 @@ import { StableDiffusionPipeline } from './stable_diffusion.js';
  */
 export interface UpscaleOptions<T extends OutputType = 'image'> extends Omit<GenerateOptions<T>, 'height' | 'width'> {
   /**
-   * What to enlarge; its size is rounded down to a multiple of vaeScaleFactor. Fewer pictures than are to be made are taken in turn.
+   * The pictures to enlarge; their size is rounded down to a multiple of vaeScaleFactor. Pictures that are fewer than those
+   * to make are taken in turn.
    */
   image: ImageInput;
-  /** How much noise to put onto the picture before, from 0 to `maxNoiseLevel`: the more, the freer the details. 20 by default. */
+  /**
+   * How much noise to add to the small picture first, from 0 to `maxNoiseLevel`; with more noise, details are invented more freely. 20 by
+   * default.
+   */
   noiseLevel?: number;
 }
 
@@ -31,8 +35,8 @@ const UPSCALE_OPTIONS = [...withoutSize(OPTIONS), 'image', 'noiseLevel'];
 const SCALING_FACTOR = 0.08333;
 
 /**
- * Enlarges a picture, four times with the model that was trained for it, along a prompt: its UNet sees the picture, with some noise on it,
- * behind latents of the same size.
+ * Enlarges a picture, four times with the model that was trained for it, as a prompt says: its UNet sees the picture, with some noise
+ * added, in channels after the latents, which have the same height and width.
  * Equals diffusers' StableDiffusionUpscalePipeline without watermark.
  */
 export class StableDiffusionUpscalePipeline extends StableDiffusionPipeline implements UpscaleComponents {

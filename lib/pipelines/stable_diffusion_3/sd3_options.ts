@@ -3,33 +3,38 @@ import { GUIDED_OPTIONS, type GenerateRequest, type GuidedOptions, type LoraKwar
 import type { Guidance } from '../run/guidance.js';
 
 /**
- * What pipelines of Stable Diffusion 3 take besides what all do. `promptEmbeds` hold the states of all text encoders: CLIP's tokens, and
- * behind them T5's.
+ * The options of Stable Diffusion 3's pipelines. `promptEmbeds` hold the states of all text encoders: CLIP's tokens, and behind them T5's.
  */
 export interface SD3Options<T extends OutputType = 'image'> extends GuidedOptions<T>, PooledOptions {
-  /** What the second text encoder reads, one text or one for each prompt; what the first one does by default. */
+  /** How many denoising steps: 28 by default, and 50 for image to image and inpainting. */
+  numInferenceSteps?: number;
+  /** How closely to follow the prompt, 7 by default; 1 or less: without guidance, at half the work. */
+  guidanceScale?: number;
+  /** The prompt for the second text encoder, one text or one for each prompt; the same as for the first by default. */
   prompt2?: string | string[];
-  /** The same of the third one, T5. */
+  /** The prompt for the third text encoder, T5; the same as for the first by default. */
   prompt3?: string | string[];
-  /** What to avoid, for the second text encoder; as for the first by default. */
+  /** The negative prompt for the second text encoder; the same as for the first by default. */
   negativePrompt2?: string | string[];
+  /** The negative prompt for the third text encoder, T5; the same as for the first by default. */
   negativePrompt3?: string | string[];
   /** How many tokens T5 reads of a prompt, from 1 to 512; 256 by default. */
   maxSequenceLength?: number;
+  /** `{ scale }` multiplies the strength of all active LoRAs for this call. */
   jointAttentionKwargs?: LoraKwargs;
-  /** How far timesteps are shifted, where the scheduler has use_dynamic_shifting; by the size of the picture by default. */
+  /** How far timesteps are shifted, for schedulers with use_dynamic_shifting; by default it follows from the size of the picture. */
   mu?: number;
 }
 
-/** Away from what the transformer says without some of its layers, as Stable Diffusion 3.5 medium gains from. */
+/** Skip-layer guidance: away from what the transformer predicts without some of its layers. It helps Stable Diffusion 3.5 medium. */
 export interface SkipLayerOptions {
-  /** Which layers to leave out, `[7, 8, 9]` for Stable Diffusion 3.5 medium; without it none are. Takes a guidanceScale above 1. */
+  /** Which layers to leave out, `[7, 8, 9]` for Stable Diffusion 3.5 medium; none by default. Takes a guidanceScale above 1. */
   skipGuidanceLayers?: readonly number[];
   /** How strongly, 2.8 by default. */
   skipLayerGuidanceScale?: number;
-  /** Behind which share of the steps to begin, 0.01 by default. */
+  /** The share of the steps after which it begins, 0.01 by default. */
   skipLayerGuidanceStart?: number;
-  /** Before which share of the steps to end, 0.2 by default. */
+  /** The share of the steps before which it ends, 0.2 by default. */
   skipLayerGuidanceStop?: number;
 }
 

@@ -19,8 +19,8 @@ import { joinEncoders } from './join_encoders.js';
 import { SD3_OPTIONS, SKIP_LAYER_OPTIONS, type SD3Options, type SD3Request, type SkipLayerOptions } from './sd3_options.js';
 
 /**
- * Text to image by Stable Diffusion 3 and 3.5 (arXiv:2403.03206): a transformer, three text encoders, of which the largest, T5, can be
- * left out for less memory and somewhat less of an ear for long prompts, and a flow from noise to picture.
+ * Text to image by Stable Diffusion 3 and 3.5 (arXiv:2403.03206): a transformer that predicts a flow from noise to picture, and three text
+ * encoders. The largest, T5, can be left out, for less memory; long prompts are then followed less closely.
  * Equals diffusers' StableDiffusion3Pipeline.
  */
 export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDiffusion3Components {
@@ -56,7 +56,7 @@ export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDi
     return this.transformer.config.sample_size;
   }
 
-  /** Of the autoencoder and of the transformer's patches. */
+  /** Height and width must be multiples of it, in pixels: `vaeScaleFactor` times the size of the transformer's patches. */
   override get sideFactor(): number {
     return this.vaeScaleFactor * this.transformer.config.patch_size;
   }
@@ -65,7 +65,7 @@ export class StableDiffusion3Pipeline extends GuidedPipeline implements StableDi
     return { numInferenceSteps: 28, guidanceScale: 7 };
   }
 
-  /** What the pipeline is made of; another pipeline can be made of the same. */
+  /** The pipeline's parts; another pipeline can be made of the same ones. */
   get components(): StableDiffusion3Components {
     const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, textEncoder3, tokenizer3, transformer, scheduler } = this;
     return { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, textEncoder3, tokenizer3, transformer, scheduler };

@@ -9,11 +9,11 @@ import { StableDiffusion3Pipeline } from './stable_diffusion_3.js';
 /** Options of `generate`: those of text to image without skipped layers, and a picture. `numInferenceSteps` is 50 by default. */
 export interface SD3Img2ImgOptions<T extends OutputType = 'image'> extends Omit<SD3Options<T>, 'latents'> {
   /**
-   * What to begin from, scaled to `height` and `width`. Fewer pictures than are to be made are taken in turn.
-   * Besides, latents as the transformer knows them: a tensor `[images, height, width, latent_channels]`.
+   * The pictures to begin from, scaled to `height` and `width`. If they are fewer than the pictures to make, they are taken in turn.
+   * They can also be latents, scaled as the transformer takes them: a tensor `[images, height, width, latent_channels]`.
    */
   image: ImageInput;
-  /** How much of the picture to give up, from 0 to 1 (all of it); so large a share of the steps is taken. 0.6 by default. */
+  /** How much of the picture to give up, from 0 to 1 (all of it); that share of the steps is taken. 0.6 by default. */
   strength?: number;
 }
 
@@ -38,7 +38,7 @@ export class StableDiffusion3Img2ImgPipeline extends StableDiffusion3Pipeline {
     const { latentShape } = request;
     const pictures = fittingPictures(this.vae, image, latentShape);
     checkTurns('image', pictures.count, latentShape[0]);
-    const timesteps = timestepsFrom(strength, request.numInferenceSteps);
+    const timesteps = timestepsByStrength(strength, request.numInferenceSteps);
     return this.run<T>(request, scheduler => startFromPictures(pictures, request, scheduler, timesteps(scheduler)));
   }
 }
@@ -48,7 +48,7 @@ export class StableDiffusion3Img2ImgPipeline extends StableDiffusion3Pipeline {
  * those of its other generations round to fewer.
  * @throws RangeError unless `strength` is from 0 to 1 and leaves a step.
  */
-export function timestepsFrom(strength: number, steps: number): (scheduler: Scheduler) => number[] {
+export function timestepsByStrength(strength: number, steps: number): (scheduler: Scheduler) => number[] {
   if (!(strength >= 0 && strength <= 1)) throw new RangeError(`strength: got ${show(strength)}, takes a number from 0 to 1`);
   const left = steps - Math.trunc(Math.max(steps - Math.min(steps * strength, steps), 0));
   if (left < 1) throw new RangeError(`strength: got ${strength}, which leaves none of ${steps} steps, takes a number above 0`);

@@ -4,7 +4,7 @@ import { inpaint, PAINTING_OPTIONS, paintingChannels, type Painting, type Painti
 import { checkSD3Options } from './check_sd3_options.js';
 import { SD3_OPTIONS, type SD3Options } from './sd3_options.js';
 import { StableDiffusion3Pipeline } from './stable_diffusion_3.js';
-import { timestepsFrom } from './stable_diffusion_3_img2img.js';
+import { timestepsByStrength } from './stable_diffusion_3_img2img.js';
 
 /**
  * Options of `generate`: those of text to image without skipped layers, and a picture with the part of it that is to be made anew.
@@ -15,7 +15,7 @@ export interface SD3InpaintOptions<T extends OutputType = 'image'> extends SD3Op
 const SD3_INPAINT_OPTIONS = [...SD3_OPTIONS, ...PAINTING_OPTIONS];
 
 /**
- * Inpainting by Stable Diffusion 3, with a transformer that was trained for it, of 33 channels, as with any other.
+ * Inpainting by Stable Diffusion 3, with a transformer of 33 channels, which was trained for it, or any other.
  * Equals diffusers' StableDiffusion3InpaintPipeline, but for its pictures' colours: that one forgets the VAE's shift_factor.
  */
 export class StableDiffusion3InpaintPipeline extends StableDiffusion3Pipeline {
@@ -30,7 +30,7 @@ export class StableDiffusion3InpaintPipeline extends StableDiffusion3Pipeline {
     checkOptionNames('generate', options, SD3_INPAINT_OPTIONS);
     const { image, maskImage, strength = 0.6, paddingMaskCrop, maskedImageLatents, ...others } = options;
     const request = { ...checkSD3Options(this, prompt, others, paintingChannels(this)), strength };
-    const timestepsOf = timestepsFrom(strength, request.numInferenceSteps);
+    const timestepsOf = timestepsByStrength(strength, request.numInferenceSteps);
     const painting = { image, maskImage, strength, paddingMaskCrop, maskedImageLatents };
     const steps: PaintingSteps = { timesteps: scheduler => ({ timesteps: timestepsOf(scheduler) }), normalizesMasked: true };
     return inpaint<T, typeof request>(this, request, painting, steps, (request, start) => this.run(request, start));

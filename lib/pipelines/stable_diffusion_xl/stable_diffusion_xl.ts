@@ -19,7 +19,7 @@ import type { UNetSteering } from '../inputs/steering.js';
 import { XL_OPTIONS, type XLOptions, type XLRequest } from './xl_options.js';
 
 /**
- * Text to image by Stable Diffusion XL (arXiv:2307.01952): two text encoders, and a UNet that is told sizes and the text as a whole.
+ * Text to image by Stable Diffusion XL (arXiv:2307.01952): two text encoders, and a UNet that also gets sizes and the pooled text.
  * Equals diffusers' StableDiffusionXLPipeline without watermark.
  */
 export class StableDiffusionXLPipeline extends ImagePromptPipeline implements StableDiffusionXLComponents {
@@ -58,7 +58,7 @@ export class StableDiffusionXLPipeline extends ImagePromptPipeline implements St
     return { numInferenceSteps: 50, guidanceScale: 5 };
   }
 
-  /** What the pipeline is made of; another pipeline can be made of the same. */
+  /** The pipeline's parts; another pipeline can be made of the same ones. */
   get components(): StableDiffusionXLComponents {
     const { vae, textEncoder, tokenizer, textEncoder2, tokenizer2, unet, scheduler } = this;
     const { imageEncoder, featureExtractor, forceZerosForEmptyPrompt, requiresAestheticsScore } = this;

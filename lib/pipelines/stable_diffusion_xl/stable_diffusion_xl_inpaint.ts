@@ -17,7 +17,7 @@ export interface XLInpaintOptions<T extends OutputType = 'image'> extends XLOpti
 export const XL_INPAINT_OPTIONS = [...XL_IMAGE_OPTIONS, ...PAINTING_OPTIONS];
 
 /**
- * Inpainting by Stable Diffusion XL, with a UNet that was trained for it, of 9 channels, as with any other.
+ * Inpainting by Stable Diffusion XL, with a UNet of 9 channels, which was trained for it, or any other.
  * Equals diffusers' StableDiffusionXLInpaintPipeline without watermark.
  */
 export class StableDiffusionXLInpaintPipeline extends StableDiffusionXLPipeline {

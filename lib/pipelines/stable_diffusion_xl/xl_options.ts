@@ -5,38 +5,47 @@ import { OPTIONS, type GenerateOptions, type GenerateRequest, type OutputType } 
 export type Pair = readonly [number, number];
 
 /**
- * What pipelines of SDXL take besides what all do. `guidanceScale` is 5 by default, and `promptEmbeds` hold the states of both text
- * encoders.
+ * The options of SDXL's pipelines. `promptEmbeds` hold the states of both text encoders.
  */
 export interface XLOptions<T extends OutputType = 'image'> extends GenerateOptions<T>, PooledOptions {
-  /** What the second text encoder reads, one text or one for each prompt; what the first one does by default. */
+  /** How closely to follow the prompt: 5 by default, and 7.5 for inpainting; 1 or less: without guidance, at half the work. */
+  guidanceScale?: number;
+  /** The prompt for the second text encoder, one text or one for each prompt; the same as for the first by default. */
   prompt2?: string | string[];
-  /** The same of what to avoid. */
+  /** The negative prompt for the second text encoder; the same as for the first by default. */
   negativePrompt2?: string | string[];
-  /** What size the UNet is told that the picture had before it was scaled: `[height, width]`, its own by default. Small ones blur. */
+  /** The size before scaling that the UNet is told: `[height, width]` in pixels, the picture's own by default. A small one blurs. */
   originalSize?: Pair;
-  /** Where the UNet is told that it was cut from a larger picture: `[top, left]`, `[0, 0]` by default. Larger ones move it out of view. */
+  /**
+   * The place in a larger picture from which the UNet is told that this one was cut: `[top, left]` in pixels, `[0, 0]` by default. Larger
+   * numbers move what is shown out of view.
+   */
   cropsCoordsTopLeft?: Pair;
-  /** What size the UNet is told that the picture has: `[height, width]`, its own by default. */
+  /** The size that the UNet is told: `[height, width]` in pixels, the picture's own by default. */
   targetSize?: Pair;
-  /** The same of what to avoid; as of the prompt by default. */
+  /** `originalSize` for the negative prompt; the same by default. */
   negativeOriginalSize?: Pair;
+  /**
+   * `cropsCoordsTopLeft` for the negative prompt. By default the same, but `[0, 0]` with an aesthetic score, and for pictures made of noise
+   * with `negativeOriginalSize` or `negativeTargetSize`.
+   */
   negativeCropsCoordsTopLeft?: Pair;
+  /** `targetSize` for the negative prompt; the same by default. */
   negativeTargetSize?: Pair;
-  /** Stops when so large a share of the noise is gone, from 0 to 1 (all of it, the default): for another model to go on. */
+  /** The share of the noise, from 0 to 1, after whose removal to stop, so that another model goes on; 1 (all of it) by default. */
   denoisingEnd?: number;
 }
 
-/** What pipelines of SDXL that begin from a picture take besides. */
+/** Further options of SDXL's pipelines that begin from a picture. */
 export interface XLImageOptions {
   /**
-   * Begins where so large a share of the noise is gone, between 0 and 1: `image` is then what another model made until there, with its
-   * noise in it, and `strength` counts nothing.
+   * The share of the noise, between 0 and 1, that another model has removed already: `image` is then what that model made, with the noise
+   * that is left, and `strength` has no effect.
    */
   denoisingStart?: number;
-  /** How beautiful a refiner is told that the picture is, from 1 to 10; 6 by default. */
+  /** The aesthetic score of the picture that a refiner is told, from 1 to 10; 6 by default. */
   aestheticScore?: number;
-  /** The same of what to avoid; 2.5 by default. */
+  /** `aestheticScore` for the negative prompt; 2.5 by default. */
   negativeAestheticScore?: number;
 }
 

@@ -13,9 +13,9 @@ import { checkCounts, inputOfEach, numberOfEach, type SteeringInput, type UNetSt
 /** How T2I-Adapters steer. */
 export interface AdapterOptions {
   /**
-   * What to steer by, such as a sketch, depths or a pose, scaled to `height` and `width`: one for all images or one for each prompt; of
-   * several adapters a list of such, one for each. What an adapter of one channel sees is grey. With numImagesPerPrompt, those of several
-   * prompts are taken in turn for the images that are made, as in diffusers.
+   * What to steer by, such as a sketch, depths or a pose, scaled to `height` and `width`: one for all images or one for each prompt; for
+   * several adapters a list with an entry for each. An adapter of one channel sees it in grey. With numImagesPerPrompt, the pictures of
+   * several prompts are taken in turn for the images that are made, as in diffusers.
    */
   image: ImageInput | ImageInput[];
   /** How strongly: 1 by default; of several adapters one number for all, or a list. */
@@ -28,8 +28,8 @@ export const ADAPTER_OPTIONS = Object.keys({ image: true, adapterConditioningSca
 /** When they steer, in pipelines of SDXL. */
 export interface AdapterRange {
   /**
-   * During which share of the steps, from the first one on: from 0 to 1 (default). Where a scheduler takes more timesteps than steps, so
-   * many timesteps as that are steps, as in diffusers.
+   * The share of the steps, from 0 to 1 (default), during which the adapters steer, from the first step on. A scheduler that takes more
+   * timesteps than steps is steered during as many timesteps as that share is steps, as in diffusers.
    */
   adapterConditioningFactor?: number;
 }

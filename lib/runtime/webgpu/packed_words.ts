@@ -11,7 +11,7 @@ export interface WeightKind {
 }
 
 /** Values in a word of 32 bits. */
-export const PER_WORD: Readonly<Record<PackedFormat, number>> = { float16: 2, bfloat16: 2, int8: 4, uint4: 8 };
+const PER_WORD: Readonly<Record<PackedFormat, number>> = { float16: 2, bfloat16: 2, int8: 4, uint4: 8 };
 
 const isWhole = ({ format }: WeightKind) => format === 'int8' || format === 'uint4';
 

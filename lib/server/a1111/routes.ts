@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { checkObject } from '../../jobs/picture_request.js';
 import { answerErrors } from '../answer_errors.js';
 import type { ServerContext } from '../context.js';
-import { finish, readPictures } from '../finish.js';
+import { finish, fetchPictures } from '../finish.js';
 import { whenGone } from '../when_gone.js';
 import { describePictures, readInfo } from './answer.js';
 import { checkDepth, toRequest } from './request.js';
@@ -40,7 +40,7 @@ export function a1111Routes(server: FastifyInstance, { engine, limits, admitting
     const job = await submit({ ...wanted, ...begins && await readStart(fields, limits, gone) }, gone);
     if (fields.override_settings_restore_afterwards === false) choose(request, override);
     running.add(job);
-    return describePictures(job, await readPictures(await finish(job), engine.store), fields);
+    return describePictures(job, await fetchPictures(await finish(job), engine.store), fields);
   };
 
   const shown = (body: object) => ({ schema: { body }, attachValidation: true });

@@ -4,7 +4,7 @@ import { Image } from '../../image/image.js';
 import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
 import { checkSize, pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
-import { readPicture } from '../../jobs/read_picture.js';
+import { decodePicture } from '../../jobs/read_picture.js';
 import { toNumber, type Fields } from '../fields.js';
 import { fillFromAround } from './fill.js';
 
@@ -43,7 +43,7 @@ export async function readStart(fields: Fields, limits: ServerLimits, gone: Abor
 
 async function readStartPicture(field: string, base64: unknown, { maxPixels }: ServerLimits): Promise<Image> {
   if (typeof base64 !== 'string') throw new RequestError(`${field}: takes a file's bytes in base64`);
-  return readPicture(field, pictureBytes(base64), { maxPixels, resized: true });
+  return decodePicture(field, pictureBytes(base64), { maxPixels, resized: true });
 }
 
 async function toBase64(image: Image): Promise<string> {

@@ -2,6 +2,7 @@ import { runTool } from '../../../core/run_tool.js';
 
 /** A GPU, as far as its driver's tool tells. */
 export interface Gpu {
+  /** As the driver calls it. */
   readonly name: string;
   /** The driver's version. */
   readonly driver?: string;

@@ -1,0 +1,31 @@
+/** Every class of pipelines: a new one is named here, and nowhere else. */
+
+export { StableDiffusionPipeline } from './stable_diffusion/stable_diffusion.js';
+export { StableDiffusionImg2ImgPipeline } from './stable_diffusion/stable_diffusion_img2img.js';
+export { StableDiffusionInpaintPipeline } from './stable_diffusion/stable_diffusion_inpaint.js';
+export { StableDiffusionControlNetPipeline } from './controlnet/stable_diffusion_controlnet.js';
+export { StableDiffusionControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_controlnet_img2img.js';
+export { StableDiffusionControlNetInpaintPipeline } from './controlnet/stable_diffusion_controlnet_inpaint.js';
+export { StableDiffusionXLControlNetPipeline } from './controlnet/stable_diffusion_xl_controlnet.js';
+export { StableDiffusionXLControlNetImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_img2img.js';
+export { StableDiffusionXLControlNetInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_inpaint.js';
+export { StableDiffusionXLControlNetUnionPipeline } from './controlnet/stable_diffusion_xl_controlnet_union.js';
+export { StableDiffusionXLControlNetUnionImg2ImgPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_img2img.js';
+export { StableDiffusionXLControlNetUnionInpaintPipeline } from './controlnet/stable_diffusion_xl_controlnet_union_inpaint.js';
+export { StableDiffusionAdapterPipeline } from './t2i_adapter/stable_diffusion_adapter.js';
+export { StableDiffusionXLAdapterPipeline } from './t2i_adapter/stable_diffusion_xl_adapter.js';
+export { LatentConsistencyModelPipeline } from './latent_consistency_models/latent_consistency_model.js';
+export { LatentConsistencyModelImg2ImgPipeline } from './latent_consistency_models/latent_consistency_model_img2img.js';
+export { StableDiffusionInstructPix2PixPipeline } from './stable_diffusion/stable_diffusion_instruct_pix2pix.js';
+export { StableDiffusionXLInstructPix2PixPipeline } from './stable_diffusion_xl/stable_diffusion_xl_instruct_pix2pix.js';
+export { StableDiffusionDepth2ImgPipeline } from './stable_diffusion/stable_diffusion_depth2img.js';
+export { StableDiffusionUpscalePipeline } from './stable_diffusion/stable_diffusion_upscale.js';
+export { StableDiffusionLatentUpscalePipeline } from './stable_diffusion/stable_diffusion_latent_upscale.js';
+export { StableDiffusionXLPipeline } from './stable_diffusion_xl/stable_diffusion_xl.js';
+export { StableDiffusionXLImg2ImgPipeline } from './stable_diffusion_xl/stable_diffusion_xl_img2img.js';
+export { StableDiffusionXLInpaintPipeline } from './stable_diffusion_xl/stable_diffusion_xl_inpaint.js';
+export { StableDiffusion3Pipeline } from './stable_diffusion_3/stable_diffusion_3.js';
+export { StableDiffusion3Img2ImgPipeline } from './stable_diffusion_3/stable_diffusion_3_img2img.js';
+export { StableDiffusion3InpaintPipeline } from './stable_diffusion_3/stable_diffusion_3_inpaint.js';
+export { StableDiffusion3ControlNetPipeline } from './controlnet/stable_diffusion_3_controlnet.js';
+export { StableDiffusion3ControlNetInpaintingPipeline } from './controlnet/stable_diffusion_3_controlnet_inpainting.js';
