@@ -6,7 +6,7 @@ import type { Job, StoredPicture } from './job.js';
 import type { Metrics } from './metrics.js';
 import type { LoadedModel, ModelPool } from './model_pool.js';
 import { DEFAULT_LIMITS, pictureBytes, type ServerLimits } from './picture_request.js';
-import { decodePicture } from './read_picture.js';
+import { decodePicture } from './decode_picture.js';
 import { pictureName, previewName } from './stores/picture_names.js';
 import type { PictureStore } from './stores/picture_store.js';
 import { describePicture, textsOf } from './texts.js';

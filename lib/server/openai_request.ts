@@ -1,7 +1,7 @@
 import { Image } from '../image/image.js';
 import { RequestError } from '../jobs/errors.js';
 import { quote, type ServerLimits } from '../jobs/picture_request.js';
-import { decodePicture } from '../jobs/read_picture.js';
+import { decodePicture } from '../jobs/decode_picture.js';
 import { toNumber, type Fields } from './fields.js';
 import { GUIDANCE_FIELDS, toGuidance } from './guidance_fields.js';
 

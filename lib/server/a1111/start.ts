@@ -4,7 +4,7 @@ import { Image } from '../../image/image.js';
 import { toGrey } from '../../image/pixels.js';
 import { RequestError } from '../../jobs/errors.js';
 import { checkSize, pictureBytes, type ServerLimits } from '../../jobs/picture_request.js';
-import { decodePicture } from '../../jobs/read_picture.js';
+import { decodePicture } from '../../jobs/decode_picture.js';
 import { toNumber, type Fields } from '../fields.js';
 import { fillFromAround } from './fill.js';
 
