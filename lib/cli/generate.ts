@@ -8,6 +8,7 @@ import {
   AutoPipelineForImage2Image, AutoPipelineForInpainting, AutoPipelineForText2Image, type Text2ImagePipeline,
 } from '../pipelines/auto_pipeline.js';
 import { ImagePromptPipeline } from '../pipelines/base/image_prompt_pipeline.js';
+import { StableDiffusion3ControlNetInpaintingPipeline } from '../pipelines/controlnet/stable_diffusion_3_controlnet_inpainting.js';
 import { StableDiffusion3ControlNetPipeline } from '../pipelines/controlnet/stable_diffusion_3_controlnet.js';
 import { describeModel } from '../pipelines/describe_model.js';
 import { useDevice } from '../runtime/devices.js';
@@ -111,14 +112,14 @@ async function lead(pipe: Text2ImagePipeline, source: string, options: GenerateC
 
 /** Makes and saves the pictures of one of the prompts. */
 async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number, { say, signal }: Company): Promise<Picture[]> {
-  const { prompts, count, start, guidance, options } = task;
+  const { prompts, count, guidance, options } = task;
   const { numImages, negativePrompt, steps, guidanceScale, height, width, output, quiet } = options;
   const [prompt, first] = [prompts[index], index * numImages];
   pipe.setProgressBarConfig({ disable: quiet, desc: prompts.length > 1 ? `${index + 1}/${prompts.length}` : '' });
   const seeds = Array.from({ length: numImages }, (_, k) => BigInt.asUintN(64, task.seed + BigInt(first + k)));
   const generator = seeds.map(seed => new Generator().manualSeed(seed));
   const settings = {
-    ...start, ...steeredBy(pipe, task), ...guidance, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width,
+    ...picturesFor(pipe, task), ...guidance, negativePrompt, numInferenceSteps: steps, guidanceScale, height, width,
     numImagesPerPrompt: numImages, generator, signal,
   };
   const { images, nsfwContentDetected } = await pipe.generate(prompt, settings);
@@ -134,12 +135,16 @@ async function draw(pipe: Text2ImagePipeline, task: GenerateTask, index: number,
   return pictures;
 }
 
-/** What steers, in the pipeline's words: an `image` where it takes no other picture, but of a ControlNet-Union's and of SD3's. */
-function steeredBy(pipe: Text2ImagePipeline, { start, control }: GenerateTask): object {
-  if (!control) return {};
+/** What to begin from and to steer by, in the pipeline's words. */
+function picturesFor(pipe: Text2ImagePipeline, { start, control }: GenerateTask): object {
+  if (!control) return start;
+  if (pipe instanceof StableDiffusion3ControlNetInpaintingPipeline) { // whose ControlNet sees the picture and the mask
+    if (start.strength !== undefined) throw new UsageError('--strength: this ControlNet only sees the picture, and all of it is drawn');
+    return { ...control, controlMask: start.maskImage };
+  }
   const { controlImage, ...how } = control;
   const isImage = !start.image && control.controlMode === undefined && !(pipe instanceof StableDiffusion3ControlNetPipeline);
-  return isImage ? { image: controlImage, ...how } : control;
+  return { ...start, ...isImage ? { image: controlImage, ...how } : control };
 }
 
 /** Saves all pictures in one if that was asked for. */

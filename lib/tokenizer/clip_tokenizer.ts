@@ -168,21 +168,12 @@ export class CLIPTokenizer {
 
   private textIds(text: string): number[] {
     if (typeof text !== 'string') throw new TypeError(`text: got ${show(text)}, takes a string`);
-    const { splitters: { asWritten, normalized } } = this;
-    const { normalizer, pre_tokenizer: preTokenizer } = this.tokenizer;
-    const known = new Map<string, readonly number[]>();
+    const { splitters: { asWritten, normalized }, vocabulary: { vocab }, unkToken } = this;
+    const { normalizer, pre_tokenizer: preTokenizer, model } = this.tokenizer;
     const pieces = asWritten.split(text).flatMap(piece => typeof piece === 'string' ? normalized.split(normalizer!(piece)) : [piece]);
     return pieces.flatMap(piece => typeof piece === 'string'
-      ? preTokenizer!(piece).flatMap((word: string) => this.wordIds(word, known))
+      ? model!(preTokenizer!(piece)).map((token: string) => vocab.get(token) ?? unkToken.id)
       : this.vectors.get(piece.id) ?? [piece.id]);
-  }
-
-  /** @param known those of the words before, which a long text repeats: the library's own memory takes most of its time to keep order. */
-  private wordIds(word: string, known: Map<string, readonly number[]>): readonly number[] {
-    const { vocabulary: { vocab }, unkToken, tokenizer: { model } } = this;
-    const ids = known.get(word) ?? model!([word]).map((token: string) => vocab.get(token) ?? unkToken.id);
-    known.set(word, ids);
-    return ids;
   }
 
   /** The library's own search for added tokens takes no heed of `single_word`, so it knows of none. */

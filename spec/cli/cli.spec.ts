@@ -13,7 +13,8 @@ import type { ControlNets } from '../../lib/models/controlnets.js';
 import { MultiControlNetModel } from '../../lib/models/multi_controlnet.js';
 import { SD3ControlNetModel } from '../../lib/models/sd3_controlnet.js';
 import { SD3MultiControlNetModel, type SD3ControlNets } from '../../lib/models/sd3_multi_controlnet.js';
-import { AutoPipelineForText2Image, DiffusionPipeline } from '../../lib/pipelines/index.js';
+import { AutoPipelineForInpainting, AutoPipelineForText2Image, DiffusionPipeline } from '../../lib/pipelines/index.js';
+import type { StableDiffusion3ControlNetInpaintingPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_3_controlnet_inpainting.js';
 import { StableDiffusionControlNetPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet.js';
 import { StableDiffusionControlNetImg2ImgPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_img2img.js';
 import { StableDiffusionControlNetInpaintPipeline } from '../../lib/pipelines/controlnet/stable_diffusion_controlnet_inpaint.js';
@@ -265,6 +266,23 @@ describe('tfjs-diffusers', () => {
         assert.deepEqual((await Image.open(join(folder(), 'out.png'))).toRgb().data, (await pipe.generate('a star', settings)).images[0].data);
       }
       Object.values(controlnets).forEach(each => each.dispose());
+    });
+
+    it('paints by a ControlNet of Stable Diffusion 3 that sees the picture and the mask', async () => {
+      const picture = new Image(Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => i % 251), 16, 16);
+      const mask = new Image(Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => Math.floor(i / 3) % 16 < 8 ? 255 : 0), 16, 16);
+      await picture.save(join(folder(), 'in.png'));
+      await mask.save(join(folder(), 'mask.png'));
+      const net = resolve('spec/golden/pipelines/controlnet_sd3_masked');
+      const args = ['generate', 'a star', '--model', resolve(TINY_SD3), '--steps', '2', '--width', '16', '--height', '16', '--device', 'wasm', '--quiet',
+        '--controlnet', net, '--control-image', 'in.png', '--image', 'in.png', '--mask', 'mask.png'];
+      assert.deepEqual(await run(args), { code: 0, stdout: '', stderr: '' });
+      const controlnet = await SD3ControlNetModel.fromPretrained(net);
+      const pipe = await AutoPipelineForInpainting.fromPretrained(TINY_SD3, { device: 'wasm', controlnet }) as unknown as StableDiffusion3ControlNetInpaintingPipeline;
+      const { images } = await pipe.generate('a star', { numInferenceSteps: 2, width: 16, height: 16, generator: new Generator().manualSeed(0), controlImage: picture, controlMask: mask });
+      assert.deepEqual((await Image.open(join(folder(), 'out.png'))).toRgb().data, images[0].data);
+      controlnet.dispose();
+      assert.match((await run([...args, '--strength', '0.5'])).stderr, /^error: --strength: this ControlNet only sees the picture, and all of it is drawn$/m);
     });
 
     it('is led by a picture', async () => {
