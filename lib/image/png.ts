@@ -1,30 +1,22 @@
-import { promisify } from 'node:util';
-import { constants, deflate, inflateSync } from 'node:zlib';
+import { PassThrough } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { inflateSync } from 'node:zlib';
 import { PNG } from 'pngjs';
 import { show } from '../core/checks.js';
 import type { Pixels } from './pixels.js';
-import { colourFile, concat, makeChunk, PngError, readHeader, SIGNATURE, toPixels, type Chunk, type Header } from './png_chunks.js';
-import { filterRows } from './png_filter.js';
+import { colourFile, concat, PngError, readHeader, toPixels, type Chunk, type Header } from './png_chunks.js';
 
 const SAMPLES: Record<number, number> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const GREY = 0;
 const RGB = 2;
 
-/** As pngjs packs, for the same bytes. */
-const PACKING = { level: 9, strategy: constants.Z_RLE, chunkSize: 2 ** 20 };
-
-/** The bytes of a PNG file. Rows are filtered a few at a time and packed in another thread, so that a server goes on answering. */
-export async function encodePixels(pixels: Pixels): Promise<Uint8Array> {
-  const packed = await promisify<Uint8Array, object, Uint8Array>(deflate)(await filterRows(pixels), PACKING);
-  return concat([SIGNATURE, makeChunk('IHDR', rgbHeader(pixels)), makeChunk('IDAT', packed), makeChunk('IEND', new Uint8Array())]);
-}
-
-function rgbHeader({ width, height }: Pixels): Uint8Array {
-  const header = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 8, RGB, 0, 0, 0);
-  const view = new DataView(header.buffer);
-  view.setUint32(0, width);
-  view.setUint32(4, height);
-  return header;
+/** The bytes of a PNG file. Another thread packs them; this one filters rows before, which takes a tenth of a second for large pictures. */
+export async function encodePixels({ data, width, height }: Pixels): Promise<Uint8Array> {
+  const png = new PNG({ width, height, colorType: RGB, inputColorType: RGB, inputHasAlpha: false });
+  png.data = Buffer.from(data.buffer, data.byteOffset, data.length);
+  const packed = new PassThrough();
+  png.once('error', error => packed.destroy(error)).pack().pipe(packed);
+  return Uint8Array.from(await buffer(packed));
 }
 
 /**

@@ -84,8 +84,11 @@ export class Painter {
         for (const job of jobs) job.advance(index + 1, numTimesteps, await this.look(job, model, index + 1, numTimesteps, latentsOf(job)));
       },
     })).finally(() => tf.dispose(texts as object as tf.TensorContainer));
-    const stored = await this.metrics.time('storing', () => Promise.all(images.map((image, i) => (
-      this.keep(image, wanted[i], nsfwContentDetected?.[i])))));
+    const stored = await this.metrics.time('storing', async () => {
+      const pictures: StoredPicture[] = []; // one after the other, so that a server answers between them
+      for (const [i, image] of images.entries()) pictures.push(await this.keep(image, wanted[i], nsfwContentDetected?.[i]));
+      return pictures;
+    });
     return jobs.map(each => stored.filter((_, i) => wanted[i].job === each));
   }
 
