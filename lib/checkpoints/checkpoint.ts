@@ -1,4 +1,4 @@
-import { printable } from '../core/checks.js';
+import { errorOf } from '../core/checks.js';
 import type { ByteSource } from '../files/byte_source.js';
 import { minimumsOf, QUANTIZED, scalesOf, storedShape } from '../weights/quantized_weights.js';
 import { beginsAsSafetensors, byteSize, readSafetensorsHeader } from '../weights/safetensors.js';
@@ -32,19 +32,10 @@ export async function readCheckpoint(name: string, open: () => Promise<ByteSourc
     const isSafetensors = beginsAsSafetensors(start) || (!beginsAsTorchFile(start) && /\.safetensors$/i.test(name));
     return { name, open, ...(isSafetensors ? await readSafetensorsFile(source) : await readTorchFile(source)) };
   } catch (error) {
-    throw nameFile(error as Error, name);
+    throw errorOf(name, error as Error);
   } finally {
     await source.close();
   }
-}
-
-/** The same error, whose message begins with the file's name. */
-function nameFile(error: Error, name: string): Error {
-  const { message, stack = '' } = error;
-  if (message.startsWith(name)) return error;
-  error.message = `${printable(name)}: ${message}`;
-  error.stack = stack.replace(message, () => error.message);
-  return error;
 }
 
 async function readSafetensorsFile(source: ByteSource): Promise<CheckpointContent> {

@@ -6,7 +6,7 @@ import type { InpaintOptions } from '../pipelines/stable_diffusion/stable_diffus
 import { checkControl, readControl, type ControlTask } from './control.js';
 import type { GenerateCommandOptions } from './generate_command_options.js';
 import { readGuidance, type Guidance } from './guidance.js';
-import { UsageError } from './usage_error.js';
+import { refuseWithout, UsageError } from './usage_error.js';
 
 /** What to make of which prompts: all that can be known before the work. */
 export interface GenerateTask {
@@ -49,8 +49,8 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
   if (grid && grid.rows * grid.cols !== count) {
     throw new UsageError(`--grid: got ${grid.rows}x${grid.cols}, takes rows and columns for ${count} images`);
   }
-  if ((mask || strength !== undefined) && !image) throw new UsageError(`${mask ? '--mask' : '--strength'}: takes --image too`);
-  if (given.loraScale !== undefined && !given.lora) throw new UsageError('--lora-scale: takes --lora too');
+  refuseWithout('--image', image, { '--mask': mask, '--strength': strength });
+  refuseWithout('--lora', given.lora, { '--lora-scale': given.loraScale });
   const { controlnet, controlImage, canny, controlMode, controlnetScale, controlGuidanceStart, controlGuidanceEnd } = given;
   const guidance = readGuidance(given);
   checkTogether('--controlnet', '--control-image', {
@@ -75,8 +75,7 @@ export async function readTask(prompts: string[], given: GenerateCommandOptions)
 /** @throws UsageError for what leads or steers without its picture, and for options of it that come without it. */
 function checkTogether(name: string, picture: string, { [name]: given, ...others }: Readonly<Record<string, unknown>>): void {
   if (given && !others[picture]) throw new UsageError(`${name}: takes ${picture} too`);
-  const [alone] = Object.keys(others).filter(other => others[other] !== undefined && !given);
-  if (alone) throw new UsageError(`${alone}: takes ${name} too`);
+  refuseWithout(name, given, others);
 }
 
 /** What to begin from besides noise, to be led by and to steer by. */

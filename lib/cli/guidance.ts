@@ -3,7 +3,7 @@ import { describeModel } from '../pipelines/describe_model.js';
 import type { PerturbedAttentionOptions } from '../pipelines/inputs/perturbed_attention.js';
 import type { SkipLayerOptions } from '../pipelines/stable_diffusion_3/sd3_options.js';
 import type { GenerateCommandOptions } from './generate_command_options.js';
-import { UsageError } from './usage_error.js';
+import { refuseWithout, UsageError } from './usage_error.js';
 
 /** How to guide besides by the prompt, in the pipelines' words. */
 export type Guidance = PerturbedAttentionOptions & SkipLayerOptions;
@@ -35,9 +35,4 @@ export function checkGuidance(pipe: Text2ImagePipeline, { pagScale, skipGuidance
   if (skipGuidanceLayers && !takesSkippedLayers) {
     throw new UsageError('--skip-layers: takes a model of Stable Diffusion 3, and this one is of another family');
   }
-}
-
-function refuseWithout(name: string, given: unknown, others: Readonly<Record<string, unknown>>): void {
-  const [alone] = Object.keys(others).filter(other => others[other] !== undefined && given === undefined);
-  if (alone) throw new UsageError(`${alone}: takes ${name} too`);
 }

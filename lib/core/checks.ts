@@ -45,9 +45,16 @@ export function checkedIn<T>(name: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const Kind = [RangeError, TypeError].find(each => error instanceof each);
-    throw Kind ? new Kind(`${name}: ${(error as Error).message}`, { cause: error }) : error;
+    throw error instanceof RangeError || error instanceof TypeError ? errorOf(name, error) : error;
   }
+}
+
+/** The same error, on one line, which begins with the name of what it is of, as of a file. */
+export function errorOf(name: string, error: Error): Error {
+  const { message, stack = '' } = error;
+  error.message = printable(message.startsWith(name) ? message : `${name}: ${message}`);
+  error.stack = stack.replace(message, () => error.message);
+  return error;
 }
 
 /** @throws TypeError for an option that is none of `names`; one that Python writes `so_or_so` is told by the name that it has here. */

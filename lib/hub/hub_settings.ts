@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { show } from '../core/checks.js';
 import type { DownloadProgress } from '../files/model_folder.js';
+import { HUB, hubEndpoint } from './hub_address.js';
 
 /** How and from where a model on a hub is loaded; the names are diffusers'. Options that are left out come from the environment. */
 export interface HubOptions {
@@ -40,7 +41,7 @@ export async function readHubSettings({ endpoint, token, cacheDir, localFilesOnl
   const { env } = process;
   const home = expandUser(env.HF_HOME || join(env.XDG_CACHE_HOME || '~/.cache', 'huggingface'));
   return {
-    endpoint: checkEndpoint(endpoint ?? (env.HF_ENDPOINT || 'https://huggingface.co')),
+    endpoint: checkEndpoint(hubEndpoint(endpoint)),
     token: checkToken(token ?? (env.HF_TOKEN || await readToken(expandUser(env.HF_TOKEN_PATH || join(home, 'token'))))),
     cacheDir: resolve(expandUser(cacheDir ?? (env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub')))),
     offline: localFilesOnly || isTrue(env.HF_HUB_OFFLINE),
@@ -50,7 +51,7 @@ export async function readHubSettings({ endpoint, token, cacheDir, localFilesOnl
 
 function checkEndpoint(endpoint: string): string {
   if (!/^https?:/i.test(endpoint) || !URL.canParse(endpoint)) {
-    throw new TypeError(`endpoint: got ${show(endpoint)}, takes the address of a hub, as in 'https://huggingface.co'`);
+    throw new TypeError(`endpoint: got ${show(endpoint)}, takes the address of a hub, as in '${HUB}'`);
   }
   return endpoint.replace(/\/+$/, '');
 }

@@ -28,7 +28,7 @@ export async function locateFile(
 /** The folder that a file lies in, and the file's path there; or the folder that is named itself. */
 async function openFolderOf(name: string | ModelFolder, options: HubOptions): Promise<{ folder: ModelFolder; file?: string }> {
   if (typeof name !== 'string') return { folder: name };
-  const onHub = parseHubAddress(name, options.endpoint ?? globalThis.process?.env?.HF_ENDPOINT?.replace(/\/+$/, ''));
+  const onHub = parseHubAddress(name, options.endpoint);
   if (onHub) return { folder: await openModelFolder(onHub.id, { ...options, revision: onHub.revision }), file: onHub.path };
   const [, parent = '.', file] = /^(?:(.*)[/\\])?([^/\\]+\.(?:safetensors|bin|ckpt|pth?))$/i.exec(name) ?? [];
   return { folder: await openModelFolder(file ? parent : name, options, file), file };

@@ -1,6 +1,7 @@
 import { isObject } from '../core/json.js';
 import { FetchFolder } from '../files/fetch_folder.js';
 import { isWeightFile, ModelFileError, type ModelFolder } from '../files/model_folder.js';
+import { HUB } from '../hub/hub_address.js';
 import { isCommit, isHubId } from '../hub/hub_id.js';
 import type { OpenOptions } from './open_options.js';
 
@@ -23,7 +24,7 @@ export function pathOf(name: string): string {
  * @throws ModelFileError if the hub has no such model or revision, or cannot be reached and the model was never opened before.
  */
 export async function openByName(name: string, options: OpenOptions): Promise<ModelFolder> {
-  const { signal, token, progressCallback, endpoint = 'https://huggingface.co', revision = 'main' } = options;
+  const { signal, token, progressCallback, endpoint = HUB, revision = 'main' } = options;
   if (isWeightFile(name)) throw new ModelFileError(`${name}: a page loads folders; convert the file first, with tfjs-diffusers convert`);
   if (!isHubId(name)) return new FetchFolder(name, { progressCallback, signal });
   const headers = token ? { Authorization: `Bearer ${token}` } : undefined;

@@ -71,6 +71,8 @@ describe('readCheckpoint', () => {
     const gone = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
     const source = { size: 100, read: () => Promise.reject(gone), close: () => Promise.resolve() };
     await assert.rejects(readCheckpoint('a.ckpt', () => Promise.resolve(source)), error => error === gone && gone.message === 'a.ckpt: EIO: i/o error');
+    const coloured = new Error('of \x1b[31m red\nand more');
+    await assert.rejects(readCheckpoint('a.ckpt', () => Promise.resolve({ ...source, read: () => Promise.reject(coloured) })), { message: 'a.ckpt: of \\u001b[31m red\\u000aand more' });
   });
 
   it('says of a file that is broken what is broken in it', async () => {

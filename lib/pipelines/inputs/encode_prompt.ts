@@ -68,15 +68,15 @@ export function encodeIdsPenultimate(textEncoder: CLIPTextModel, ids: number[][]
 /** What makes ids of texts. */
 interface Tokenizer {
   readonly modelMaxLength: number;
-  encode(texts: readonly string[], options: { maxLength?: number; padding?: boolean; truncation?: boolean }): number[][];
+  encode(texts: readonly string[], options: { maxLength?: number; truncation?: boolean }): number[][];
   decode(ids: readonly number[]): string;
 }
 
 /** The ids of texts, so many of each. Warns of what does not fit and is cut. */
 export function toIds(tokenizer: Tokenizer, texts: readonly string[], tokens = tokenizer.modelMaxLength): number[][] {
   return texts.map(text => {
-    const [whole] = tokenizer.encode([text], { maxLength: tokens, padding: false, truncation: false });
-    if (whole.length <= tokens) return tokenizer.encode([text], { maxLength: tokens })[0];
+    const [whole] = tokenizer.encode([text], { maxLength: tokens, truncation: false });
+    if (whole.length <= tokens) return whole;
     const cut = tokenizer.decode(whole.slice(tokens - 1, -1)); // all but the end, so that a long text is read once
     if (cut) console.warn(`A prompt was cut, because the text encoder takes ${tokens} tokens at most; it does not see '${cut}'`);
     return [...whole.slice(0, tokens - 1), whole.at(-1)!];
